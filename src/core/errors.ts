@@ -1,0 +1,51 @@
+/** Every error code that a client can see, with the HTTP status that goes with it. */
+export const errorStatus = {
+  BAD_USER_INPUT: 400,
+  TOO_MANY_QUEUES: 400,
+  MAX_COST_EXCEEDED: 400,
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  THROTTLED: 429,
+  TOO_MANY_SUBSCRIPTIONS: 429,
+  SERVICE_UNAVAILABLE: 503,
+} as const;
+
+export type ErrorCode = keyof typeof errorStatus;
+
+export interface AppErrorOptions {
+  readonly cause?: unknown;
+  /** For how many whole seconds it is useless to try again; becomes `Retry-After`. */
+  readonly retryAfterSeconds?: number;
+}
+
+/**
+ * An error that is told to the client as it is: a code of {@link errorStatus} and a message that says what was expected,
+ * then what came. Every other error is masked and logged.
+ */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    super(message, { cause: options.cause });
+    this.name = "AppError";
+    this.code = code;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+}
+
+/**
+ * A mistake of whoever starts the server (a wrong setting, a taken port, a missing program): its message is printed alone,
+ * without a stack trace, and the process ends with exit code 1.
+ */
+export class StartError extends Error {
+  constructor(message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, options);
+    this.name = "StartError";
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

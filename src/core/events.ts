@@ -1,0 +1,25 @@
+export const eventTypes = ["ENQUEUED", "DEQUEUED", "REMOVED"] as const;
+
+export type QueueEventType = (typeof eventTypes)[number];
+
+/** Something that happened to one job. `(queue, jobId, attempt)` is the identity of the job's stay in the queue. */
+export interface QueueEvent {
+  readonly type: QueueEventType;
+  readonly queue: string;
+  readonly jobId: string;
+  /** Tells a retry of the same job from a repeated event. */
+  readonly attempt: number;
+  /** When it happened, in ms since the epoch; null: when it is heard. The future is clamped to Redis's now. */
+  readonly atMs: number | null;
+  /** ENQUEUED only: claimable from then on, in ms since the epoch; null: from `atMs`. */
+  readonly availableAtMs: number | null;
+}
+
+/** What became of a batch. `accepted + duplicates` is its length; the early ones are among the accepted. */
+export interface RecordResult {
+  readonly accepted: number;
+  /** Events that had been heard before, and changed nothing. */
+  readonly duplicates: number;
+  /** Dequeues whose enqueue has not arrived yet: remembered for the event window, so that it is cancelled when it does. */
+  readonly early: number;
+}

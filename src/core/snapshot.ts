@@ -1,0 +1,69 @@
+export const queueStates = ["MISSING", "EMPTY", "WAITING", "PAUSED"] as const;
+export type QueueState = (typeof queueStates)[number];
+
+export const accuracies = ["EXACT", "ESTIMATED", "LOWER_BOUND", "UNKNOWN"] as const;
+export type Accuracy = (typeof accuracies)[number];
+
+/** The windows that counts and wait times are kept for, with their lengths in seconds. */
+export const windowSeconds = { ONE_MINUTE: 60, FIVE_MINUTES: 300, FIFTEEN_MINUTES: 900 } as const;
+export type Window = keyof typeof windowSeconds;
+export const windows = Object.keys(windowSeconds) as readonly Window[];
+
+/** Mean rates over one window, in events per second. */
+export interface Throughput {
+  readonly enqueuedPerSecond: number;
+  readonly dequeuedPerSecond: number;
+}
+
+/** Wait times of the jobs dequeued in one window, in seconds; all 0 when `count` is 0. */
+export interface WaitTime {
+  readonly count: number;
+  readonly mean: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** Which parts of a snapshot somebody wants; what nobody wants is not read. The head and the state always are. */
+export interface SnapshotParts {
+  readonly depth: boolean;
+  readonly scheduled: boolean;
+  readonly throughput: ReadonlySet<Window>;
+  readonly waitTime: ReadonlySet<Window>;
+}
+
+/** What is known of one queue at one instant. Instants are ms since the epoch by Redis's clock. */
+export interface QueueSnapshot {
+  readonly queue: string;
+  /** "events", or the name of the job system; null when MISSING. */
+  readonly source: string | null;
+  readonly state: QueueState;
+  /** When the head became claimable; null when nothing waits, or when the source cannot tell. */
+  readonly oldestSinceMs: number | null;
+  /** Age of the head at `measuredAtMs`, in ms; 0 when nothing waits. Never negative. */
+  readonly latencyMs: number;
+  /** 0 when it was not asked for. */
+  readonly depth: number;
+  /** 0 when it was not asked for. */
+  readonly scheduled: number;
+  readonly accuracy: Accuracy;
+  readonly measuredAtMs: number;
+  readonly stale: boolean;
+  /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent. */
+  readonly changesAtMs: number | null;
+  /** By window, for the windows asked for; null where the source cannot tell. */
+  readonly throughput: Readonly<Partial<Record<Window, Throughput>>> | null;
+  readonly waitTime: Readonly<Partial<Record<Window, WaitTime>>> | null;
+}
+
+/**
+ * The same snapshot at a later instant, when nothing has happened since: a waiting head has grown older. What is stale
+ * stays as it was, since nobody knows what happened to it.
+ */
+export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapshot {
+  if (snapshot.stale || nowMs <= snapshot.measuredAtMs) return snapshot;
+  const since = snapshot.oldestSinceMs;
+  const latencyMs = since === null ? snapshot.latencyMs : Math.max(0, nowMs - since);
+  return { ...snapshot, latencyMs, measuredAtMs: nowMs };
+}

@@ -1,0 +1,58 @@
+import { Redis, type RedisOptions } from "ioredis";
+import { StartError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+
+/** How long a command may take before it counts as unanswered, in ms. */
+const commandTimeoutMs = 1_500;
+
+export interface ConnectOptions {
+  /** `redis://…`, `rediss://…`, or the path of a Unix socket. */
+  readonly url: string;
+  /** Shown by CLIENT LIST, and in our log. */
+  readonly name: string;
+  readonly logger: Logger;
+}
+
+/**
+ * A connection that is not open yet. While Redis is away every command fails at once, and a command that was on its way when
+ * the connection broke fails too, rather than being run a second time; the connection itself comes back by itself.
+ */
+export function createRedis({ url, name, logger }: ConnectOptions): Redis {
+  const options = {
+    connectionName: `queue-latency-${name}`,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: commandTimeoutMs,
+    connectTimeout: 2_000,
+    retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
+  } satisfies RedisOptions;
+  const redis = new Redis(url, options);
+  let isAway = false;
+  // Without a listener ioredis prints every failed attempt; one line for each time it goes and comes is enough.
+  redis.on("error", (error: Error) => {
+    if (isAway) return;
+    isAway = true;
+    logger.warn({ err: error.message, connection: name }, "Redis is away");
+  });
+  redis.on("ready", () => {
+    if (isAway) logger.info({ connection: name }, "Redis is back");
+    isAway = false;
+  });
+  return redis;
+}
+
+/** Opens connections at start. @throws StartError when Redis does not answer. */
+export async function openRedis(connections: readonly Redis[], where: string): Promise<void> {
+  for (const connection of connections) {
+    try {
+      await connection.connect();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new StartError(`Redis does not answer at ${where}: ${reason}. Is REDIS_URL right, and Redis running?`, {
+        cause: error,
+      });
+    }
+  }
+}

@@ -1,0 +1,18 @@
+import { AppError } from "../core/errors.ts";
+
+/** What a Redis that is there, but cannot serve now, answers. */
+const cannotServe =
+  /^(LOADING|BUSY|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM)\b/;
+
+/**
+ * SERVICE_UNAVAILABLE when Redis could not be reached or cannot serve; the error itself when it is an answer to what we
+ * asked (a script's own refusal, or a mistake of ours).
+ */
+export function unavailableOr(error: unknown): Error {
+  if (error instanceof AppError) return error;
+  if (error instanceof Error && error.name === "ReplyError" && !cannotServe.test(error.message)) return error;
+  return new AppError("SERVICE_UNAVAILABLE", "Redis does not answer; try again soon", {
+    cause: error,
+    retryAfterSeconds: 1,
+  });
+}

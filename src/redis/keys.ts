@@ -1,0 +1,44 @@
+/**
+ * Every key and channel name of the project. All keys of one queue carry the same hash tag, so that they live on one shard
+ * of a Redis Cluster; different queues never share a key, whatever their names contain.
+ */
+export interface Keys {
+  /** Sorted set of waiting and scheduled jobs, `<attempt>:<jobId>`, scored by claimable-since in ms. */
+  waiting(queue: string): string;
+  /** Hash: source, totals, and for observed queues the last observation. A queue is known when this exists. */
+  state(queue: string): string;
+  /** Hash of the slots that throughput and wait times are counted in. */
+  recent(queue: string): string;
+  /** The two hashes that take turns in remembering departures and batches. */
+  departed(queue: string): readonly [even: string, odd: string];
+  /** All keys that a queue can have, in the order that fold.lua and forget.lua want them. */
+  all(queue: string): string[];
+  /** Sorted set of all names of queues, every score 0, so that it is ordered by name. */
+  readonly index: string;
+  /** Channel on which the name of a queue is published whenever its state may have changed. */
+  readonly changes: string;
+  /** Held by the process that sweeps. */
+  readonly sweepLease: string;
+  throttle(client: string): string;
+}
+
+export function createKeys(prefix: string): Keys {
+  const ofQueue = (queue: string, part: string) => `${prefix}:{${hashTag(queue)}}:${part}`;
+  const keys: Keys = {
+    waiting: (queue) => ofQueue(queue, "waiting"),
+    state: (queue) => ofQueue(queue, "state"),
+    recent: (queue) => ofQueue(queue, "recent"),
+    departed: (queue) => [ofQueue(queue, "departed:0"), ofQueue(queue, "departed:1")],
+    all: (queue) => [keys.waiting(queue), keys.state(queue), keys.recent(queue), ...keys.departed(queue)],
+    index: `${prefix}:queues`,
+    changes: `${prefix}:changes`,
+    sweepLease: `${prefix}:sweep`,
+    throttle: (client) => `${prefix}:throttle:${client}`,
+  };
+  return keys;
+}
+
+/** Braces would end or empty the hash tag (`{a}b` and `a` would meet), so they are written as percent codes. */
+function hashTag(queue: string): string {
+  return queue.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
+}

@@ -1,0 +1,34 @@
+import { type Clock, processClock } from "../core/clock.ts";
+
+/** Redis's time, known without asking: from the times that came with its recent answers. */
+export interface RedisClock extends Clock {
+  /** An answer that has just come says that it was `redisNowMs` when it was given. */
+  heard(redisNowMs: number): void;
+}
+
+const periodMs = 10_000;
+
+/**
+ * Until the first answer it is this machine's time. An answer is always a little old when it comes, so the offset that
+ * puts Redis furthest ahead is the best; only those of the last ten to twenty seconds count, so that a clock that was set
+ * back is followed.
+ */
+export function createRedisClock(local: Clock = processClock): RedisClock {
+  let offset = 0;
+  let best = Number.NEGATIVE_INFINITY;
+  let bestBefore = Number.NEGATIVE_INFINITY;
+  let periodEnds = 0;
+  return {
+    now: () => local.now() + offset,
+    heard(redisNowMs) {
+      const localNow = local.now();
+      if (localNow >= periodEnds) {
+        bestBefore = best;
+        best = Number.NEGATIVE_INFINITY;
+        periodEnds = localNow + periodMs;
+      }
+      best = Math.max(best, redisNowMs - localNow);
+      offset = Math.max(best, bestBefore);
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
+import { AppError } from "../core/errors.ts";
+import { unavailableOr } from "./errors.ts";
+
+/** A Lua script that Redis knows by its hash. */
+export interface Script {
+  readonly name: string;
+  readonly lua: string;
+}
+
+export interface ScriptCall {
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number)[];
+}
+
+/** Reads a script from its source file. */
+export function loadScript(name: string, url: URL): Script {
+  return { name, lua: readFileSync(url, "utf8") };
+}
+
+export type PlainCommand = readonly (string | number)[];
+
+/**
+ * Runs one script many times in a single round trip, then the plain commands, if any. A script that Redis has forgotten (restart, failover, SCRIPT FLUSH) is
+ * sent again by ioredis.
+ *
+ * @returns one entry a call, in order: its reply, or the error that Redis answered to it.
+ * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer; some of the calls may have run.
+ */
+export async function runScripts(
+  redis: Redis,
+  script: Script,
+  calls: readonly ScriptCall[],
+  plainCommands: readonly PlainCommand[] = [],
+): Promise<unknown[]> {
+  if (calls.length === 0) return [];
+  define(redis, script);
+  const pipeline = redis.pipeline();
+  const scripts = pipeline as unknown as Record<string, (...args: readonly (string | number)[]) => unknown>;
+  for (const call of calls) scripts[script.name]?.(call.keys.length, ...call.keys, ...call.args);
+  for (const [command, ...args] of plainCommands) pipeline.call(String(command), ...args);
+  let replies: [Error | null, unknown][] | null;
+  try {
+    replies = await pipeline.exec();
+  } catch (error) {
+    throw unavailableOr(error);
+  }
+  const answers = (replies ?? []).map(([error, reply]) => (error === null ? reply : unavailableOr(error)));
+  const lost = answers.find((answer) => answer instanceof AppError);
+  if (lost !== undefined) throw lost;
+  return answers.slice(0, calls.length);
+}
+
+/** Runs one script once. @throws what Redis answered, or AppError SERVICE_UNAVAILABLE. */
+export async function runScript(redis: Redis, script: Script, call: ScriptCall): Promise<unknown> {
+  const [reply] = await runScripts(redis, script, [call]);
+  if (reply instanceof Error) throw reply;
+  return reply;
+}
+
+function define(redis: Redis, script: Script): void {
+  if (!(script.name in redis)) redis.defineCommand(script.name, { lua: script.lua });
+}

@@ -1,0 +1,39 @@
+-- Takes down what a job system said of one queue, and publishes the queue's name when that is news.
+--
+-- KEYS  1 state
+-- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 age of the head, ms ('' = nothing waits)
+--       4 how far the age may be off, ms    5 how long ago it was read, ms
+--       6 depth  7 scheduled  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
+--       11 channel  12 queue's name
+-- Returns 1 when it was news, else 0
+
+local stateKey = KEYS[1]
+local source, accuracy, channel, queue = ARGV[2], ARGV[8], ARGV[11], ARGV[12]
+local age, uncertainty, readAgo = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local depth, scheduled, paused, freshFor = ARGV[6], ARGV[7], ARGV[9], tonumber(ARGV[10])
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil')
+local since = -1
+if age then
+  since = math.floor(now - readAgo - age)
+  local known = tonumber(before[2] or nil)
+  -- Every reading is off by a little. While it can be the same head, it is: a head that stays must not seem to move.
+  if known and known >= 0 and math.abs(known - since) <= uncertainty + 2 then since = known end
+end
+since = string.format('%.0f', since)
+
+local wasFresh = before[7] and now <= tonumber(before[7])
+local isNews = not wasFresh or before[1] ~= source or before[2] ~= since or before[3] ~= depth
+  or before[4] ~= scheduled or before[5] ~= accuracy or before[6] ~= paused
+
+redis.call('HSET', stateKey,
+  'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
+  'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+if isNews then redis.call('PUBLISH', channel, queue) end
+return isNews and 1 or 0

@@ -1,0 +1,48 @@
+import type { Redis } from "ioredis";
+import { unavailableOr } from "../redis/errors.ts";
+import type { Keys } from "../redis/keys.ts";
+
+export interface ListOptions {
+  /** Only names that begin with this. */
+  readonly prefix?: string;
+  /** Only names behind this one. */
+  readonly after?: string | null;
+  readonly limit: number;
+}
+
+/** The names of all queues, in the order of their bytes. */
+export interface QueueIndex {
+  /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  list(options: ListOptions): Promise<string[]>;
+  add(queues: readonly string[]): Promise<void>;
+  remove(queue: string): Promise<void>;
+}
+
+export function createQueueIndex(redis: Redis, keys: Keys): QueueIndex {
+  return {
+    async list({ prefix = "", after = null, limit }) {
+      if (limit <= 0) return [];
+      const fromPrefix = prefix === "" ? "-" : `[${prefix}`;
+      const isBehindPrefix = after !== null && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
+      const from = isBehindPrefix ? `(${after}` : fromPrefix;
+      // No name contains the byte 0xff, so this is behind every name that begins with the prefix.
+      const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
+      return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
+    },
+    async add(queues) {
+      if (queues.length === 0) return;
+      await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
+    },
+    async remove(queue) {
+      await answered(redis.zrem(keys.index, queue));
+    },
+  };
+}
+
+async function answered<T>(reply: Promise<T>): Promise<T> {
+  try {
+    return await reply;
+  } catch (error) {
+    throw unavailableOr(error);
+  }
+}

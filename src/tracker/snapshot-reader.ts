@@ -1,0 +1,168 @@
+import DataLoader from "dataloader";
+import type { Redis } from "ioredis";
+import {
+  type Accuracy,
+  type QueueSnapshot,
+  type SnapshotParts,
+  type Throughput,
+  type WaitTime,
+  type Window,
+  windowSeconds,
+} from "../core/snapshot.ts";
+import type { Keys } from "../redis/keys.ts";
+import type { RedisClock } from "../redis/redis-clock.ts";
+import { loadScript, runScripts } from "../redis/scripts.ts";
+import { waitTimeOf } from "./wait-time.ts";
+
+export interface SnapshotReaderOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  /** Is told the time of every answer. */
+  readonly clock: RedisClock;
+  readonly maxWaitMs: number;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: (() => number) | undefined;
+}
+
+export interface SnapshotReader {
+  /**
+   * The state of queues now, in the order asked. All reads of one tick of the event loop, whoever asked, share one round
+   * trip, and a queue that several ask for is read once, with all the parts that any of them wants.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
+}
+
+interface Wanted {
+  readonly queue: string;
+  readonly parts: SnapshotParts;
+}
+
+/** More queues than this are read in several round trips, so that no answer is huge. */
+const queuesPerRoundTrip = 1000;
+
+export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
+  const { redis, keys, clock, maxWaitMs } = options;
+  const script = loadScript("queueLatencySnapshot", new URL("lua/snapshot.lua", import.meta.url));
+
+  async function readAll(wanted: readonly Wanted[]): Promise<QueueSnapshot[]> {
+    const partsOf = new Map<string, SnapshotParts>();
+    for (const { queue, parts } of wanted) {
+      const known = partsOf.get(queue);
+      partsOf.set(queue, known === undefined ? parts : union(known, parts));
+    }
+    const asked = [...partsOf];
+    const replies = await runScripts(
+      redis,
+      script,
+      asked.map(([queue, parts]) => ({
+        keys: [keys.waiting(queue), keys.state(queue), keys.recent(queue)],
+        args: [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts)],
+      })),
+    );
+    const read = new Map<string, QueueSnapshot>();
+    asked.forEach(([queue, parts], i) => {
+      const reply = replies[i];
+      if (reply instanceof Error) throw reply;
+      const snapshot = snapshotOf(queue, parts, reply as Reply);
+      if (options.now === undefined) clock.heard((reply as Reply)[0]);
+      read.set(queue, snapshot);
+    });
+    return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot);
+  }
+
+  const loader = new DataLoader<Wanted, QueueSnapshot>(readAll, {
+    cache: false,
+    maxBatchSize: queuesPerRoundTrip,
+    batchScheduleFn: setImmediate,
+  });
+
+  return {
+    read: (queues, parts) => Promise.all(queues.map((queue) => loader.load({ queue, parts }))),
+  };
+}
+
+function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {
+  return {
+    depth: a.depth || b.depth,
+    scheduled: a.scheduled || b.scheduled,
+    throughput: a.throughput.union(b.throughput),
+    waitTime: a.waitTime.union(b.waitTime),
+  };
+}
+
+function partsArgs(parts: SnapshotParts): (string | number)[] {
+  const secondsOf = (windows: ReadonlySet<Window>) => [...windows].map((window) => windowSeconds[window]).join();
+  return [Number(parts.depth), Number(parts.scheduled), secondsOf(parts.throughput), secondsOf(parts.waitTime)];
+}
+
+/** What snapshot.lua returns; only the time when the queue is not known. */
+type Reply =
+  | [now: number]
+  | [
+      now: number,
+      source: string,
+      since: number,
+      depth: number,
+      scheduled: number,
+      changesAt: number,
+      accuracy: Accuracy,
+      paused: number,
+      measuredAt: number,
+      stale: number,
+      throughputs: string[],
+      waitTimes: number[][],
+    ];
+
+function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
+  if (reply.length === 1) return missing(queue, reply[0]);
+  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale, rates, waits] = reply;
+  const waiting = since >= 0;
+  const isCounted = source === "events";
+  return {
+    queue,
+    source,
+    state: paused === 1 ? "PAUSED" : waiting ? "WAITING" : "EMPTY",
+    oldestSinceMs: waiting ? since : null,
+    latencyMs: waiting ? Math.max(0, measuredAtMs - since) : 0,
+    depth,
+    scheduled,
+    accuracy,
+    measuredAtMs,
+    stale: stale === 1,
+    changesAtMs: changesAt >= 0 ? changesAt : null,
+    throughput: isCounted ? byWindow(parts.throughput, (window, i) => throughputOf(window, rates, i)) : null,
+    waitTime: isCounted ? byWindow(parts.waitTime, (_, i) => waitTimeOf(waits[i] ?? [])) : null,
+  };
+}
+
+function missing(queue: string, nowMs: number): QueueSnapshot {
+  return {
+    queue,
+    source: null,
+    state: "MISSING",
+    oldestSinceMs: null,
+    latencyMs: 0,
+    depth: 0,
+    scheduled: 0,
+    accuracy: "UNKNOWN",
+    measuredAtMs: nowMs,
+    stale: false,
+    changesAtMs: null,
+    throughput: null,
+    waitTime: null,
+  };
+}
+
+function throughputOf(window: Window, counts: readonly string[], i: number): Throughput {
+  const perSecond = (count: string | undefined) => Number(count ?? 0) / windowSeconds[window];
+  return { enqueuedPerSecond: perSecond(counts[2 * i]), dequeuedPerSecond: perSecond(counts[2 * i + 1]) };
+}
+
+function byWindow<T extends Throughput | WaitTime>(
+  windows: ReadonlySet<Window>,
+  value: (window: Window, i: number) => T,
+): Partial<Record<Window, T>> {
+  return Object.fromEntries([...windows].map((window, i) => [window, value(window, i)]));
+}

@@ -1,0 +1,59 @@
+import type { Redis } from "ioredis";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Service } from "../core/service.ts";
+import type { Keys } from "../redis/keys.ts";
+import type { QueueIndex } from "./queue-index.ts";
+import type { Recorder } from "./recorder.ts";
+
+export interface SweeperOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly index: QueueIndex;
+  readonly recorder: Recorder;
+  readonly logger: Logger;
+  /** @default 60_000 // a minute */
+  readonly everyMs?: number;
+}
+
+const page = 200;
+
+/**
+ * Now and then lets every queue drop its ghosts and free what it remembers no longer, also the queues to which nothing
+ * happens any more. One process at a time does it. What is read leaves ghosts out whether they have been dropped or not.
+ */
+export function createSweeper({ redis, keys, index, recorder, logger, everyMs = 60_000 }: SweeperOptions): Service {
+  let timer: NodeJS.Timeout | undefined;
+  let sweeping: Promise<void> = Promise.resolve();
+  let stopped = false;
+
+  async function sweep(): Promise<void> {
+    const isOurTurn = await redis.set(keys.sweepLease, process.pid, "PX", Math.ceil(everyMs * 0.9), "NX");
+    if (isOurTurn === null) return;
+    let after: string | null = null;
+    let lost = 0;
+    while (!stopped) {
+      const names: string[] = await index.list({ after, limit: page });
+      lost += await recorder.sweep(names);
+      after = names.at(-1) ?? null;
+      if (names.length < page) break;
+    }
+    if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");
+  }
+
+  return {
+    async start() {
+      timer = setInterval(() => {
+        sweeping = sweep().catch((error: unknown) => {
+          logger.warn({ err: messageOf(error) }, "could not sweep; the next round makes up for it");
+        });
+      }, everyMs);
+      timer.unref();
+    },
+    async stop() {
+      stopped = true;
+      clearInterval(timer);
+      await sweeping;
+    },
+  };
+}

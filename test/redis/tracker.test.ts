@@ -1,0 +1,144 @@
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+
+const start = 1_790_000_000_000;
+let now = start;
+let opened: TestTracker;
+
+beforeEach(async () => {
+  now = start;
+  opened = await openTracker(inject("redisUrl"), { now: () => now, eventWindowMs: 300_000, maxWaitMs: 86_400_000 });
+});
+afterEach(() => opened[Symbol.asyncDispose]());
+
+function event(type: QueueEventType, jobId: string, rest: Partial<QueueEvent> = {}): QueueEvent {
+  return { type, queue: "q", jobId, attempt: 0, atMs: null, availableAtMs: null, ...rest };
+}
+const record = (events: readonly QueueEvent[], batchId: string | null = null) => opened.tracker.record(events, batchId);
+async function snapshot(queue = "q") {
+  const [read] = await opened.tracker.read([queue], allParts);
+  if (read === undefined) throw new Error("one queue was asked for");
+  return read;
+}
+
+describe("a queue known from events", () => {
+  it("is MISSING before anything was heard of it, and does not pretend to be sure", async () => {
+    expect(await snapshot()).toMatchObject({ state: "MISSING", source: null, latencyMs: 0, accuracy: "UNKNOWN" });
+  });
+
+  it("reports the age of the head, and how many wait", async () => {
+    await record([event("ENQUEUED", "a", { atMs: start - 5_000 }), event("ENQUEUED", "b", { atMs: start - 2_000 })]);
+    now += 1_000;
+    expect(await snapshot()).toMatchObject({
+      source: "events",
+      state: "WAITING",
+      latencyMs: 6_000,
+      oldestSinceMs: start - 5_000,
+      depth: 2,
+      scheduled: 0,
+      accuracy: "EXACT",
+      measuredAtMs: start + 1_000,
+      stale: false,
+    });
+  });
+
+  it("is EMPTY with latency 0 when its last job was dequeued", async () => {
+    await record([event("ENQUEUED", "a"), event("DEQUEUED", "a")]);
+    expect(await snapshot()).toMatchObject({ state: "EMPTY", latencyMs: 0, oldestSinceMs: null, depth: 0 });
+  });
+
+  it("does not count a scheduled job as waiting before it is claimable", async () => {
+    await record([event("ENQUEUED", "a", { availableAtMs: start + 10_000 })]);
+    expect(await snapshot()).toMatchObject({ state: "EMPTY", depth: 0, scheduled: 1, changesAtMs: start + 10_000 });
+    now += 12_000;
+    expect(await snapshot()).toMatchObject({ state: "WAITING", depth: 1, scheduled: 0, latencyMs: 2_000 });
+  });
+
+  it("clamps a time in the future to now", async () => {
+    await record([event("ENQUEUED", "a", { atMs: start + 60_000 })]);
+    expect(await snapshot()).toMatchObject({ state: "WAITING", latencyMs: 0, oldestSinceMs: start });
+  });
+
+  it("counts a wait time also when the dequeue is heard before the enqueue", async () => {
+    expect(await record([event("DEQUEUED", "a", { atMs: start - 1_000 })])).toEqual({
+      accepted: 1,
+      duplicates: 0,
+      early: 1,
+    });
+    expect(await record([event("ENQUEUED", "a", { atMs: start - 4_000 })])).toMatchObject({ accepted: 1, early: 0 });
+    const read = await snapshot();
+    expect(read).toMatchObject({ state: "EMPTY", depth: 0 });
+    expect(read.waitTime?.FIVE_MINUTES).toMatchObject({ count: 1, mean: 3, max: 3 });
+    expect(read.throughput?.ONE_MINUTE).toEqual({ enqueuedPerSecond: 1 / 60, dequeuedPerSecond: 1 / 60 });
+  });
+
+  it("takes a retry for another stay in the queue, and a repeated event for nothing", async () => {
+    await record([event("ENQUEUED", "a"), event("DEQUEUED", "a")]);
+    expect(await record([event("ENQUEUED", "a"), event("ENQUEUED", "a", { attempt: 1 })])).toEqual({
+      accepted: 1,
+      duplicates: 1,
+      early: 0,
+    });
+    expect(await snapshot()).toMatchObject({ depth: 1 });
+  });
+
+  it("tells jobs apart whose ids look like another job's attempt", async () => {
+    await record([event("ENQUEUED", "1:a"), event("ENQUEUED", "a", { attempt: 1 }), event("ENQUEUED", "generation")]);
+    expect(await snapshot()).toMatchObject({ depth: 3 });
+  });
+
+  it("forgets a departure after the event window, so that the same identity may come again", async () => {
+    await record([event("ENQUEUED", "a"), event("DEQUEUED", "a")]);
+    now += 299_999;
+    expect(await record([event("ENQUEUED", "a")])).toMatchObject({ duplicates: 1 });
+    now += 2;
+    expect(await record([event("ENQUEUED", "a")])).toMatchObject({ accepted: 1 });
+  });
+
+  it("drops a job that waited longer than MAX_WAIT, from what is read at once and from what is kept at the next event", async () => {
+    await record([event("ENQUEUED", "ghost"), event("ENQUEUED", "b", { atMs: start })]);
+    now += 86_400_000;
+    expect(await snapshot()).toMatchObject({ state: "WAITING", depth: 2, changesAtMs: now + 1 });
+    now += 1;
+    expect(await snapshot()).toMatchObject({ state: "EMPTY", depth: 0, latencyMs: 0 });
+    await record([event("ENQUEUED", "c")]);
+    expect(await opened.redis.zcard(opened.keys.waiting("q"))).toBe(1);
+    expect(await opened.redis.hget(opened.keys.state("q"), "lost")).toBe("2");
+    // One was not lost after all: its dequeue arrives late, and counts.
+    await record([event("DEQUEUED", "ghost")]);
+    expect(await opened.redis.hget(opened.keys.state("q"), "lost")).toBe("1");
+  });
+
+  it("answers a batch that is sent again as it did first, and changes nothing", async () => {
+    const batch = [event("ENQUEUED", "a"), event("DEQUEUED", "b")];
+    const first = await record(batch, "batch-1");
+    expect(first).toEqual({ accepted: 2, duplicates: 0, early: 1 });
+    now += 1_000;
+    const before = await snapshot();
+    expect(await record(batch, "batch-1")).toEqual(first);
+    expect(await snapshot()).toEqual(before);
+  });
+
+  it("refuses another batch with the same id, rather than losing it without a word", async () => {
+    await record([event("ENQUEUED", "a")], "batch-1");
+    await expect(record([event("ENQUEUED", "b")], "batch-1")).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
+  });
+
+  it("folds thousands of events of one queue in one call", async () => {
+    const many = Array.from({ length: 5_000 }, (_, i) => event("ENQUEUED", `job-${i}`, { atMs: start - i }));
+    expect(await record(many)).toEqual({ accepted: 5_000, duplicates: 0, early: 0 });
+    expect(await snapshot()).toMatchObject({ depth: 5_000, latencyMs: 4_999 });
+    expect(await record(many.map((each) => ({ ...each, type: "DEQUEUED" as const })))).toMatchObject({ accepted: 5_000 });
+    expect(await snapshot()).toMatchObject({ depth: 0, state: "EMPTY" });
+  });
+
+  it("is MISSING again, with no key left, when it was forgotten", async () => {
+    await record([event("ENQUEUED", "a"), event("DEQUEUED", "b")], "batch");
+    expect(await opened.tracker.forget("q")).toBe(true);
+    expect(await opened.tracker.forget("q")).toBe(false);
+    expect(await snapshot()).toMatchObject({ state: "MISSING" });
+    expect(await opened.redis.exists(...opened.keys.all("q"))).toBe(0);
+    expect(await opened.tracker.list({ limit: 10 })).toEqual([]);
+  });
+});

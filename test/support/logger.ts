@@ -1,0 +1,19 @@
+import type { Logger } from "../../src/core/logger.ts";
+
+/** Says nothing. */
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+export interface LogEntry {
+  readonly level: keyof Logger;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+/** Keeps every line, for tests of what is logged. */
+export function recordingLogger(): Logger & { readonly lines: LogEntry[] } {
+  const lines: LogEntry[] = [];
+  const at = (level: keyof Logger) => (fields: Readonly<Record<string, unknown>>, message: string) => {
+    lines.push({ level, fields, message });
+  };
+  return { lines, debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
