@@ -4,12 +4,17 @@ import type { Accuracy } from "./snapshot.ts";
 export interface Observation {
   /** The queue's name in its job system; it is presented as `<source>/<queue>`. */
   readonly queue: string;
-  /** How long the head had been claimable when it was read, in ms; null when nothing waits. */
+  /**
+   * How long the head had been claimable when it was read, in ms; null when nothing waits. With accuracy UNKNOWN: for how
+   * long the source has not been able to tell.
+   */
   readonly headAgeMs: number | null;
-  /** `headAgeMs` may be wrong by this much either way: the time that the reading took. */
+  /** `headAgeMs` may be off by this much either way at `readAtMs`: half a round trip when that is its middle. */
   readonly uncertaintyMs: number;
   readonly depth: number;
+  /** 0 also when the source cannot tell. */
   readonly scheduled: number;
+  /** False also when the source cannot tell. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;
   /** When it was read, by {@link processClock}. */
@@ -28,6 +33,10 @@ export interface ObservedSource {
 
 /** What a source is handed to tell what it learned. */
 export interface EventSink {
-  /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer; the next reading makes up for it. */
+  /**
+   * Settles within a few seconds, whatever happens: a source that stops waits for it.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer; the next reading makes up for it.
+   */
   observe(observed: ObservedSource): Promise<void>;
 }

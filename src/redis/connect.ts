@@ -50,9 +50,12 @@ export async function openRedis(connections: readonly Redis[], where: string): P
       await connection.connect();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new StartError(`Redis does not answer at ${where}: ${reason}. Is REDIS_URL right, and Redis running?`, {
-        cause: error,
-      });
+      throw new StartError(
+        `Redis does not answer at ${where}: ${reason}. Is REDIS_URL right, and Redis running?`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 }

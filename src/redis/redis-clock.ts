@@ -19,7 +19,7 @@ export function createRedisClock(local: Clock = processClock): RedisClock {
   let bestBefore = Number.NEGATIVE_INFINITY;
   let periodEnds = 0;
   return {
-    now: () => local.now() + offset,
+    now: () => Math.floor(local.now() + offset),
     heard(redisNowMs) {
       const localNow = local.now();
       if (localNow >= periodEnds) {

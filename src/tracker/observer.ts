@@ -29,7 +29,10 @@ export function createObserver({ redis, keys, index, now }: ObserverOptions): Ob
 
   /** Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden. */
   async function forgetOf(queue: string, source: string): Promise<boolean> {
-    const reply = await runScript(redis, forgetScript, { keys: keys.all(queue), args: [keys.changes, queue, source] });
+    const reply = await runScript(redis, forgetScript, {
+      keys: keys.all(queue),
+      args: [keys.changes, queue, source],
+    });
     if (reply !== -1) await index.remove(queue);
     return reply === 1;
   }
@@ -46,7 +49,10 @@ export function createObserver({ redis, keys, index, now }: ObserverOptions): Ob
 
   return {
     async observe({ source, queues, freshForMs }) {
-      const named = queues.map((observation) => ({ ...observation, queue: `${source}/${observation.queue}` }));
+      const named = queues.map((observation) => ({
+        ...observation,
+        queue: `${source}/${observation.queue}`,
+      }));
       const replies = await runScripts(
         redis,
         observeScript,

@@ -35,7 +35,11 @@ export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, eventWindowMs, maxWaitMs } = options;
   const script = loadScript("queueLatencyFold", new URL("lua/fold.lua", import.meta.url));
 
-  const callOf = (queue: string, batch: readonly string[], eventArgs: readonly (string | number)[]): ScriptCall => ({
+  const callOf = (
+    queue: string,
+    batch: readonly string[],
+    eventArgs: readonly (string | number)[],
+  ): ScriptCall => ({
     keys: keys.all(queue),
     args: [options.now?.() ?? "", eventWindowMs, maxWaitMs, ...batch, keys.changes, queue, ...eventArgs],
   });

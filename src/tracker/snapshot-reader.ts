@@ -93,8 +93,14 @@ function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {
 }
 
 function partsArgs(parts: SnapshotParts): (string | number)[] {
-  const secondsOf = (windows: ReadonlySet<Window>) => [...windows].map((window) => windowSeconds[window]).join();
-  return [Number(parts.depth), Number(parts.scheduled), secondsOf(parts.throughput), secondsOf(parts.waitTime)];
+  const secondsOf = (windows: ReadonlySet<Window>) =>
+    [...windows].map((window) => windowSeconds[window]).join();
+  return [
+    Number(parts.depth),
+    Number(parts.scheduled),
+    secondsOf(parts.throughput),
+    secondsOf(parts.waitTime),
+  ];
 }
 
 /** What snapshot.lua returns; only the time when the queue is not known. */
@@ -117,7 +123,8 @@ type Reply =
 
 function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
   if (reply.length === 1) return missing(queue, reply[0]);
-  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale, rates, waits] = reply;
+  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale, rates, waits] =
+    reply;
   const waiting = since >= 0;
   const isCounted = source === "events";
   return {

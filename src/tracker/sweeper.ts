@@ -22,7 +22,14 @@ const page = 200;
  * Now and then lets every queue drop its ghosts and free what it remembers no longer, also the queues to which nothing
  * happens any more. One process at a time does it. What is read leaves ghosts out whether they have been dropped or not.
  */
-export function createSweeper({ redis, keys, index, recorder, logger, everyMs = 60_000 }: SweeperOptions): Service {
+export function createSweeper({
+  redis,
+  keys,
+  index,
+  recorder,
+  logger,
+  everyMs = 60_000,
+}: SweeperOptions): Service {
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> = Promise.resolve();
   let stopped = false;

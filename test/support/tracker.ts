@@ -1,9 +1,9 @@
+import type { Redis } from "ioredis";
+import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { createRedisClock } from "../../src/redis/redis-clock.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
-import type { SnapshotParts } from "../../src/core/snapshot.ts";
-import type { Redis } from "ioredis";
 import { silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";
 

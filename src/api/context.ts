@@ -1,0 +1,35 @@
+import type { QueueEvent, RecordResult } from "../core/events.ts";
+import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
+
+/** Bounds on arguments: known before anything runs, so this is all that the calculation of a cost is handed. */
+export interface ArgumentLimits {
+  readonly maxQueues: number;
+  readonly maxEvents: number;
+  /** Sources that are read by this server: names that begin with one of them and a slash belong to it. */
+  readonly sources: readonly string[];
+}
+
+/** What resolvers may use. */
+export interface Context {
+  /** Who the request is charged to. */
+  readonly client: string;
+  readonly limits: ArgumentLimits;
+  readonly subscriptions: SubscriptionSlots;
+  readonly tracker: {
+    read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
+    list(options: {
+      readonly prefix?: string;
+      readonly after?: string | null;
+      readonly limit: number;
+    }): Promise<string[]>;
+    record(events: readonly QueueEvent[], batchId: string | null): Promise<RecordResult>;
+    forget(queue: string): Promise<boolean>;
+  };
+  readonly live: {
+    watch(
+      queues: readonly string[],
+      request: { readonly minIntervalMs: number; readonly refreshMs: number },
+    ): Promise<AsyncIterableIterator<QueueSnapshot[]>>;
+  };
+}

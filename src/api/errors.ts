@@ -1,0 +1,43 @@
+import { GraphQLError } from "graphql";
+import { AppError, errorStatus } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+
+/** An error as clients see it: its code in the extensions, and the HTTP status and headers for Yoga to take out. */
+export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
+  const { code, retryAfterSeconds } = error;
+  const http = {
+    status: errorStatus[code],
+    ...(retryAfterSeconds === undefined ? {} : { headers: { "Retry-After": String(retryAfterSeconds) } }),
+  };
+  return new GraphQLError(error.message, {
+    ...(at?.nodes === undefined ? {} : { nodes: at.nodes }),
+    ...(at?.path === undefined ? {} : { path: at.path }),
+    originalError: error,
+    extensions: { code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }), http },
+  });
+}
+
+/**
+ * What a client may see of an error: our own errors and what GraphQL itself says of a request as they are; anything else
+ * becomes a line in the log, and "Unexpected error" with no detail.
+ */
+export function createErrorMask(logger: Logger): (error: unknown) => GraphQLError {
+  return (error) => {
+    const original = error instanceof GraphQLError ? innermost(error) : error;
+    if (original instanceof AppError) {
+      return toGraphQLError(original, error instanceof GraphQLError ? error : undefined);
+    }
+    if (error instanceof GraphQLError && original instanceof GraphQLError) return error;
+    logger.error({ err: original }, "unexpected error");
+    return new GraphQLError("Unexpected error", {
+      ...(error instanceof GraphQLError && error.path !== undefined ? { path: error.path } : {}),
+      extensions: { code: "INTERNAL_SERVER_ERROR", http: { status: 500 } },
+    });
+  };
+}
+
+function innermost(error: GraphQLError): unknown {
+  let inner: unknown = error;
+  while (inner instanceof GraphQLError && inner.originalError !== undefined) inner = inner.originalError;
+  return inner;
+}

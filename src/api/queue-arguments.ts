@@ -1,0 +1,28 @@
+import { AppError } from "../core/errors.ts";
+import { checkQueueName } from "../core/queue-name.ts";
+import type { ArgumentLimits } from "./context.ts";
+
+/**
+ * The queues of one field, each once, in the order asked.
+ *
+ * @throws AppError TOO_MANY_QUEUES; BAD_USER_INPUT that says which name is wrong and why.
+ */
+export function checkQueues(queues: readonly string[], { maxQueues }: ArgumentLimits): string[] {
+  if (queues.length > maxQueues) {
+    throw new AppError(
+      "TOO_MANY_QUEUES",
+      `expected at most ${maxQueues} queues in one field, got ${queues.length}`,
+    );
+  }
+  queues.forEach((queue, i) => {
+    checkQueueName(queue, `queues[${i}]`);
+  });
+  return [...new Set(queues)];
+}
+
+/** @throws AppError BAD_USER_INPUT unless the value is a whole number within the bounds, or one of the others allowed. */
+export function checkBounds(name: string, value: number, low: number, high: number, orElse?: number): void {
+  if ((value >= low && value <= high) || value === orElse) return;
+  const expected = `${name} is ${orElse === undefined ? "" : `${orElse} or `}from ${low} to ${high}`;
+  throw new AppError("BAD_USER_INPUT", `${expected}, not ${value}`);
+}

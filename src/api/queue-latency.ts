@@ -1,0 +1,226 @@
+import {
+  accuracies,
+  type QueueSnapshot,
+  queueStates,
+  type Throughput,
+  type WaitTime,
+  windows,
+} from "../core/snapshot.ts";
+import { builder } from "./builder.ts";
+import { checkBounds, checkQueues } from "./queue-arguments.ts";
+import { selectedParts } from "./selected-parts.ts";
+
+export const QueueStateEnum = builder.enumType("QueueState", {
+  description: "Whether a queue is known, and whether a job waits in it.",
+  values: describedValues(queueStates, {
+    MISSING:
+      "Never heard of: no event named it, and no job system lists it. Every number is 0 and means nothing.",
+    EMPTY: "Known, and no job waits. Scheduled jobs may be there that are not claimable yet.",
+    WAITING: "At least one job waits to be dequeued.",
+    PAUSED: "The job system says that nothing is dequeued from it on purpose. Jobs may wait.",
+  }),
+});
+
+export const AccuracyEnum = builder.enumType("Accuracy", {
+  description: "How far `latency` can be trusted.",
+  values: describedValues(accuracies, {
+    EXACT: "The head's own time is known.",
+    ESTIMATED: "The head's time comes from a clock that may differ from Redis's.",
+    LOWER_BOUND: "The head has waited at least this long, perhaps longer.",
+    UNKNOWN: "Nobody can tell. Do not act on `latency`; `state` and `depth` still say what is known.",
+  }),
+});
+
+export const WindowEnum = builder.enumType("Window", {
+  description: "The latest stretch of time that counts and wait times are given for.",
+  values: describedValues(windows, {
+    ONE_MINUTE: "The last 60 seconds.",
+    FIVE_MINUTES: "The last 5 minutes.",
+    FIFTEEN_MINUTES: "The last 15 minutes.",
+  }),
+});
+
+const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
+  description:
+    "How many jobs came and went, on average over a window. By the times at which the events happened, so one that is heard late still counts where it belongs. Free beyond the point of the field that holds it.",
+  fields: (t) => ({
+    enqueuedPerSecond: t.exposeFloat("enqueuedPerSecond", {
+      description:
+        "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued. Free.",
+    }),
+    dequeuedPerSecond: t.exposeFloat("dequeuedPerSecond", {
+      description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count. Free.",
+    }),
+  }),
+});
+
+const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
+  description:
+    "How long the jobs dequeued in a window had waited, from claimable to dequeued. Seconds; all 0 when `count` is 0. The window reaches back up to 5 % further than its name says. Free beyond the point of the field that holds it.",
+  fields: (t) => ({
+    count: t.exposeInt("count", {
+      description: "How many dequeued jobs were measured: those whose enqueue is known. Free.",
+    }),
+    mean: t.exposeFloat("mean", { description: "Mean wait, in seconds. Exact. Free." }),
+    p50: t.exposeFloat("p50", {
+      description: "Half of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+    }),
+    p95: t.exposeFloat("p95", {
+      description: "95 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+    }),
+    p99: t.exposeFloat("p99", {
+      description: "99 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+    }),
+    max: t.exposeFloat("max", { description: "The longest wait, in seconds. Exact. Free." }),
+  }),
+});
+
+export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency").implement({
+  description: "How one queue stands at one instant.",
+  fields: (t) => ({
+    queue: t.exposeString("queue", {
+      description:
+        "Name of the queue: the name that its events give, or `<source>/<name>` when a job system is asked about it. Free.",
+    }),
+    source: t.exposeString("source", {
+      nullable: true,
+      description:
+        'Where the numbers come from: "events" for recorded events, or the job system\'s name, such as "faktory". Null when MISSING. Free.',
+    }),
+    state: t.expose("state", {
+      type: QueueStateEnum,
+      description: "Tells an empty queue from one that nobody has heard of. Free.",
+    }),
+    latency: t.float({
+      description:
+        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. See `accuracy` and `stale` before you act on it. Free.",
+      resolve: (snapshot) => snapshot.latencyMs / 1000,
+    }),
+    oldestSince: t.field({
+      type: "DateTime",
+      nullable: true,
+      description: "When the head became claimable, by Redis's clock. Null when nothing waits. Free.",
+      resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
+    }),
+    depth: t.exposeInt("depth", {
+      description: "How many jobs wait; 0 when none. Scheduled jobs are not among them. Free.",
+    }),
+    scheduled: t.exposeInt("scheduled", {
+      description:
+        "How many jobs are enqueued but not claimable yet; 0 when none, or when the source does not say. Free.",
+    }),
+    accuracy: t.expose("accuracy", {
+      type: AccuracyEnum,
+      description: "How far `latency` can be trusted; UNKNOWN when MISSING. Free.",
+    }),
+    measuredAt: t.field({
+      type: "DateTime",
+      description: "The instant that `latency` speaks of, by Redis's clock. Free.",
+      resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
+    }),
+    stale: t.exposeBoolean("stale", {
+      description:
+        "True: the source has not answered lately, and this is its last word, from `measuredAt`. Free.",
+    }),
+    throughput: t.field({
+      type: ThroughputType,
+      nullable: true,
+      args: {
+        window: t.arg({
+          type: WindowEnum,
+          required: true,
+          defaultValue: "ONE_MINUTE",
+          description: "Over which window.",
+        }),
+      },
+      complexity: 1,
+      description:
+        "Rates of jobs coming and going. Null where the source cannot tell. Costs one point per queue.",
+      resolve: ({ throughput }, { window }) => throughput?.[window] ?? null,
+    }),
+    waitTime: t.field({
+      type: WaitTimeType,
+      nullable: true,
+      args: {
+        window: t.arg({
+          type: WindowEnum,
+          required: true,
+          defaultValue: "FIVE_MINUTES",
+          description: "Over which window.",
+        }),
+      },
+      complexity: 1,
+      description:
+        "Wait times of dequeued jobs. Null where the source cannot tell. Costs one point per queue.",
+      resolve: ({ waitTime }, { window }) => waitTime?.[window] ?? null,
+    }),
+  }),
+});
+
+const queuesDescription =
+  "Names of queues, each 1 to 200 bytes of printable text without `*`. A name that is given twice is answered once.";
+
+builder.queryField("queueLatency", (t) =>
+  t.field({
+    type: [QueueLatencyType],
+    args: { queues: t.arg.stringList({ required: true, description: queuesDescription }) },
+    complexity: ({ queues }, { limits }) => perQueue(checkQueues(queues, limits).length),
+    description:
+      "How the named queues stand now, in the order asked, each name once. Costs one point for each queue, however many jobs wait in it. Errors: TOO_MANY_QUEUES, BAD_USER_INPUT.",
+    resolve: (_, { queues }, { tracker, limits }, info) =>
+      tracker.read(checkQueues(queues, limits), selectedParts(info)),
+  }),
+);
+
+builder.subscriptionField("queueLatency", (t) =>
+  t.field({
+    type: [QueueLatencyType],
+    args: {
+      queues: t.arg.stringList({ required: true, description: queuesDescription }),
+      minIntervalMs: t.arg.int({
+        required: true,
+        defaultValue: 100,
+        description: "Two pushes are at least this many milliseconds apart; 50 to 60000.",
+      }),
+      refreshMs: t.arg.int({
+        required: true,
+        defaultValue: 1000,
+        description:
+          "Queues in which a job waits are pushed again after this many milliseconds, since their latency has grown; 250 to 60000, or 0 for never.",
+      }),
+    },
+    complexity({ queues, minIntervalMs, refreshMs }, { limits }) {
+      checkBounds("minIntervalMs", minIntervalMs, 50, 60_000);
+      checkBounds("refreshMs", refreshMs, 250, 60_000, 0);
+      return perQueue(checkQueues(queues, limits).length);
+    },
+    description:
+      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+    subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, limits, live, subscriptions }) =>
+      subscriptions.hold(client, () => live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs })),
+    async resolve(snapshots, _, { tracker }, info) {
+      const parts = selectedParts(info);
+      if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;
+      // A stale snapshot is the last word: reading it again would fail, or say nothing new.
+      const current = snapshots.filter((snapshot) => !snapshot.stale).map((snapshot) => snapshot.queue);
+      const read = new Map(
+        (await tracker.read(current, parts)).map((snapshot) => [snapshot.queue, snapshot]),
+      );
+      return snapshots.map((snapshot) => read.get(snapshot.queue) ?? snapshot);
+    },
+  }),
+);
+
+function perQueue(count: number): { readonly field: number; readonly multiplier: number } {
+  return { field: count, multiplier: count };
+}
+
+function describedValues<T extends string>(
+  names: readonly T[],
+  descriptions: Readonly<Record<T, string>>,
+): Record<T, { readonly description: string }> {
+  return Object.fromEntries(names.map((name) => [name, { description: descriptions[name] }])) as Record<
+    T,
+    { readonly description: string }
+  >;
+}

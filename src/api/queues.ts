@@ -1,0 +1,89 @@
+import { AppError } from "../core/errors.ts";
+import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { builder } from "./builder.ts";
+import type { Context } from "./context.ts";
+import { checkBounds } from "./queue-arguments.ts";
+import { QueueLatencyType } from "./queue-latency.ts";
+import { selectedParts } from "./selected-parts.ts";
+
+const QueueConnection = builder.connectionObject(
+  {
+    type: QueueLatencyType,
+    name: "QueueConnection",
+    description: "A page of queues, ordered by the bytes of their names.",
+  },
+  { name: "QueueEdge", description: "One queue of a page." },
+);
+
+const mostPerPage = 1000;
+
+builder.queryField("queues", (t) =>
+  t.field({
+    type: QueueConnection,
+    args: {
+      prefix: t.arg.string({ description: "Only queues whose names begin with this, such as `faktory/`." }),
+      first: t.arg.int({
+        required: true,
+        defaultValue: 50,
+        description: `At most so many, 0 to ${mostPerPage}.`,
+      }),
+      after: t.arg.string({
+        description: "Only queues behind this cursor: the `endCursor` of the page before.",
+      }),
+    },
+    complexity({ first, after }) {
+      checkBounds("first", first, 0, mostPerPage);
+      if (after != null) nameOf(after);
+      return { field: first, multiplier: first };
+    },
+    description:
+      "All queues that are known, by name. Costs `first` points, and as many again for each `throughput` or `waitTime`. Errors: BAD_USER_INPUT.",
+    async resolve(_, { prefix, first, after }, { tracker }, info) {
+      const parts = selectedParts(info);
+      const found = await readPage(tracker, parts, {
+        prefix: prefix ?? "",
+        after: after == null ? null : nameOf(after),
+        first,
+      });
+      const edges = found.snapshots.map((node) => ({ node, cursor: cursorOf(node.queue) }));
+      return {
+        edges,
+        pageInfo: {
+          hasNextPage: found.hasMore,
+          hasPreviousPage: false,
+          startCursor: edges.at(0)?.cursor ?? null,
+          endCursor: edges.at(-1)?.cursor ?? null,
+        },
+      };
+    },
+  }),
+);
+
+/** A name may stand in the index for a moment longer than its queue: what turns out to be MISSING is passed over. */
+async function readPage(
+  tracker: Context["tracker"],
+  parts: SnapshotParts,
+  page: { readonly prefix: string; readonly after: string | null; readonly first: number },
+): Promise<{ readonly snapshots: QueueSnapshot[]; readonly hasMore: boolean }> {
+  const snapshots: QueueSnapshot[] = [];
+  let { after } = page;
+  for (;;) {
+    const wanted = page.first - snapshots.length;
+    const names = await tracker.list({ prefix: page.prefix, after, limit: wanted + 1 });
+    const read = await tracker.read(names.slice(0, wanted), parts);
+    snapshots.push(...read.filter(({ state }) => state !== "MISSING"));
+    const hasMore = names.length > wanted;
+    if (!hasMore || snapshots.length === page.first) return { snapshots, hasMore };
+    after = names.at(wanted - 1) ?? null;
+  }
+}
+
+function cursorOf(name: string): string {
+  return Buffer.from(name).toString("base64url");
+}
+
+function nameOf(cursor: string): string {
+  const name = Buffer.from(cursor, "base64url").toString();
+  if (name !== "" && cursorOf(name) === cursor) return name;
+  throw new AppError("BAD_USER_INPUT", "after: expected the cursor of an edge, or the endCursor of a page");
+}

@@ -1,0 +1,17 @@
+import { type GraphQLSchema, lexicographicSortSchema, printSchema } from "graphql";
+import { builder } from "./builder.ts";
+import "./events.ts";
+import "./queue-latency.ts";
+import "./queues.ts";
+import "./scalars.ts";
+
+builder.queryType({ description: "Read how queues stand." });
+builder.mutationType({ description: "Tell what happened to jobs." });
+builder.subscriptionType({ description: "Be told whenever a queue changes." });
+
+export const schema: GraphQLSchema = builder.toSchema({});
+
+/** The schema as text, sorted, as it stands in schema.graphql. */
+export function printedSchema(): string {
+  return `${printSchema(lexicographicSortSchema(schema))}\n`;
+}

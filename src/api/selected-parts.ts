@@ -1,0 +1,53 @@
+import {
+  type FieldNode,
+  type GraphQLObjectType,
+  type GraphQLResolveInfo,
+  getArgumentValues,
+  type SelectionSetNode,
+} from "graphql";
+import type { SnapshotParts, Window } from "../core/snapshot.ts";
+import { isSkipped } from "../limits/cost.ts";
+
+/**
+ * Which parts of its snapshots the selection below a field needs, so that nothing else is read. Looks through fragments and
+ * through the levels of a connection.
+ */
+export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
+  const names = new Set<string>();
+  const visited = new Set<string>();
+  const windowsOf = { throughput: new Set<Window>(), waitTime: new Set<Window>() };
+
+  function visitField(field: FieldNode): void {
+    const name = field.name.value;
+    names.add(name);
+    if (name === "throughput" || name === "waitTime") windowsOf[name].add(windowOf(info, field));
+    else if (field.selectionSet !== undefined) visitSelections(field.selectionSet);
+  }
+
+  function visitSelections({ selections }: SelectionSetNode): void {
+    for (const selection of selections) {
+      if (isSkipped(selection, info.variableValues)) continue;
+      if (selection.kind === "Field") visitField(selection);
+      else if (selection.kind === "InlineFragment") visitSelections(selection.selectionSet);
+      else {
+        // Once is enough, and fragments that spread each other many times over would take for ever.
+        const fragment = info.fragments[selection.name.value];
+        if (fragment === undefined || visited.has(fragment.name.value)) continue;
+        visited.add(fragment.name.value);
+        visitSelections(fragment.selectionSet);
+      }
+    }
+  }
+
+  for (const node of info.fieldNodes) {
+    if (node.selectionSet !== undefined) visitSelections(node.selectionSet);
+  }
+  return { depth: names.has("depth"), scheduled: names.has("scheduled"), ...windowsOf };
+}
+
+function windowOf(info: GraphQLResolveInfo, field: FieldNode): Window {
+  const type = info.schema.getType("QueueLatency") as GraphQLObjectType;
+  const definition = type.getFields()[field.name.value];
+  if (definition === undefined) throw new Error(`QueueLatency has no field ${field.name.value}`);
+  return getArgumentValues(definition, field, info.variableValues).window as Window;
+}

@@ -1,0 +1,147 @@
+import type { Redis } from "ioredis";
+import type { ArgumentLimits, Context } from "./api/context.ts";
+import { createErrorMask } from "./api/errors.ts";
+import { exampleTabs } from "./api/examples.ts";
+import { schema } from "./api/schema.ts";
+import type { Config } from "./config.ts";
+import type { Logger } from "./core/logger.ts";
+import type { Service } from "./core/service.ts";
+import { createAdmission } from "./limits/admission.ts";
+import { clientOf } from "./limits/client.ts";
+import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
+import { createThrottle } from "./limits/throttle.ts";
+import { createChangeFeed } from "./live/change-feed.ts";
+import { createLive } from "./live/live.ts";
+import { createRedis, openRedis } from "./redis/connect.ts";
+import { createEmbeddedRedis } from "./redis/embedded-redis.ts";
+import { createKeys } from "./redis/keys.ts";
+import { createRedisClock } from "./redis/redis-clock.ts";
+import { createServer, type RouteAnswer } from "./server/server.ts";
+import { createFaktorySource } from "./sources/faktory.ts";
+import { createTracker } from "./tracker/tracker.ts";
+
+export interface App extends Service {
+  /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
+  readonly url: string;
+}
+
+/** Builds the rooms and wires them: the one place to learn who talks to whom. Nothing runs before `start`. */
+export function createApp(config: Config, logger: Logger): App {
+  const embedded =
+    config.redisUrl === null ? createEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
+  const redisUrl = config.redisUrl ?? embedded?.socketPath ?? "";
+  const redis = createRedis({ url: redisUrl, name: "commands", logger });
+  const feedRedis = createRedis({ url: redisUrl, name: "changes", logger });
+  const keys = createKeys(config.keyPrefix);
+  const clock = createRedisClock();
+
+  const tracker = createTracker({ redis, keys, clock, logger, ...config });
+  const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes, logger });
+  const live = createLive({ feed, read: tracker.read, clock, logger });
+  const sources = createSources(config, { sink: tracker, logger });
+
+  const limits: ArgumentLimits = { ...config, sources: sources.map(({ name }) => name) };
+  const throttle = createThrottle({
+    redis,
+    keys,
+    max: config.rateLimitMax,
+    windowMs: config.rateLimitWindowMs,
+  });
+  const subscriptions = createSubscriptionSlots(config.maxSubscriptions);
+  const server = createServer({
+    host: config.host,
+    port: config.port,
+    schema,
+    admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
+    clientOf,
+    contextOf: (client): Context => ({ client, limits, subscriptions, tracker, live }),
+    maskError: createErrorMask(logger),
+    // An event with its names at their longest takes less than 1 KB as JSON.
+    maxBodyBytes: 1_000_000 + config.maxEvents * 1_000,
+    exampleTabs,
+    routes: { "/health": async () => alive, "/ready": () => readiness(redis) },
+    endStreams: live.stop,
+    logger,
+  });
+
+  const connections: Service = {
+    start: () => openRedis([redis, feedRedis], config.redisUrl === null ? redisUrl : hostOf(redisUrl)),
+    async stop() {
+      redis.disconnect();
+      feedRedis.disconnect();
+    },
+  };
+  const services: readonly Service[] = [
+    ...(embedded === undefined ? [] : [embedded]),
+    connections,
+    tracker,
+    live,
+    ...sources.map(({ service }) => service),
+    server,
+  ];
+  return {
+    get url() {
+      return server.url;
+    },
+    ...inOrder(services),
+  };
+}
+
+interface NamedSource {
+  readonly name: string;
+  readonly service: Service;
+}
+
+function createSources(
+  config: Config,
+  into: { sink: Parameters<typeof createFaktorySource>[0]["sink"]; logger: Logger },
+) {
+  const sources: NamedSource[] = [];
+  if (config.faktoryUrl !== null) {
+    const service = createFaktorySource({
+      url: config.faktoryUrl,
+      intervalMs: config.faktoryIntervalMs,
+      ...into,
+    });
+    sources.push({ name: "faktory", service });
+  }
+  return sources;
+}
+
+const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
+
+async function readiness(redis: Redis): Promise<RouteAnswer> {
+  try {
+    await redis.ping();
+    return { status: 200, body: { status: "ok" } };
+  } catch {
+    return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
+  }
+}
+
+/** Starts services one after the other; stops those that were started, and the one that failed, in reverse. */
+function inOrder(services: readonly Service[]): Service {
+  const started: Service[] = [];
+  async function stop(): Promise<void> {
+    const errors: unknown[] = [];
+    for (let service = started.pop(); service !== undefined; service = started.pop()) {
+      await service.stop().catch((error: unknown) => errors.push(error));
+    }
+    if (errors.length > 0) throw new AggregateError(errors, "not everything stopped cleanly");
+  }
+  return {
+    async start() {
+      for (const service of services) {
+        started.push(service);
+        await service.start();
+      }
+    },
+    stop,
+  };
+}
+
+/** Where a URL points, without its password. */
+function hostOf(url: string): string {
+  const { hostname, port } = new URL(url);
+  return `${hostname}:${port || 6379}`;
+}

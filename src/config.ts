@@ -1,0 +1,142 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import { StartError } from "./core/errors.ts";
+
+/** All settings, checked. Durations are in ms. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  /** Null: an own redis-server is started in `dataDir`. */
+  readonly redisUrl: string | null;
+  readonly dataDir: string;
+  readonly keyPrefix: string;
+  readonly logLevel: string;
+  readonly maxQueues: number;
+  readonly maxCost: number;
+  readonly maxEvents: number;
+  readonly maxSubscriptions: number;
+  readonly rateLimitMax: number;
+  readonly rateLimitWindowMs: number;
+  readonly eventWindowMs: number;
+  readonly maxWaitMs: number;
+  /** Null: no Faktory is read. */
+  readonly faktoryUrl: string | null;
+  readonly faktoryIntervalMs: number;
+}
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A duration with its unit, such as 250ms, 60s, 5m, 12h or 7d. */
+function duration(defaultValue: string, low: string, high: string) {
+  return z
+    .string()
+    .default(defaultValue)
+    .transform((text, context) => {
+      const ms = durationMs(text);
+      if (ms !== null && ms >= Number(durationMs(low)) && ms <= Number(durationMs(high))) return ms;
+      context.addIssue({
+        code: "custom",
+        message: `expected a duration from ${low} to ${high}, such as ${defaultValue}`,
+      });
+      return z.NEVER;
+    });
+}
+
+function durationMs(text: string): number | null {
+  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
+  return amount === undefined ? null : Number(amount) * unitMs[unit as keyof typeof unitMs];
+}
+
+function whole(defaultValue: number, low: number, high: number) {
+  return z
+    .string()
+    .default(String(defaultValue))
+    .transform((text, context) => {
+      const value = Number(text);
+      if (/^\d+$/.test(text) && value >= low && value <= high) return value;
+      context.addIssue({ code: "custom", message: `expected a whole number from ${low} to ${high}` });
+      return z.NEVER;
+    });
+}
+
+function url(protocols: readonly string[], expected: string) {
+  return z
+    .string()
+    .optional()
+    .transform((text, context) => {
+      if (text === undefined) return null;
+      if (protocols.some((protocol) => text.startsWith(`${protocol}//`)) && URL.canParse(text)) return text;
+      context.addIssue({ code: "custom", message: `expected ${expected}` });
+      return z.NEVER;
+    });
+}
+
+const settings = z.object({
+  HOST: z.string().default("127.0.0.1"),
+  PORT: whole(4000, 0, 65_535),
+  REDIS_URL: url(
+    ["redis:", "rediss:"],
+    "redis://[user:password@]host[:port][/db], or rediss:// for TLS; one node",
+  ),
+  DATA_DIR: z
+    .string()
+    .default("./.data")
+    .transform((path) => resolve(path)),
+  KEY_PREFIX: z
+    .string()
+    .regex(/^[\w.:-]{1,50}$/, "expected 1 to 50 letters, digits or any of _ . : -")
+    .default("ql"),
+  LOG_LEVEL: z
+    .enum(["debug", "info", "warn", "error", "silent"], "expected debug, info, warn, error or silent")
+    .default("info"),
+  MAX_QUEUES: whole(100, 1, 10_000),
+  MAX_COST: whole(500, 1, 1_000_000),
+  MAX_EVENTS: whole(1000, 1, 10_000),
+  MAX_SUBSCRIPTIONS: whole(50, 1, 100_000),
+  RATE_LIMIT_MAX: whole(6000, 1, 1_000_000_000),
+  RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
+  EVENT_WINDOW: duration("5m", "1s", "1d"),
+  MAX_WAIT: duration("7d", "1s", "3650d"),
+  FAKTORY_URL: url(["tcp:", "tcp+tls:"], "tcp://[:password@]host[:port], or tcp+tls:// for TLS"),
+  FAKTORY_INTERVAL: duration("1s", "100ms", "1h"),
+});
+
+/**
+ * Reads all settings from the environment; one that is empty counts as not set.
+ *
+ * @throws StartError that lists everything that is wrong, one line each, with what was expected. Values are not repeated
+ *   where they may hold a password.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const parsed = settings.safeParse(given);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => {
+      const name = String(issue.path[0]);
+      const got = name.endsWith("_URL") ? "" : `, got ${JSON.stringify(given[name])}`;
+      return `  ${name}: ${issue.message}${got}`;
+    });
+    throw new StartError(`These settings are wrong:\n${lines.join("\n")}`);
+  }
+  const set = parsed.data;
+  return Object.freeze({
+    host: set.HOST,
+    port: set.PORT,
+    redisUrl: set.REDIS_URL,
+    dataDir: set.DATA_DIR,
+    keyPrefix: set.KEY_PREFIX,
+    logLevel: set.LOG_LEVEL,
+    maxQueues: set.MAX_QUEUES,
+    maxCost: set.MAX_COST,
+    maxEvents: set.MAX_EVENTS,
+    maxSubscriptions: set.MAX_SUBSCRIPTIONS,
+    rateLimitMax: set.RATE_LIMIT_MAX,
+    rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
+    eventWindowMs: set.EVENT_WINDOW,
+    maxWaitMs: set.MAX_WAIT,
+    faktoryUrl: set.FAKTORY_URL,
+    faktoryIntervalMs: set.FAKTORY_INTERVAL,
+  });
+}

@@ -1,0 +1,71 @@
+import { complexityFromQuery } from "@pothos/plugin-complexity";
+import {
+  type DocumentNode,
+  GraphQLError,
+  GraphQLIncludeDirective,
+  type GraphQLSchema,
+  GraphQLSkipDirective,
+  getDirectiveValues,
+  getOperationAST,
+  getVariableValues,
+  Kind,
+  type SelectionNode,
+  visit,
+} from "graphql";
+import type { Operation } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+
+/**
+ * Points that an operation costs, with the variables it came with: what its fields declare in the schema, added up over
+ * aliases and fragments. What `@skip` and `@include` leave out is free.
+ *
+ * @param context handed to the fields' own calculations, which also check their arguments.
+ * @returns 0 when the operation does not exist or its variables do not fit: then nothing of it is executed.
+ * @throws AppError what a field says of its arguments; MAX_COST_EXCEEDED when the cost cannot be told.
+ */
+export function costOf(schema: GraphQLSchema, operation: Operation<DocumentNode>, context: object): number {
+  const node = getOperationAST(operation.document, operation.operationName);
+  if (!node) return 0;
+  const variables = { ...operation.variables };
+  const coerced = getVariableValues(schema, node.variableDefinitions ?? [], variables).coerced;
+  if (coerced === undefined) return 0;
+
+  const fragments = operation.document.definitions.filter((each) => each.kind === "FragmentDefinition");
+  const document: DocumentNode = { kind: operation.document.kind, definitions: [node, ...fragments] };
+  const cost = calculated(() => {
+    const priced = withoutFree(document, coerced);
+    return complexityFromQuery(priced, { schema, ctx: context, variables }).complexity;
+  });
+  // A cost that is no number would pass every limit.
+  if (Number.isFinite(cost) && cost >= 0) return cost;
+  throw new AppError("MAX_COST_EXCEEDED", "the cost of the operation is not a number");
+}
+
+function calculated(calculation: () => number): number {
+  try {
+    return calculation();
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new AppError("MAX_COST_EXCEEDED", "the document is nested too deeply", { cause: error });
+    }
+    // An argument that is null at run time though its type forbids it: the field would fail, but its neighbours would run.
+    if (error instanceof GraphQLError) throw new AppError("BAD_USER_INPUT", error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** The plugin would charge for what is skipped, and for `__typename`, which clients add everywhere. */
+function withoutFree(document: DocumentNode, variables: Record<string, unknown>): DocumentNode {
+  const prune = (node: SelectionNode) => {
+    const isMeta = node.kind === Kind.FIELD && node.name.value.startsWith("__");
+    return isMeta || isSkipped(node, variables) ? null : undefined;
+  };
+  return visit(document, { Field: prune, FragmentSpread: prune, InlineFragment: prune });
+}
+
+/** Whether `@skip` or `@include` leaves a selection out. */
+export function isSkipped(selection: SelectionNode, variables: Record<string, unknown>): boolean {
+  if (!selection.directives?.length) return false;
+  if (getDirectiveValues(GraphQLSkipDirective, selection, variables)?.if === true) return true;
+  return getDirectiveValues(GraphQLIncludeDirective, selection, variables)?.if === false;
+}

@@ -1,0 +1,91 @@
+import type { GraphQLResolveInfo } from "graphql";
+import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
+import type { Redis } from "ioredis";
+import type { ThrottleStatus } from "../core/admission.ts";
+import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript } from "../redis/scripts.ts";
+
+export interface Taken {
+  readonly isAllowed: boolean;
+  readonly status: ThrottleStatus;
+  /** Until the client's window ends, in whole seconds; at least 1. */
+  readonly retryAfterSeconds: number;
+}
+
+export interface Throttle {
+  /** Most points that one request can ever get. */
+  readonly max: number;
+  /**
+   * Takes points from a client's window, which begins with the first points taken. Of any number of concurrent calls in any
+   * number of processes exactly `max` points pass in a window; what is refused costs nothing. 0 points always pass.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  take(client: string, points: number): Promise<Taken>;
+}
+
+export interface ThrottleOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly max: number;
+  readonly windowMs: number;
+}
+
+/**
+ * graphql-rate-limit asks its store for the calls of the past, decides, and stores them again: requests that race all see the
+ * same past. Here the store decides: it takes the points in one atomic script when it is asked, and shows the package either
+ * an empty past, or one call that fills a limit of one.
+ */
+export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions): Throttle {
+  const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
+
+  class TakingStore extends Store {
+    taken: Taken | undefined;
+    readonly points: number;
+
+    constructor(points: number) {
+      super();
+      this.points = points;
+    }
+
+    async getForIdentity({
+      contextIdentity,
+    }: {
+      readonly contextIdentity: string;
+    }): Promise<readonly number[]> {
+      const call = { keys: [keys.throttle(contextIdentity)], args: [this.points, max, windowMs] };
+      const [fits, available, endsInMs] = (await runScript(redis, script, call)) as [number, number, number];
+      this.taken = {
+        isAllowed: fits === 1,
+        status: {
+          maximumAvailable: max,
+          currentlyAvailable: available,
+          restoreRate: max / (windowMs / 1000),
+        },
+        retryAfterSeconds: Math.max(1, Math.ceil(endsInMs / 1000)),
+      };
+      return fits === 1 ? [] : [Date.now()];
+    }
+
+    setForIdentity(): void {
+      // Taken already, in getForIdentity.
+    }
+  }
+
+  return {
+    max,
+    async take(client, points) {
+      const store = new TakingStore(points);
+      const limiter = getGraphQLRateLimiter({ store, identifyContext: () => client });
+      const field = {
+        parent: null,
+        args: {},
+        context: {},
+        info: { fieldName: "request" } as GraphQLResolveInfo,
+      };
+      const refusal = await limiter(field, { max: 1, window: "1m" });
+      if (store.taken === undefined) throw new Error("graphql-rate-limit did not ask its store");
+      return { ...store.taken, isAllowed: refusal === undefined };
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import { processClock } from "../core/clock.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
+
+/** What one subscriber gets: the newest state of its queues, whenever it asks, as seldom as it asked for. */
+export interface Watch extends AsyncIterableIterator<QueueSnapshot[], undefined> {
+  /** Ends the stream: what is waited for is answered with `done`. */
+  return(): Promise<IteratorResult<QueueSnapshot[], undefined>>;
+}
+
+export interface WatchOptions {
+  readonly queues: readonly string[];
+  /** Two pushes are at least this far apart. */
+  readonly minIntervalMs: number;
+  /** What waits is pushed again this long after it was; 0: never. */
+  readonly refreshMs: number;
+  /** The newest that is known of a queue, as of now. */
+  readonly latest: (queue: string) => QueueSnapshot;
+  readonly onEnd: () => void;
+}
+
+/** The other end of a watch, for whoever learns of changes. */
+export interface WatchControl {
+  readonly watch: Watch;
+  readonly minIntervalMs: number;
+  /** This queue has changed. Cheap and never blocks, however slow the subscriber is. */
+  changed(queue: string): void;
+  changedAll(): void;
+  end(): void;
+}
+
+/**
+ * The first push has every queue, later ones those that changed since the last push, or that wait when a refresh is due.
+ * What is kept for a subscriber is a set of names, never a list of pushes: one that is slow gets the newest state and
+ * skips what it was too slow for.
+ */
+export function createWatch(options: WatchOptions): WatchControl {
+  const { queues, minIntervalMs, refreshMs, latest, onEnd } = options;
+  const changed = new Set(queues);
+  let pushedAtMs = Number.NEGATIVE_INFINITY;
+  let refreshedAtMs = Number.NEGATIVE_INFINITY;
+  let isFirst = true;
+  let isEnded = false;
+  let pending: PromiseWithResolvers<IteratorResult<QueueSnapshot[], undefined>> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  const isGrowing = (queue: string) => {
+    const snapshot = latest(queue);
+    return snapshot.oldestSinceMs !== null && !snapshot.stale;
+  };
+
+  /** When the next push is due by {@link processClock}; null when only a change can bring one. */
+  function dueAtMs(): number | null {
+    const earliest = pushedAtMs + minIntervalMs;
+    if (isFirst || changed.size > 0) return earliest;
+    if (refreshMs === 0 || !queues.some(isGrowing)) return null;
+    return Math.max(earliest, refreshedAtMs + refreshMs);
+  }
+
+  function pushWhenDue(): void {
+    clearTimeout(timer);
+    if (pending === undefined) return;
+    const due = dueAtMs();
+    if (due === null) return;
+    const now = processClock.now();
+    if (due > now) {
+      timer = setTimeout(pushWhenDue, Math.ceil(due - now));
+      return;
+    }
+    const isRefresh = isFirst || (refreshMs > 0 && now >= refreshedAtMs + refreshMs);
+    const pushed = queues
+      .filter((queue) => changed.has(queue) || (isRefresh && isGrowing(queue)))
+      .map(latest);
+    changed.clear();
+    isFirst = false;
+    pushedAtMs = now;
+    if (isRefresh) refreshedAtMs = now;
+    const { resolve } = pending;
+    pending = undefined;
+    resolve({ done: false, value: pushed });
+  }
+
+  function end(): void {
+    if (isEnded) return;
+    isEnded = true;
+    clearTimeout(timer);
+    pending?.resolve({ done: true, value: undefined });
+    pending = undefined;
+    onEnd();
+  }
+
+  const watch: Watch = {
+    next() {
+      if (isEnded) return Promise.resolve({ done: true, value: undefined });
+      if (pending !== undefined) return pending.promise.then(() => watch.next());
+      pending = Promise.withResolvers();
+      const { promise } = pending;
+      pushWhenDue();
+      return promise;
+    },
+    async return() {
+      end();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]: () => watch,
+  };
+
+  return {
+    watch,
+    minIntervalMs,
+    changed(queue) {
+      changed.add(queue);
+      pushWhenDue();
+    },
+    changedAll() {
+      for (const queue of queues) changed.add(queue);
+      pushWhenDue();
+    },
+    end,
+  };
+}

@@ -1,0 +1,45 @@
+import { pino } from "pino";
+import { createApp } from "./app.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { StartError } from "./core/errors.ts";
+
+/** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
+function fail(error: unknown): never {
+  process.stderr.write(`${error instanceof StartError ? error.message : describe(error)}\n`);
+  process.exit(1);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+async function run(config: Config): Promise<void> {
+  const logger = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  const app = createApp(config, logger);
+  let stopping: Promise<void> | undefined;
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopping !== undefined) {
+      logger.warn({ signal }, "stopping at once: asked for the second time");
+      process.exit(130);
+    }
+    logger.info({ signal }, "stopping");
+    stopping = app.stop();
+    stopping.then(() => process.exit(0), fail);
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  try {
+    await app.start();
+  } catch (error) {
+    if (stopping !== undefined) return;
+    await app.stop().catch(() => undefined);
+    throw error;
+  }
+  process.stdout.write(`queue-latency is ready. GraphiQL: ${app.url}/graphql\n`);
+}
+
+try {
+  await run(loadConfig(process.env));
+} catch (error) {
+  fail(error);
+}

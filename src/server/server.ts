@@ -1,0 +1,120 @@
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { messageOf, StartError } from "../core/errors.ts";
+import type { Service } from "../core/service.ts";
+import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
+import { createGraphQL, endpoint, type GraphQLOptions } from "./graphql.ts";
+import { createWebSockets } from "./websocket.ts";
+
+/** What a plain route answers: a status and a JSON body. */
+export interface RouteAnswer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface ServerOptions extends GraphQLOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly exampleTabs: readonly ExampleTab[];
+  /** GET routes beside GraphQL, by path. */
+  readonly routes: Readonly<Record<string, () => Promise<RouteAnswer>>>;
+  /** Streams never end by themselves; this ends them all, so that the server can stop. */
+  readonly endStreams: () => Promise<void>;
+  /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
+  readonly graceMs?: number;
+}
+
+export interface Server extends Service {
+  /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
+  readonly url: string;
+}
+
+export function createServer(options: ServerOptions): Server {
+  const { host, port, routes, endStreams, logger, graceMs = 10_000 } = options;
+  const yoga = createGraphQL(options);
+  const webSockets = createWebSockets(yoga, options);
+  const graphiql = createGraphiQL(options.exampleTabs);
+  const http = createHttpServer();
+  let url = "";
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+    if (path === endpoint) {
+      if (wantsPage(request)) await graphiql(response);
+      else await yoga(request, response);
+      return;
+    }
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    if (route !== undefined) {
+      const { status, body } = await route();
+      sendJson(response, status, body);
+    } else if (path === "/") {
+      response.writeHead(302, { Location: endpoint }).end();
+    } else {
+      sendJson(response, 404, { error: `nothing is here; GraphQL and GraphiQL are at ${endpoint}` });
+    }
+  }
+
+  http.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    answer(request, response).catch((error: unknown) => {
+      logger.error({ err: error }, "unexpected error");
+      if (response.headersSent) response.destroy();
+      else sendJson(response, 500, { error: "unexpected error" });
+    });
+  });
+  http.on("upgrade", (request, socket, head) => {
+    // A socket that breaks before it is a WebSocket would end the process.
+    socket.on("error", () => socket.destroy());
+    if ((request.url ?? "").split("?", 1)[0] === endpoint) webSockets.upgrade(request, socket, head);
+    else socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+  });
+
+  return {
+    get url() {
+      return url;
+    },
+    start: () =>
+      new Promise((resolve, reject) => {
+        http.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
+        http.listen(port, host, () => {
+          const address = http.address();
+          const actualPort = typeof address === "object" && address !== null ? address.port : port;
+          url = `http://${host.includes(":") ? `[${host}]` : host}:${actualPort}`;
+          resolve();
+        });
+      }),
+    async stop() {
+      if (!http.listening) return;
+      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
+      await endStreams();
+      await webSockets.stop();
+      http.closeIdleConnections();
+      const impatience = setTimeout(() => {
+        logger.warn({ graceMs }, "requests were still running; closed their connections");
+        http.closeAllConnections();
+      }, graceMs);
+      await closed;
+      clearTimeout(impatience);
+      await yoga.dispose();
+    },
+  };
+}
+
+function sendJson(response: ServerResponse, status: number, body: Readonly<Record<string, unknown>>): void {
+  response.writeHead(status, {
+    "Content-Type": "application/json; charset=utf-8",
+    "Cache-Control": "no-store",
+  });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: "it is taken by another program; set PORT to another one",
+    EACCES: "this user may not use it; set PORT to one above 1023",
+    EADDRNOTAVAIL: "this machine has no such address; set HOST to one that it has",
+    ENOTFOUND: "no such host is known; set HOST to an address of this machine",
+  };
+  const reason = reasons[error.code ?? ""] ?? messageOf(error);
+  return new StartError(`Cannot listen on ${host}, port ${port}: ${reason}.`, { cause: error });
+}

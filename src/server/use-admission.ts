@@ -1,0 +1,114 @@
+import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
+import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
+import type { Admission, Admit, CostReport, Operation } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+
+/** GraphQL parameters as somebody sent them: nothing of them is certain. */
+export interface SentParams {
+  readonly query?: unknown;
+  readonly operationName?: unknown;
+  readonly variables?: unknown;
+}
+
+/** The part of Yoga that parses and validates, with its caches. */
+export interface Parser {
+  parse(source: string): DocumentNode;
+  validate(schema: GraphQLSchema, document: DocumentNode): readonly GraphQLError[];
+  readonly schema: GraphQLSchema;
+}
+
+/** What was sent, parsed; null when it cannot be, or is not valid: then Yoga says why, and runs nothing. */
+export function operationOf(
+  params: SentParams | null | undefined,
+  parser: Parser,
+): Operation<DocumentNode> | null {
+  if (typeof params?.query !== "string") return null;
+  try {
+    const document = parser.parse(params.query);
+    if (parser.validate(parser.schema, document).length > 0) return null;
+    const { operationName, variables } = params;
+    return {
+      document,
+      operationName: typeof operationName === "string" ? operationName : null,
+      variables:
+        typeof variables === "object" && variables !== null ? (variables as Record<string, unknown>) : {},
+    };
+  } catch {
+    return null;
+  }
+}
+
+export interface AdmissionPluginOptions {
+  readonly admit: Admit<DocumentNode>;
+  /** Who the request is charged to, from what Node's adapter hands over. */
+  readonly clientOf: (serverContext: object) => string;
+  /** Most operations in one batch. */
+  readonly maxBatch: number;
+}
+
+/**
+ * Asks for admission once per HTTP request, for all its operations together, before any of them runs; and reports to every
+ * answer what it cost.
+ */
+export function useAdmission({ admit, clientOf, maxBatch }: AdmissionPluginOptions): Plugin {
+  const admissions = new WeakMap<Request, Admission>();
+  let parserFor: ((context: object) => Parser) | undefined;
+  return {
+    onYogaInit({ yoga }) {
+      parserFor = (context) => yoga.getEnveloped(context) as unknown as Parser;
+    },
+    onRequestParse({ request, serverContext }) {
+      return {
+        async onRequestParseDone({ requestParserResult: sent }) {
+          const batch: readonly SentParams[] = Array.isArray(sent) ? sent : [sent];
+          if (batch.length > maxBatch) {
+            throw new AppError(
+              "BAD_USER_INPUT",
+              `expected at most ${maxBatch} operations in a batch, got ${batch.length}`,
+            );
+          }
+          const parser = parserFor?.({ ...serverContext, request });
+          if (parser === undefined) throw new Error("Yoga was not initialized");
+          const operations = batch.map((params) => operationOf(params, parser));
+          const admission = await admit(clientOf(serverContext), operations);
+          admissions.set(request, admission);
+          if (admission.refusal !== null) throw admission.refusal;
+        },
+      };
+    },
+    onResultProcess({ request, result, setResult }) {
+      const costs = admissions.get(request)?.costs;
+      if (!costs) return;
+      if (Array.isArray(result)) setResult(result.map((each, i) => withCost(each, costs[i])));
+      else if (isAsyncIterable(result)) setResult(withCostFirst(result, costs[0]));
+      else setResult(withCost(result, total(costs)));
+    },
+  };
+}
+
+/** An answer with what it cost in its extensions. */
+export function withCost<T extends object>(result: T, cost: CostReport | undefined): T {
+  if (cost === undefined) return result;
+  const extensions = "extensions" in result ? (result.extensions as object) : {};
+  return { ...result, extensions: { ...extensions, cost } };
+}
+
+/** A stream is charged when it starts, so its first answer says what it cost. */
+function withCostFirst<T extends object>(
+  stream: AsyncIterable<T>,
+  cost: CostReport | undefined,
+): AsyncIterable<T> {
+  let isFirst = true;
+  return mapAsyncIterator(stream[Symbol.asyncIterator]() as AsyncIterableIterator<T>, (result) => {
+    if (!isFirst) return result;
+    isFirst = false;
+    return withCost(result, cost);
+  });
+}
+
+/** A batch that is refused gets one answer for all of it. */
+function total(costs: readonly CostReport[]): CostReport | undefined {
+  const [first] = costs;
+  if (first === undefined || costs.length === 1) return first;
+  return { ...first, requestedQueryCost: costs.reduce((sum, cost) => sum + cost.requestedQueryCost, 0) };
+}

@@ -1,0 +1,109 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type {
+  ExecutionArgs,
+  ExecutionResult,
+  FormattedExecutionResult,
+  GraphQLError,
+  GraphQLFormattedError,
+} from "graphql";
+import type { OperationResult } from "graphql-ws";
+import { useServer } from "graphql-ws/use/ws";
+import { WebSocketServer } from "ws";
+import type { CostReport } from "../core/admission.ts";
+import { addressOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
+import { operationOf, type Parser, withCost } from "./use-admission.ts";
+
+export interface WebSockets {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes all sockets with 1001 (going away). */
+  stop(): Promise<void>;
+}
+
+/** Yoga's pipeline, with all its plugins, for one operation. */
+interface Enveloped extends Parser {
+  contextFactory(): Promise<object>;
+  execute(args: ExecutionArgs): OperationResult;
+  subscribe(args: ExecutionArgs): OperationResult;
+}
+
+/** `graphql-transport-ws`, through the same pipeline, admission and masking as HTTP. */
+export function createWebSockets(yoga: GraphQLServer, options: GraphQLOptions): WebSockets {
+  const { admit, clientOf, maskError, maxBodyBytes } = options;
+  const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes });
+  /** What an operation cost, until its first answer has said so. */
+  const unreported = new WeakMap<object, CostReport>();
+
+  const server = useServer<Record<string, unknown>, { readonly request: IncomingMessage }>(
+    {
+      execute: (args) => (args.rootValue as Enveloped).execute(args),
+      subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
+      async onSubscribe(ctx, _id, params) {
+        const serverContext: ServerContext = { req: ctx.extra.request };
+        const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
+        const operation = operationOf(params, enveloped);
+        if (operation === null) return problemsOf(params.query, enveloped, maskError);
+        const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
+        const cost = admission.costs?.[0];
+        if (admission.refusal !== null) return [refused(maskError(admission.refusal), cost)];
+        const args = {
+          schema: enveloped.schema,
+          document: operation.document,
+          operationName: operation.operationName,
+          variableValues: operation.variables,
+          contextValue: await enveloped.contextFactory(),
+          rootValue: enveloped,
+        };
+        if (cost !== undefined) unreported.set(args, cost);
+        return args;
+      },
+      onNext(_ctx, _id, _payload, args, result) {
+        const cost = unreported.get(args);
+        unreported.delete(args);
+        return withoutHttp(withCost(result as ExecutionResult, cost));
+      },
+      onError: (_ctx, _id, _payload, errors) => errors.map(withoutHttpIn),
+    },
+    webSocketServer,
+  );
+
+  return {
+    upgrade(request, socket, head) {
+      webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
+        webSocketServer.emit("connection", webSocket, request);
+      });
+    },
+    stop: async () => {
+      await server.dispose();
+    },
+  };
+}
+
+function problemsOf(
+  query: string,
+  parser: Parser,
+  mask: (error: unknown) => GraphQLError,
+): readonly GraphQLError[] {
+  try {
+    return parser.validate(parser.schema, parser.parse(query));
+  } catch (error) {
+    return [mask(error)];
+  }
+}
+
+/** An `error` message has no extensions of its own, so the error carries the cost. */
+function refused(error: GraphQLError, cost: CostReport | undefined): GraphQLError {
+  if (cost !== undefined) error.extensions.cost = cost;
+  return error;
+}
+
+function withoutHttp({ errors, ...result }: ExecutionResult): FormattedExecutionResult {
+  return errors === undefined ? result : { ...result, errors: errors.map(withoutHttpIn) };
+}
+
+/** Status and headers for HTTP mean nothing here. */
+function withoutHttpIn(error: GraphQLError | GraphQLFormattedError): GraphQLFormattedError {
+  const formatted = "toJSON" in error ? error.toJSON() : error;
+  const { http: _http, ...extensions } = formatted.extensions ?? {};
+  return { ...formatted, extensions };
+}

@@ -1,0 +1,226 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { processClock } from "../core/clock.ts";
+import type { Logger } from "../core/logger.ts";
+import type { EventSink, Observation } from "../core/observation.ts";
+import { queueNameProblem } from "../core/queue-name.ts";
+import type { Service } from "../core/service.ts";
+import { createFaktoryClient, FaktoryRefusal, type FaktorySession } from "./faktory-client.ts";
+
+export interface FaktorySourceOptions {
+  /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`. */
+  readonly url: string;
+  /** From the start of one reading to the start of the next, in ms. A reading that takes longer delays the next. */
+  readonly intervalMs: number;
+  readonly sink: EventSink;
+  readonly logger: Logger;
+  /** How many queues one command asks about at most; fewer when their names are long. @default 100 */
+  readonly chunkSize?: number;
+  /** What stands before the slash in the names of its queues. @default "faktory" */
+  readonly source?: string;
+}
+
+/**
+ * Reads every queue of a Faktory server (1.9.2 or later) each `intervalMs`, and tells the sink about all of them at once.
+ *
+ * - The queues and their depths come from `INFO`, the ages of their heads from `QUEUE LATENCY`
+ *   (the protocol: Faktory's wiki, and its `server/commands.go`). With no queues, an empty list is told.
+ * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it: Faktory looked at some
+ *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
+ * - Where Faktory cannot tell (the head's `enqueued_at` is no time), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
+ *   `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no other queue.
+ * - `scheduled` is always 0, since Faktory tells only one number for all queues; `paused` is always false, since no
+ *   command of Faktory tells.
+ * - Queues whose names could not be asked for are left out, with one warning.
+ *
+ * While Faktory is away (refused, silent for two intervals and at least 2 s, another password) it warns once and tries
+ * each interval; the sink hears nothing and its last word becomes stale. `start()` does not wait for Faktory.
+ *
+ * @throws StartError when the URL is not Faktory's.
+ */
+export function createFaktorySource(options: FaktorySourceOptions): Service {
+  const { intervalMs, sink, logger, chunkSize = 100, source = "faktory" } = options;
+  const boundMs = Math.max(2_000, 2 * intervalMs);
+  const freshForMs = Math.max(2_000, 3 * intervalMs);
+  const client = createFaktoryClient(options.url);
+  const away = createOutage(logger, source, "Faktory cannot be read", "Faktory can be read again");
+  const unheard = createOutage(
+    logger,
+    source,
+    "A Faktory reading is not stored",
+    "Faktory readings are stored again",
+  );
+  const stopping = new AbortController();
+  /** Of each queue that Faktory could not tell, since when. Asked alone, so that the others need no second question. */
+  const untoldSinceMs = new Map<string, number>();
+  let warnedOfNames = false;
+  let running: Promise<void> | undefined;
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const startedAtMs = processClock.now();
+      await tick();
+      await pause(startedAtMs + intervalMs - processClock.now(), stopping.signal);
+    }
+  }
+
+  async function tick(): Promise<void> {
+    const late = AbortSignal.timeout(boundMs);
+    let queues: readonly Observation[];
+    try {
+      queues = await client.use(AbortSignal.any([stopping.signal, late]), read);
+    } catch (error) {
+      if (stopping.signal.aborted) return;
+      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
+      return;
+    }
+    away.worked();
+    try {
+      await sink.observe({ source, queues, freshForMs });
+      unheard.worked();
+    } catch (error) {
+      unheard.failed(error);
+    }
+  }
+
+  async function read(faktory: FaktorySession): Promise<readonly Observation[]> {
+    const sizes = await faktory.sizes();
+    for (const name of untoldSinceMs.keys()) if (!sizes.has(name)) untoldSinceMs.delete(name);
+    const names = askable([...sizes.keys()]);
+    const queues: Observation[] = [];
+
+    async function ask(asked: readonly string[]): Promise<void> {
+      const sentAtMs = processClock.now();
+      const answer = await orRefusal(faktory.latencies(asked));
+      const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+      const readAtMs = sentAtMs + uncertaintyMs;
+      // One unreadable head fails the whole command: halving finds it in few round trips.
+      if (answer instanceof FaktoryRefusal && asked.length > 1) {
+        const half = Math.ceil(asked.length / 2);
+        await ask(asked.slice(0, half));
+        await ask(asked.slice(half));
+        return;
+      }
+      for (const queue of asked) {
+        const size = sizes.get(queue) ?? 0;
+        const latency = answer instanceof FaktoryRefusal ? answer : answer.get(queue);
+        const head =
+          typeof latency === "number" ? told(queue, size, latency) : untold(queue, size, readAtMs, latency);
+        queues.push({ queue, ...head, uncertaintyMs, scheduled: 0, paused: false, readAtMs });
+      }
+    }
+
+    const alone = names.filter((name) => untoldSinceMs.has(name));
+    const together = names.filter((name) => !untoldSinceMs.has(name));
+    for (const chunk of chunksOf(together, chunkSize)) await ask(chunk);
+    for (const name of alone) await ask([name]);
+    return queues;
+  }
+
+  function told(queue: string, size: number, latencySeconds: number): Head {
+    untoldSinceMs.delete(queue);
+    return { ...reconcile(size, latencySeconds), accuracy: "EXACT" };
+  }
+
+  function untold(queue: string, size: number, nowMs: number, err: unknown): Head {
+    const knownSinceMs = untoldSinceMs.get(queue);
+    if (knownSinceMs === undefined) {
+      logger.warn({ source, queue, err }, "Faktory cannot tell the age of a queue's head");
+    }
+    // With nothing in the queue there is no head yet whose age could grow.
+    const sinceMs = size === 0 ? nowMs : (knownSinceMs ?? nowMs);
+    untoldSinceMs.set(queue, sinceMs);
+    return { headAgeMs: size === 0 ? null : nowMs - sinceMs, depth: size, accuracy: "UNKNOWN" };
+  }
+
+  /**
+   * Faktory makes no other names, but it reads back what it finds in its Redis, and a space or CRLF in a name would be
+   * read as part of the command.
+   */
+  function askable(names: readonly string[]): readonly string[] {
+    const isAskable = (name: string) =>
+      queueName.test(name) && queueNameProblem(`${source}/${name}`) === null;
+    const skipped = names.filter((name) => !isAskable(name));
+    if (skipped.length === 0) return names;
+    if (!warnedOfNames) {
+      logger.warn(
+        { source, count: skipped.length, queues: skipped.slice(0, 10) },
+        "Queues with unusable names are left out",
+      );
+      warnedOfNames = true;
+    }
+    return names.filter(isAskable);
+  }
+
+  return {
+    async start() {
+      running = run();
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+      await client.close();
+    },
+  };
+}
+
+/**
+ * Makes one statement of two instants: how many jobs waited at `INFO`, and the head's age at the later `QUEUE LATENCY`, in
+ * seconds. The later one decides whether anything waits: exactly 0 is Faktory's word for an empty or unknown queue, since a
+ * waiting job has been there for some nanoseconds. Below 0 a job does wait, stamped by a clock that was ahead: its age is 0.
+ */
+export function reconcile(size: number, latencySeconds: number): Pick<Observation, "headAgeMs" | "depth"> {
+  if (latencySeconds === 0) return { headAgeMs: null, depth: 0 };
+  return { headAgeMs: Math.max(0, latencySeconds * 1000), depth: Math.max(size, 1) };
+}
+
+type Head = Pick<Observation, "headAgeMs" | "depth" | "accuracy">;
+
+/** What Faktory allows in a queue's name. */
+const queueName = /^[a-zA-Z0-9._-]+$/;
+/** Of the names in one command: Faktory reads a line of any length, what lies between may not. */
+const maxNameBytes = 8_000;
+
+function* chunksOf(names: readonly string[], maxNames: number): Generator<readonly string[]> {
+  let chunk: string[] = [];
+  let bytes = 0;
+  for (const name of names) {
+    if (chunk.length > 0 && (chunk.length >= maxNames || bytes + name.length + 1 > maxNameBytes)) {
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(name);
+    bytes += name.length + 1;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+async function orRefusal<T>(answer: Promise<T>): Promise<T | FaktoryRefusal> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof FaktoryRefusal) return error;
+    throw error;
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  // An abort is no failure of a pause, but its end.
+  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
+}
+
+/** Says once that something has stopped working, and once that it works again. */
+function createOutage(logger: Logger, source: string, begins: string, ends: string) {
+  let lasting = false;
+  return {
+    failed(err: unknown): void {
+      if (lasting) logger.debug({ source, err }, begins);
+      else logger.warn({ source, err }, begins);
+      lasting = true;
+    },
+    worked(): void {
+      if (lasting) logger.info({ source }, ends);
+      lasting = false;
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import type { TestProject } from "vitest/node";
+import { startRedis, type TestRedis } from "./support/redis.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** The Redis that all tests of a run share: keep apart by `uniquePrefix()`, and never flush it. */
+    redisUrl: string;
+  }
+}
+
+let redis: TestRedis | undefined;
+
+export async function setup(project: TestProject): Promise<void> {
+  redis = await startRedis();
+  project.provide("redisUrl", redis.url);
+}
+
+export async function teardown(): Promise<void> {
+  await redis?.stop();
+}

@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A real redis-server that belongs to one test (or to the whole run): nobody else knows its port. */
+export interface TestRedis extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** Of the process that runs now, or ran last: another one after `restart()`. */
+  readonly pid: number;
+  /** Ends it and removes its directory; may be called again. */
+  stop(): Promise<void>;
+  /** Ends it, if it runs, and starts it on the same port and directory: what was appended is there, all else is gone. */
+  restart(): Promise<void>;
+  /** Ends it by SIGKILL, with no chance to say goodbye. */
+  kill(): Promise<void>;
+}
+
+export interface TestRedisOptions {
+  /** Keeps an append-only file, so that `restart()` finds its data. @default false */
+  readonly appendonly?: boolean;
+  /** More options of redis-server's command line, such as `["--maxmemory", "2mb"]`. */
+  readonly args?: readonly string[];
+}
+
+/** Starts a redis-server on a free port of 127.0.0.1, in a temporary directory; resolves when it answers. */
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const dir = await mkdtemp(join(tmpdir(), "ql-redis-"));
+  const args = (port: number): readonly string[] => [
+    ...["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--logfile", ""],
+    ...["--appendonly", options.appendonly === true ? "yes" : "no", "--appendfsync", "everysec"],
+    ...(options.args ?? []),
+  ];
+  let port = 0;
+  let child: ChildProcess;
+  try {
+    // Between finding a port free and binding it somebody else may take it: then another one is tried.
+    child = await attempts(10, async () => {
+      port = await freePort();
+      return await launch(args(port));
+    });
+  } catch (error) {
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  }
+  // Whoever ends the test process in the middle of a test shall not leave a redis-server behind.
+  const killAtExit = () => child.kill("SIGKILL");
+  process.on("exit", killAtExit);
+
+  const stop = async (): Promise<void> => {
+    process.off("exit", killAtExit);
+    await end(child, "SIGTERM");
+    await rm(dir, { recursive: true, force: true });
+  };
+  return {
+    url: `redis://127.0.0.1:${port}/`,
+    port,
+    get pid() {
+      return child.pid ?? -1;
+    },
+    stop,
+    restart: async () => {
+      await end(child, "SIGTERM");
+      child = await attempts(10, () => launch(args(port)));
+    },
+    kill: () => end(child, "SIGKILL"),
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** A key prefix that no other test uses; without braces, so that it is no hash tag. */
+export function uniquePrefix(): string {
+  return `test-${randomBytes(6).toString("hex")}`;
+}
+
+/** What redis-server logs when it has loaded its data and has bound its port: the proof that it is ours that answers. */
+const readyLine = "Ready to accept connections";
+const startTimeoutMs = 20_000;
+
+async function launch(args: readonly string[]): Promise<ChildProcess> {
+  const child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const started = new Promise<void>((resolve, reject) => {
+    const hear = (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-4000);
+      if (output.includes(readyLine)) resolve();
+    };
+    child.stdout.on("data", hear);
+    child.stderr.on("data", hear);
+    child.once("error", reject);
+    child.once("exit", (code, signal) =>
+      reject(new Error(`redis-server ended (${signal ?? code}): ${output}`)),
+    );
+    setTimeout(
+      () => reject(new Error(`redis-server was not ready in time: ${output}`)),
+      startTimeoutMs,
+    ).unref();
+  });
+  try {
+    await started;
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+  // Its log must still be read, or redis-server blocks on a full pipe.
+  child.stdout.removeAllListeners("data").resume();
+  child.stderr.removeAllListeners("data").resume();
+  return child;
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  const forced = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exited;
+  clearTimeout(forced);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string")
+    throw new Error("a TCP server has an address and a port");
+  return address.port;
+}
+
+async function attempts<T>(count: number, attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (count <= 1 || missing) throw error;
+    return await attempts(count - 1, attempt);
+  }
+}
