@@ -122,7 +122,9 @@ async function readiness(redis: Redis): Promise<RouteAnswer> {
 /** Starts services one after the other; stops those that were started, and the one that failed, in reverse. */
 function inOrder(services: readonly Service[]): Service {
   const started: Service[] = [];
+  let isStopping = false;
   async function stop(): Promise<void> {
+    isStopping = true;
     const errors: unknown[] = [];
     for (let service = started.pop(); service !== undefined; service = started.pop()) {
       await service.stop().catch((error: unknown) => errors.push(error));
@@ -132,6 +134,7 @@ function inOrder(services: readonly Service[]): Service {
   return {
     async start() {
       for (const service of services) {
+        if (isStopping) return;
         started.push(service);
         await service.start();
       }

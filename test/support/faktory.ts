@@ -36,7 +36,7 @@ export interface TestFaktoryOptions {
 export function faktoryBinary(): string | null {
   const module = readFileSync(join(import.meta.dirname, "faktory/go.mod"), "utf8");
   const version = /^require github\.com\/contribsys\/faktory v(\S+)$/m.exec(module)?.[1];
-  const binary = join(import.meta.dirname, `../../node_modules/.cache/faktory/faktory-${version}`);
+  const binary = join(import.meta.dirname, `../../.cache/faktory/faktory-${version}`);
   return isExecutable(binary) ? binary : null;
 }
 
