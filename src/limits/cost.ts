@@ -20,15 +20,18 @@ import { AppError } from "../core/errors.ts";
  * aliases and fragments. What `@skip` and `@include` leave out is free.
  *
  * @param context handed to the fields' own calculations, which also check their arguments.
- * @returns 0 when the operation does not exist or its variables do not fit: then nothing of it is executed.
- * @throws AppError what a field says of its arguments; MAX_COST_EXCEEDED when the cost cannot be told.
+ * @returns 0 when the operation does not exist: then nothing is executed.
+ * @throws AppError what a field says of its arguments; BAD_USER_INPUT when variables do not fit their types;
+ *   MAX_COST_EXCEEDED when the cost cannot be told.
  */
 export function costOf(schema: GraphQLSchema, operation: Operation<DocumentNode>, context: object): number {
   const node = getOperationAST(operation.document, operation.operationName);
   if (!node) return 0;
   const variables = { ...operation.variables };
-  const coerced = getVariableValues(schema, node.variableDefinitions ?? [], variables).coerced;
-  if (coerced === undefined) return 0;
+  const { coerced, errors } = getVariableValues(schema, node.variableDefinitions ?? [], variables, {
+    maxErrors: 1,
+  });
+  if (errors !== undefined) throw badInput(errors[0]);
 
   const fragments = operation.document.definitions.filter((each) => each.kind === "FragmentDefinition");
   const document: DocumentNode = { kind: operation.document.kind, definitions: [node, ...fragments] };
@@ -49,9 +52,18 @@ function calculated(calculation: () => number): number {
       throw new AppError("MAX_COST_EXCEEDED", "the document is nested too deeply", { cause: error });
     }
     // An argument that is null at run time though its type forbids it: the field would fail, but its neighbours would run.
-    if (error instanceof GraphQLError) throw new AppError("BAD_USER_INPUT", error.message, { cause: error });
+    if (error instanceof GraphQLError) throw badInput(error);
     throw error;
   }
+}
+
+const longestMessage = 300;
+
+/** GraphQL's own words, which repeat what was sent, but not at any length. */
+function badInput(error: GraphQLError | undefined): AppError {
+  const message = error?.message ?? "the variables do not fit their types";
+  const short = message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message;
+  return new AppError("BAD_USER_INPUT", short, { cause: error });
 }
 
 /** The plugin would charge for what is skipped, and for `__typename`, which clients add everywhere. */

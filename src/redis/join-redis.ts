@@ -30,6 +30,7 @@ export async function joinRedis(options: JoinOptions, own: RedisServerProcess | 
         throw await endedAtOnce(joined.server, options);
       known = joined.server;
     }
+    await known?.kill();
     throw new StartError(
       `redis-server ends again and again while it loads; see ${options.directory.logPath}.`,
     );

@@ -86,14 +86,16 @@ export function createServer(options: ServerOptions): Server {
     async stop() {
       if (!http.listening) return;
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
-      await endStreams();
-      await webSockets.stop();
-      http.closeIdleConnections();
       const impatience = setTimeout(() => {
         logger.warn({ graceMs }, "requests were still running; closed their connections");
         http.closeAllConnections();
       }, graceMs);
+      await endStreams();
+      await webSockets.stop(graceMs);
+      // A connection is kept alive after its last answer, and would keep us from closing.
+      const idle = setInterval(() => http.closeIdleConnections(), 20);
       await closed;
+      clearInterval(idle);
       clearTimeout(impatience);
       await yoga.dispose();
     },

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import type {
   ExecutionArgs,
   ExecutionResult,
@@ -7,17 +8,21 @@ import type {
   GraphQLError,
   GraphQLFormattedError,
 } from "graphql";
-import type { OperationResult } from "graphql-ws";
+import type { Context, OperationResult } from "graphql-ws";
 import { useServer } from "graphql-ws/use/ws";
 import { WebSocketServer } from "ws";
 import type { CostReport } from "../core/admission.ts";
+import { processClock } from "../core/clock.ts";
 import { addressOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
 import { operationOf, type Parser, withCost } from "./use-admission.ts";
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Closes all sockets with 1001 (going away). */
-  stop(): Promise<void>;
+  /**
+   * Lets running operations finish, then closes all sockets with 1001 (going away); after `graceMs` without waiting for
+   * anybody.
+   */
+  stop(graceMs: number): Promise<void>;
 }
 
 /** Yoga's pipeline, with all its plugins, for one operation. */
@@ -33,9 +38,18 @@ export function createWebSockets(yoga: GraphQLServer, options: GraphQLOptions): 
   const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes });
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
+  const sockets = new Set<Context>();
 
   const server = useServer<Record<string, unknown>, { readonly request: IncomingMessage }>(
     {
+      // Whatever is unexpected closes the socket without telling why.
+      isProd: true,
+      onConnect: (ctx) => {
+        sockets.add(ctx);
+      },
+      onClose: (ctx) => {
+        sockets.delete(ctx);
+      },
       execute: (args) => (args.rootValue as Enveloped).execute(args),
       subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
       async onSubscribe(ctx, _id, params) {
@@ -73,8 +87,18 @@ export function createWebSockets(yoga: GraphQLServer, options: GraphQLOptions): 
         webSocketServer.emit("connection", webSocket, request);
       });
     },
-    stop: async () => {
+    async stop(graceMs) {
+      const deadline = processClock.now() + graceMs;
+      const isBusy = () => [...sockets].some((ctx) => Object.keys(ctx.subscriptions).length > 0);
+      while (isBusy() && processClock.now() < deadline) await setTimeout(10);
+      const impatience = globalThis.setTimeout(
+        () => {
+          for (const webSocket of webSocketServer.clients) webSocket.terminate();
+        },
+        Math.max(0, deadline - processClock.now()),
+      );
       await server.dispose();
+      clearTimeout(impatience);
     },
   };
 }

@@ -8,14 +8,19 @@ let opened: TestTracker;
 
 beforeEach(async () => {
   now = start;
-  opened = await openTracker(inject("redisUrl"), { now: () => now, eventWindowMs: 300_000, maxWaitMs: 86_400_000 });
+  opened = await openTracker(inject("redisUrl"), {
+    now: () => now,
+    eventWindowMs: 300_000,
+    maxWaitMs: 86_400_000,
+  });
 });
 afterEach(() => opened[Symbol.asyncDispose]());
 
 function event(type: QueueEventType, jobId: string, rest: Partial<QueueEvent> = {}): QueueEvent {
   return { type, queue: "q", jobId, attempt: 0, atMs: null, availableAtMs: null, ...rest };
 }
-const record = (events: readonly QueueEvent[], batchId: string | null = null) => opened.tracker.record(events, batchId);
+const record = (events: readonly QueueEvent[], batchId: string | null = null) =>
+  opened.tracker.record(events, batchId);
 async function snapshot(queue = "q") {
   const [read] = await opened.tracker.read([queue], allParts);
   if (read === undefined) throw new Error("one queue was asked for");
@@ -24,11 +29,19 @@ async function snapshot(queue = "q") {
 
 describe("a queue known from events", () => {
   it("is MISSING before anything was heard of it, and does not pretend to be sure", async () => {
-    expect(await snapshot()).toMatchObject({ state: "MISSING", source: null, latencyMs: 0, accuracy: "UNKNOWN" });
+    expect(await snapshot()).toMatchObject({
+      state: "MISSING",
+      source: null,
+      latencyMs: 0,
+      accuracy: "UNKNOWN",
+    });
   });
 
   it("reports the age of the head, and how many wait", async () => {
-    await record([event("ENQUEUED", "a", { atMs: start - 5_000 }), event("ENQUEUED", "b", { atMs: start - 2_000 })]);
+    await record([
+      event("ENQUEUED", "a", { atMs: start - 5_000 }),
+      event("ENQUEUED", "b", { atMs: start - 2_000 }),
+    ]);
     now += 1_000;
     expect(await snapshot()).toMatchObject({
       source: "events",
@@ -50,7 +63,12 @@ describe("a queue known from events", () => {
 
   it("does not count a scheduled job as waiting before it is claimable", async () => {
     await record([event("ENQUEUED", "a", { availableAtMs: start + 10_000 })]);
-    expect(await snapshot()).toMatchObject({ state: "EMPTY", depth: 0, scheduled: 1, changesAtMs: start + 10_000 });
+    expect(await snapshot()).toMatchObject({
+      state: "EMPTY",
+      depth: 0,
+      scheduled: 1,
+      changesAtMs: start + 10_000,
+    });
     now += 12_000;
     expect(await snapshot()).toMatchObject({ state: "WAITING", depth: 1, scheduled: 0, latencyMs: 2_000 });
   });
@@ -66,7 +84,10 @@ describe("a queue known from events", () => {
       duplicates: 0,
       early: 1,
     });
-    expect(await record([event("ENQUEUED", "a", { atMs: start - 4_000 })])).toMatchObject({ accepted: 1, early: 0 });
+    expect(await record([event("ENQUEUED", "a", { atMs: start - 4_000 })])).toMatchObject({
+      accepted: 1,
+      early: 0,
+    });
     const read = await snapshot();
     expect(read).toMatchObject({ state: "EMPTY", depth: 0 });
     expect(read.waitTime?.FIVE_MINUTES).toMatchObject({ count: 1, mean: 3, max: 3 });
@@ -84,7 +105,11 @@ describe("a queue known from events", () => {
   });
 
   it("tells jobs apart whose ids look like another job's attempt", async () => {
-    await record([event("ENQUEUED", "1:a"), event("ENQUEUED", "a", { attempt: 1 }), event("ENQUEUED", "generation")]);
+    await record([
+      event("ENQUEUED", "1:a"),
+      event("ENQUEUED", "a", { attempt: 1 }),
+      event("ENQUEUED", "generation"),
+    ]);
     expect(await snapshot()).toMatchObject({ depth: 3 });
   });
 
@@ -122,14 +147,18 @@ describe("a queue known from events", () => {
 
   it("refuses another batch with the same id, rather than losing it without a word", async () => {
     await record([event("ENQUEUED", "a")], "batch-1");
-    await expect(record([event("ENQUEUED", "b")], "batch-1")).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
+    await expect(record([event("ENQUEUED", "b")], "batch-1")).rejects.toMatchObject({
+      code: "BAD_USER_INPUT",
+    });
   });
 
   it("folds thousands of events of one queue in one call", async () => {
     const many = Array.from({ length: 5_000 }, (_, i) => event("ENQUEUED", `job-${i}`, { atMs: start - i }));
     expect(await record(many)).toEqual({ accepted: 5_000, duplicates: 0, early: 0 });
     expect(await snapshot()).toMatchObject({ depth: 5_000, latencyMs: 4_999 });
-    expect(await record(many.map((each) => ({ ...each, type: "DEQUEUED" as const })))).toMatchObject({ accepted: 5_000 });
+    expect(await record(many.map((each) => ({ ...each, type: "DEQUEUED" as const })))).toMatchObject({
+      accepted: 5_000,
+    });
     expect(await snapshot()).toMatchObject({ depth: 0, state: "EMPTY" });
   });
 

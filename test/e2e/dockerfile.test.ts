@@ -1,0 +1,173 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, delimiter, dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+
+const project = join(import.meta.dirname, "../..");
+
+/** One instruction of a Dockerfile, without its `--flags`; exec forms (JSON) as their words, all others as one word. */
+interface Step {
+  readonly instruction: string;
+  readonly words: readonly string[];
+}
+
+/** A machine with a Docker engine would build the image; this runs the steps of its Dockerfile in an empty folder. */
+describe("the Dockerfile", () => {
+  let steps: readonly Step[];
+  let dir: string;
+  let redis: TestRedis;
+  let server: Run | undefined;
+
+  beforeAll(async () => {
+    steps = parse(await readFile(join(project, "Dockerfile"), "utf8"));
+    dir = await mkdtemp(join(tmpdir(), "ql-image-"));
+    redis = await startRedis();
+  });
+
+  afterAll(async () => {
+    server?.child.kill("SIGKILL");
+    await redis?.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  test("stands on the major version of Node that the tests run on", () => {
+    const [from] = wordsOf(steps, "FROM");
+    expect(from?.[0]).toMatch(new RegExp(`^node:${process.versions.node.split(".")[0]}\\b`));
+  });
+
+  test("runs the server as a user that is not root", () => {
+    const userAt = steps.findIndex((step) => step.instruction === "USER");
+    expect(steps[userAt]?.words).toEqual(["node"]);
+    expect(userAt).toBeLessThan(steps.findIndex((step) => step.instruction === "CMD"));
+  });
+
+  test("copies nothing that .dockerignore leaves out", async () => {
+    const rules = (await readFile(join(project, ".dockerignore"), "utf8")).split("\n");
+    expect(rules).toContain("*");
+    for (const source of copies(steps).flatMap(({ sources }) => sources))
+      expect(rules).toContain(`!${source}`);
+  });
+
+  test("builds a server that answers, is healthy, and stops cleanly", { timeout: 240_000 }, async () => {
+    // The cache mount is npm's own cache here; what it holds is not asked for again.
+    const build = environment(steps, { npm_config_prefer_offline: "true" });
+    const env = environment(steps, { REDIS_URL: redis.url, PORT: "0" });
+    for (const step of steps) {
+      if (step.instruction === "COPY") await copy(step);
+      if (step.instruction !== "RUN") continue;
+      const ran = run(["sh", "-c", step.words.join(" ")], dir, build);
+      expect(await ran.ended, ran.output()).toBe(0);
+    }
+
+    const [command] = wordsOf(steps, "CMD");
+    server = run(command ?? [], dir, env);
+    const port = await server.says(/http:\/\/\S+:(\d+)\/graphql/);
+    const [health] = wordsOf(steps, "HEALTHCHECK");
+    expect(health?.[0]).toBe("CMD");
+    const check = run(health?.slice(1) ?? [], dir, { ...env, PORT: port });
+    expect(await check.ended, check.output() + server.output()).toBe(0);
+
+    const queueLatency = '{ queueLatency(queues: ["default"]) { queue state latency } }';
+    expect(await ask(port, "{ __typename }"), server.output()).toEqual({ __typename: "Query" });
+    expect(await ask(port, queueLatency), server.output()).toEqual({
+      queueLatency: [{ queue: "default", state: "MISSING", latency: 0 }],
+    });
+
+    server.child.kill("SIGTERM");
+    expect(await server.ended, server.output()).toBe(0);
+  });
+
+  async function copy(step: Step): Promise<void> {
+    for (const { sources, target } of copies([step])) {
+      const isFolder = target.endsWith("/");
+      if (isFolder) await mkdir(join(dir, target), { recursive: true });
+      for (const source of sources) {
+        const to = isFolder ? join(dir, target, basename(source)) : join(dir, target);
+        await cp(join(project, source), to, { recursive: true });
+      }
+    }
+  }
+});
+
+function parse(dockerfile: string): readonly Step[] {
+  return dockerfile
+    .replace(/^#.*\n/gm, "")
+    .replace(/\\\n\s*/g, " ")
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => {
+      const [, instruction = "", text = ""] = /^(\w+)\s+(?:--\S+\s+)*(.*)$/.exec(line) ?? [];
+      const [, prefix = "", json] = /^(CMD )?\s*(\[.*\])$/.exec(text) ?? [];
+      if (json === undefined) return { instruction, words: [text] };
+      return { instruction, words: [...(prefix === "" ? [] : ["CMD"]), ...(JSON.parse(json) as string[])] };
+    });
+}
+
+function wordsOf(steps: readonly Step[], instruction: string): readonly (readonly string[])[] {
+  return steps.filter((step) => step.instruction === instruction).map((step) => step.words);
+}
+
+function copies(steps: readonly Step[]): readonly { sources: readonly string[]; target: string }[] {
+  return wordsOf(steps, "COPY").map(([text = ""]) => {
+    const paths = text.split(/\s+/);
+    return { sources: paths.slice(0, -1), target: paths.at(-1) ?? "" };
+  });
+}
+
+/** The machine's environment as a fresh shell has it, then the image's, then the container's. */
+function environment(steps: readonly Step[], container: Record<string, string>): Record<string, string> {
+  const own = Object.entries(process.env).filter(
+    // What `npm test` and vitest have set tells of this project, not of the folder that the image is built in.
+    ([name]) =>
+      !/^(npm_(package|lifecycle|config_local_prefix|command)|INIT_CWD|VITEST|NODE_ENV$|TEST$)/.test(name),
+  );
+  const image = wordsOf(steps, "ENV").flatMap(([text = ""]) =>
+    text.split(/\s+/).map((pair) => pair.split("=") as [string, string]),
+  );
+  const path = [dirname(process.execPath), process.env.PATH].join(delimiter);
+  return { ...Object.fromEntries([...own, ...image]), PATH: path, ...container } as Record<string, string>;
+}
+
+interface Run {
+  readonly child: ChildProcess;
+  /** The exit code, or the name of the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  output(): string;
+  /** Resolves with the pattern's first group once the output matches. */
+  says(pattern: RegExp): Promise<string>;
+}
+
+function run(command: readonly string[], cwd: string, env: Record<string, string>): Run {
+  const [file = "", ...args] = command;
+  const child = spawn(file, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  const says = (pattern: RegExp) =>
+    new Promise<string>((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(output)?.[1];
+        if (match !== undefined) resolve(match);
+      };
+      child.stdout.on("data", look);
+      ended.then((code) => reject(new Error(`ended with ${code}: ${output}`)), reject);
+    });
+  return { child, ended, output: () => output, says };
+}
+
+async function ask(port: string, query: string): Promise<unknown> {
+  const response = await fetch(`http://127.0.0.1:${port}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ query }),
+  });
+  const { data, errors } = (await response.json()) as { data?: unknown; errors?: unknown };
+  return errors ?? data;
+}

@@ -1,0 +1,586 @@
+import fc from "fast-check";
+import { describe, expect, inject, it } from "vitest";
+import { eventTypes, type QueueEvent, type RecordResult } from "../../src/core/events.ts";
+import { queueNameProblem } from "../../src/core/queue-name.ts";
+import { type QueueSnapshot, windows } from "../../src/core/snapshot.ts";
+import { createKeys } from "../../src/redis/keys.ts";
+import { createRecorder } from "../../src/tracker/recorder.ts";
+import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+import {
+  createTrackerModel,
+  exactWaitTime,
+  type ModelSnapshot,
+  type Totals,
+} from "../support/tracker-model.ts";
+
+/** Small, so that histories of some minutes cross them again and again. */
+const eventWindowMs = 20_000;
+const maxWaitMs = 60_000;
+const queues = ["q1", "q2", "q3"];
+
+const startArb = fc.integer({ min: 1_790_000_000_000, max: 1_790_001_000_000 });
+const identityArb = fc.record({
+  queue: fc.constantFrom(...queues),
+  jobId: fc.constantFrom("a", "b", "1:a", "generation", "batch:1"),
+  attempt: fc.constantFrom(0, 1),
+});
+
+describe("held against the model", () => {
+  /** Times are relative to when the event is sent. */
+  const newEventArb = fc.record({
+    type: fc.constantFrom(...eventTypes),
+    identity: identityArb,
+    at: fc.option(relativeArb({ min: -100_000, max: 10_000 })),
+    availableAt: fc.option(relativeArb({ min: -100_000, max: 70_000 })),
+  });
+  const eventArb = fc.oneof(
+    { weight: 4, arbitrary: newEventArb },
+    { weight: 1, arbitrary: fc.record({ repeats: fc.nat() }) },
+  );
+  const stepArb = fc.record({
+    advanceMs: fc.oneof(fc.constant(0), fc.nat(1_000), fc.nat(30_000), fc.nat(240_000)),
+    send: fc.oneof(
+      {
+        weight: 5,
+        arbitrary: fc.record({
+          events: fc.array(eventArb, { maxLength: 8 }),
+          batch: fc.constantFrom("none", "new", "new", "taken"),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ replays: fc.nat() }) },
+    ),
+  });
+  const historyArb = fc.array(stepArb, { minLength: 1, maxLength: 25 });
+
+  it("tells the same of every queue after every batch of a random history", async () => {
+    await fc.assert(
+      fc.asyncProperty(startArb, historyArb, async (start, history) => {
+        let now = start;
+        await using opened = await openTracker(inject("redisUrl"), {
+          now: () => now,
+          eventWindowMs,
+          maxWaitMs,
+        });
+        const model = createTrackerModel({ eventWindowMs, maxWaitMs });
+        const sent: QueueEvent[] = [];
+        const batches: { id: string; events: readonly QueueEvent[] }[] = [];
+
+        const eventsOf = (specs: readonly (typeof eventArb extends fc.Arbitrary<infer T> ? T : never)[]) =>
+          specs.flatMap((spec): QueueEvent[] => {
+            if ("repeats" in spec) return sent.length === 0 ? [] : [sent[spec.repeats % sent.length]!];
+            const atMs = spec.at === null ? null : now + spec.at;
+            const availableAtMs = spec.availableAt === null ? null : now + spec.availableAt;
+            return [{ type: spec.type, ...spec.identity, atMs, availableAtMs }];
+          });
+
+        for (const { advanceMs, send } of history) {
+          now += advanceMs;
+          let events: readonly QueueEvent[];
+          let batchId: string | null = null;
+          if ("replays" in send) {
+            const replayed = batches[send.replays % Math.max(1, batches.length)];
+            events = replayed?.events ?? [];
+            batchId = replayed?.id ?? null;
+          } else {
+            events = eventsOf(send.events);
+            if (send.batch === "new") batchId = `batch ${batches.length}`;
+            if (send.batch === "taken") batchId = batches.at(-1)?.id ?? null;
+            if (send.batch === "new") batches.push({ id: `batch ${batches.length}`, events });
+          }
+          sent.push(...events);
+
+          const expected = model.record(events, batchId, now);
+          expect(await recordOrRefused(opened, events, batchId)).toEqual(expected);
+          if (expected !== "REFUSED") expect(expected.accepted + expected.duplicates).toBe(events.length);
+
+          const snapshots = await opened.tracker.read(queues, allParts);
+          for (const snapshot of snapshots) {
+            expectAsModelled(snapshot, model.snapshot(snapshot.queue, now));
+            const totals = await totalsOf(opened, snapshot.queue);
+            expect(totals, `totals of ${snapshot.queue}`).toEqual(model.totals(snapshot.queue));
+          }
+
+          const sentAt = now;
+          for (const { queue, changesAtMs } of snapshots) {
+            if (changesAtMs === null) continue;
+            for (now of [changesAtMs - 1, changesAtMs]) {
+              const [later] = await opened.tracker.read([queue], allParts);
+              expectAsModelled(later!, model.snapshot(queue, now));
+            }
+            now = sentAt;
+          }
+        }
+        await forgetAll(opened, queues);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("says when a snapshot will change with no event, and it does not change before", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        startArb,
+        fc.array(newEventArb, { maxLength: 12 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        async (start, specs, share) => {
+          let now = start;
+          await using opened = await openTracker(inject("redisUrl"), {
+            now: () => now,
+            eventWindowMs,
+            maxWaitMs,
+          });
+          const events = specs.map(({ type, identity, at, availableAt }): QueueEvent => {
+            const availableAtMs = availableAt === null ? null : now + availableAt;
+            return { type, ...identity, queue: "q1", atMs: at === null ? null : now + at, availableAtMs };
+          });
+          await opened.tracker.record(events, null);
+          const standing = async () => {
+            const [read] = await opened.tracker.read(["q1"], allParts);
+            const { state, oldestSinceMs, depth, scheduled, changesAtMs } = read!;
+            return { state, oldestSinceMs, depth, scheduled, changesAtMs };
+          };
+          let before = await standing();
+          while (before.changesAtMs !== null) {
+            expect(before.changesAtMs).toBeGreaterThan(now);
+            now += Math.floor((before.changesAtMs - 1 - now) * share);
+            expect(await standing()).toEqual(before);
+            now = before.changesAtMs;
+            const after = await standing();
+            expect(after).not.toEqual(before);
+            before = after;
+          }
+          now += 1_000_000_000;
+          expect(await standing()).toEqual(before);
+          await forgetAll(opened, ["q1"]);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it("stays sane when Redis's clock is set back and forth", async () => {
+    const jumpArb = fc.record({
+      advanceMs: fc.integer({ min: -120_000, max: 120_000 }),
+      events: fc.array(newEventArb, { maxLength: 8 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(startArb, fc.array(jumpArb, { maxLength: 12 }), async (start, jumps) => {
+        let now = start;
+        await using opened = await openTracker(inject("redisUrl"), {
+          now: () => now,
+          eventWindowMs,
+          maxWaitMs,
+        });
+        for (const { advanceMs, events: specs } of jumps) {
+          now += advanceMs;
+          const events = specs.map(({ type, identity, at, availableAt }): QueueEvent => {
+            const availableAtMs = availableAt === null ? null : now + availableAt;
+            return { type, ...identity, atMs: at === null ? null : now + at, availableAtMs };
+          });
+          const { accepted, duplicates } = await opened.tracker.record(events, null);
+          expect(accepted + duplicates).toBe(events.length);
+          for (const read of await opened.tracker.read(queues, allParts)) {
+            expect(read.measuredAtMs).toBe(now);
+            expect(read.latencyMs).toBe(read.oldestSinceMs === null ? 0 : now - read.oldestSinceMs);
+            expect(read.state === "WAITING").toBe(read.depth > 0);
+            for (const number of numbersIn(read)) expect(number).toBeGreaterThanOrEqual(0);
+          }
+        }
+        await forgetAll(opened, queues);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("the order of events", () => {
+  /** One job's stay: what happened to it, each at a time of its own that does not depend on when it is heard. */
+  const stayArb = fc.record({
+    identity: identityArb,
+    enqueued: fc.option(
+      fc.record({ at: relativeArb(), availableAt: fc.option(relativeArb({ max: 40_000 })) }),
+    ),
+    dequeued: fc.option(relativeArb()),
+    removed: fc.option(relativeArb(), { freq: 1 }),
+  });
+  type Stay = typeof stayArb extends fc.Arbitrary<infer T> ? T : never;
+  const staysArb = fc.uniqueArray(stayArb, {
+    selector: ({ identity }) => JSON.stringify(identity),
+    minLength: 1,
+    maxLength: 12,
+  });
+
+  function eventsOf({ identity, enqueued, dequeued, removed }: Stay, start: number): QueueEvent[] {
+    const event = (type: QueueEvent["type"], at: number, availableAt: number | null = null): QueueEvent => {
+      const availableAtMs = availableAt === null ? null : start + availableAt;
+      return { type, ...identity, atMs: start + at, availableAtMs };
+    };
+    return [
+      ...(enqueued === null ? [] : [event("ENQUEUED", enqueued.at, enqueued.availableAt)]),
+      ...(dequeued === null ? [] : [event("DEQUEUED", dequeued)]),
+      ...(removed === null ? [] : [event("REMOVED", removed)]),
+    ];
+  }
+
+  /** An order of all events, in which each comes one to three times, and how they are cut into batches. */
+  function deliveryArb(events: readonly QueueEvent[]) {
+    return fc
+      .array(fc.integer({ min: 1, max: 3 }), { minLength: events.length, maxLength: events.length })
+      .chain((copies) => {
+        const all = events.flatMap((event, i) => Array.from({ length: copies[i]! }, () => event));
+        return fc.record({
+          events: fc.shuffledSubarray(all, { minLength: all.length, maxLength: all.length }),
+          batches: fc.array(
+            fc.record({
+              size: fc.integer({ min: 1, max: 6 }),
+              waits: fc.nat(eventWindowMs - 1),
+              id: fc.boolean(),
+              times: fc.constantFrom(1, 1, 2),
+            }),
+            { minLength: 1, maxLength: 10 },
+          ),
+        });
+      });
+  }
+  type Delivery = ReturnType<typeof deliveryArb> extends fc.Arbitrary<infer T> ? T : never;
+  const caseArb = fc.tuple(startArb, staysArb).chain(([start, stays]) => {
+    const events = stays.flatMap((stay) => eventsOf(stay, start));
+    return fc.tuple(fc.constant(start), deliveryArb(events), deliveryArb(events));
+  });
+
+  /** All that is known of the queues when everything has been heard. */
+  async function outcome(start: number, { events, batches }: Delivery) {
+    let now = start;
+    await using opened = await openTracker(inject("redisUrl"), { now: () => now, eventWindowMs, maxWaitMs });
+    const arrivals = batches.map(({ waits }) => waits).sort((a, b) => a - b);
+    let from = 0;
+    for (let i = 0; from < events.length; i++) {
+      const isLast = i >= batches.length - 1;
+      const { size, id, times } = batches[Math.min(i, batches.length - 1)]!;
+      now = start + arrivals[Math.min(i, batches.length - 1)]!;
+      const batch = events.slice(from, isLast ? undefined : from + size);
+      from += batch.length;
+      for (let time = 0; time < times; time++) await opened.tracker.record(batch, id ? `batch ${i}` : null);
+    }
+    now = start + eventWindowMs;
+    // Which ghosts have been dropped already is no part of the promise, only that they are all dropped in the end.
+    const recorder = createRecorder({ ...opened, eventWindowMs, maxWaitMs, now: () => now });
+    await recorder.sweep(queues);
+    const result = {
+      snapshots: await opened.tracker.read(queues, allParts),
+      totals: await Promise.all(queues.map((queue) => totalsOf(opened, queue))),
+      waiting: await Promise.all(
+        queues.map((queue) => opened.redis.zrange(opened.keys.waiting(queue), "0", "-1", "WITHSCORES")),
+      ),
+    };
+    await forgetAll(opened, queues);
+    return result;
+  }
+
+  it("makes no difference, nor do repetitions and how they are cut into batches", async () => {
+    await fc.assert(
+      fc.asyncProperty(caseArb, async ([start, one, other]) => {
+        expect(await outcome(start, other)).toEqual(await outcome(start, one));
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+describe("a batch that is sent again", () => {
+  const eventsArb = fc.array(
+    fc.record({
+      type: fc.constantFrom(...eventTypes),
+      identity: identityArb,
+      at: fc.option(relativeArb({ min: -100_000, max: 10_000 })),
+    }),
+    { maxLength: 20 },
+  );
+
+  it("gets the first answer, and not a byte changes", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        startArb,
+        eventsArb,
+        eventsArb,
+        fc.nat(eventWindowMs - 1),
+        async (start, before, batch, waits) => {
+          let now = start;
+          await using opened = await openTracker(inject("redisUrl"), {
+            now: () => now,
+            eventWindowMs,
+            maxWaitMs,
+          });
+          const [history, events] = [before, batch].map((specs) =>
+            specs.map(({ type, identity, at }): QueueEvent => {
+              return { type, ...identity, atMs: at === null ? null : start + at, availableAtMs: null };
+            }),
+          );
+          await opened.tracker.record(history!, "the one before");
+          const first = await opened.tracker.record(events!, "the batch");
+          expect(first.accepted + first.duplicates).toBe(events!.length);
+          expect(first.early).toBeLessThanOrEqual(first.accepted);
+          const content = await contentOf(opened);
+          now += waits;
+          expect(await opened.tracker.record(events!, "the batch")).toEqual(first);
+          expect(await contentOf(opened)).toEqual(content);
+          await forgetAll(opened, queues);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe("wait times", () => {
+  const sevenDaysMs = 7 * 86_400_000;
+  const logUniformArb = fc
+    .double({ min: 0, max: Math.log(sevenDaysMs + 1), noNaN: true })
+    .map((log) => Math.min(sevenDaysMs, Math.floor(Math.exp(log)) - 1));
+  const samplesArb = fc.oneof(
+    fc.array(logUniformArb, { minLength: 1, maxLength: 2000, size: "max" }),
+    fc.array(logUniformArb, { minLength: 1, maxLength: 30 }),
+    fc
+      .tuple(logUniformArb, fc.integer({ min: 1, max: 2000 }))
+      .map(([waitMs, count]) => Array<number>(count).fill(waitMs)),
+    fc
+      .tuple(
+        logUniformArb,
+        logUniformArb,
+        fc.integer({ min: 1, max: 1000 }),
+        fc.integer({ min: 1, max: 1000 }),
+      )
+      .map(([low, high, lows, highs]) => [
+        ...Array<number>(lows).fill(low),
+        ...Array<number>(highs).fill(high),
+      ]),
+  );
+
+  /** What is read after jobs with these waits were dequeued, one after the other within a minute. */
+  async function read(start: number, waitsMs: readonly number[], dequeuesFirst: boolean) {
+    await using opened = await openTracker(inject("redisUrl"), { now: () => start });
+    const pairs = waitsMs.map((waitMs, i): [QueueEvent, QueueEvent] => {
+      const atMs = start - ((i * 997) % 60_000);
+      const job = { queue: "q", jobId: `${i}`, attempt: 0, availableAtMs: null };
+      return [
+        { type: "ENQUEUED", ...job, atMs: atMs - waitMs },
+        { type: "DEQUEUED", ...job, atMs },
+      ];
+    });
+    const events = pairs.flatMap((pair) => (dequeuesFirst ? pair.toReversed() : pair));
+    await opened.tracker.record(events, null);
+    const [snapshot] = await opened.tracker.read(["q"], allParts);
+    await forgetAll(opened, ["q"]);
+    return snapshot?.waitTime?.ONE_MINUTE;
+  }
+
+  it("have quantiles within 2 % of the true ones, and an exact count, mean and maximum", async () => {
+    await fc.assert(
+      fc.asyncProperty(startArb, samplesArb, fc.boolean(), async (start, waitsMs, dequeuesFirst) => {
+        expectWaitTime(await read(start, waitsMs, dequeuesFirst), waitsMs, 0.02);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("are within 2 % for every wait of up to 200 ms, where a millisecond is much", async () => {
+    for (let waitMs = 0; waitMs <= 200; waitMs++) {
+      const waitsMs = [waitMs, waitMs, 10_000];
+      expectWaitTime(await read(1_790_000_000_000, waitsMs, false), waitsMs, 0.02);
+    }
+  });
+});
+
+describe("the names of queues", () => {
+  const fragments = [
+    "a",
+    "b",
+    "{",
+    "}",
+    "%",
+    "7b",
+    "%7b",
+    "%25",
+    ":",
+    "waiting",
+    "state",
+    "recent",
+    "departed:0",
+  ];
+  const oddNames = [
+    "__proto__",
+    "constructor",
+    "queues",
+    "changes",
+    "sweep",
+    " ",
+    "{}",
+    "}{",
+    "é",
+    "e\u0301",
+    "🚀",
+    "日本",
+  ];
+  const nameArb = fc
+    .oneof(
+      fc.array(fc.constantFrom(...fragments), { minLength: 1, maxLength: 6 }).map((parts) => parts.join("")),
+      fc.constantFrom(...oddNames),
+      fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 }),
+    )
+    .filter((name) => queueNameProblem(name) === null);
+  const pairArb = fc.tuple(nameArb, nameArb).filter(([one, other]) => one !== other);
+
+  it("never share a key, and keep all keys of one queue on one hash tag", () => {
+    fc.assert(
+      fc.property(pairArb, ([one, other]) => {
+        const keys = createKeys("ql");
+        const shared = [keys.index, keys.changes, keys.sweepLease, keys.throttle(one), keys.throttle(other)];
+        const all = [...keys.all(one), ...keys.all(other), ...shared];
+        expect(new Set(all).size).toBe(all.length);
+        for (const name of [one, other]) {
+          const tags = new Set(keys.all(name).map(hashTagOf));
+          expect(tags.size).toBe(1);
+          expect([...tags][0]).not.toBe("");
+        }
+        expect(hashTagOf(keys.waiting(one))).not.toBe(hashTagOf(keys.waiting(other)));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("keep apart what happens to one queue from the other, whatever they contain", async () => {
+    const start = 1_790_000_000_000;
+    await fc.assert(
+      fc.asyncProperty(pairArb, async ([one, other]) => {
+        await using opened = await openTracker(inject("redisUrl"), { now: () => start });
+        const { tracker } = opened;
+        const enqueued = (queue: string, ...jobIds: string[]) =>
+          jobIds.map((jobId): QueueEvent => {
+            return { type: "ENQUEUED", queue, jobId, attempt: 0, atMs: null, availableAtMs: null };
+          });
+        const depths = async () => (await tracker.read([one, other], allParts)).map(({ depth }) => depth);
+
+        await tracker.record(enqueued(one, "a", "b"), null);
+        expect(await tracker.read([other], allParts)).toMatchObject([
+          { queue: other, state: "MISSING", depth: 0 },
+        ]);
+        await tracker.record([...enqueued(other, "a"), ...enqueued(one, "c")], "batch");
+        expect(await depths()).toEqual([3, 1]);
+        await tracker.record([{ ...enqueued(other, "a")[0]!, type: "DEQUEUED" }], null);
+        expect(await depths()).toEqual([3, 0]);
+        const byBytes = [one, other].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+        expect(await tracker.list({ limit: 10 })).toEqual(byBytes);
+        expect(await tracker.list({ limit: 10, after: byBytes[0]! })).toEqual([byBytes[1]]);
+        expect(await tracker.list({ limit: 10, prefix: one })).toContain(one);
+        expect(await tracker.forget(other)).toBe(true);
+        expect(await tracker.read([one, other], allParts)).toMatchObject([
+          { depth: 3 },
+          { state: "MISSING" },
+        ]);
+        expect(await tracker.list({ limit: 10 })).toEqual([one]);
+        await tracker.forget(one);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+/** A span in ms, mostly short; none lies further back than MAX_WAIT by more than half of it. */
+function relativeArb({ min = -90_000, max = 0 } = {}): fc.Arbitrary<number> {
+  return fc.oneof(
+    fc.integer({ min: Math.max(min, -5_000), max: Math.min(max, 5_000) }),
+    fc.integer({ min, max }),
+    fc.constantFrom(
+      ...[-maxWaitMs - 1, -maxWaitMs, -maxWaitMs + 1, 0, 1].filter((ms) => ms >= min && ms <= max),
+    ),
+  );
+}
+
+async function recordOrRefused(
+  { tracker }: TestTracker,
+  events: readonly QueueEvent[],
+  batchId: string | null,
+): Promise<RecordResult | "REFUSED"> {
+  try {
+    return await tracker.record(events, batchId);
+  } catch (error) {
+    expect(error).toMatchObject({ code: "BAD_USER_INPUT" });
+    return "REFUSED";
+  }
+}
+
+function expectAsModelled(snapshot: QueueSnapshot, expected: ModelSnapshot): void {
+  const { throughput, waitTime, ...rest } = snapshot;
+  const { throughput: expectedThroughput, waitsMs, ...expectedRest } = expected;
+  expect(rest).toEqual(expectedRest);
+  if (expectedThroughput === null || waitsMs === null) {
+    expect([throughput, waitTime]).toEqual([null, null]);
+    return;
+  }
+  for (const window of windows) {
+    const rates = expectedThroughput[window]!;
+    expect(throughput?.[window]?.enqueuedPerSecond, window).toBeCloseTo(rates.enqueuedPerSecond, 7);
+    expect(throughput?.[window]?.dequeuedPerSecond, window).toBeCloseTo(rates.dequeuedPerSecond, 7);
+    expectWaitTime(waitTime?.[window], waitsMs[window], 0.05);
+  }
+}
+
+function expectWaitTime(
+  waitTime: ReturnType<typeof exactWaitTime> | undefined,
+  waitsMs: readonly number[],
+  tolerance: number,
+): void {
+  const exact = exactWaitTime(waitsMs);
+  expect(waitTime).toMatchObject({ count: exact.count, max: exact.max });
+  expect(Math.abs(waitTime!.mean - exact.mean)).toBeLessThanOrEqual(1e-9 * exact.mean);
+  for (const quantile of ["p50", "p95", "p99"] as const) {
+    const deviation = Math.abs(waitTime![quantile] - exact[quantile]);
+    const message = `${quantile} is ${exact[quantile]} s, was told as ${waitTime![quantile]} s`;
+    expect(deviation, message).toBeLessThanOrEqual(tolerance * exact[quantile]);
+  }
+}
+
+async function totalsOf({ redis, keys }: TestTracker, queue: string): Promise<Totals> {
+  const names = ["enqueued", "dequeued", "removed", "lost"] as const;
+  const counts = await redis.hmget(keys.state(queue), ...names);
+  return Object.fromEntries(names.map((name, i) => [name, Number(counts[i] ?? 0)])) as unknown as Totals;
+}
+
+/** Everything that is stored of the queues, byte by byte. */
+async function contentOf({ redis, keys }: TestTracker) {
+  const contents: [key: string, content: string[]][] = [];
+  for (const queue of queues) {
+    for (const key of keys.all(queue)) {
+      const isSet = key === keys.waiting(queue);
+      const reply: unknown = isSet
+        ? await redis.callBuffer("ZRANGE", key, "0", "-1", "WITHSCORES")
+        : await redis.callBuffer("HGETALL", key);
+      contents.push([key, flat(reply).sort()]);
+    }
+  }
+  return contents;
+}
+
+/** Pairs may come as a map, as pairs, or one after the other: here each is one text of hexadecimal digits. */
+function flat(reply: unknown): string[] {
+  if (Buffer.isBuffer(reply)) return [reply.toString("hex")];
+  if (reply instanceof Map) return [...reply].map((pair) => flat(pair).join("="));
+  if (Array.isArray(reply)) return reply.flatMap((item) => flat(item));
+  if (typeof reply === "object" && reply !== null)
+    return Object.entries(reply).map((pair) => flat(pair).join("="));
+  return [String(reply)];
+}
+
+function numbersIn(value: unknown): number[] {
+  if (typeof value === "number") return [value];
+  return typeof value === "object" && value !== null ? Object.values(value).flatMap(numbersIn) : [];
+}
+
+function hashTagOf(key: string): string {
+  const from = key.indexOf("{") + 1;
+  return key.slice(from, key.indexOf("}", from));
+}
+
+async function forgetAll({ tracker }: TestTracker, names: readonly string[]): Promise<void> {
+  for (const name of names) await tracker.forget(name);
+}

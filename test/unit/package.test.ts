@@ -1,0 +1,78 @@
+import { access, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const project = join(import.meta.dirname, "../..");
+
+const read = (file: string): Promise<string> => readFile(join(project, file), "utf8");
+const readJson = async (file: string): Promise<unknown> => JSON.parse(await read(file));
+
+interface Lock {
+  readonly packages: Record<
+    string,
+    { readonly version: string; readonly optionalDependencies?: Record<string, string> }
+  >;
+}
+
+describe("the package", () => {
+  test.each([
+    ["src", "what runs"],
+    ["test", "what proves it"],
+    ["script", "what people and CI call"],
+    ["schema.graphql", "the contract, for clients and reviewers"],
+    ["package.json", "npm's"],
+    ["package-lock.json", "the exact versions"],
+    ["tsconfig.json", "the compiler's"],
+    ["Dockerfile", "for operators"],
+    ["compose.yaml", "the server with its Redis"],
+    ["README.md", "where to begin"],
+    ["ARCHITECTURE.md", "where to begin changing it"],
+    ["CHANGELOG.md", "what an update brings"],
+    ["LICENSE", "MIT"],
+    [".ci/run", "what CI calls"],
+  ])("has %s: %s", async (file) => {
+    await expect(access(join(project, file))).resolves.toBeUndefined();
+  });
+
+  test("starts from Node 20 on and brings the Node that its image stands on", async () => {
+    const { engines, devDependencies, allowScripts } = (await readJson("package.json")) as Record<
+      string,
+      object
+    >;
+    expect(engines).toEqual({ node: ">=20" });
+    const brought = /^\^(\d+)\./.exec((devDependencies as { node: string }).node)?.[1];
+    expect(brought).toBe(process.versions.node.split(".")[0]);
+    expect(await read("Dockerfile")).toContain(`FROM node:${brought}-`);
+    // npm only runs the install scripts that are listed, and it is by one that this Node comes.
+    expect(allowScripts).toHaveProperty("node", true);
+  });
+});
+
+describe("package-lock.json", () => {
+  test("names no registry, so that everybody's own is used", async () => {
+    const lock = await read("package-lock.json");
+    expect(lock).not.toContain('"resolved"');
+    expect(await read(".npmrc")).toContain("omit-lockfile-registry-resolved=true");
+  });
+
+  test("knows the packages of every platform, which `npm ci` asks for", async () => {
+    const { packages } = (await readJson("package-lock.json")) as Lock;
+    for (const [path, { optionalDependencies }] of Object.entries(packages)) {
+      for (const name of Object.keys(optionalDependencies ?? {})) {
+        const places = [`${path}/node_modules/${name}`, `node_modules/${name}`];
+        expect(
+          places.some((place) => packages[place]?.version !== undefined),
+          `${name}, for ${path}`,
+        ).toBe(true);
+      }
+    }
+  });
+});
+
+test("no script, image or setting names a package registry", async () => {
+  const scripts = (await readdir(join(project, "script"))).map((file) => `script/${file}`);
+  const others = [".ci/run", ".npmrc", "Dockerfile", "compose.yaml", "package.json"];
+  for (const file of [...scripts, ...others]) {
+    expect(await read(file), file).not.toMatch(/--registry|registry *=|registry\.\w|GOPROXY *=/);
+  }
+});
