@@ -59,7 +59,7 @@ export async function startServer(env: Env): Promise<TestServer> {
 function spawnServer(env: Env): { child: ChildProcess; stdout: () => string; stderr: () => string } {
   const main = new URL("../../src/main.ts", import.meta.url).pathname;
   const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env["PATH"], ...env },
+    env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   // Whoever ends the test process in the middle of a test shall not leave a server behind.

@@ -1,0 +1,77 @@
+// `npm run demo`: the server, with four queues that live. Settings are the server's.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { driveQueues } from "./demo-driver.ts";
+import { demoPlans } from "./demo-model.ts";
+
+/** Apart from where the server keeps what is real. */
+const dataDir = process.env.DATA_DIR || "./.data/demo";
+
+const server = spawn(process.execPath, [join(import.meta.dirname, "../src/main.ts")], {
+  env: { ...process.env, DATA_DIR: dataDir, LOG_LEVEL: process.env.LOG_LEVEL || "warn" },
+  stdio: ["ignore", "pipe", "inherit"],
+  // A process group of its own: Ctrl-C is for us, and the server is stopped when the producers have.
+  detached: true,
+});
+const serverEnded = once(server, "exit");
+process.once("exit", () => server.kill());
+
+const stopping = new AbortController();
+let wasAsked = false;
+// For npm passes on a Ctrl-C that this process has had already, the second one is no other than the first.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    wasAsked = true;
+    stopping.abort();
+  });
+}
+void serverEnded.then(() => stopping.abort());
+
+try {
+  const graphiql = await ready(server);
+  if (graphiql !== null) {
+    const { signal } = stopping;
+    await driveQueues({
+      url: graphiql,
+      plans: demoPlans,
+      signal,
+      say: print,
+      begun: () => welcome(graphiql),
+    });
+  }
+} catch (error) {
+  process.exitCode = 1;
+  console.error(error instanceof Error ? error.message : error);
+}
+
+server.kill("SIGTERM");
+const [code, signal] = (await serverEnded) as [number | null, NodeJS.Signals | null];
+if (signal !== null) process.exitCode ??= wasAsked ? 0 : 128 + constants.signals[signal];
+else process.exitCode ??= code ?? 1;
+
+/** Waits until the server says where it is. @returns null when it has ended instead, or we are to. */
+async function ready({ stdout }: ChildProcess): Promise<string | null> {
+  let said = "";
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  stdout?.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+    const url = /http:\/\/\S+\/graphql/.exec(said)?.[0];
+    if (url !== undefined) resolve(url);
+  });
+  stopping.signal.addEventListener("abort", () => resolve(null));
+  return await promise;
+}
+
+function welcome(graphiql: string): void {
+  const width = Math.max(...demoPlans.map(({ queue }) => queue.length));
+  print("Four queues live, driven by simulated producers and workers through the API:");
+  for (const { queue, story } of demoPlans) print(`  ${queue.padEnd(width)}  ${story}`);
+  print(`Watch them in GraphiQL: ${graphiql}`);
+  print("Ctrl-C stops the demo and its server.");
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,114 @@
+import { Client } from "faktory-worker";
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { startFaktory, type TestFaktory, whyNoFaktory } from "../support/faktory.ts";
+import { recordingLogger } from "../support/logger.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { ask, startApp } from "../support/server.ts";
+import { sse } from "../support/streams.ts";
+
+const title = whyNoFaktory === null ? "a real Faktory" : `a real Faktory (${whyNoFaktory})`;
+const intervalMs = 250;
+const selection = "queue source state latency oldestSince depth scheduled accuracy measuredAt stale";
+
+describe.skipIf(whyNoFaktory !== null)(title, () => {
+  let faktory: TestFaktory;
+  let jobs: Client;
+
+  beforeAll(async () => {
+    faktory = await startFaktory({ password: "s3cret/%" });
+    jobs = new Client({ url: faktory.url, poolSize: 2 });
+  });
+  afterAll(async () => {
+    await jobs?.close();
+    await faktory?.stop();
+  });
+
+  const logger = recordingLogger();
+  const start = () =>
+    startApp(
+      {
+        REDIS_URL: inject("redisUrl"),
+        KEY_PREFIX: uniquePrefix(),
+        FAKTORY_URL: faktory.url,
+        FAKTORY_INTERVAL: `${intervalMs}ms`,
+      },
+      logger,
+    );
+
+  async function latencyOf(url: string, queue: string) {
+    const { body } = await ask(url, `query ($q: [String!]!) { queueLatency(queues: $q) { ${selection} } }`, {
+      q: [queue],
+    });
+    return body.data.queueLatency[0];
+  }
+
+  it("is told of with the latency that Faktory itself tells, in the query and in the list", async () => {
+    await jobs.push({ jobtype: "work", queue: "equal" });
+    await jobs.push({ jobtype: "work", queue: "equal" });
+    await using app = await start();
+    await vi.waitFor(async () => expect(await latencyOf(app.url, "faktory/equal")).toMatchObject({ depth: 2 }), 5_000);
+
+    const before = await faktoryLatency(jobs, "equal");
+    const ours = await latencyOf(app.url, "faktory/equal");
+    const after = await faktoryLatency(jobs, "equal");
+    expect(ours).toMatchObject({ source: "faktory", state: "WAITING", accuracy: "EXACT", stale: false });
+    // Asked in between, it lies in between; a reading is off by half a round trip, and Redis's clock counts whole ms.
+    const toleranceSeconds = 0.02;
+    expect(ours.latency).toBeGreaterThanOrEqual(before - toleranceSeconds);
+    expect(ours.latency).toBeLessThanOrEqual(after + toleranceSeconds);
+
+    const { body } = await ask(app.url, `{ queues(prefix: "faktory/") { edges { node { queue throughput { enqueuedPerSecond } } } } }`);
+    expect(body.data.queues.edges).toContainEqual({ node: { queue: "faktory/equal", throughput: null } });
+  });
+
+  it("keeps its last word when it goes away, marked as stale, and comes back by itself", async () => {
+    await jobs.push({ jobtype: "work", queue: "away" });
+    await using app = await start();
+    const stream = sse(app.url, `subscription { queueLatency(queues: ["faktory/away"]) { ${selection} } }`);
+    const until = async (wanted: object) => {
+      for await (const { data } of stream) {
+        try {
+          expect(data.queueLatency[0]).toMatchObject(wanted);
+          return data.queueLatency[0];
+        } catch {
+          // Not yet.
+        }
+      }
+      throw new Error("the stream ended");
+    };
+    await until({ state: "WAITING", stale: false, depth: 1 });
+    const warnings = () => logger.lines.filter(({ level, message }) => level === "warn" && /faktory/i.test(message));
+    const warnedBefore = warnings().length;
+
+    await faktory.halt();
+    const last = await until({ state: "WAITING", stale: true, depth: 1 });
+    const later = await latencyOf(app.url, "faktory/away");
+    expect(later).toEqual(last);
+    expect(warnings()).toHaveLength(warnedBefore + 1);
+
+    await faktory.resume();
+    const back = await until({ state: "WAITING", stale: false, depth: 1 });
+    expect(back.latency).toBeGreaterThan(last.latency);
+    await stream.abort();
+    expect(JSON.stringify(logger.lines)).not.toContain("s3cret");
+  });
+
+  it("loses a queue that it removes, and refuses events that would pass for it", async () => {
+    await jobs.push({ jobtype: "work", queue: "removed" });
+    await using app = await start();
+    await vi.waitFor(async () => expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ depth: 1 }), 5_000);
+    await jobs.send(["QUEUE", "REMOVE", "removed"]);
+    await vi.waitFor(async () => expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ state: "MISSING" }), 5_000);
+
+    const { body } = await ask(
+      app.url,
+      `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "faktory/removed", jobId: "1" }]) { accepted } }`,
+    );
+    expect(body.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT" });
+  });
+});
+
+async function faktoryLatency(jobs: Client, queue: string): Promise<number> {
+  const answer: unknown = JSON.parse(await jobs.send(["QUEUE", "LATENCY", queue]));
+  return Number(Reflect.get(Object(answer), queue));
+}
