@@ -33,7 +33,7 @@ const timeoutMs = 10_000;
 export async function driveQueues(options: DriverOptions): Promise<void> {
   const { plans, signal } = options;
   let simulation = await startOver();
-  options.begun();
+  if (!signal.aborted) options.begun();
   while (!signal.aborted) {
     await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
     if (Date.now() - simulation.nowMs > maxLagMs) simulation = await startOver();
@@ -94,10 +94,16 @@ async function post(url: string, request: object): Promise<string | null> {
     });
     answer = (await response.json()) as GraphQLAnswer;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return reasonOf(error);
   }
   const [error] = answer.errors ?? [];
   if (error === undefined) return null;
   if (["SERVICE_UNAVAILABLE", "THROTTLED"].includes(error.extensions?.code ?? "")) return error.message;
   throw new Error(`The server refuses the demo's events: ${error.message}`);
+}
+
+/** What fetch throws says no more than that it failed: its cause knows why. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
 }

@@ -48,8 +48,8 @@ try {
 
 server.kill("SIGTERM");
 const [code, signal] = (await serverEnded) as [number | null, NodeJS.Signals | null];
-if (signal !== null) process.exitCode ??= wasAsked ? 0 : 128 + constants.signals[signal];
-else process.exitCode ??= code ?? 1;
+if (!wasAsked && signal !== null) console.error(`The server was ended by ${signal}.`);
+process.exitCode ??= code ?? (wasAsked ? 0 : 128 + constants.signals[signal ?? "SIGTERM"]);
 
 /** Waits until the server says where it is. @returns null when it has ended instead, or we are to. */
 async function ready({ stdout }: ChildProcess): Promise<string | null> {

@@ -1,23 +1,30 @@
-/** What a first visitor finds in GraphiQL: a query, a subscription and a mutation that work on a server with no data. */
+/**
+ * What a first visitor finds in GraphiQL: a query, a subscription and a mutation. They work on a server with no data and
+ * show more on a demo. Lines are short, for the editor has half of the window.
+ */
 export const exampleTabs: readonly { readonly query: string }[] = [
   {
-    query: `# All queues, by name. Press the button with the triangle, or Ctrl-Enter.
-# The next tab watches them live, the one behind it records events.
+    query: `# All queues, by name. Ctrl-Enter runs it.
+# The next tab watches queues live, and the
+# third one records that a job was enqueued.
 query Queues {
   queues(first: 20) {
     edges {
       node {
         queue
-        source
         state
         latency
-        oldestSince
         depth
         scheduled
-        accuracy
-        stale
-        throughput(window: ONE_MINUTE) { enqueuedPerSecond dequeuedPerSecond }
-        waitTime(window: FIVE_MINUTES) { count p50 p95 max }
+        throughput {
+          enqueuedPerSecond
+          dequeuedPerSecond
+        }
+        waitTime {
+          count
+          p50
+          p95
+        }
       }
     }
   }
@@ -25,23 +32,47 @@ query Queues {
 `,
   },
   {
-    query: `# Starts with every queue named, then pushes what changes, and once a second what waits.
-# Name your own queues here, such as "faktory/default".
+    query: `# First all of them, then what has changed and
+# what waits, for its latency grows.
+# Ctrl-Enter starts it, and stops it again.
+#
+# Name your own queues. The third tab fills
+# "example", and "npm run demo" the others.
 subscription Watch {
-  queueLatency(queues: ["example"]) {
+  queueLatency(
+    queues: [
+      "demo/steady"
+      "demo/bursty"
+      "demo/falling-behind"
+      "demo/scheduled"
+      "example"
+    ]
+    minIntervalMs: 1000
+  ) {
     queue
     state
     latency
     depth
-    measuredAt
+    scheduled
   }
 }
 `,
   },
   {
-    query: `# Tells that a job was enqueued. Send it again with another jobId, or with DEQUEUED.
+    query: `# Tells that a job was enqueued, and so begins
+# to wait. To end its wait, send DEQUEUED.
+# The same event again is a duplicate: give
+# each job an id of its own.
 mutation Record {
-  recordEvents(events: [{ type: ENQUEUED, queue: "example", jobId: "job-1" }]) {
+  recordEvents(
+    events: [
+      {
+        type: ENQUEUED
+        queue: "example"
+        jobId: "job-1"
+      }
+    ]
+  ) {
     accepted
     duplicates
     early

@@ -26,6 +26,8 @@ export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerRe
       title: "queue-latency",
       endpoint,
       defaultTabs: tabs.map(({ query }) => ({ query })),
+      // Variables and headers are folded away: the examples need the room more.
+      defaultEditorToolsVisibility: false,
       ...(tabs[0] === undefined ? {} : { defaultQuery: tabs[0].query }),
     });
     return promisify(gzip)(html);

@@ -38,8 +38,8 @@ describe("a start that cannot be", () => {
 
   it("says that DATA_DIR cannot be written to", async () => {
     // Permissions do not stop root, but nobody can make a directory there.
-    const dataDir = process.getuid?.() === 0 ? "/proc/data" : await temporaryDataDir();
-    if (dataDir !== "/proc/data") await chmod(dataDir, 0o500);
+    const dataDir = process.getuid?.() === 0 ? "/sys/data" : await temporaryDataDir();
+    if (dataDir !== "/sys/data") await chmod(dataDir, 0o500);
     const message = await failure(embeddedRedis(dataDir));
     expect(message).toContain(
       `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
