@@ -46,7 +46,8 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   const { redis, keys, clock, maxWaitMs } = options;
   const script = loadScript("queueLatencySnapshot", new URL("lua/snapshot.lua", import.meta.url));
 
-  async function readAll(wanted: readonly Wanted[]): Promise<QueueSnapshot[]> {
+  /** A queue that cannot be read fails those who asked for it, and not whoever asked for others in the same tick. */
+  async function readAll(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[]> {
     const partsOf = new Map<string, SnapshotParts>();
     for (const { queue, parts } of wanted) {
       const known = partsOf.get(queue);
@@ -61,15 +62,17 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         args: [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts)],
       })),
     );
-    const read = new Map<string, QueueSnapshot>();
+    const read = new Map<string, QueueSnapshot | Error>();
     asked.forEach(([queue, parts], i) => {
       const reply = replies[i];
-      if (reply instanceof Error) throw reply;
-      const snapshot = snapshotOf(queue, parts, reply as Reply);
+      if (reply instanceof Error) {
+        read.set(queue, reply);
+        return;
+      }
+      read.set(queue, snapshotOf(queue, parts, reply as Reply));
       if (options.now === undefined) clock.heard((reply as Reply)[0]);
-      read.set(queue, snapshot);
     });
-    return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot);
+    return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot | Error);
   }
 
   const loader = new DataLoader<Wanted, QueueSnapshot>(readAll, {
