@@ -160,6 +160,8 @@ function problemOfTime(timeMs: number | undefined, nowMs: number): string | null
 }
 
 function problemOfId(id: string): string | null {
+  // Every half of a surrogate pair would be stored as the same replacement character.
+  if (!id.isWellFormed()) return "expected well-formed Unicode";
   const bytes = Buffer.byteLength(id);
   return bytes >= 1 && bytes <= maxIdBytes ? null : `expected 1 to ${maxIdBytes} bytes, got ${bytes}`;
 }
