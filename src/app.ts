@@ -13,7 +13,7 @@ import { createThrottle } from "./limits/throttle.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
 import { createRedis, openRedis } from "./redis/connect.ts";
-import { createEmbeddedRedis } from "./redis/embedded-redis.ts";
+import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createRedisClock } from "./redis/redis-clock.ts";
 import { createServer, type RouteAnswer } from "./server/server.ts";

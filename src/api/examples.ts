@@ -33,19 +33,19 @@ query Queues {
   },
   {
     query: `# First all of them, then what has changed and
-# what waits, for its latency grows.
-# Ctrl-Enter starts it, and stops it again.
+# what waits, since its latency grows. Who goes
+# to another tab ends it: use two windows.
 #
 # Name your own queues. The third tab fills
 # "example", and "npm run demo" the others.
 subscription Watch {
   queueLatency(
     queues: [
+      "example"
       "demo/steady"
       "demo/bursty"
       "demo/falling-behind"
       "demo/scheduled"
-      "example"
     ]
     minIntervalMs: 1000
   ) {

@@ -28,9 +28,9 @@ export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerRe
       defaultTabs: tabs.map(({ query }) => ({ query })),
       // Variables and headers are folded away: the examples need the room more.
       defaultEditorToolsVisibility: false,
-      ...(tabs[0] === undefined ? {} : { defaultQuery: tabs[0].query }),
     });
-    return promisify(gzip)(html);
+    const amendments = amend(tabs[0]?.query ?? "");
+    return promisify(gzip)(html.replace("</head>", () => `${amendments}</head>`));
   }
 
   return async (response) => {
@@ -44,4 +44,16 @@ export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerRe
     });
     response.end(body);
   };
+}
+
+/**
+ * What GraphiQL 5 lacks. A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a
+ * place that it is not in. And a page that is loaded again before anything was edited gets one more tab, with nothing in it
+ * (graphql/graphiql#4476): it looks for what was edited last, which here is said to be the first tab.
+ */
+function amend(query: string): string {
+  const quoted = JSON.stringify(query).replaceAll("<", "\\u003c");
+  return `<style>.graphiql-tab { transform: none !important; }</style>
+<script>localStorage["graphiql:query"] ??= ${quoted};</script>
+`;
 }

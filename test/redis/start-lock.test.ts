@@ -8,8 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
-import { startOf } from "../../src/redis/process-life.ts";
-import { acquireStartLock } from "../../src/redis/start-lock.ts";
+import { startOf } from "../../src/redis/embedded/process-life.ts";
+import { acquireStartLock } from "../../src/redis/embedded/start-lock.ts";
 
 /** How much later, at random, every step on the file system may come: what a busy machine does, but more of it. */
 const jitter = vi.hoisted(() => ({ maxMs: 0 }));

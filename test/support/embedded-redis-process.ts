@@ -3,7 +3,7 @@
  * it is ready, and stops when its standard input ends. With a second argument it is forgetful: it ends without stopping.
  */
 import { once } from "node:events";
-import { createEmbeddedRedis } from "../../src/redis/embedded-redis.ts";
+import { createEmbeddedRedis } from "../../src/redis/embedded/embedded-redis.ts";
 
 const [, , dataDir = "", forgetful] = process.argv;
 const ignore = () => {};

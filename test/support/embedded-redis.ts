@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
-import { createEmbeddedRedis, type EmbeddedRedis } from "../../src/redis/embedded-redis.ts";
+import { createEmbeddedRedis, type EmbeddedRedis } from "../../src/redis/embedded/embedded-redis.ts";
 import { type LogEntry, recordingLogger } from "./logger.ts";
 
 /** A DATA_DIR of the running test's own. At the end of the test nothing that uses it is left, nor itself. */

@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { acquireStartLock } from "../../src/redis/start-lock.ts";
+import { acquireStartLock } from "../../src/redis/embedded/start-lock.ts";
 
 const [, , lockPath = "", insidePath = ""] = process.argv;
 const me = String(process.pid);

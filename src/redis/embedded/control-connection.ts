@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { Redis } from "ioredis";
-import { messageOf } from "../core/errors.ts";
+import { messageOf } from "../../core/errors.ts";
 
 /** Every process that uses an embedded Redis holds one connection whose name begins like this: it is counted by them. */
 export const controlNamePrefix = "queue-latency:";

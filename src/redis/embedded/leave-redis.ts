@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import { StartError } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
 import { type ControlConnection, connectControl } from "./control-connection.ts";
 import { isAlive } from "./process-life.ts";
 import type { RedisDirectory } from "./redis-directory.ts";

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
-import { messageOf, StartError } from "../core/errors.ts";
+import { messageOf, StartError } from "../../core/errors.ts";
 import type { RedisDirectory } from "./redis-directory.ts";
 
 /** A redis-server that this process has started. */

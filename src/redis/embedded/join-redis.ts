@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf, StartError } from "../core/errors.ts";
+import { messageOf, StartError } from "../../core/errors.ts";
 import { type ControlConnection, connectControl } from "./control-connection.ts";
 import { type JoinedRedis, leaveRedis, type RedisUser } from "./leave-redis.ts";
 import { prepareRedisDirectory, unusableDataDir } from "./redis-directory.ts";

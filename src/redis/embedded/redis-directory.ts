@@ -1,6 +1,6 @@
 import { access, chmod, constants, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { messageOf, StartError } from "../core/errors.ts";
+import { messageOf, StartError } from "../../core/errors.ts";
 
 /** Where the embedded Redis lives: absolute paths. */
 export interface RedisDirectory {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf, StartError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
+import { messageOf, StartError } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { Service } from "../../core/service.ts";
 import { controlNamePrefix } from "./control-connection.ts";
 import { type JoinOptions, joinRedis } from "./join-redis.ts";
 import { type JoinedRedis, leaveRedis } from "./leave-redis.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartError } from "../core/errors.ts";
+import { StartError } from "../../core/errors.ts";
 import { isAlive, startOf } from "./process-life.ts";
 
 export interface StartLockOptions {
