@@ -54,7 +54,7 @@ export function createApp(config: Config, logger: Logger): App {
     schema,
     admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
     clientOf,
-    contextOf: (client): Context => ({ client, limits, subscriptions, tracker, live }),
+    contextOf: (client, onGone): Context => ({ client, onGone, limits, subscriptions, tracker, live }),
     maskError: createErrorMask(logger),
     // An event with its names at their longest takes less than 1 KB as JSON.
     maxBodyBytes: 1_000_000 + config.maxEvents * 1_000,

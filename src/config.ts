@@ -65,10 +65,27 @@ function url(protocols: readonly string[], expected: string) {
     .optional()
     .transform((text, context) => {
       if (text === undefined) return null;
-      if (protocols.some((protocol) => text.startsWith(`${protocol}//`)) && URL.canParse(text)) return text;
+      const parsed = URL.parse(text);
+      const isGood =
+        parsed !== null &&
+        protocols.includes(parsed.protocol) &&
+        text.startsWith(`${parsed.protocol}//`) &&
+        parsed.hostname !== "" &&
+        /^\/?\d*$/.test(parsed.pathname) &&
+        [parsed.username, parsed.password].every(isDecodable);
+      if (isGood) return text;
       context.addIssue({ code: "custom", message: `expected ${expected}` });
       return z.NEVER;
     });
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const settings = z.object({

@@ -1,6 +1,5 @@
 import SchemaBuilder from "@pothos/core";
 import ComplexityPlugin from "@pothos/plugin-complexity";
-import RelayPlugin from "@pothos/plugin-relay";
 import type { Context } from "./context.ts";
 
 /**
@@ -10,16 +9,9 @@ import type { Context } from "./context.ts";
 export const builder = new SchemaBuilder<{
   Context: Context;
   DefaultFieldNullability: false;
-  DefaultEdgesNullability: false;
-  DefaultNodeNullability: false;
   Scalars: { DateTime: { Input: Date; Output: Date } };
 }>({
-  plugins: [ComplexityPlugin, RelayPlugin],
+  plugins: [ComplexityPlugin],
   defaultFieldNullability: false,
   complexity: { defaultComplexity: 0, defaultListMultiplier: 1, disabled: true },
-  relay: {
-    nodeQueryOptions: false,
-    nodesQueryOptions: false,
-    cursorType: "String",
-  },
 });

@@ -14,6 +14,8 @@ export interface ArgumentLimits {
 export interface Context {
   /** Who the request is charged to. */
   readonly client: string;
+  /** Calls back when the client is gone, or was answered in full; returns a function that takes the callback back. */
+  readonly onGone: (callback: () => void) => () => void;
   readonly limits: ArgumentLimits;
   readonly subscriptions: SubscriptionSlots;
   readonly tracker: {

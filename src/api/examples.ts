@@ -32,9 +32,9 @@ query Queues {
 `,
   },
   {
-    query: `# First all of them, then what has changed and
-# what waits, since its latency grows. Who goes
-# to another tab ends it: use two windows.
+    query: `# First all of them, then what has changed
+# and what waits, since its latency grows. It
+# ends when its tab is left: use two windows.
 #
 # Name your own queues. The third tab fills
 # "example", and "npm run demo" the others.

@@ -1,3 +1,4 @@
+import { AppError } from "../core/errors.ts";
 import {
   accuracies,
   type QueueSnapshot,
@@ -196,17 +197,22 @@ builder.subscriptionField("queueLatency", (t) =>
     },
     description:
       "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
-    subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, limits, live, subscriptions }) =>
-      subscriptions.hold(client, () => live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs })),
+    subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
+      subscriptions.hold(client, onGone, () =>
+        live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
+      ),
     async resolve(snapshots, _, { tracker }, info) {
       const parts = selectedParts(info);
       if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;
       // A stale snapshot is the last word: reading it again would fail, or say nothing new.
       const current = snapshots.filter((snapshot) => !snapshot.stale).map((snapshot) => snapshot.queue);
-      const read = new Map(
-        (await tracker.read(current, parts)).map((snapshot) => [snapshot.queue, snapshot]),
-      );
-      return snapshots.map((snapshot) => read.get(snapshot.queue) ?? snapshot);
+      try {
+        const read = new Map((await tracker.read(current, parts)).map((each) => [each.queue, each]));
+        return snapshots.map((snapshot) => read.get(snapshot.queue) ?? snapshot);
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== "SERVICE_UNAVAILABLE") throw error;
+        return snapshots.map((snapshot) => ({ ...snapshot, stale: true }));
+      }
     },
   }),
 );

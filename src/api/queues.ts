@@ -6,14 +6,64 @@ import { checkBounds } from "./queue-arguments.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
 import { selectedParts } from "./selected-parts.ts";
 
-const QueueConnection = builder.connectionObject(
-  {
-    type: QueueLatencyType,
-    name: "QueueConnection",
-    description: "A page of queues, ordered by the bytes of their names.",
-  },
-  { name: "QueueEdge", description: "One queue of a page." },
-);
+interface Edge {
+  readonly cursor: string;
+  readonly node: QueueSnapshot;
+}
+
+interface Page {
+  readonly edges: readonly Edge[];
+  readonly hasMore: boolean;
+}
+
+const QueueEdge = builder.objectRef<Edge>("QueueEdge").implement({
+  description: "One queue of a page. Free beyond the points of `queues`.",
+  fields: (t) => ({
+    node: t.expose("node", { type: QueueLatencyType, description: "The queue, as it stands now. Free." }),
+    cursor: t.exposeString("cursor", {
+      description: "Given as `after`, it asks for what is behind this queue. Free.",
+    }),
+  }),
+});
+
+const PageInfo = builder.objectRef<Page>("PageInfo").implement({
+  description: "Where a page lies among all, as Relay's connections tell it.",
+  fields: (t) => ({
+    hasNextPage: t.exposeBoolean("hasMore", {
+      description: "Whether there are queues behind this page. Free.",
+    }),
+    hasPreviousPage: t.boolean({
+      description: "Always false: pages are only read forwards. Free.",
+      resolve: () => false,
+    }),
+    startCursor: t.string({
+      nullable: true,
+      description: "Cursor of the first queue of the page; null when it is empty. Free.",
+      resolve: ({ edges }) => edges.at(0)?.cursor ?? null,
+    }),
+    endCursor: t.string({
+      nullable: true,
+      description: "Cursor of the last queue of the page, for `after`; null when it is empty. Free.",
+      resolve: ({ edges }) => edges.at(-1)?.cursor ?? null,
+    }),
+  }),
+});
+
+const QueueConnection = builder.objectRef<Page>("QueueConnection").implement({
+  description: "A page of queues, ordered by the bytes of their names.",
+  fields: (t) => ({
+    edges: t.field({
+      type: [QueueEdge],
+      description: "The queues of the page, each with its cursor. Free.",
+      resolve: ({ edges }) => [...edges],
+    }),
+    pageInfo: t.field({
+      type: PageInfo,
+      description: "Where the page lies among all. Free.",
+      resolve: (page) => page,
+    }),
+  }),
+});
 
 const mostPerPage = 1000;
 
@@ -34,10 +84,11 @@ builder.queryField("queues", (t) =>
     complexity({ first, after }) {
       checkBounds("first", first, 0, mostPerPage);
       if (after != null) nameOf(after);
-      return { field: first, multiplier: first };
+      // A page of none still looks whether there is one behind it.
+      return { field: Math.max(first, 1), multiplier: first };
     },
     description:
-      "All queues that are known, by name. Costs `first` points, and as many again for each `throughput` or `waitTime`. Errors: BAD_USER_INPUT.",
+      "All queues that are known, by name. Costs `first` points, at least one, and as many again for each `throughput` or `waitTime`. Errors: BAD_USER_INPUT.",
     async resolve(_, { prefix, first, after }, { tracker }, info) {
       const parts = selectedParts(info);
       const found = await readPage(tracker, parts, {
@@ -46,15 +97,7 @@ builder.queryField("queues", (t) =>
         first,
       });
       const edges = found.snapshots.map((node) => ({ node, cursor: cursorOf(node.queue) }));
-      return {
-        edges,
-        pageInfo: {
-          hasNextPage: found.hasMore,
-          hasPreviousPage: false,
-          startCursor: edges.at(0)?.cursor ?? null,
-          endCursor: edges.at(-1)?.cursor ?? null,
-        },
-      };
+      return { edges, hasMore: found.hasMore };
     },
   }),
 );

@@ -37,7 +37,11 @@ export function costOf(schema: GraphQLSchema, operation: Operation<DocumentNode>
   const document: DocumentNode = { kind: operation.document.kind, definitions: [node, ...fragments] };
   const cost = calculated(() => {
     const priced = withoutFree(document, coerced);
-    return complexityFromQuery(priced, { schema, ctx: context, variables }).complexity;
+    const { complexity, depth } = complexityFromQuery(priced, { schema, ctx: context, variables });
+    if (depth === 0 && node.operation === "subscription") {
+      throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");
+    }
+    return complexity;
   });
   // A cost that is no number would pass every limit.
   if (Number.isFinite(cost) && cost >= 0) return cost;

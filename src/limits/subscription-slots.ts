@@ -3,11 +3,17 @@ import { AppError } from "../core/errors.ts";
 /** Bounds how many subscriptions one client has open at a time in this process. */
 export interface SubscriptionSlots {
   /**
-   * Opens a stream in one of the client's slots, which is free again when the stream ends, however it ends.
+   * Opens a stream in one of the client's slots, which is free again when the stream ends, however it ends. It also ends
+   * when the client goes, even if nobody ever asked the stream for anything.
    *
+   * @param onGone calls back when the client goes; returns a function that takes the callback back.
    * @throws AppError TOO_MANY_SUBSCRIPTIONS, before anything is opened.
    */
-  hold<T>(client: string, open: () => Promise<AsyncIterableIterator<T>>): Promise<AsyncIterableIterator<T>>;
+  hold<T>(
+    client: string,
+    onGone: (callback: () => void) => () => void,
+    open: () => Promise<AsyncIterableIterator<T>>,
+  ): Promise<AsyncIterableIterator<T>>;
 }
 
 export function createSubscriptionSlots(max: number): SubscriptionSlots {
@@ -20,7 +26,7 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
   }
 
   return {
-    async hold(client, open) {
+    async hold(client, onGone, open) {
       const count = held.get(client) ?? 0;
       if (count >= max) {
         throw new AppError(
@@ -30,7 +36,13 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
       }
       held.set(client, count + 1);
       try {
-        return untilEnd(await open(), () => release(client));
+        let forget = () => {};
+        const stream = untilEnd(await open(), () => {
+          release(client);
+          forget();
+        });
+        forget = onGone(() => void stream.return?.());
+        return stream;
       } catch (error) {
         release(client);
         throw error;

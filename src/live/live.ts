@@ -1,5 +1,5 @@
 import { type Clock, processClock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
@@ -36,11 +36,11 @@ interface Watched {
   readonly queue: string;
   readonly watches: Set<WatchControl>;
   snapshot: QueueSnapshot | undefined;
-  /** It is not read more often than its fastest subscriber wants. */
-  minIntervalMs: number;
+  /** Since when it cannot be read though Redis answers; null: it can. */
+  failsSinceMs: number | null;
   readAtMs: number;
   isReading: boolean;
-  /** It changed while it was being read. */
+  /** It changed since it was read, or since that began. */
   isOutdated: boolean;
   timer: NodeJS.Timeout | undefined;
   timerAtMs: number;
@@ -48,6 +48,8 @@ interface Watched {
 
 const parts: SnapshotParts = { depth: true, scheduled: true, throughput: new Set(), waitTime: new Set() };
 const retryMs = 500;
+/** Whatever the reason, a queue is not read more often than this. */
+const leastBetweenReadsMs = 50;
 /** Node's timers take at most 2^31 - 1 ms; a queue that is read once more in a day harms nobody. */
 const longestTimerMs = 86_400_000;
 
@@ -57,18 +59,23 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
   /** Since when changes may have been missed; null while all is well. */
   let troubleSinceMs: number | null = null;
   let isAway = false;
+  /** How often the feed has connected: what was read before it last did may be out of date. */
+  let connections = 0;
   let graceTimer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;
   let isStopped = false;
 
   function latest(queue: string): QueueSnapshot {
-    const snapshot = watched.get(queue)?.snapshot;
-    if (snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
-    if (!isAway || troubleSinceMs === null) return ageSnapshot(snapshot, clock.now());
-    return { ...ageSnapshot(snapshot, troubleSinceMs), stale: true };
+    const entry = watched.get(queue);
+    if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
+    const lastKnownMs = isAway ? troubleSinceMs : entry.failsSinceMs;
+    if (lastKnownMs === null) return ageSnapshot(entry.snapshot, clock.now());
+    return { ...ageSnapshot(entry.snapshot, lastKnownMs), stale: true };
   }
 
-  function readAt(entry: Watched, atMs: number): void {
+  function readAt(entry: Watched, wantedAtMs: number): void {
+    if (entry.watches.size === 0) return;
+    const atMs = Math.max(wantedAtMs, entry.readAtMs + leastBetweenReadsMs);
     if (entry.timer !== undefined && entry.timerAtMs <= atMs) return;
     clearTimeout(entry.timer);
     entry.timerAtMs = atMs;
@@ -79,9 +86,18 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     }, delay);
   }
 
-  function readSoon(entry: Watched): void {
-    if (entry.isReading) entry.isOutdated = true;
-    else readAt(entry, entry.readAtMs + entry.minIntervalMs);
+  /**
+   * Reads it when the first of its subscribers may be pushed to: then what is pushed is as new as can be. And not more often
+   * than the fastest of them wants, be it that none of them takes what it could have.
+   */
+  function readWhenNeeded(entry: Watched): void {
+    let neededAtMs = Number.POSITIVE_INFINITY;
+    let fastestMs = Number.POSITIVE_INFINITY;
+    for (const watch of entry.watches) {
+      neededAtMs = Math.min(neededAtMs, watch.mayPushAtMs());
+      fastestMs = Math.min(fastestMs, watch.minIntervalMs);
+    }
+    readAt(entry, Math.max(neededAtMs, entry.readAtMs + fastestMs));
   }
 
   function readNow(entry: Watched): void {
@@ -90,25 +106,34 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     entry.readAtMs = processClock.now();
     read([entry.queue], parts)
       .then(
-        ([snapshot]) => {
-          if (snapshot !== undefined) learn(entry, snapshot);
-        },
-        (error: unknown) => recover(error),
+        ([snapshot]) => learn(entry, snapshot),
+        (error: unknown) => (isUnavailable(error) ? recover(error) : fail(entry, error)),
       )
       .finally(() => {
         entry.isReading = false;
-        if (entry.isOutdated) readSoon(entry);
+        if (entry.isOutdated) readWhenNeeded(entry);
       });
   }
 
-  function learn(entry: Watched, snapshot: QueueSnapshot): void {
-    const before = entry.snapshot;
+  /** Redis answers, but not for this queue: its last word is stale until it can be read again. */
+  function fail(entry: Watched, error: unknown): void {
+    if (entry.failsSinceMs === null) {
+      logger.error({ err: error, queue: entry.queue }, "a watched queue cannot be read");
+      entry.failsSinceMs = clock.now();
+      for (const watch of entry.watches) watch.changed(entry.queue);
+    }
+    readAt(entry, processClock.now() + retryMs);
+  }
+
+  function learn(entry: Watched, snapshot: QueueSnapshot | undefined): void {
+    if (snapshot === undefined) return;
+    const before = entry.failsSinceMs === null ? entry.snapshot : undefined;
     entry.snapshot = snapshot;
+    entry.failsSinceMs = null;
     if (entry.watches.size === 0) return;
     if (snapshot.changesAtMs !== null) {
       // By Redis's clock, which we only know roughly: when the timer was early, it is set again.
-      const inMs = Math.max(snapshot.changesAtMs - clock.now(), 5);
-      readAt(entry, Math.max(processClock.now() + inMs, entry.readAtMs + entry.minIntervalMs));
+      readAt(entry, processClock.now() + Math.max(snapshot.changesAtMs - clock.now(), 5));
     }
     if (before === undefined || isNews(before, snapshot)) {
       for (const watch of entry.watches) watch.changed(entry.queue);
@@ -125,32 +150,30 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       for (const watch of watches) watch.changedAll();
     }, graceMs);
     if (!feed.isConnected) return;
-    retryTimer ??= setTimeout(readEverything, error === undefined ? 0 : retryMs);
+    retryTimer ??= setTimeout(() => void readEverything(), error === undefined ? 0 : retryMs);
   }
 
-  function readEverything(): void {
+  async function readEverything(): Promise<void> {
     const entries = [...watched.values()];
-    const queues = entries.map((entry) => entry.queue);
-    read(queues, parts).then(
-      (snapshots) => {
-        retryTimer = undefined;
-        if (!feed.isConnected) return;
-        clearTimeout(graceTimer);
-        graceTimer = undefined;
-        troubleSinceMs = null;
-        const wasAway = isAway;
-        isAway = false;
-        entries.forEach((entry, i) => {
-          const snapshot = snapshots[i];
-          if (snapshot !== undefined) learn(entry, snapshot);
-        });
-        if (wasAway) for (const watch of watches) watch.changedAll();
-      },
-      (error: unknown) => {
-        retryTimer = undefined;
-        recover(error);
-      },
-    );
+    const connection = connections;
+    const reads = await Promise.allSettled(entries.map(({ queue }) => read([queue], parts)));
+    retryTimer = undefined;
+    const away = reads.find((each) => each.status === "rejected" && isUnavailable(each.reason));
+    if (away !== undefined || !feed.isConnected || connection !== connections) {
+      recover(away?.status === "rejected" ? away.reason : undefined);
+      return;
+    }
+    clearTimeout(graceTimer);
+    graceTimer = undefined;
+    troubleSinceMs = null;
+    const wasAway = isAway;
+    isAway = false;
+    entries.forEach((entry, i) => {
+      const each = reads[i];
+      if (each?.status === "fulfilled") learn(entry, each.value[0]);
+      else fail(entry, each?.reason);
+    });
+    if (wasAway) for (const watch of watches) watch.changedAll();
   }
 
   function enter(queue: string, control: WatchControl): Watched {
@@ -160,7 +183,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
         queue,
         watches: new Set(),
         snapshot: undefined,
-        minIntervalMs: control.minIntervalMs,
+        failsSinceMs: null,
         readAtMs: Number.NEGATIVE_INFINITY,
         isReading: false,
         isOutdated: false,
@@ -170,27 +193,28 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       watched.set(queue, entry);
     }
     entry.watches.add(control);
-    entry.minIntervalMs = Math.min(entry.minIntervalMs, control.minIntervalMs);
     return entry;
   }
 
   function leave(queue: string, control: WatchControl): void {
     const entry = watched.get(queue);
     if (entry === undefined || !entry.watches.delete(control)) return;
-    if (entry.watches.size === 0) {
-      clearTimeout(entry.timer);
-      watched.delete(queue);
-    } else if (control.minIntervalMs === entry.minIntervalMs) {
-      entry.minIntervalMs = Math.min(...[...entry.watches].map((each) => each.minIntervalMs));
-    }
+    if (entry.watches.size > 0) return;
+    clearTimeout(entry.timer);
+    watched.delete(queue);
   }
 
   feed.listen({
     onChange(queue) {
       const entry = watched.get(queue);
-      if (entry !== undefined) readSoon(entry);
+      if (entry === undefined || entry.isOutdated) return;
+      entry.isOutdated = true;
+      if (!entry.isReading) readWhenNeeded(entry);
     },
-    onConnected: () => recover(),
+    onConnected() {
+      connections += 1;
+      recover();
+    },
     onDisconnected: () => recover(),
   });
 
@@ -219,8 +243,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       try {
         const snapshots = await read(queues, parts);
         entries.forEach((entry, i) => {
-          const snapshot = snapshots[i];
-          if (snapshot !== undefined) learn(entry, snapshot);
+          learn(entry, snapshots[i]);
         });
       } catch (error) {
         control.end();
@@ -230,6 +253,10 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       return control.watch;
     },
   };
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }
 
 function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {

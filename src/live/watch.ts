@@ -22,6 +22,8 @@ export interface WatchOptions {
 export interface WatchControl {
   readonly watch: Watch;
   readonly minIntervalMs: number;
+  /** When the next push may be, by {@link processClock}: what changed before is not needed earlier than that. */
+  mayPushAtMs(): number;
   /** This queue has changed. Cheap and never blocks, however slow the subscriber is. */
   changed(queue: string): void;
   changedAll(): void;
@@ -107,6 +109,7 @@ export function createWatch(options: WatchOptions): WatchControl {
   return {
     watch,
     minIntervalMs,
+    mayPushAtMs: () => pushedAtMs + minIntervalMs,
     changed(queue) {
       changed.add(queue);
       pushWhenDue();

@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
-import { StartError } from "../core/errors.ts";
+import { messageOf, StartError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 
 /** How long a command may take before it counts as unanswered, in ms. */
@@ -43,19 +43,29 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
   return redis;
 }
 
-/** Opens connections at start. @throws StartError when Redis does not answer. */
+/** Opens connections at start. @throws StartError when Redis does not answer, or not to us. */
 export async function openRedis(connections: readonly Redis[], where: string): Promise<void> {
-  for (const connection of connections) {
-    try {
-      await connection.connect();
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new StartError(
-        `Redis does not answer at ${where}: ${reason}. Is REDIS_URL right, and Redis running?`,
-        {
-          cause: error,
-        },
-      );
-    }
+  await Promise.all(connections.map((connection) => open(connection, where)));
+}
+
+async function open(connection: Redis, where: string): Promise<void> {
+  // What `connect` throws only says that it failed; the reason comes as an event.
+  let reason: Error | undefined;
+  const hear = (error: Error) => {
+    reason ??= error;
+  };
+  connection.on("error", hear);
+  try {
+    await connection.connect();
+    // ioredis stays in database 0 when there is no such database.
+    await connection.select(connection.options.db ?? 0);
+  } catch (error) {
+    const why = messageOf(reason ?? error).replace(/\.$/, "");
+    throw new StartError(
+      `Redis does not answer at ${where}: ${why}. Is REDIS_URL right, and Redis running?`,
+      { cause: error },
+    );
+  } finally {
+    connection.off("error", hear);
   }
 }

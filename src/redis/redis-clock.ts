@@ -23,7 +23,7 @@ export function createRedisClock(local: Clock = processClock): RedisClock {
     heard(redisNowMs) {
       const localNow = local.now();
       if (localNow >= periodEnds) {
-        bestBefore = best;
+        bestBefore = localNow < periodEnds + periodMs ? best : Number.NEGATIVE_INFINITY;
         best = Number.NEGATIVE_INFINITY;
         periodEnds = localNow + periodMs;
       }

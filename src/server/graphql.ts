@@ -2,7 +2,7 @@ import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { createYoga, type YogaServerInstance } from "graphql-yoga";
 import type { Admit, Caller } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
-import { useAdmission } from "./use-admission.ts";
+import { type Admitted, useAdmission } from "./use-admission.ts";
 
 export const endpoint = "/graphql";
 
@@ -11,18 +11,34 @@ export interface GraphQLOptions {
   readonly admit: Admit<DocumentNode>;
   /** Who a request is charged to. */
   readonly clientOf: (caller: Caller) => string;
-  /** What resolvers may use, for one client. */
-  readonly contextOf: (client: string) => object;
+  /** What resolvers may use, for one request of a client. */
+  readonly contextOf: (client: string, onGone: OnGone) => object;
   /** What a client may see of an error. */
   readonly maskError: (error: unknown) => GraphQLError;
   readonly maxBodyBytes: number;
   readonly logger: Logger;
 }
 
+/**
+ * Calls back once when the client is gone, or was answered in full: whatever is still open for it can be closed.
+ *
+ * @returns a function that takes the callback back.
+ */
+export type OnGone = (callback: () => void) => () => void;
+
 /** What resolvers get as their context, beside what `contextOf` adds. */
 export interface ServerContext {
   /** Node's request, or the one that a WebSocket began with. */
   readonly req?: { readonly socket: { readonly remoteAddress?: string | undefined } };
+  /** Node's response, or the WebSocket. */
+  readonly res?: Closable;
+}
+
+interface Closable {
+  once(event: "close", callback: () => void): unknown;
+  off(event: "close", callback: () => void): unknown;
+  readonly closed?: boolean;
+  readonly readyState?: number;
 }
 
 export type GraphQLServer = YogaServerInstance<ServerContext, object>;
@@ -30,14 +46,14 @@ export type GraphQLServer = YogaServerInstance<ServerContext, object>;
 const maxBatch = 50;
 
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
-export function createGraphQL(options: GraphQLOptions): GraphQLServer {
+export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
   const { schema, admit, contextOf, maskError, maxBodyBytes, logger } = options;
   const clientOf = (context: object) => options.clientOf({ address: addressOf(context) });
   return createYoga<ServerContext, object>({
     schema,
     graphqlEndpoint: endpoint,
-    context: (context) => contextOf(clientOf(context)),
-    plugins: [useAdmission({ admit, clientOf, maxBatch })],
+    context: (context) => contextOf(clientOf(context), (callback) => whenGone(context, callback)),
+    plugins: [useAdmission({ admit, admitted, clientOf, maxBatch })],
     batching: { limit: maxBatch },
     maskedErrors: { maskError },
     maxRequestBodySize: maxBodyBytes,
@@ -57,4 +73,13 @@ export function createGraphQL(options: GraphQLOptions): GraphQLServer {
 
 export function addressOf(context: ServerContext): string | undefined {
   return context.req?.socket.remoteAddress;
+}
+
+const webSocketIsOpen = 1;
+
+function whenGone({ res }: ServerContext, callback: () => void): () => void {
+  if (res === undefined) return () => {};
+  if (res.closed === true || (res.readyState ?? webSocketIsOpen) !== webSocketIsOpen) callback();
+  else res.once("close", callback);
+  return () => res.off("close", callback);
 }

@@ -1,4 +1,5 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
@@ -31,10 +32,13 @@ export interface Server extends Service {
 
 export function createServer(options: ServerOptions): Server {
   const { host, port, routes, endStreams, logger, graceMs = 10_000 } = options;
-  const yoga = createGraphQL(options);
-  const webSockets = createWebSockets(yoga, options);
+  const admitted = new WeakSet<object>();
+  const yoga = createGraphQL(options, admitted);
+  const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs);
   const http = createHttpServer();
+  /** Connections over which nothing was asked yet: Node counts them as busy. */
+  const unused = new Set<Socket>();
   let url = "";
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -55,7 +59,12 @@ export function createServer(options: ServerOptions): Server {
     }
   }
 
+  http.on("connection", (socket: Socket) => {
+    unused.add(socket);
+    socket.once("close", () => unused.delete(socket));
+  });
   http.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    unused.delete(request.socket);
     answer(request, response).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
@@ -63,6 +72,7 @@ export function createServer(options: ServerOptions): Server {
     });
   });
   http.on("upgrade", (request, socket, head) => {
+    unused.delete(request.socket);
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
     if ((request.url ?? "").split("?", 1)[0] === endpoint) webSockets.upgrade(request, socket, head);
@@ -94,6 +104,7 @@ export function createServer(options: ServerOptions): Server {
       await webSockets.stop(graceMs);
       // A connection is kept alive after its last answer, and would keep us from closing.
       const idle = setInterval(() => http.closeIdleConnections(), 20);
+      for (const socket of unused) socket.destroy();
       await closed;
       clearInterval(idle);
       clearTimeout(impatience);

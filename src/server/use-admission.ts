@@ -1,4 +1,4 @@
-import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
+import { type DocumentNode, type GraphQLError, type GraphQLSchema, getOperationAST } from "graphql";
 import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
 import type { Admission, Admit, CostReport, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
@@ -38,7 +38,11 @@ export function operationOf(
   }
 }
 
+/** Parameters of operations that were admitted: nothing else is executed. */
+export type Admitted = WeakSet<object>;
+
 export interface AdmissionPluginOptions {
+  readonly admitted: Admitted;
   readonly admit: Admit<DocumentNode>;
   /** Who the request is charged to, from what Node's adapter hands over. */
   readonly clientOf: (serverContext: object) => string;
@@ -50,9 +54,16 @@ export interface AdmissionPluginOptions {
  * Asks for admission once per HTTP request, for all its operations together, before any of them runs; and reports to every
  * answer what it cost.
  */
-export function useAdmission({ admit, clientOf, maxBatch }: AdmissionPluginOptions): Plugin {
+export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionPluginOptions): Plugin {
   const admissions = new WeakMap<Request, Admission>();
   let parserFor: ((context: object) => Parser) | undefined;
+
+  /** Whatever went wrong before: what was not admitted does not run. */
+  function assertAdmitted({ params }: { readonly params?: object }): void {
+    if (params === undefined || !admitted.has(params))
+      throw new Error("an operation came this far without admission");
+  }
+
   return {
     onYogaInit({ yoga }) {
       parserFor = (context) => yoga.getEnveloped(context) as unknown as Parser;
@@ -67,15 +78,26 @@ export function useAdmission({ admit, clientOf, maxBatch }: AdmissionPluginOptio
               `expected at most ${maxBatch} operations in a batch, got ${batch.length}`,
             );
           }
-          const parser = parserFor?.({ ...serverContext, request });
-          if (parser === undefined) throw new Error("Yoga was not initialized");
-          const operations = batch.map((params) => operationOf(params, parser));
+          const operations = batch.map((params) => {
+            // Yoga's own checks look at the parameters, too.
+            const parser = parserFor?.({ ...serverContext, request, params });
+            if (parser === undefined) throw new Error("Yoga was not initialized");
+            return operationOf(params, parser);
+          });
+          if (Array.isArray(sent) && operations.some(isSubscription)) {
+            throw new AppError("BAD_USER_INPUT", "expected a subscription to come alone, it came in a batch");
+          }
           const admission = await admit(clientOf(serverContext), operations);
           admissions.set(request, admission);
           if (admission.refusal !== null) throw admission.refusal;
+          batch.forEach((params, i) => {
+            if (operations[i] != null) admitted.add(params);
+          });
         },
       };
     },
+    onExecute: ({ args }) => assertAdmitted(args.contextValue),
+    onSubscribe: ({ args }) => assertAdmitted(args.contextValue),
     onResultProcess({ request, result, setResult }) {
       const costs = admissions.get(request)?.costs;
       if (!costs) return;
@@ -84,6 +106,11 @@ export function useAdmission({ admit, clientOf, maxBatch }: AdmissionPluginOptio
       else setResult(withCost(result, total(costs)));
     },
   };
+}
+
+function isSubscription(operation: Operation<DocumentNode> | null): boolean {
+  if (operation === null) return false;
+  return getOperationAST(operation.document, operation.operationName)?.operation === "subscription";
 }
 
 /** An answer with what it cost in its extensions. */

@@ -1,20 +1,20 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { setTimeout } from "node:timers/promises";
-import type {
-  ExecutionArgs,
-  ExecutionResult,
-  FormattedExecutionResult,
+import {
+  type ExecutionArgs,
+  type ExecutionResult,
+  type FormattedExecutionResult,
   GraphQLError,
-  GraphQLFormattedError,
+  type GraphQLFormattedError,
 } from "graphql";
 import type { Context, OperationResult } from "graphql-ws";
 import { useServer } from "graphql-ws/use/ws";
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 import type { CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
 import { addressOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
-import { operationOf, type Parser, withCost } from "./use-admission.ts";
+import { type Admitted, operationOf, type Parser, withCost } from "./use-admission.ts";
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -33,19 +33,28 @@ interface Enveloped extends Parser {
 }
 
 /** `graphql-transport-ws`, through the same pipeline, admission and masking as HTTP. */
-export function createWebSockets(yoga: GraphQLServer, options: GraphQLOptions): WebSockets {
+export function createWebSockets(
+  yoga: GraphQLServer,
+  options: GraphQLOptions,
+  admitted: Admitted,
+): WebSockets {
   const { admit, clientOf, maskError, maxBodyBytes } = options;
   const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes });
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
   const sockets = new Set<Context>();
 
-  const server = useServer<Record<string, unknown>, { readonly request: IncomingMessage }>(
+  const server = useServer<
+    Record<string, unknown>,
+    { readonly request: IncomingMessage; readonly socket: WebSocket }
+  >(
     {
       // Whatever is unexpected closes the socket without telling why.
       isProd: true,
       onConnect: (ctx) => {
         sockets.add(ctx);
+        // Every subscription listens for the end of its socket.
+        ctx.extra.socket.setMaxListeners(0);
       },
       onClose: (ctx) => {
         sockets.delete(ctx);
@@ -53,13 +62,14 @@ export function createWebSockets(yoga: GraphQLServer, options: GraphQLOptions): 
       execute: (args) => (args.rootValue as Enveloped).execute(args),
       subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
       async onSubscribe(ctx, _id, params) {
-        const serverContext: ServerContext = { req: ctx.extra.request };
+        const serverContext: ServerContext = { req: ctx.extra.request, res: ctx.extra.socket };
         const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
         const operation = operationOf(params, enveloped);
-        if (operation === null) return problemsOf(params.query, enveloped, maskError);
         const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
         const cost = admission.costs?.[0];
-        if (admission.refusal !== null) return [refused(maskError(admission.refusal), cost)];
+        if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
+        if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
+        admitted.add(params);
         const args = {
           schema: enveloped.schema,
           document: operation.document,
@@ -115,10 +125,15 @@ function problemsOf(
   }
 }
 
-/** An `error` message has no extensions of its own, so the error carries the cost. */
-function refused(error: GraphQLError, cost: CostReport | undefined): GraphQLError {
-  if (cost !== undefined) error.extensions.cost = cost;
-  return error;
+/** An `error` message has no extensions of its own, so its first error carries the cost: a copy, since Yoga keeps errors. */
+function withCostIn(
+  [first, ...others]: readonly GraphQLError[],
+  cost: CostReport | undefined,
+): readonly GraphQLError[] {
+  if (first === undefined) throw new Error("an operation was refused without a reason");
+  const extensions = { ...first.extensions, ...(cost && { cost }) };
+  const { message, nodes = null, source = null, positions = null } = first;
+  return [new GraphQLError(message, { nodes, source, positions, extensions }), ...others];
 }
 
 function withoutHttp({ errors, ...result }: ExecutionResult): FormattedExecutionResult {

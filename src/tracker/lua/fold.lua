@@ -19,7 +19,8 @@ local batchId, fingerprint, channel, queue = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local firstEvent, perEvent = 8, 4
 local eventCount = (#ARGV - firstEvent + 1) / perEvent
 local chunk = 1000 -- below the number of arguments that Lua's unpack can take
-local ghostsAtOnce = 100
+-- More than a batch can add, so that ghosts never gather; a sweep, which is an empty batch, does more at once.
+local ghostsAtOnce = eventCount == 0 and 1000 or 100 + eventCount
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -192,8 +193,6 @@ for event = 0, eventCount - 1 do
       countRate(at, 3)
     end
   elseif departure and (departure.kind == 'D' or (departure.kind == kind)) then
-    isNew = false
-  elseif departure and kind == 'R' and departure.kind ~= 'L' then
     isNew = false
   else
     -- A dequeue says more than a removal, and both say more than that we lost the job: so the order does not matter.

@@ -1,0 +1,267 @@
+import { Redis } from "ioredis";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { processClock } from "../../src/core/clock.ts";
+import type { QueueEvent } from "../../src/core/events.ts";
+import type { Observation } from "../../src/core/observation.ts";
+import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+
+const start = 1_790_000_000_000;
+const processStart = 5_000_000;
+const freshForMs = 3_000;
+/** Redis's time, and this process's own, which have nothing to do with each other but run alike. */
+let elapsed = 0;
+let opened: TestTracker;
+
+beforeEach(async () => {
+  elapsed = 0;
+  vi.spyOn(processClock, "now").mockImplementation(() => processStart + elapsed);
+  opened = await openTracker(inject("redisUrl"), { now: () => start + elapsed });
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await opened[Symbol.asyncDispose]();
+});
+
+/** Read just now, exactly; in queue "default" one job waits since a minute. */
+function observation(rest: Partial<Observation> = {}): Observation {
+  return {
+    queue: "default",
+    headAgeMs: 60_000,
+    uncertaintyMs: 0,
+    depth: 1,
+    scheduled: 0,
+    paused: false,
+    accuracy: "EXACT",
+    readAtMs: processStart + elapsed,
+    ...rest,
+  };
+}
+const observe = (queues: readonly Observation[], source = "faktory") =>
+  opened.tracker.observe({ source, queues, freshForMs });
+const event = (queue: string): QueueEvent => {
+  return { type: "ENQUEUED", queue, jobId: "a", attempt: 0, atMs: null, availableAtMs: null };
+};
+async function snapshot(queue = "faktory/default") {
+  const [read] = await opened.tracker.read([queue], allParts);
+  if (read === undefined) throw new Error("one queue was asked for");
+  return read;
+}
+const listed = () => opened.tracker.list({ limit: 100 });
+
+describe("a queue that a job system is asked about", () => {
+  it("is listed and read under its source's name as soon as it was observed", async () => {
+    expect(await snapshot()).toMatchObject({ state: "MISSING", source: null });
+    await observe([observation({ headAgeMs: 42_000, depth: 7, scheduled: 2, accuracy: "ESTIMATED" })]);
+    expect(await listed()).toEqual(["faktory/default"]);
+    expect(await snapshot()).toEqual({
+      queue: "faktory/default",
+      source: "faktory",
+      state: "WAITING",
+      oldestSinceMs: start - 42_000,
+      latencyMs: 42_000,
+      depth: 7,
+      scheduled: 2,
+      accuracy: "ESTIMATED",
+      measuredAtMs: start,
+      stale: false,
+      changesAtMs: start + freshForMs + 1,
+      throughput: null,
+      waitTime: null,
+    });
+  });
+
+  it.each([
+    { headAgeMs: null, depth: 0, paused: false, state: "EMPTY", latencyMs: 0, why: "nothing waits" },
+    { headAgeMs: 0, depth: 1, paused: false, state: "WAITING", latencyMs: 0, why: "the head has just come" },
+    {
+      headAgeMs: 0.4,
+      depth: 1,
+      paused: false,
+      state: "WAITING",
+      latencyMs: 1,
+      why: "ages are rounded up to whole ms",
+    },
+    {
+      headAgeMs: 9,
+      depth: 3,
+      paused: true,
+      state: "PAUSED",
+      latencyMs: 9,
+      why: "paused with jobs that wait all the same",
+    },
+    { headAgeMs: null, depth: 0, paused: true, state: "PAUSED", latencyMs: 0, why: "paused and empty" },
+  ])("is $state with a latency of $latencyMs ms when $why", async ({ state, latencyMs, why: _, ...said }) => {
+    await observe([observation(said)]);
+    const oldestSinceMs = said.headAgeMs === null ? null : start - latencyMs;
+    expect(await snapshot()).toMatchObject({ state, latencyMs, oldestSinceMs, depth: said.depth });
+  });
+
+  it("has a head that ages by the clock between two readings, and since before the reading was stored", async () => {
+    elapsed = 10_000;
+    await observe([observation({ headAgeMs: 5_000, readAtMs: processStart + 9_200 })]);
+    expect(await snapshot()).toMatchObject({ latencyMs: 5_800, measuredAtMs: start + 10_000 });
+    elapsed = 12_000;
+    expect(await snapshot()).toMatchObject({ latencyMs: 7_800, measuredAtMs: start + 12_000, stale: false });
+  });
+
+  it("is stale with its last word, as of the reading, when its source falls silent; and fresh with the next", async () => {
+    elapsed = 1_000;
+    await observe([observation({ headAgeMs: 5_000, depth: 4, readAtMs: processStart + 900 })]);
+    elapsed = 1_000 + freshForMs;
+    expect(await snapshot()).toMatchObject({ stale: false, latencyMs: 5_000 + 100 + freshForMs });
+    for (elapsed of [1_000 + freshForMs + 1, 10_000_000]) {
+      expect(await snapshot()).toMatchObject({
+        state: "WAITING",
+        stale: true,
+        latencyMs: 5_000,
+        depth: 4,
+        measuredAtMs: start + 900,
+        oldestSinceMs: start + 900 - 5_000,
+        changesAtMs: null,
+      });
+    }
+    await observe([observation({ headAgeMs: 100 })]);
+    expect(await snapshot()).toMatchObject({ stale: false, latencyMs: 100, measuredAtMs: start + elapsed });
+  });
+
+  it("has a head that does not move while readings differ by no more than they may be off", async () => {
+    await observe([observation({ headAgeMs: 10_000, uncertaintyMs: 50 })]);
+    for (const jitterMs of [40, -50, 50, -1, 49, -49]) {
+      elapsed += 1_000;
+      await observe([observation({ headAgeMs: 10_000 + elapsed + jitterMs, uncertaintyMs: 50 })]);
+      expect(await snapshot()).toMatchObject({ oldestSinceMs: start - 10_000, latencyMs: 10_000 + elapsed });
+    }
+  });
+
+  it.each([
+    { byMs: 60, why: "a younger job is the head now" },
+    { byMs: -60, why: "an older one has come to the front" },
+  ])("has another head when a reading differs by more than it may be off: $why", async ({ byMs }) => {
+    await observe([observation({ headAgeMs: 10_000, uncertaintyMs: 50 })]);
+    elapsed += 1_000;
+    await observe([observation({ headAgeMs: 11_000 - byMs, uncertaintyMs: 50 })]);
+    expect(await snapshot()).toMatchObject({ oldestSinceMs: start - 10_000 + byMs });
+  });
+
+  it("has a new head after it was empty, also one of the same age", async () => {
+    await observe([observation({ headAgeMs: 10_000 })]);
+    await observe([observation({ headAgeMs: null, depth: 0 })]);
+    expect(await snapshot()).toMatchObject({ state: "EMPTY", oldestSinceMs: null });
+    await observe([observation({ headAgeMs: 10_003 })]);
+    expect(await snapshot()).toMatchObject({ state: "WAITING", oldestSinceMs: start - 10_003 });
+  });
+
+  it("becomes MISSING and leaves the list when the next reading does not name it", async () => {
+    await observe([observation({ queue: "a" }), observation({ queue: "b" }), observation({ queue: "c" })]);
+    await observe([observation({ queue: "b" })]);
+    expect(await listed()).toEqual(["faktory/b"]);
+    expect(await snapshot("faktory/a")).toMatchObject({ state: "MISSING", source: null });
+    expect(await opened.redis.exists(...opened.keys.all("faktory/a"))).toBe(0);
+    await observe([]);
+    expect(await listed()).toEqual([]);
+    await observe([observation({ queue: "a" })]);
+    expect(await snapshot("faktory/a")).toMatchObject({ state: "WAITING" });
+  });
+
+  it("is forgotten by its own source only", async () => {
+    await observe([observation()], "faktory");
+    await observe([observation()], "faktory2");
+    await opened.tracker.record([event("faktory/of events"), event("faktor")], null);
+    await observe([], "faktory2");
+    expect(await listed()).toEqual(["faktor", "faktory/default", "faktory/of events"]);
+    await observe([], "faktory");
+    expect(await listed()).toEqual(["faktor", "faktory/of events"]);
+    expect(await snapshot("faktory/of events")).toMatchObject({ state: "WAITING", source: "events" });
+  });
+
+  it("is one of very many, and all that have gone are found", async () => {
+    const many = Array.from({ length: 2_500 }, (_, i) => observation({ queue: `q${i}` }));
+    await observe(many);
+    expect(await opened.tracker.list({ limit: 10_000 })).toHaveLength(2_500);
+    await observe(many.filter((_, i) => i % 5 === 0));
+    expect(await opened.tracker.list({ limit: 10_000 })).toHaveLength(500);
+    expect(await snapshot("faktory/q5")).toMatchObject({ state: "WAITING" });
+    expect(await snapshot("faktory/q6")).toMatchObject({ state: "MISSING" });
+    await observe([]);
+  });
+
+  it("refuses events, and says who owns it", async () => {
+    await observe([observation()]);
+    await expect(opened.tracker.record([event("faktory/default")], null)).rejects.toMatchObject({
+      code: "BAD_USER_INPUT",
+      message: expect.stringContaining("faktory"),
+    });
+    expect(await snapshot()).toMatchObject({ source: "faktory", depth: 1, latencyMs: 60_000 });
+  });
+
+  it("takes no part in sweeping", async () => {
+    const { createRecorder } = await import("../../src/tracker/recorder.ts");
+    await observe([observation()]);
+    const recorder = createRecorder({ ...opened, eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
+    expect(await recorder.sweep(["faktory/default", "never heard of"])).toBe(0);
+    expect(await snapshot()).toMatchObject({ depth: 1 });
+    expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });
+  });
+});
+
+describe("the notice of change", () => {
+  /** The names published by `work`, in order. */
+  async function published(work: () => Promise<unknown>): Promise<string[]> {
+    const listener = new Redis(inject("redisUrl"));
+    try {
+      const heard: string[] = [];
+      const end = Promise.withResolvers<void>();
+      listener.on("message", (_, message: string) => {
+        if (message === "the end") end.resolve();
+        else heard.push(message);
+      });
+      await listener.subscribe(opened.keys.changes);
+      await work();
+      await opened.redis.publish(opened.keys.changes, "the end");
+      await end.promise;
+      return heard;
+    } finally {
+      listener.disconnect();
+    }
+  }
+
+  const before: Partial<Observation> = { headAgeMs: 10_000, uncertaintyMs: 50, depth: 3, scheduled: 1 };
+  const cases: readonly { now: Partial<Observation>; afterMs?: number; isNews: boolean; why: string }[] = [
+    { now: {}, isNews: false, why: "the same again" },
+    { now: { headAgeMs: 10_950 }, isNews: false, why: "the head may be the same" },
+    { now: { headAgeMs: 5_000 }, isNews: true, why: "another head" },
+    { now: { headAgeMs: null, depth: 0 }, isNews: true, why: "nothing waits any more" },
+    { now: { depth: 4 }, isNews: true, why: "one more waits" },
+    { now: { scheduled: 0 }, isNews: true, why: "one fewer is scheduled" },
+    { now: { paused: true }, isNews: true, why: "it was paused" },
+    { now: { accuracy: "UNKNOWN" }, isNews: true, why: "it is not sure any more" },
+    { now: {}, afterMs: freshForMs, isNews: false, why: "still fresh at the last moment" },
+    { now: {}, afterMs: freshForMs + 1, isNews: true, why: "it was stale, and is fresh again" },
+  ];
+
+  it.each(cases)("is given only when it is news: $why", async ({ now, afterMs = 1_000, isNews }) => {
+    expect(await published(() => observe([observation(before)]))).toEqual(["faktory/default"]);
+    elapsed += afterMs;
+    const age = before.headAgeMs! + afterMs;
+    const heard = await published(() => observe([observation({ ...before, headAgeMs: age, ...now })]));
+    expect(heard).toEqual(isNews ? ["faktory/default"] : []);
+  });
+
+  it("is given once when a queue has gone", async () => {
+    await observe([observation({ queue: "a" }), observation({ queue: "b" })]);
+    expect(await published(() => observe([observation({ queue: "b" })]))).toEqual(["faktory/a"]);
+    expect(await published(() => observe([observation({ queue: "b" })]))).toEqual([]);
+    expect(await published(() => opened.tracker.forget("faktory/b"))).toEqual(["faktory/b"]);
+    expect(await published(() => opened.tracker.forget("faktory/b"))).toEqual([]);
+  });
+
+  it("is given by events that change something, and by no others", async () => {
+    expect(
+      await published(() => opened.tracker.record([event("q"), event("q"), event("r")], "batch")),
+    ).toEqual(["q", "r"]);
+    expect(await published(() => opened.tracker.record([event("q")], null))).toEqual([]);
+    expect(
+      await published(() => opened.tracker.record([event("q"), event("q"), event("r")], "batch")),
+    ).toEqual([]);
+  });
+});

@@ -1,0 +1,162 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import type { SnapshotParts } from "../../src/core/snapshot.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+
+const start = 1_790_000_000_000;
+const headOnly: SnapshotParts = {
+  depth: false,
+  scheduled: false,
+  throughput: new Set(),
+  waitTime: new Set(),
+};
+const few = 10;
+const many = 100_000;
+
+/** Nobody else sends it commands, so all that it counts is ours. */
+let server: TestRedis;
+let opened: TestTracker;
+
+beforeAll(async () => {
+  server = await startRedis();
+  opened = await openTracker(server.url, { now: () => start });
+  for (const use of ["read", "fold"]) for (const size of [few, many]) await fill(`${use} ${size}`, size);
+  // Redis is told every script once, and may then be asked by its hash alone.
+  await opened.tracker.read([`read ${few}`], allParts);
+});
+afterAll(async () => {
+  await opened?.[Symbol.asyncDispose]();
+  await server?.stop();
+});
+
+function event(type: QueueEventType, queue: string, jobId: string, agoMs = 0): QueueEvent {
+  return { type, queue, jobId, attempt: 0, atMs: start - agoMs, availableAtMs: null };
+}
+
+/** The job with the highest number is the head. */
+async function fill(queue: string, size: number): Promise<void> {
+  for (let from = 0; from < size; from += 5_000) {
+    const count = Math.min(5_000, size - from);
+    const batch = Array.from({ length: count }, (_, i) =>
+      event("ENQUEUED", queue, `${from + i}`, from + i + 1_000),
+    );
+    await opened.tracker.record(batch, null);
+  }
+}
+
+/** How often Redis ran each command, those of scripts included. */
+async function commandsOf(work: () => Promise<unknown>): Promise<Record<string, number>> {
+  await opened.redis.config("RESETSTAT");
+  await work();
+  const stats = await opened.redis.info("commandstats");
+  const counted = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
+  return Object.fromEntries(
+    counted
+      .map(([, name, calls]): [string, number] => [String(name), Number(calls)])
+      .filter(([name]) => name !== "info" && !name.startsWith("config")),
+  );
+}
+
+describe("what Redis has to do", () => {
+  it.each([
+    { parts: allParts, why: "everything" },
+    { parts: headOnly, why: "the head alone" },
+  ])("to read $why of a queue is the same with 10 and with 100,000 waiting jobs", async ({ parts }) => {
+    const read = (size: number) =>
+      commandsOf(async () => {
+        const [snapshot] = await opened.tracker.read([`read ${size}`], parts);
+        expect(snapshot).toMatchObject({ state: "WAITING", latencyMs: size - 1 + 1_000 });
+        expect(snapshot?.depth).toBe(parts.depth ? size : 0);
+      });
+    const ofFew = await read(few);
+    expect(ofFew).toMatchObject({ evalsha: 1 });
+    expect(await read(many)).toEqual(ofFew);
+  });
+
+  it("to fold an event is the same with 10 and with 100,000 waiting jobs", async () => {
+    const record = (size: number, type: QueueEventType, jobId: string) =>
+      commandsOf(async () => {
+        const result = await opened.tracker.record([event(type, `fold ${size}`, jobId)], null);
+        expect(result.accepted).toBe(1);
+      });
+    const steps: [type: QueueEventType, jobId: (size: number) => string, why: string][] = [
+      ["ENQUEUED", () => "new", "a new job"],
+      ["DEQUEUED", (size) => `${size - 1}`, "the head"],
+      ["REMOVED", () => "5", "a job in the middle"],
+      ["DEQUEUED", () => "unheard of", "a job whose enqueue is late"],
+      ["ENQUEUED", () => "unheard of", "the late enqueue"],
+      ["DEQUEUED", () => "new", "the youngest job"],
+    ];
+    for (const [type, jobId, why] of steps) {
+      const ofFew = await record(few, type, jobId(few));
+      expect(ofFew, why).toMatchObject({ evalsha: 1 });
+      expect(await record(many, type, jobId(many)), why).toEqual(ofFew);
+    }
+  });
+
+  it("counts nothing and opens no window when only the head is asked for", async () => {
+    const commands = await commandsOf(() => opened.tracker.read([`read ${many}`], headOnly));
+    expect(Object.keys(commands).sort()).toEqual(["evalsha", "hget", "zrange"]);
+  });
+
+  it.each([
+    { parts: { ...headOnly, depth: true }, more: { zcount: 1 }, why: "the depth is one count" },
+    {
+      parts: { ...headOnly, scheduled: true },
+      more: { zcount: 1 },
+      why: "so is the number of the scheduled",
+    },
+    {
+      parts: { ...headOnly, throughput: allParts.throughput },
+      more: { hmget: 3 },
+      why: "each window is one read",
+    },
+    {
+      parts: { ...headOnly, waitTime: new Set(["ONE_MINUTE"] as const) },
+      more: { hmget: 1 },
+      why: "of wait times too",
+    },
+  ])("grows only by what is selected: $why", async ({ parts, more }) => {
+    const head = await commandsOf(() => opened.tracker.read([`read ${many}`], headOnly));
+    expect(await commandsOf(() => opened.tracker.read([`read ${many}`], parts))).toEqual({
+      ...head,
+      ...more,
+    });
+  });
+
+  it("is one script call a queue, all in one round trip, however many ask in one tick", async () => {
+    const queues = Array.from({ length: 20 }, (_, i) => `queue-${i}`);
+    await opened.tracker.record(
+      queues.map((queue) => event("ENQUEUED", queue, "a", 1_000)),
+      null,
+    );
+    const pipelines = vi.spyOn(opened.redis, "pipeline");
+    try {
+      const commands = await commandsOf(async () => {
+        const answers = await Promise.all(
+          Array.from({ length: 50 }, (_, i) =>
+            opened.tracker.read(queues, i % 2 === 0 ? headOnly : allParts),
+          ),
+        );
+        for (const answer of answers) {
+          expect(answer.map(({ queue }) => queue)).toEqual(queues);
+          expect(answer.every(({ latencyMs }) => latencyMs === 1_000)).toBe(true);
+        }
+      });
+      expect(commands).toMatchObject({ evalsha: 20 });
+      expect(pipelines).toHaveBeenCalledTimes(1);
+    } finally {
+      pipelines.mockRestore();
+    }
+  });
+
+  it("is one script call a queue and one index entry for a batch of many events", async () => {
+    const batch = ["x", "y", "z"].flatMap((queue) =>
+      Array.from({ length: 300 }, (_, i) => event("ENQUEUED", queue, `${i}`, i)),
+    );
+    const commands = await commandsOf(() => opened.tracker.record(batch, "batch"));
+    expect(commands).toMatchObject({ evalsha: 3, publish: 3 });
+    expect(commands.zadd).toBe(3 + 1);
+  });
+});

@@ -1,0 +1,113 @@
+import { accessSync, constants } from "node:fs";
+import { type Browser, chromium, type Page } from "playwright-core";
+
+const executablePath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+
+/** Why tests in a browser are to be skipped; null when they can run, and in CI, where they must. */
+export const whyNoBrowser: string | null = process.env.CI === "true" ? null : whatIsMissing();
+
+function whatIsMissing(): string | null {
+  try {
+    accessSync(executablePath, constants.X_OK);
+    return null;
+  } catch {
+    return `no Chromium at ${executablePath}: run script/test, which installs one, or set CHROMIUM_PATH`;
+  }
+}
+
+/** Starts a real Chromium without a window, with a profile of its own, that asks nobody for anything by itself. */
+export async function startBrowser(): Promise<Browser> {
+  return await chromium.launch({
+    executablePath,
+    headless: true,
+    // As root, as in containers, Chromium does not run with its sandbox.
+    chromiumSandbox: false,
+    args: [
+      ...["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
+      ...["--disable-component-update", "--disable-sync"],
+    ],
+  });
+}
+
+/** GraphiQL as a person has it before them, in a browser that was never here before. */
+export interface GraphiQL extends AsyncDisposable {
+  readonly page: Page;
+  /** Where requests went, without those to the server itself. */
+  readonly foreignRequests: readonly string[];
+  /** Errors and warnings of the console, and what nobody caught. */
+  readonly complaints: readonly string[];
+  /** Resolves when the page can be used. */
+  reload(): Promise<void>;
+  /** The tabs' titles, with a star behind the active one. */
+  tabs(): Promise<readonly string[]>;
+  /** Clicks on a tab, once, and waits until its operation is there. */
+  goTo(tab: string): Promise<void>;
+  /** Presses the button that starts the tab's operation, and that stops a subscription. */
+  press(): Promise<void>;
+  /** Whether the button says that it would stop something. */
+  isRunning(): Promise<boolean>;
+  /** What stands in the right half, as far as it is in sight; null when it is no JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows the shape of what it asked for
+  answer(): Promise<any>;
+}
+
+/** @param size of the window, in pixels; by default it is so high that every answer is in sight. */
+export async function openGraphiQL(
+  browser: Browser,
+  url: string,
+  size: { readonly width: number; readonly height: number } = { width: 1200, height: 2400 },
+): Promise<GraphiQL> {
+  const context = await browser.newContext({ viewport: size });
+  const page = await context.newPage();
+  const foreignRequests: string[] = [];
+  const complaints: string[] = [];
+  page.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== url) {
+      foreignRequests.push(request.url());
+    }
+  });
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+
+  const button = page.getByRole("button", { name: /^(Execute|Stop) query/ });
+  const usable = () => button.waitFor();
+  await page.goto(`${url}/graphql`);
+  await usable();
+  return {
+    page,
+    foreignRequests,
+    complaints,
+    async reload() {
+      // It writes down its tabs a moment after it has drawn them; before that it would begin anew.
+      await page.waitForFunction(`localStorage["graphiql:tabState"] !== undefined`);
+      await page.reload();
+      await usable();
+    },
+    tabs: () =>
+      page.evaluate<string[]>(`[...document.querySelectorAll(".graphiql-tab")].map((tab) =>
+        tab.innerText + (tab.classList.contains("graphiql-tab-active") ? "*" : ""))`),
+    async goTo(tab) {
+      await page.getByRole("tab", { name: tab }).click();
+      // The address follows the editor; until then the button would run the operation of the tab before.
+      await page.waitForURL(({ searchParams }) => searchParams.get("query")?.includes(` ${tab} {`) === true);
+    },
+    press: () => button.click(),
+    isRunning: async () => (await button.getAttribute("aria-label"))?.startsWith("Stop") === true,
+    async answer() {
+      try {
+        return JSON.parse(await page.evaluate<string>(linesInSight));
+      } catch {
+        return null;
+      }
+    },
+    [Symbol.asyncDispose]: () => context.close(),
+  };
+}
+
+/** The editor only draws what is in sight, each line for itself, in any order, and with spaces that do not break. */
+const linesInSight = `[...document.querySelectorAll(".result-window .view-line")]
+  .sort((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top))
+  .map((line) => line.textContent.replaceAll("\\u00a0", " "))
+  .join("\\n")`;

@@ -1,0 +1,250 @@
+import { resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import { type Config, loadConfig } from "../../src/config.ts";
+import { StartError } from "../../src/core/errors.ts";
+
+const defaults: Config = {
+  host: "127.0.0.1",
+  port: 4000,
+  redisUrl: null,
+  dataDir: resolve("./.data"),
+  keyPrefix: "ql",
+  logLevel: "info",
+  maxQueues: 100,
+  maxCost: 500,
+  maxEvents: 1000,
+  maxSubscriptions: 50,
+  rateLimitMax: 6000,
+  rateLimitWindowMs: 60_000,
+  eventWindowMs: 5 * 60_000,
+  maxWaitMs: 7 * 86_400_000,
+  faktoryUrl: null,
+  faktoryIntervalMs: 1_000,
+};
+
+/** What `loadConfig` says is wrong, one line each. */
+function problemsOf(env: Readonly<Record<string, string | undefined>>): readonly string[] {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(StartError);
+    const [first, ...lines] = (error as StartError).message.split("\n");
+    expect(first).toBe("These settings are wrong:");
+    return lines.map((line) => line.trim());
+  }
+  return [];
+}
+
+describe("with nothing set", () => {
+  test("every setting has its default", () => {
+    expect(loadConfig({})).toMatchObject(defaults);
+  });
+
+  test("an empty value counts as nothing, and so does every variable that is not ours", () => {
+    const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
+    const ours = [...names, "RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT", "FAKTORY_INTERVAL"];
+    const empty = Object.fromEntries(ours.map((name) => [name, ""]));
+    expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
+      defaults,
+    );
+  });
+
+  test("the result cannot be changed", () => {
+    expect(Object.isFrozen(loadConfig({}))).toBe(true);
+  });
+});
+
+const wholeNumbers = [
+  { name: "PORT", field: "port", low: 0, high: 65_535 },
+  { name: "MAX_QUEUES", field: "maxQueues", low: 1, high: 10_000 },
+  { name: "MAX_COST", field: "maxCost", low: 1, high: 1_000_000 },
+  { name: "MAX_EVENTS", field: "maxEvents", low: 1, high: 10_000 },
+  { name: "MAX_SUBSCRIPTIONS", field: "maxSubscriptions", low: 1, high: 100_000 },
+  { name: "RATE_LIMIT_MAX", field: "rateLimitMax", low: 1, high: 1_000_000_000 },
+] as const;
+
+describe.each(wholeNumbers)("$name", ({ name, field, low, high }) => {
+  test(`is a whole number from ${low} to ${high}`, () => {
+    for (const value of [low, low + 1, high]) {
+      expect(loadConfig({ [name]: String(value) })[field]).toBe(value);
+    }
+  });
+
+  test.each([
+    { given: String(high + 1), why: "too large" },
+    { given: String(low - 1), why: "too small" },
+    { given: "-5", why: "no sign" },
+    { given: "1.5", why: "no fraction" },
+    { given: "1e3", why: "no exponent" },
+    { given: "0x10", why: "no other base" },
+    { given: "1_000", why: "no separators" },
+    { given: " 5", why: "no space" },
+    { given: "five", why: "no words" },
+    { given: "NaN", why: "no number at all" },
+    { given: "Infinity", why: "no end" },
+    { given: "9".repeat(400), why: "larger than any number" },
+  ])(`is not $given: $why`, ({ given }) => {
+    expect(problemsOf({ [name]: given })).toEqual([
+      `${name}: expected a whole number from ${low} to ${high}, got "${given}"`,
+    ]);
+  });
+});
+
+const durations = [
+  { name: "RATE_LIMIT_WINDOW", field: "rateLimitWindowMs", low: "1s", high: "1d", standard: "60s" },
+  { name: "EVENT_WINDOW", field: "eventWindowMs", low: "1s", high: "1d", standard: "5m" },
+  { name: "MAX_WAIT", field: "maxWaitMs", low: "1s", high: "3650d", standard: "7d" },
+  { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
+] as const;
+
+describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
+  test.each([
+    { given: "1500ms", ms: 1_500 },
+    { given: "90s", ms: 90_000 },
+    { given: "2m", ms: 120_000 },
+    { given: "1h", ms: 3_600_000 },
+  ])("takes $given for $ms ms", ({ given, ms }) => {
+    expect(loadConfig({ [name]: given })[field]).toBe(ms);
+  });
+
+  test(`reaches from ${low} to ${high}`, () => {
+    expect(problemsOf({ [name]: low })).toEqual([]);
+    expect(problemsOf({ [name]: high })).toEqual([]);
+  });
+
+  test.each([
+    { given: "60", why: "a unit is missing" },
+    { given: "0s", why: "too short" },
+    { given: "1ms", why: "too short" },
+    { given: "3651d", why: "too long" },
+    { given: "1.5h", why: "no fraction" },
+    { given: "-5m", why: "no sign" },
+    { given: "5 m", why: "no space" },
+    { given: "5M", why: "units are small letters" },
+    { given: "1w", why: "no such unit" },
+    { given: "m", why: "no amount" },
+    { given: "1m30s", why: "one amount only" },
+    { given: `${"9".repeat(400)}s`, why: "longer than any time" },
+  ])("is not $given: $why", ({ given }) => {
+    expect(problemsOf({ [name]: given })).toEqual([
+      `${name}: expected a duration from ${low} to ${high}, such as ${standard}, got "${given}"`,
+    ]);
+  });
+});
+
+const urls = [
+  {
+    name: "REDIS_URL",
+    field: "redisUrl",
+    good: [
+      "redis://localhost",
+      "redis://127.0.0.1:6380/2",
+      "rediss://user:secret@redis.example.org:6379",
+      "redis://:secret@[::1]:6379",
+    ],
+    bad: [
+      "localhost:6379",
+      "http://localhost",
+      "redis:localhost",
+      "redis://",
+      "redis://secret@host:99999",
+      "tcp://host",
+    ],
+    expected: "expected redis://[user:password@]host[:port][/db], or rediss:// for TLS",
+  },
+  {
+    name: "FAKTORY_URL",
+    field: "faktoryUrl",
+    good: ["tcp://localhost", "tcp://:secret@localhost:7419", "tcp+tls://:secret@faktory.example.org:7419"],
+    bad: [
+      "localhost:7419",
+      "http://localhost",
+      "tcp:localhost",
+      "tcp://",
+      "tcp://:secret@host:99999",
+      "redis://host",
+    ],
+    expected: "expected tcp://[:password@]host[:port], or tcp+tls:// for TLS",
+  },
+] as const;
+
+describe.each(urls)("$name", ({ name, field, good, bad, expected }) => {
+  test.each(good)("may be %s", (given) => {
+    expect(loadConfig({ [name]: given })[field]).toBe(given);
+  });
+
+  test.each(bad)("is not %s, and is not repeated, for it may hold a password", (given) => {
+    const [problem, ...others] = problemsOf({ [name]: given });
+    expect(others).toEqual([]);
+    expect(problem).toContain(`${name}: ${expected}`);
+    // The same words whatever was given.
+    expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
+    expect(problem).not.toContain("secret");
+  });
+});
+
+describe("text settings", () => {
+  test("take what they are given", () => {
+    const { host, dataDir, keyPrefix, logLevel } = loadConfig({
+      HOST: "::",
+      DATA_DIR: "/var/lib/queue-latency",
+      KEY_PREFIX: "team-1:ql_2.0",
+      LOG_LEVEL: "debug",
+    });
+    expect({ host, dataDir, keyPrefix, logLevel }).toEqual({
+      host: "::",
+      dataDir: "/var/lib/queue-latency",
+      keyPrefix: "team-1:ql_2.0",
+      logLevel: "debug",
+    });
+  });
+
+  test("DATA_DIR is taken from the directory that the server was started in", () => {
+    expect(loadConfig({ DATA_DIR: "data" }).dataDir).toBe(resolve(process.cwd(), "data"));
+  });
+
+  test.each(["debug", "info", "warn", "error", "silent"])("LOG_LEVEL may be %s", (logLevel) => {
+    expect(loadConfig({ LOG_LEVEL: logLevel }).logLevel).toBe(logLevel);
+  });
+
+  test.each([
+    { name: "LOG_LEVEL", given: "verbose", expected: "expected debug, info, warn, error or silent" },
+    { name: "LOG_LEVEL", given: "INFO", expected: "expected debug, info, warn, error or silent" },
+    { name: "KEY_PREFIX", given: "a b", expected: "expected 1 to 50 letters, digits or any of _ . : -" },
+    { name: "KEY_PREFIX", given: "{ql}", expected: "expected 1 to 50 letters, digits or any of _ . : -" },
+    { name: "KEY_PREFIX", given: "ql\n", expected: "expected 1 to 50 letters, digits or any of _ . : -" },
+    {
+      name: "KEY_PREFIX",
+      given: "x".repeat(51),
+      expected: "expected 1 to 50 letters, digits or any of _ . : -",
+    },
+  ])("$name is not $given", ({ name, given, expected }) => {
+    expect(problemsOf({ [name]: given })).toEqual([`${name}: ${expected}, got ${JSON.stringify(given)}`]);
+  });
+});
+
+test("everything that is wrong is told at once, one line each", () => {
+  const problems = problemsOf({
+    PORT: "http",
+    REDIS_URL: "secret-1",
+    KEY_PREFIX: "*",
+    LOG_LEVEL: "loud",
+    MAX_QUEUES: "0",
+    MAX_COST: "0",
+    MAX_EVENTS: "0",
+    MAX_SUBSCRIPTIONS: "0",
+    RATE_LIMIT_MAX: "0",
+    RATE_LIMIT_WINDOW: "1",
+    EVENT_WINDOW: "1",
+    MAX_WAIT: "1",
+    FAKTORY_URL: "secret-2",
+    FAKTORY_INTERVAL: "1",
+    HOST: "127.0.0.1",
+  });
+  expect(problems.map((problem) => problem.split(":")[0])).toEqual([
+    ...["PORT", "REDIS_URL", "KEY_PREFIX", "LOG_LEVEL", "MAX_QUEUES", "MAX_COST", "MAX_EVENTS"],
+    ...["MAX_SUBSCRIPTIONS", "RATE_LIMIT_MAX", "RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT"],
+    ...["FAKTORY_URL", "FAKTORY_INTERVAL"],
+  ]);
+  expect(problems.join()).not.toContain("secret");
+});

@@ -1,0 +1,291 @@
+import { getIntrospectionQuery, parse, validate } from "graphql";
+import { describe, expect, test } from "vitest";
+import type { ArgumentLimits } from "../../src/api/context.ts";
+import { schema } from "../../src/api/schema.ts";
+import { AppError } from "../../src/core/errors.ts";
+import { costOf } from "../../src/limits/cost.ts";
+
+const limits: ArgumentLimits = { maxQueues: 10, maxEvents: 3, sources: ["faktory"] };
+
+interface Sent {
+  readonly query: string;
+  readonly variables?: Readonly<Record<string, unknown>>;
+  readonly operationName?: string;
+}
+
+function cost({ query, variables = {}, operationName }: Sent): number {
+  const document = parse(query);
+  expect(validate(schema, document)).toEqual([]);
+  return costOf(schema, { document, variables, operationName: operationName ?? null }, { limits });
+}
+
+function refusal(sent: Sent): AppError {
+  try {
+    cost(sent);
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
+  throw new Error(`not refused: ${sent.query}`);
+}
+
+const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
+const event = `{ type: ENQUEUED, queue: "a", jobId: 1 }`;
+
+describe("an operation costs", () => {
+  test.each<Sent & { readonly points: number; readonly why: string }>([
+    { points: 0, query: "{ __typename a: __typename }", why: "clients add it everywhere" },
+    { points: 0, query: getIntrospectionQuery(), why: "GraphiQL's introspection reads no queue" },
+    { points: 3, query: '{ queueLatency(queues: ["a", "b", "c"]) { queue } }', why: "one for each queue" },
+    { points: 2, query: '{ queueLatency(queues: ["a", "a", "b"]) { queue } }', why: "a queue is read once" },
+    { points: 1, query: '{ queueLatency(queues: "a") { queue } }', why: "one name stands for a list of it" },
+    { points: 0, query: "{ queueLatency(queues: []) { queue } }", why: "nothing is read" },
+    {
+      points: 4,
+      query:
+        '{ a: queueLatency(queues: ["a", "b"]) { queue } b: queueLatency(queues: ["a", "b"]) { queue } }',
+      why: "each alias is read",
+    },
+    {
+      points: 1,
+      query:
+        '{ queueLatency(queues: ["a"]) { queue source state latency oldestSince depth scheduled accuracy measuredAt stale __typename } }',
+      why: "scalars are free",
+    },
+    {
+      points: 4,
+      query: `{ queueLatency(queues: ["a", "b"]) { throughput ${rates} } }`,
+      why: "a throughput costs as much as its queue",
+    },
+    {
+      points: 6,
+      query: `{ queueLatency(queues: ["a", "b"]) { throughput ${rates} waitTime { p50 p95 p99 } } }`,
+      why: "wait times cost as much again, however many quantiles",
+    },
+    {
+      points: 8,
+      query: `{ queueLatency(queues: ["a", "b"]) {
+        throughput ${rates} five: throughput(window: FIVE_MINUTES) ${rates} waitTime(window: ONE_MINUTE) { max }
+      } }`,
+      why: "each window is read",
+    },
+    { points: 50, query: "{ queues { edges { node { queue } } } }", why: "the default of `first`" },
+    {
+      points: 7,
+      query: "{ queues(first: 7) { edges { node { queue depth } } } }",
+      why: "as many as asked for",
+    },
+    {
+      points: 7,
+      query: "{ queues(first: 7) { pageInfo { endCursor } } }",
+      why: "they are read all the same",
+    },
+    { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
+    {
+      points: 21,
+      query: `{ queues(first: 7) { edges { node { throughput ${rates} waitTime { mean } } } } }`,
+      why: "in a page as in a list",
+    },
+    {
+      points: 1,
+      query: `mutation { recordEvents(events: [${event}, ${event}]) { early } }`,
+      why: "a mutation",
+    },
+    {
+      points: 2,
+      query: `mutation { a: recordEvents(events: []) { early } b: forgetQueue(queue: "a") }`,
+      why: "each mutation, also one of nothing",
+    },
+    {
+      points: 4,
+      query: `subscription { queueLatency(queues: ["a", "b"]) { throughput ${rates} } }`,
+      why: "as a query does, once",
+    },
+    {
+      points: 2,
+      query: "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",
+      variables: { queues: ["a", "b", "a"] },
+      why: "variables count as what they are",
+    },
+    {
+      points: 3,
+      query: 'query ($queues: [String!]! = ["a", "b", "c"]) { queueLatency(queues: $queues) { queue } }',
+      why: "a default counts when nothing is given",
+    },
+    {
+      points: 1,
+      query: 'query ($queues: [String!]! = ["a", "b", "c"]) { queueLatency(queues: $queues) { queue } }',
+      variables: { queues: ["a"] },
+      why: "and does not when something is",
+    },
+    {
+      points: 50,
+      query: "query ($first: Int) { queues(first: $first) { edges { cursor } } }",
+      why: "a variable that is not given leaves the argument's default",
+    },
+    {
+      points: 9,
+      query: "query ($first: Int = 9) { queues(first: $first) { edges { cursor } } }",
+      why: "its own default comes first",
+    },
+    {
+      points: 5,
+      query: `{ ...F a: queueLatency(queues: ["a"]) { ...T } }
+        fragment F on Query { queueLatency(queues: ["a", "b", "c"]) { queue } }
+        fragment T on QueueLatency { ... on QueueLatency { ...U } }
+        fragment U on QueueLatency { throughput ${rates} }`,
+      why: "fragments count where they are spread",
+    },
+    {
+      points: 4,
+      query: `{ a: queueLatency(queues: ["a"]) { ...T } b: queueLatency(queues: ["b"]) { ...T } }
+        fragment T on QueueLatency { throughput ${rates} }`,
+      why: "and each time they are",
+    },
+    {
+      points: 1,
+      query: `query ($no: Boolean = false) { ...F @include(if: $no) queueLatency(queues: ["a"]) { queue } }
+        fragment F on Query { queues(first: 1000) { edges { cursor } } }`,
+      why: "and not when they are left out",
+    },
+    {
+      points: 0,
+      query: '{ queueLatency(queues: ["a"]) @skip(if: true) { queue } }',
+      why: "what is skipped is free",
+    },
+    {
+      points: 2,
+      query: `query ($more: Boolean!) { queueLatency(queues: ["a", "b"]) { throughput @include(if: $more) ${rates} } }`,
+      variables: { more: false },
+      why: "what is not included is free",
+    },
+    {
+      points: 4,
+      query: `query ($more: Boolean!) { queueLatency(queues: ["a", "b"]) { throughput @include(if: $more) @skip(if: false) ${rates} } }`,
+      variables: { more: true },
+      why: "what is included is not",
+    },
+    {
+      points: 1,
+      query: `{ ... @skip(if: true) { a: queueLatency(queues: ["a"]) { queue } } ... @include(if: true) { b: queueLatency(queues: ["b"]) { queue } } }`,
+      why: "whole fragments can be skipped",
+    },
+    {
+      points: 2,
+      query:
+        'query A { queueLatency(queues: ["a"]) { queue } } query B { queueLatency(queues: ["a", "b"]) { queue } }',
+      operationName: "B",
+      why: "only what is run counts",
+    },
+    {
+      points: 0,
+      query:
+        'query A { queueLatency(queues: ["a"]) { queue } } query B { queueLatency(queues: ["a", "b"]) { queue } }',
+      why: "nobody says which: nothing is run",
+    },
+    {
+      points: 0,
+      query: 'query A { queueLatency(queues: ["a"]) { queue } }',
+      operationName: "C",
+      why: "no such operation: nothing is run",
+    },
+  ])("$points points: $why", ({ points, why: _, ...sent }) => {
+    expect(cost(sent)).toBe(points);
+  });
+
+  test("more than any limit when fragments spread each other over and over, and is still told at once", () => {
+    const levels = 40;
+    const fragments = Array.from(
+      { length: levels },
+      (_, i) => `fragment F${i} on Query { ...F${i + 1} ...F${i + 1} }`,
+    );
+    const last = `fragment F${levels} on Query { queueLatency(queues: ["a"]) { queue } }`;
+    const document = parse(`{ ...F0 } ${fragments.join(" ")} ${last}`);
+    const startedMs = performance.now();
+    expect(costOf(schema, { document, variables: {}, operationName: null }, { limits })).toBe(2 ** levels);
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
+});
+
+describe("an operation is refused before it costs anything", () => {
+  const names = (count: number) => JSON.stringify(Array.from({ length: count }, (_, i) => `queue-${i}`));
+
+  test.each<Sent & { readonly code: string; readonly why: string }>([
+    {
+      code: "TOO_MANY_QUEUES",
+      query: `{ queueLatency(queues: ${names(11)}) { queue } }`,
+      why: "one too many",
+    },
+    {
+      code: "TOO_MANY_QUEUES",
+      query: `{ queueLatency(queues: ${JSON.stringify(Array(11).fill("a"))}) { queue } }`,
+      why: "the list is too long, whatever is in it",
+    },
+    {
+      code: "TOO_MANY_QUEUES",
+      query: `subscription { queueLatency(queues: ${names(11)}) { queue } }`,
+      why: "in a subscription, too",
+    },
+    { code: "BAD_USER_INPUT", query: '{ queueLatency(queues: ["*"]) { queue } }', why: "no such name" },
+    { code: "BAD_USER_INPUT", query: "{ queues(first: -1) { edges { cursor } } }", why: "below the bounds" },
+    {
+      code: "BAD_USER_INPUT",
+      query: "{ queues(first: 1001) { edges { cursor } } }",
+      why: "above the bounds",
+    },
+    { code: "BAD_USER_INPUT", query: '{ queues(after: "!") { edges { cursor } } }', why: "no cursor" },
+    ...[49, 60_001].map((ms) => ({
+      code: "BAD_USER_INPUT",
+      query: `subscription { queueLatency(queues: ["a"], minIntervalMs: ${ms}) { queue } }`,
+      why: `minIntervalMs may not be ${ms}`,
+    })),
+    ...[-1, 1, 249, 60_001].map((ms) => ({
+      code: "BAD_USER_INPUT",
+      query: `subscription { queueLatency(queues: ["a"], refreshMs: ${ms}) { queue } }`,
+      why: `refreshMs may not be ${ms}`,
+    })),
+    {
+      code: "BAD_USER_INPUT",
+      query: `mutation { recordEvents(events: [${[event, event, event, event].join()}]) { early } }`,
+      why: "more than MAX_EVENTS",
+    },
+    {
+      code: "BAD_USER_INPUT",
+      query:
+        'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "faktory/a", jobId: 1 }]) { early } }',
+      why: "the queue belongs to a source",
+    },
+    {
+      code: "BAD_USER_INPUT",
+      query: "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",
+      variables: { queues: [null] },
+      why: "the variables do not fit",
+    },
+    {
+      code: "BAD_USER_INPUT",
+      query: "query ($first: Int = 5) { queues(first: $first) { edges { cursor } } }",
+      variables: { first: null },
+      why: "null is not the default",
+    },
+    {
+      code: "BAD_USER_INPUT",
+      query: '{ good: queueLatency(queues: ["a"]) { queue } bad: queueLatency(queues: ["*"]) { queue } }',
+      why: "one bad field is enough",
+    },
+  ])("with $code: $why", ({ code, why: _, ...sent }) => {
+    expect(refusal(sent)).toMatchObject({ code });
+  });
+
+  test.each([
+    ...[50, 60_000].map((ms) => `minIntervalMs: ${ms}`),
+    ...[0, 250, 60_000].map((ms) => `refreshMs: ${ms}`),
+  ])("but not with %s, which is just within the bounds", (argument) => {
+    expect(cost({ query: `subscription { queueLatency(queues: ["a"], ${argument}) { queue } }` })).toBe(1);
+  });
+
+  test("but not in what is skipped", () => {
+    const query =
+      '{ good: queueLatency(queues: ["a"]) { queue } bad: queueLatency(queues: ["*"]) @skip(if: true) { queue } }';
+    expect(cost({ query })).toBe(1);
+  });
+});

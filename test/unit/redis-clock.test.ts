@@ -1,0 +1,115 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { createRedisClock, type RedisClock } from "../../src/redis/redis-clock.ts";
+
+const start = 1_790_000_000_000;
+let local = start;
+let clock: RedisClock;
+
+beforeEach(() => {
+  local = start;
+  clock = createRedisClock({ now: () => local });
+});
+
+/** An answer comes that says that Redis was `aheadMs` ahead of us `lateMs` ago. */
+const hear = (aheadMs: number, lateMs = 0) => clock.heard(local + aheadMs - lateMs);
+/** How far it takes Redis to be ahead of us. */
+const ahead = () => clock.now() - local;
+
+describe("Redis's time, known without asking", () => {
+  it("is this machine's time before any answer", () => {
+    expect(clock.now()).toBe(start);
+    local += 1_500;
+    expect(clock.now()).toBe(start + 1_500);
+  });
+
+  it.each([
+    { aheadMs: 250, why: "ahead" },
+    { aheadMs: -250, why: "behind" },
+    { aheadMs: -3_600_000, why: "an hour behind" },
+    { aheadMs: 0, why: "the same" },
+  ])("is what the first answer says when Redis is $why", ({ aheadMs }) => {
+    hear(aheadMs);
+    expect(ahead()).toBe(aheadMs);
+  });
+
+  it("goes on at an even pace between two answers", () => {
+    hear(250);
+    local += 5_000;
+    expect(ahead()).toBe(250);
+    local += 3_600_000;
+    expect(ahead()).toBe(250);
+  });
+
+  it("is not moved back by answers that come late", () => {
+    hear(250, 2);
+    expect(ahead()).toBe(248);
+    for (const lateMs of [40, 5, 900, 3]) {
+      local += 100;
+      hear(250, lateMs);
+      expect(ahead()).toBe(248);
+    }
+  });
+
+  it("is moved forward at once by an answer that comes faster", () => {
+    hear(250, 40);
+    local += 100;
+    hear(250, 1);
+    expect(ahead()).toBe(249);
+  });
+
+  it("follows at once when Redis's clock is set forward", () => {
+    hear(0);
+    local += 100;
+    hear(60_000);
+    expect(ahead()).toBe(60_000);
+  });
+
+  it.each([
+    { everyMs: 10, why: "often" },
+    { everyMs: 1_000, why: "every second" },
+    { everyMs: 9_999, why: "twice in twenty seconds" },
+  ])("follows within 20 s when Redis's clock is set back and answers come $why", ({ everyMs }) => {
+    for (let i = 0; i < 50; i++) {
+      hear(0, 1);
+      local += everyMs;
+    }
+    const setBackAt = local;
+    while (local < setBackAt + 20_000) {
+      hear(-60_000, 1);
+      local += everyMs;
+    }
+    hear(-60_000, 1);
+    expect(ahead()).toBe(-60_001);
+  });
+
+  it("does not go back within ten seconds of a fast answer, so that a slow spell moves nothing", () => {
+    for (const phase of [0, 3_000, 9_999]) {
+      local = start;
+      clock = createRedisClock({ now: () => local });
+      hear(0, 500);
+      local += phase;
+      hear(0, 1);
+      for (let waited = 0; waited < 10_000; waited += 500) {
+        hear(0, 300);
+        expect(ahead()).toBe(-1);
+        local += 500;
+      }
+    }
+  });
+
+  it("forgets in the end how fast answers once were, since clocks drift", () => {
+    hear(0, 0);
+    for (let i = 0; i < 25; i++) {
+      local += 1_000;
+      hear(0, 7);
+    }
+    expect(ahead()).toBe(-7);
+  });
+
+  it("follows the first answer after a long silence, since what was heard before it is old", () => {
+    hear(0);
+    local += 3_600_000;
+    hear(-60_000);
+    expect(ahead()).toBe(-60_000);
+  });
+});

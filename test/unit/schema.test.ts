@@ -1,0 +1,179 @@
+import { readFile } from "node:fs/promises";
+import {
+  buildSchema,
+  type GraphQLArgument,
+  type GraphQLField,
+  type GraphQLInputField,
+  type GraphQLNamedType,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isIntrospectionType,
+  isObjectType,
+  isRequiredArgument,
+  isRequiredInputField,
+  isSpecifiedScalarType,
+} from "graphql";
+import { describe, expect, test } from "vitest";
+import { printedSchema, schema } from "../../src/api/schema.ts";
+
+/** What clients rely on: names, types, nullability and defaults. What is not in here may be added. */
+const contract = buildSchema(`
+  scalar DateTime
+
+  enum QueueState { MISSING EMPTY WAITING PAUSED }
+  enum Accuracy { EXACT ESTIMATED LOWER_BOUND UNKNOWN }
+  enum Window { ONE_MINUTE FIVE_MINUTES FIFTEEN_MINUTES }
+  enum QueueEventType { ENQUEUED DEQUEUED REMOVED }
+
+  type QueueLatency {
+    queue: String!
+    source: String
+    state: QueueState!
+    latency: Float!
+    oldestSince: DateTime
+    depth: Int!
+    scheduled: Int!
+    accuracy: Accuracy!
+    measuredAt: DateTime!
+    stale: Boolean!
+    throughput(window: Window! = ONE_MINUTE): Throughput
+    waitTime(window: Window! = FIVE_MINUTES): WaitTime
+  }
+  type Throughput { enqueuedPerSecond: Float! dequeuedPerSecond: Float! }
+  type WaitTime { count: Int! mean: Float! p50: Float! p95: Float! p99: Float! max: Float! }
+
+  type QueueConnection { edges: [QueueEdge!]! pageInfo: PageInfo! }
+  type QueueEdge { cursor: String! node: QueueLatency! }
+  type PageInfo { hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String }
+
+  type Query {
+    queueLatency(queues: [String!]!): [QueueLatency!]!
+    queues(prefix: String, first: Int! = 50, after: String): QueueConnection!
+  }
+
+  input QueueEventInput {
+    type: QueueEventType!
+    queue: String!
+    jobId: ID!
+    attempt: Int! = 0
+    at: DateTime
+    availableAt: DateTime
+  }
+  type RecordEventsPayload { accepted: Int! duplicates: Int! early: Int! }
+  type Mutation {
+    recordEvents(events: [QueueEventInput!]!, batchId: ID): RecordEventsPayload!
+    forgetQueue(queue: String!): Boolean!
+  }
+
+  type Subscription {
+    queueLatency(queues: [String!]!, minIntervalMs: Int! = 100, refreshMs: Int! = 1000): [QueueLatency!]!
+  }
+`);
+
+/** Anything of a schema, with the path by which people speak of it. */
+interface Element {
+  readonly path: string;
+  /** Its type, as it is written; "" where it has none. */
+  readonly type: string;
+  /** What clients have to give is more than what they were told at first. */
+  readonly isRequired: boolean;
+  readonly description: string;
+}
+
+function elementsOf(types: readonly GraphQLNamedType[]): readonly Element[] {
+  return types
+    .filter((type) => !isIntrospectionType(type) && !isSpecifiedScalarType(type))
+    .flatMap((type) => [element(type.name, type), ...partsOf(type)]);
+}
+
+function partsOf(type: GraphQLNamedType): readonly Element[] {
+  if (isEnumType(type)) {
+    return type.getValues().map((value) => element(`${type.name}.${value.name}`, value));
+  }
+  if (isInputObjectType(type)) {
+    return Object.values(type.getFields()).map((field) =>
+      element(`${type.name}.${field.name}`, field, typed(field), isRequiredInputField(field)),
+    );
+  }
+  if (isObjectType(type) || isInterfaceType(type)) {
+    return Object.values(type.getFields()).flatMap((field) => [
+      element(`${type.name}.${field.name}`, field, typed(field)),
+      ...field.args.map((argument) =>
+        element(
+          `${type.name}.${field.name}(${argument.name}:)`,
+          argument,
+          typed(argument),
+          isRequiredArgument(argument),
+        ),
+      ),
+    ]);
+  }
+  return [];
+}
+
+function element(
+  path: string,
+  { description }: { readonly description?: string | null | undefined },
+  type = "",
+  isRequired = false,
+): Element {
+  return { path, type, isRequired, description: description ?? "" };
+}
+
+function typed(part: GraphQLField<unknown, unknown> | GraphQLArgument | GraphQLInputField): string {
+  const hasDefault = "defaultValue" in part && part.defaultValue !== undefined;
+  return hasDefault ? `${part.type} = ${JSON.stringify(part.defaultValue)}` : String(part.type);
+}
+
+const elements = elementsOf(Object.values(schema.getTypeMap()));
+const promised = elementsOf(Object.values(contract.getTypeMap()));
+
+test("schema.graphql is current (if it is not: npm run schema)", async () => {
+  const file = await readFile(new URL("../../schema.graphql", import.meta.url), "utf8");
+  expect(file).toBe(printedSchema());
+});
+
+describe("the public contract", () => {
+  test.each(promised.map(({ path, type }) => ({ path, type })))("has $path $type", ({ path, type }) => {
+    expect(elements.find((each) => each.path === path)).toMatchObject({ path, type });
+  });
+
+  test("demands nothing of clients that they were not told at first", () => {
+    const added = elements.filter(({ path }) => !promised.some((each) => each.path === path));
+    expect(added.filter(({ isRequired }) => isRequired).map(({ path }) => path)).toEqual([]);
+  });
+});
+
+describe("descriptions", () => {
+  test("stand at every type, field, argument, value and input field", () => {
+    const bare = elements.filter(({ description }) => description.trim() === "");
+    expect(bare.map(({ path }) => path)).toEqual([]);
+  });
+
+  test("are sentences, that begin with a capital letter and end with a full stop", () => {
+    const odd = elements.filter(
+      ({ description }) => description !== "" && !/^[A-Z0-9`].*\.$/s.test(description.trim()),
+    );
+    expect(odd.map(({ path, description }) => `${path}: ${description}`)).toEqual([]);
+  });
+
+  test("of every field that costs say how much, and of every other field of ours that it is free", () => {
+    const costing = [
+      "QueueLatency.throughput",
+      "QueueLatency.waitTime",
+      "Query.queueLatency",
+      "Query.queues",
+      "Mutation.recordEvents",
+      "Mutation.forgetQueue",
+      "Subscription.queueLatency",
+    ];
+    const isField = (path: string) =>
+      /^(QueueLatency|Throughput|WaitTime|RecordEventsPayload)\.\w+$/.test(path);
+    for (const { path, description } of elements) {
+      if (costing.includes(path)) expect(description, path).toMatch(/\b(Costs|Charged)\b/);
+      else if (isField(path)) expect(description, path).toMatch(/\bFree\b/);
+    }
+    expect(elements.filter(({ path }) => costing.includes(path))).toHaveLength(costing.length);
+  });
+});
