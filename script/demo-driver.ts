@@ -72,7 +72,8 @@ export async function driveQueues(options: DriverOptions): Promise<void> {
       const problem = await post(options.url, request);
       if (problem === null && attempt > 1) options.say("The server takes events again.");
       if (problem === null) return;
-      if (attempt === 1) options.say(`The server takes no events: ${problem}. Trying again.`);
+      if (attempt === 1)
+        options.say(`The server takes no events, they are sent again until it does: ${problem}`);
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -36,7 +36,7 @@ export const demoPlans: readonly QueuePlan[] = [
     story: "its workers keep up: latency stays below a second",
     arrivalsPerSecond: () => 8,
     workers: () => 5,
-    workMs: 400,
+    workMs: 350,
   },
   {
     queue: "demo/bursty",

@@ -211,7 +211,8 @@ builder.subscriptionField("queueLatency", (t) =>
         return snapshots.map((snapshot) => read.get(snapshot.queue) ?? snapshot);
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== "SERVICE_UNAVAILABLE") throw error;
-        return snapshots.map((snapshot) => ({ ...snapshot, stale: true }));
+        // Redis has just gone: what is known of the queues is still pushed, and marked as stale before long.
+        return snapshots;
       }
     },
   }),

@@ -39,7 +39,8 @@ interface Watched {
   /** Since when it cannot be read though Redis answers; null: it can. */
   failsSinceMs: number | null;
   readAtMs: number;
-  isReading: boolean;
+  /** The read that is under way; never rejects. */
+  reading: Promise<void> | undefined;
   /** It changed since it was read, or since that began. */
   isOutdated: boolean;
   timer: NodeJS.Timeout | undefined;
@@ -82,7 +83,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     const delay = Math.min(Math.max(0, atMs - processClock.now()), longestTimerMs);
     entry.timer = setTimeout(() => {
       entry.timer = undefined;
-      readNow(entry);
+      if (entry.reading === undefined) void readNow(entry);
     }, delay);
   }
 
@@ -100,19 +101,33 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     readAt(entry, Math.max(neededAtMs, entry.readAtMs + fastestMs));
   }
 
-  function readNow(entry: Watched): void {
-    entry.isReading = true;
+  function readNow(entry: Watched): Promise<void> {
     entry.isOutdated = false;
     entry.readAtMs = processClock.now();
-    read([entry.queue], parts)
+    entry.reading = read([entry.queue], parts)
       .then(
         ([snapshot]) => learn(entry, snapshot),
         (error: unknown) => (isUnavailable(error) ? recover(error) : fail(entry, error)),
       )
       .finally(() => {
-        entry.isReading = false;
+        entry.reading = undefined;
         if (entry.isOutdated) readWhenNeeded(entry);
       });
+    return entry.reading;
+  }
+
+  function catchUp(queues: readonly string[]): Promise<void> | null {
+    if (troubleSinceMs !== null) return null;
+    const now = processClock.now();
+    const reads: Promise<void>[] = [];
+    for (const queue of queues) {
+      const entry = watched.get(queue);
+      if (entry === undefined) continue;
+      const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
+      if (entry.reading !== undefined) reads.push(entry.reading);
+      else if (entry.isOutdated && mayBeRead) reads.push(readNow(entry));
+    }
+    return reads.length === 0 ? null : Promise.all(reads).then(() => {});
   }
 
   /** Redis answers, but not for this queue: its last word is stale until it can be read again. */
@@ -185,7 +200,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
         snapshot: undefined,
         failsSinceMs: null,
         readAtMs: Number.NEGATIVE_INFINITY,
-        isReading: false,
+        reading: undefined,
         isOutdated: false,
         timer: undefined,
         timerAtMs: 0,
@@ -209,7 +224,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       const entry = watched.get(queue);
       if (entry === undefined || entry.isOutdated) return;
       entry.isOutdated = true;
-      if (!entry.isReading) readWhenNeeded(entry);
+      if (entry.reading === undefined) readWhenNeeded(entry);
     },
     onConnected() {
       connections += 1;
@@ -231,6 +246,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       const control = createWatch({
         queues,
         ...request,
+        catchUp,
         latest,
         onEnd() {
           watches.delete(control);

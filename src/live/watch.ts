@@ -13,6 +13,8 @@ export interface WatchOptions {
   readonly minIntervalMs: number;
   /** What waits is pushed again this long after it was; 0: never. */
   readonly refreshMs: number;
+  /** Reads those of the queues that have changed since they were read; null when none has. Never rejects. */
+  readonly catchUp: (queues: readonly string[]) => Promise<void> | null;
   /** The newest that is known of a queue, as of now. */
   readonly latest: (queue: string) => QueueSnapshot;
   readonly onEnd: () => void;
@@ -36,12 +38,13 @@ export interface WatchControl {
  * skips what it was too slow for.
  */
 export function createWatch(options: WatchOptions): WatchControl {
-  const { queues, minIntervalMs, refreshMs, latest, onEnd } = options;
+  const { queues, minIntervalMs, refreshMs, catchUp, latest, onEnd } = options;
   const changed = new Set(queues);
   let pushedAtMs = Number.NEGATIVE_INFINITY;
   let refreshedAtMs = Number.NEGATIVE_INFINITY;
   let isFirst = true;
   let isEnded = false;
+  let isCatchingUp = false;
   let pending: PromiseWithResolvers<IteratorResult<QueueSnapshot[], undefined>> | undefined;
   let timer: NodeJS.Timeout | undefined;
 
@@ -60,7 +63,7 @@ export function createWatch(options: WatchOptions): WatchControl {
 
   function pushWhenDue(): void {
     clearTimeout(timer);
-    if (pending === undefined) return;
+    if (pending === undefined || isCatchingUp) return;
     const due = dueAtMs();
     if (due === null) return;
     const now = processClock.now();
@@ -68,14 +71,34 @@ export function createWatch(options: WatchOptions): WatchControl {
       timer = setTimeout(pushWhenDue, Math.ceil(due - now));
       return;
     }
+    // What has changed since it was read would be pushed as if it had only grown older: a head that may have gone.
+    const caughtUp = catchUp(queues);
+    if (caughtUp === null) {
+      push(now);
+      return;
+    }
+    isCatchingUp = true;
+    void caughtUp.then(() => {
+      isCatchingUp = false;
+      push(processClock.now());
+    });
+  }
+
+  function push(now: number): void {
+    if (pending === undefined) return;
     const isRefresh = isFirst || (refreshMs > 0 && now >= refreshedAtMs + refreshMs);
     const pushed = queues
       .filter((queue) => changed.has(queue) || (isRefresh && isGrowing(queue)))
       .map(latest);
+    if (isRefresh) refreshedAtMs = now;
+    if (pushed.length === 0 && !isFirst) {
+      // What waited when the push became due has gone, and has been told of.
+      pushWhenDue();
+      return;
+    }
     changed.clear();
     isFirst = false;
     pushedAtMs = now;
-    if (isRefresh) refreshedAtMs = now;
     const { resolve } = pending;
     pending = undefined;
     resolve({ done: false, value: pushed });

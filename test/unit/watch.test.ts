@@ -69,6 +69,7 @@ describe("a watch of the queues w (a job waits) and e (none does)", () => {
       const control = createWatch({
         queues: ["w", "e"],
         ...request,
+        catchUp: () => null,
         latest: (queue) => snapshot(queue, queue === "w" ? { oldestSinceMs: startMs } : {}),
         onEnd() {},
       });
@@ -94,6 +95,7 @@ describe("a reader that is slow to ask", () => {
       queues: ["a", "b", "c"],
       minIntervalMs: 100,
       refreshMs: 0,
+      catchUp: () => null,
       latest: (queue) => snapshot(queue, { depth }),
       onEnd() {},
     });
@@ -119,6 +121,7 @@ describe("a reader that is slow to ask", () => {
       queues: ["q"],
       minIntervalMs: 100,
       refreshMs: 250,
+      catchUp: () => null,
       latest: (queue) => snapshot(queue, { oldestSinceMs: startMs }),
       onEnd() {},
     });
@@ -232,6 +235,27 @@ describe("live", () => {
     await vi.advanceTimersByTimeAsync(200);
     await live.stop();
     expect(Object.values(got())).toEqual(["1", "2"]);
+  });
+
+  it("does not push a head as grown older that has gone, when another queue or a refresh brings the push", async () => {
+    const { live, redis, change } = await openLive();
+    redis.isQuick = true;
+    redis.set("gone", { state: "WAITING", depth: 1, oldestSinceMs: now() });
+    redis.set("stays", { state: "WAITING", depth: 1, oldestSinceMs: now() });
+    const watch = await live.watch(["gone", "stays"], { minIntervalMs: 2_000, refreshMs: 2_000 });
+    const got = collect(watch, ({ queue, state }) => `${queue} ${state}, `);
+    await vi.advanceTimersByTimeAsync(500);
+    redis.set("gone", { state: "EMPTY", depth: 0, oldestSinceMs: null });
+    change("gone");
+    redis.isQuick = false;
+    await vi.advanceTimersByTimeAsync(1_600);
+    // The refresh is due, and waits for the answer.
+    expect(Object.keys(got())).toHaveLength(1);
+    redis.isQuick = true;
+    redis.answer();
+    await vi.advanceTimersByTimeAsync(10);
+    await live.stop();
+    expect(Object.values(got())).toEqual(["gone WAITING, stays WAITING, ", "gone EMPTY, stays WAITING, "]);
   });
 
   it("reads anew after the feed has come back, whatever a read that was under way before may answer", async () => {

@@ -1,0 +1,747 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { createClient } from "graphql-ws";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { createKeys } from "../../src/redis/keys.ts";
+import { type LogEntry, recordingLogger } from "../support/logger.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { ask, type GraphQLAnswer, post, startApp } from "../support/server.ts";
+
+interface Event {
+  readonly type: string;
+  readonly queue: string;
+  readonly jobId: unknown;
+  readonly attempt?: unknown;
+  readonly at?: unknown;
+  readonly availableAt?: unknown;
+}
+
+const enqueued = (queue: string, jobId: unknown = "job", rest: Partial<Event> = {}): Event => ({
+  type: "ENQUEUED",
+  queue,
+  jobId,
+  ...rest,
+});
+const dequeued = (queue: string, jobId: unknown = "job", rest: Partial<Event> = {}): Event => ({
+  ...enqueued(queue, jobId, rest),
+  type: "DEQUEUED",
+});
+const secondsAgo = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString();
+
+const recordMutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
+  recordEvents(events: $events, batchId: $batchId) { accepted duplicates early }
+}`;
+const everything = `queue source state latency oldestSince depth scheduled accuracy measuredAt stale`;
+
+let redis: Redis;
+beforeAll(() => {
+  redis = new Redis(inject("redisUrl"));
+});
+afterAll(() => redis.disconnect());
+
+/** The app with keys of its own, and what is mostly asked of it. */
+async function open(env: Readonly<Record<string, string>> = {}) {
+  const prefix = uniquePrefix();
+  const logger = recordingLogger();
+  const app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix, ...env }, logger);
+  const record = (events: readonly unknown[], batchId?: string) =>
+    ask(app.url, recordMutation, { events, batchId });
+  return {
+    url: app.url,
+    keys: createKeys(prefix),
+    errors: () => logger.lines.filter(({ level }) => level === "error"),
+    record,
+    /** Like `record`, of events that must be taken. */
+    async recorded(events: readonly unknown[], batchId?: string) {
+      const { body } = await record(events, batchId);
+      expect(body.errors).toBeUndefined();
+      return body.data.recordEvents;
+    },
+    async read(queues: readonly string[], fields = everything) {
+      const query = `query ($queues: [String!]!) { queueLatency(queues: $queues) { ${fields} } }`;
+      const { body } = await ask(app.url, query, { queues });
+      expect(body.errors).toBeUndefined();
+      return body.data.queueLatency;
+    },
+    [Symbol.asyncDispose]: app[Symbol.asyncDispose],
+  };
+}
+
+type GraphQLError = NonNullable<GraphQLAnswer["errors"]>[number];
+
+function problemOf(answer: { readonly status: number; readonly body: GraphQLAnswer }) {
+  const [error] = answer.body.errors ?? [];
+  return { status: answer.status, code: error?.extensions.code, message: error?.message };
+}
+
+describe("recordEvents", () => {
+  test("takes events of several queues in one batch, and tells what was news", async () => {
+    await using app = await open();
+    expect(
+      await app.recorded([
+        enqueued("a", "1"),
+        enqueued("a", "2"),
+        enqueued("a", "2"),
+        dequeued("a", "1"),
+        dequeued("b", "early"),
+        enqueued("c", 7),
+        enqueued("c", "7"),
+        enqueued("c", "7", { attempt: 1 }),
+        { ...enqueued("c", "7"), type: "REMOVED" },
+      ]),
+    ).toEqual({ accepted: 7, duplicates: 2, early: 1 });
+    expect(await app.read(["a", "b", "c"], "queue state depth")).toEqual([
+      { queue: "a", state: "WAITING", depth: 1 },
+      { queue: "b", state: "EMPTY", depth: 0 },
+      { queue: "c", state: "WAITING", depth: 1 },
+    ]);
+  });
+
+  test("takes an empty batch for nothing", async () => {
+    await using app = await open();
+    expect(await app.recorded([])).toEqual({ accepted: 0, duplicates: 0, early: 0 });
+  });
+
+  const good = enqueued("good");
+  const long = "é".repeat(100);
+  test.each([
+    { wrong: "an unknown type", event: { ...good, type: "LOST" }, names: "type" },
+    { wrong: "no type", event: { queue: "bad", jobId: "1" }, names: "" },
+    { wrong: "no event", event: null, names: "" },
+    { wrong: "a field that does not exist", event: { ...good, priority: 1 }, names: "" },
+    { wrong: "an empty name", event: enqueued(""), names: "queue" },
+    { wrong: "a name with a wildcard", event: enqueued("bad*"), names: "queue" },
+    { wrong: "a name with a line break", event: enqueued("bad\n"), names: "queue" },
+    { wrong: "a name with a NUL", event: enqueued("bad\0"), names: "queue" },
+    { wrong: "a name that only looks like another", event: enqueued("good\u200b"), names: "queue" },
+    { wrong: "a name of 201 bytes", event: enqueued(`${long}x`), names: "queue" },
+    { wrong: "half a character as a name", event: enqueued("\ud83d"), names: "queue" },
+    { wrong: "an empty jobId", event: enqueued("bad", ""), names: "jobId" },
+    { wrong: "a jobId of 201 bytes", event: enqueued("bad", `${long}x`), names: "jobId" },
+    { wrong: "half a character as a jobId", event: enqueued("bad", "\ud83d"), names: "jobId" },
+    { wrong: "a fraction as a jobId", event: enqueued("bad", 1.5), names: "jobId" },
+    { wrong: "a negative attempt", event: enqueued("bad", "1", { attempt: -1 }), names: "attempt" },
+    { wrong: "a fraction as attempt", event: enqueued("bad", "1", { attempt: 0.5 }), names: "attempt" },
+    { wrong: "no attempt on purpose", event: enqueued("bad", "1", { attempt: null }), names: "attempt" },
+    {
+      wrong: "seconds where milliseconds belong",
+      event: enqueued("bad", "1", { at: new Date(Date.now() / 1000).toISOString() }),
+      names: "at",
+    },
+    { wrong: "1999", event: enqueued("bad", "1", { at: "1999-12-31T23:59:59.999Z" }), names: "at" },
+    { wrong: "the year 9999", event: enqueued("bad", "1", { at: "9999-12-31T23:59:59Z" }), names: "at" },
+    {
+      wrong: "the year 9999 for later",
+      event: enqueued("bad", "1", { availableAt: "9999-12-31T23:59:59Z" }),
+      names: "availableAt",
+    },
+    { wrong: "a number as a time", event: enqueued("bad", "1", { at: 1_790_000_000_000 }), names: "at" },
+    { wrong: "a time of no zone", event: enqueued("bad", "1", { at: "2026-11-01T00:00:00" }), names: "at" },
+    { wrong: "February 30", event: enqueued("bad", "1", { at: "2026-02-30T00:00:00Z" }), names: "at" },
+    {
+      wrong: "availableAt of a dequeue",
+      event: dequeued("bad", "1", { availableAt: "2026-11-01T00:00:00Z" }),
+      names: "availableAt",
+    },
+    {
+      wrong: "availableAt of a removal",
+      event: { ...dequeued("bad", "1", { availableAt: "2026-11-01T00:00:00Z" }), type: "REMOVED" },
+      names: "availableAt",
+    },
+  ])("refuses the whole batch for $wrong, and says which event it was", async ({ event, names }) => {
+    await using app = await open();
+    const answer = await app.record([good, enqueued("bad", "0"), event, enqueued("", "also bad")]);
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain(names === "" ? "events[2]" : `events[2].${names}`);
+    expect(answer.body.data ?? null).toBeNull();
+    expect(await app.read(["good", "bad"], "state")).toEqual([{ state: "MISSING" }, { state: "MISSING" }]);
+    expect(await redis.keys(`${app.keys.index}*`)).toEqual([]);
+  });
+
+  test("takes what is just within each bound", async () => {
+    await using app = await open({ MAX_EVENTS: "5" });
+    expect(
+      await app.recorded([
+        enqueued(long, long),
+        enqueued("a", "1", { attempt: 2_147_483_647 }),
+        enqueued("a", "2", { at: "2000-01-01T00:00:00Z", availableAt: secondsAgo(-9 * 365 * 86_400) }),
+        enqueued("a", "3", { at: null, availableAt: null }),
+        dequeued("a", "3", { availableAt: null }),
+      ]),
+    ).toEqual({ accepted: 5, duplicates: 0, early: 0 });
+    expect(await app.read([long, "a"], "depth scheduled")).toEqual([
+      { depth: 1, scheduled: 0 },
+      { depth: 1, scheduled: 1 },
+    ]);
+  });
+
+  test("refuses more than MAX_EVENTS whole", async () => {
+    await using app = await open({ MAX_EVENTS: "5" });
+    const events = Array.from({ length: 6 }, (_, i) => enqueued(`q${i}`));
+    expect(problemOf(await app.record(events))).toEqual({
+      status: 400,
+      code: "BAD_USER_INPUT",
+      message: "expected at most 5 events, got 6",
+    });
+    expect(await app.read(["q0", "q5"], "state")).toEqual([{ state: "MISSING" }, { state: "MISSING" }]);
+    expect(await app.recorded(events.slice(1))).toMatchObject({ accepted: 5 });
+  });
+
+  test("refuses queues that belong to Faktory when, and only when, one is read", async () => {
+    await using without = await open();
+    expect(await without.recorded([enqueued("faktory/a")])).toMatchObject({ accepted: 1 });
+    // Nobody listens there; that the source is set is what counts.
+    await using app = await open({ FAKTORY_URL: "tcp://127.0.0.1:1" });
+    const answer = await app.record([enqueued("good"), enqueued("faktory/a")]);
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain("events[1].queue");
+    expect(await app.read(["good", "faktory/a"], "state")).toEqual([
+      { state: "MISSING" },
+      { state: "MISSING" },
+    ]);
+    expect(await app.recorded([enqueued("faktory"), enqueued("faktory-2/a")])).toMatchObject({ accepted: 2 });
+  });
+
+  test("answers a batch that is sent again as it did first, and changes nothing", async () => {
+    await using app = await open();
+    const batch = [enqueued("a", "1"), dequeued("b", "2"), enqueued("a", "1")];
+    const first = await app.recorded(batch, "batch-1");
+    expect(first).toEqual({ accepted: 2, duplicates: 1, early: 1 });
+    await app.recorded([dequeued("a", "1")]);
+    const before = await app.read(["a", "b"], "state depth throughput { enqueuedPerSecond }");
+    expect(await app.recorded(batch, "batch-1")).toEqual(first);
+    expect(await app.read(["a", "b"], "state depth throughput { enqueuedPerSecond }")).toEqual(before);
+    // With another id it is another batch, all of it heard before.
+    expect(await app.recorded(batch, "batch-2")).toEqual({ accepted: 0, duplicates: 3, early: 0 });
+  });
+
+  test("refuses other events with a batchId that has been used, rather than losing them without a word", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("a", "1")], "batch-1");
+    const answer = await app.record([enqueued("a", "2")], "batch-1");
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain("batch-1");
+    expect(await app.read(["a"], "depth")).toEqual([{ depth: 1 }]);
+    expect(await app.recorded([enqueued("a", "2")], "batch-2")).toMatchObject({ accepted: 1 });
+  });
+
+  test.each([
+    { batchId: "", why: "no id at all" },
+    { batchId: "x".repeat(201), why: "it would have to be kept" },
+  ])("refuses a batchId of $batchId.length bytes: $why", async ({ batchId }) => {
+    await using app = await open();
+    const answer = await app.record([enqueued("a")], batchId);
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain("batchId");
+    expect(await app.read(["a"], "state")).toEqual([{ state: "MISSING" }]);
+  });
+
+  test("takes literals and variables alike", async () => {
+    await using app = await open();
+    const at = secondsAgo(30);
+    const literal = `mutation { recordEvents(batchId: 5, events: [
+      { type: ENQUEUED, queue: "literal", jobId: 1, at: "${at}" }
+      { type: ENQUEUED, queue: "literal", jobId: "2", attempt: 3 }
+      { type: DEQUEUED, queue: "literal", jobId: "2", attempt: 3 }
+    ]) { accepted duplicates early } }`;
+    const events = [
+      enqueued("variable", 1, { at }),
+      enqueued("variable", "2", { attempt: 3 }),
+      dequeued("variable", "2", { attempt: 3 }),
+    ];
+    const answer = await ask(app.url, literal);
+    expect(answer.body.data?.recordEvents).toEqual(await app.recorded(events, "6"));
+    const fields = `source state oldestSince depth scheduled accuracy stale throughput { enqueuedPerSecond }`;
+    const [fromLiteral, fromVariable] = await app.read(["literal", "variable"], fields);
+    expect(fromLiteral).toEqual(fromVariable);
+    expect(fromLiteral).toMatchObject({ oldestSince: at, depth: 1 });
+    // The ids are the same as text and as a number, also for batches.
+    expect(await app.recorded(events, "6")).toEqual(answer.body.data?.recordEvents);
+  });
+});
+
+describe("queueLatency", () => {
+  test("answers in the order asked, each name once", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("b"), enqueued("a")]);
+    expect(await app.read(["b", "missing", "a", "b", "missing"], "queue")).toEqual([
+      { queue: "b" },
+      { queue: "missing" },
+      { queue: "a" },
+    ]);
+  });
+
+  test("answers an empty list to an empty list", async () => {
+    await using app = await open();
+    expect(await app.read([])).toEqual([]);
+  });
+
+  test("tells a queue that is missing from one that is empty, that waits, and that only has scheduled jobs", async () => {
+    await using app = await open();
+    const since = secondsAgo(5);
+    await app.recorded([
+      enqueued("empty"),
+      dequeued("empty"),
+      enqueued("waiting", "1", { at: since }),
+      enqueued("waiting", "2"),
+      enqueued("waiting", "3", { availableAt: secondsAgo(-3600) }),
+      enqueued("scheduled", "1", { availableAt: secondsAgo(-3600) }),
+    ]);
+    const known = { source: "events", accuracy: "EXACT", stale: false };
+    const nothing = { latency: 0, oldestSince: null, depth: 0, scheduled: 0 };
+    expect(await app.read(["missing", "empty", "waiting", "scheduled"])).toMatchObject([
+      { queue: "missing", state: "MISSING", source: null, accuracy: "UNKNOWN", stale: false, ...nothing },
+      { queue: "empty", state: "EMPTY", ...known, ...nothing },
+      { queue: "waiting", state: "WAITING", ...known, oldestSince: since, depth: 2, scheduled: 1 },
+      { queue: "scheduled", state: "EMPTY", ...known, ...nothing, scheduled: 1 },
+    ]);
+  });
+
+  test("gives as latency the time from oldestSince to measuredAt, to the millisecond", async () => {
+    await using app = await open();
+    await app.recorded([
+      enqueued("past", "1", { at: secondsAgo(12.345) }),
+      enqueued("now"),
+      enqueued("future", "1", { at: secondsAgo(-3600) }),
+      enqueued("due", "1", { at: secondsAgo(100), availableAt: secondsAgo(10) }),
+    ]);
+    const read = await app.read(["past", "now", "future", "due"]);
+    for (const { latency, measuredAt, oldestSince } of read) {
+      expect(latency).toBe((Date.parse(measuredAt) - Date.parse(oldestSince)) / 1000);
+      expect(latency).toBeGreaterThanOrEqual(0);
+    }
+    // A time in the future is taken for now; and a job that was scheduled has waited since it was due.
+    expect(read.map(({ latency }: { latency: number }) => Math.floor(latency))).toEqual([12, 0, 0, 10]);
+  });
+
+  test("counts throughput by when things happened, over the window asked for", async () => {
+    await using app = await open();
+    await app.recorded([
+      ...["1", "2", "3"].map((job) => enqueued("a", job, { at: secondsAgo(5) })),
+      enqueued("a", "old", { at: secondsAgo(200) }),
+      enqueued("a", "older", { at: secondsAgo(600) }),
+      dequeued("a", "1", { at: secondsAgo(4) }),
+      dequeued("a", "old", { at: secondsAgo(190) }),
+      { ...dequeued("a", "2"), type: "REMOVED" },
+    ]);
+    const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
+    const [read] = await app.read(
+      ["a"],
+      `one: throughput ${rates} five: throughput(window: FIVE_MINUTES) ${rates} fifteen: throughput(window: FIFTEEN_MINUTES) ${rates}`,
+    );
+    expect(read).toEqual({
+      one: { enqueuedPerSecond: 3 / 60, dequeuedPerSecond: 1 / 60 },
+      five: { enqueuedPerSecond: 4 / 300, dequeuedPerSecond: 2 / 300 },
+      fifteen: { enqueuedPerSecond: 5 / 900, dequeuedPerSecond: 2 / 900 },
+    });
+  });
+
+  test("measures the wait of dequeued jobs, from claimable to dequeued", async () => {
+    await using app = await open();
+    const now = Date.now();
+    const at = (ms: number) => ({ at: new Date(now - ms).toISOString() });
+    // Waits of 1, 2, ... 100 s, and of one job that was scheduled, whose wait begins when it is due.
+    const waits = Array.from({ length: 100 }, (_, i) => i + 1);
+    await app.recorded([
+      ...waits.map((wait) => enqueued("a", wait, at(1000 + wait * 1000))),
+      ...waits.map((wait) => dequeued("a", wait, at(1000))),
+      enqueued("scheduled", "1", { ...at(5000), availableAt: new Date(now - 3500).toISOString() }),
+      dequeued("scheduled", "1", at(1000)),
+      dequeued("nothing", "never enqueued"),
+    ]);
+    const [a, scheduled, nothing, missing] = await app.read(
+      ["a", "scheduled", "nothing", "missing"],
+      "waitTime { count mean p50 p95 p99 max }",
+    );
+    expect(a.waitTime).toMatchObject({ count: 100, mean: 50.5, max: 100 });
+    for (const [quantile, seconds] of [
+      ["p50", 50],
+      ["p95", 95],
+      ["p99", 99],
+    ] as const) {
+      expect(Math.abs(a.waitTime[quantile] / seconds - 1), quantile).toBeLessThanOrEqual(0.05);
+    }
+    expect(scheduled.waitTime).toMatchObject({ count: 1, mean: 2.5, max: 2.5 });
+    expect(nothing.waitTime).toEqual({ count: 0, mean: 0, p50: 0, p95: 0, p99: 0, max: 0 });
+    expect(missing.waitTime).toBeNull();
+  });
+
+  const tooManyBytes = "é".repeat(101);
+  test.each([
+    { name: "", says: "must not be empty" },
+    { name: "a*", says: "*" },
+    { name: "a\tb", says: "U+0009" },
+    { name: tooManyBytes, says: "202" },
+  ])("refuses the name '$name' and says $says", async ({ name, says }) => {
+    await using app = await open();
+    const query = "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }";
+    const answer = await ask(app.url, query, { queues: ["good", name] });
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toMatch(/^queues\[1\]/);
+    expect(problemOf(answer).message).toContain(says);
+  });
+
+  test("keeps queues apart whatever their names look like", async () => {
+    await using app = await open();
+    const names = [
+      ...["a", "{a}", "{a}b", "a}{b", "{}", "{", "}", "%7b", "%7ba%7d", "a:waiting", "queues", "changes"],
+      ...["__proto__", "constructor", "toString", "hasOwnProperty", "日本語", "😀", "é", "e\u0301"],
+      ...[" ", "a b", '"', "\\", "'; --", "-", "+", "[a", "(a", "\u00ff", "A", "a/b", "faktory/a"],
+    ];
+    await app.recorded(
+      names.flatMap((name, i) => Array.from({ length: i + 1 }, (_, job) => enqueued(name, `job-${job}`))),
+    );
+    const read = await app.read(names, "queue depth");
+    expect(read).toEqual(names.map((queue, i) => ({ queue, depth: i + 1 })));
+    const listed = await ask(app.url, "{ queues(first: 100) { edges { node { queue depth } } } }");
+    expect(listed.body.data.queues.edges).toHaveLength(names.length);
+    for (const name of names) {
+      const literal = await ask(
+        app.url,
+        `{ queueLatency(queues: [${JSON.stringify(name)}]) { queue depth } }`,
+      );
+      expect(literal.body.data.queueLatency).toEqual([{ queue: name, depth: names.indexOf(name) + 1 }]);
+    }
+  });
+});
+
+describe("DateTime", () => {
+  test.each([
+    { given: "2025-11-01T12:30:15Z", means: "2025-11-01T12:30:15.000Z", why: "whole seconds" },
+    { given: "2025-11-01T12:30:15.250Z", means: "2025-11-01T12:30:15.250Z", why: "milliseconds" },
+    { given: "2025-11-01T12:30:15.2509Z", means: "2025-11-01T12:30:15.250Z", why: "more is cut off" },
+    { given: "2025-11-01T12:30:15.25Z", means: "2025-11-01T12:30:15.250Z", why: "fewer digits" },
+    { given: "2025-11-01T12:30:15.250+02:00", means: "2025-11-01T10:30:15.250Z", why: "east" },
+    { given: "2025-11-01T22:30:15.250-05:30", means: "2025-11-02T04:00:15.250Z", why: "west, over midnight" },
+    { given: "2025-11-01t12:30:15z", means: "2025-11-01T12:30:15.000Z", why: "RFC 3339 allows it" },
+  ])("reads $given as $means: $why", async ({ given, means }) => {
+    await using app = await open({ MAX_WAIT: "3650d" });
+    const literal = `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "literal", jobId: 1, at: "${given}" }]) { accepted } }`;
+    expect((await ask(app.url, literal)).body.errors).toBeUndefined();
+    await app.recorded([enqueued("variable", "1", { at: given })]);
+    for (const { oldestSince } of await app.read(["literal", "variable"])) expect(oldestSince).toBe(means);
+  });
+
+  test("is always given in UTC with milliseconds", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("a", "1", { at: secondsAgo(60) })]);
+    const [{ oldestSince, measuredAt }] = await app.read(["a"]);
+    for (const instant of [oldestSince, measuredAt]) {
+      expect(instant).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      expect(new Date(instant).toISOString()).toBe(instant);
+    }
+  });
+});
+
+describe("forgetQueue", () => {
+  test("makes a queue MISSING, and says whether it was known", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("a"), dequeued("a", "other"), enqueued("b")], "batch-1");
+    const forget = "mutation ($queue: String!) { forgetQueue(queue: $queue) }";
+    expect((await ask(app.url, forget, { queue: "a" })).body.data).toEqual({ forgetQueue: true });
+    expect((await ask(app.url, forget, { queue: "a" })).body.data).toEqual({ forgetQueue: false });
+    expect(await app.read(["a", "b"], "queue state")).toEqual([
+      { queue: "a", state: "MISSING" },
+      { queue: "b", state: "WAITING" },
+    ]);
+    const listed = await ask(app.url, "{ queues { edges { node { queue } } } }");
+    expect(listed.body.data.queues.edges).toEqual([{ node: { queue: "b" } }]);
+    expect(await redis.exists(...app.keys.all("a"))).toBe(0);
+    // What was forgotten is forgotten: the same batch is news again.
+    expect(await app.recorded([enqueued("a"), dequeued("a", "other")], "batch-1")).toMatchObject({
+      accepted: 2,
+    });
+  });
+
+  test("refuses a bad name", async () => {
+    await using app = await open();
+    const answer = await ask(app.url, 'mutation { forgetQueue(queue: "*") }');
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toMatch(/^queue: /);
+  });
+});
+
+describe("queues", () => {
+  interface Page {
+    readonly edges: readonly { readonly cursor: string; readonly node: { readonly queue: string } }[];
+    readonly pageInfo: {
+      readonly hasNextPage: boolean;
+      readonly hasPreviousPage: boolean;
+      readonly startCursor: string | null;
+      readonly endCursor: string | null;
+    };
+  }
+
+  async function page(url: string, args: object): Promise<Page> {
+    const query = `query ($prefix: String, $first: Int! = 50, $after: String) {
+      queues(prefix: $prefix, first: $first, after: $after) {
+        edges { cursor node { queue } }
+        pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+      }
+    }`;
+    const { body } = await ask(url, query, args);
+    expect(body.errors).toBeUndefined();
+    return body.data.queues;
+  }
+  const namesOf = ({ edges }: Page) => edges.map(({ node }) => node.queue);
+
+  test("is an empty page when nothing is known", async () => {
+    await using app = await open();
+    expect(await page(app.url, {})).toEqual({
+      edges: [],
+      pageInfo: { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null },
+    });
+  });
+
+  test("lists all that is known by the bytes of the names, with what was asked of each", async () => {
+    await using app = await open();
+    const names = ["Z", "a", "a/b", "b", "é", "日本語", "\ufb00", "😀"];
+    await app.recorded([...names].reverse().map((name) => enqueued(name)));
+    await app.recorded([dequeued("b")]);
+    const listed = await page(app.url, {});
+    expect(namesOf(listed)).toEqual(names);
+    expect(listed.pageInfo).toEqual({
+      hasNextPage: false,
+      hasPreviousPage: false,
+      startCursor: listed.edges.at(0)?.cursor,
+      endCursor: listed.edges.at(-1)?.cursor,
+    });
+    const fields = `{ queues(prefix: "b") { edges { node { ${everything} throughput { dequeuedPerSecond } waitTime { count } } } } }`;
+    expect((await ask(app.url, fields)).body.data.queues.edges).toMatchObject([
+      {
+        node: {
+          queue: "b",
+          state: "EMPTY",
+          depth: 0,
+          throughput: { dequeuedPerSecond: 1 / 60 },
+          waitTime: { count: 1 },
+        },
+      },
+    ]);
+  });
+
+  test.each([
+    { prefix: "a", finds: ["a", "a/1", "a/2", "ab"], why: "a name begins with itself" },
+    { prefix: "a/", finds: ["a/1", "a/2"], why: "a source's" },
+    {
+      prefix: "",
+      finds: ["a", "a/1", "a/2", "ab", "b", "日", "日本", "月"],
+      why: "every name begins with nothing",
+    },
+    { prefix: "日", finds: ["日", "日本"], why: "a character is several bytes" },
+    { prefix: "B", finds: [], why: "case counts" },
+    { prefix: "a*", finds: [], why: "no wildcard" },
+    { prefix: "x".repeat(500), finds: [], why: "longer than any name" },
+    { prefix: null, finds: ["a", "a/1", "a/2", "ab", "b", "日", "日本", "月"], why: "null is no prefix" },
+  ])("with the prefix $prefix finds $finds: $why", async ({ prefix, finds }) => {
+    await using app = await open();
+    await app.recorded(["a", "a/1", "a/2", "ab", "b", "日", "日本", "月"].map((name) => enqueued(name)));
+    expect(namesOf(await page(app.url, { prefix }))).toEqual(finds);
+    // Page by page it is the same.
+    const found: string[] = [];
+    for (let after: string | null = null; ; ) {
+      const next: Page = await page(app.url, { prefix, first: 1, after });
+      found.push(...namesOf(next));
+      after = next.pageInfo.endCursor;
+      if (!next.pageInfo.hasNextPage) break;
+    }
+    expect(found).toEqual(finds);
+  });
+
+  test("gives no more than `first`, and says whether there is more", async () => {
+    await using app = await open();
+    await app.recorded(["a", "b", "c"].map((name) => enqueued(name)));
+    expect((await page(app.url, { first: 0 })).edges).toEqual([]);
+    const one = await page(app.url, { first: 1 });
+    expect(namesOf(one)).toEqual(["a"]);
+    expect(one.pageInfo).toMatchObject({ hasNextPage: true, endCursor: one.edges[0]?.cursor });
+    const two = await page(app.url, { first: 2, after: one.pageInfo.endCursor });
+    expect(namesOf(two)).toEqual(["b", "c"]);
+    expect(two.pageInfo).toMatchObject({ hasNextPage: false, startCursor: two.edges[0]?.cursor });
+    expect((await page(app.url, { first: 3 })).pageInfo.hasNextPage).toBe(false);
+    const behind = await page(app.url, { after: two.pageInfo.endCursor });
+    expect(behind).toMatchObject({ edges: [], pageInfo: { hasNextPage: false, endCursor: null } });
+  });
+
+  test.each([
+    { args: { first: -1 }, says: "first", why: "less than nothing" },
+    { args: { first: 1001 }, says: "first", why: "more than a page may have" },
+    { args: { after: "" }, says: "after", why: "no cursor" },
+    { args: { after: "a" }, says: "after", why: "a name is not a cursor" },
+    { args: { after: "YQ==" }, says: "after", why: "not how we write it" },
+    { args: { after: "_w" }, says: "after", why: "bytes that are no text" },
+  ])("refuses $args: $why", async ({ args, says }) => {
+    await using app = await open({ MAX_COST: "5000" });
+    const query =
+      "query ($first: Int! = 50, $after: String) { queues(first: $first, after: $after) { edges { cursor } } }";
+    const answer = await ask(app.url, query, args);
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain(says);
+  });
+
+  test("gives up to 1000 at once", async () => {
+    await using app = await open({ MAX_COST: "1000", MAX_EVENTS: "1001" });
+    const names = Array.from({ length: 1001 }, (_, i) => `queue-${String(i).padStart(4, "0")}`);
+    await app.recorded(names.map((name) => enqueued(name)));
+    const listed = await page(app.url, { first: 1000 });
+    expect(namesOf(listed)).toEqual(names.slice(0, 1000));
+    expect(listed.pageInfo.hasNextPage).toBe(true);
+  });
+
+  test("pages through 120 queues with none twice and none left out, while some are forgotten and come up", async () => {
+    await using app = await open();
+    const names = Array.from({ length: 120 }, (_, i) => `queue-${String(i).padStart(3, "0")}`);
+    await app.recorded(names.map((name) => enqueued(name)));
+    const forget = (queue: string) =>
+      ask(app.url, "mutation ($queue: String!) { forgetQueue(queue: $queue) }", { queue });
+
+    const found: string[] = [];
+    const gone = new Set<string>();
+    let after: string | null = null;
+    for (;;) {
+      const next: Page = await page(app.url, { first: 7, after });
+      found.push(...namesOf(next));
+      after = next.pageInfo.endCursor;
+      if (!next.pageInfo.hasNextPage) break;
+      // The one that the cursor stands for, one long behind, and the next one ahead.
+      const last = names.indexOf(found.at(-1) ?? "");
+      for (const i of [last, last - 5, last + 1]) {
+        if (i >= 0 && i < names.length) await forget(names[i] ?? "");
+        if (i > last && i < names.length) gone.add(names[i] ?? "");
+      }
+      // And one comes up between those that were seen: it must not push another one onto the next page.
+      await app.recorded([enqueued(`${names[last - 3]}-new`)]);
+    }
+    expect(found).toEqual(names.filter((name) => !gone.has(name)));
+    expect(gone.size).toBeGreaterThan(10);
+  });
+
+  test("passes over a name that is listed, but not known, and still fills the page", async () => {
+    await using app = await open();
+    await app.recorded(["a", "c", "e", "g"].map((name) => enqueued(name)));
+    await redis.zadd(app.keys.index, ...["b", "d", "f", "h"].flatMap((name) => [0, name]));
+    const first = await page(app.url, { first: 3 });
+    expect(namesOf(first)).toEqual(["a", "c", "e"]);
+    const second = await page(app.url, { first: 3, after: first.pageInfo.endCursor });
+    expect(namesOf(second)).toEqual(["g"]);
+    expect(second.pageInfo.hasNextPage).toBe(false);
+  });
+});
+
+describe("a mistake in a request", () => {
+  test.each([
+    { mistake: "bad syntax", query: "{ queueLatency( }" },
+    { mistake: "an unknown field", query: "{ queueLatencies }" },
+    { mistake: "a missing argument", query: "{ queueLatency { queue } }" },
+    { mistake: "a bad argument", query: '{ queueLatency(queues: ["*"]) { queue } }' },
+    { mistake: "two bad fields", query: "{ one two }" },
+  ])("is told over a WebSocket as over HTTP: $mistake", async ({ query }) => {
+    await using app = await open();
+    const overHttp = (await ask(app.url, query)).body.errors?.map(withoutCost);
+    const client = createClient({ url: `${app.url.replace("http", "ws")}/graphql`, retryAttempts: 0 });
+    const refused = client.iterate({ query }).next();
+    await expect(refused.catch((errors) => errors.map(withoutCost))).resolves.toEqual(overHttp);
+    await client.dispose();
+  });
+
+  function withoutCost({ extensions: { cost: _, ...extensions }, ...error }: GraphQLError): object {
+    return { ...error, extensions };
+  }
+});
+
+describe("an unexpected error", () => {
+  const masked = {
+    message: "Unexpected error",
+    extensions: { code: "INTERNAL_SERVER_ERROR" },
+  };
+
+  function expectLoggedOnce(errors: readonly LogEntry[]): void {
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.message).toBe("unexpected error");
+    const error = errors[0]?.fields.err;
+    expect(error).toBeInstanceOf(Error);
+    expect((error as Error).stack).toMatch(/WRONGTYPE.*\n\s+at /s);
+  }
+
+  test.each([
+    { broken: "state", by: "a query", query: '{ queueLatency(queues: ["broken"]) { queue } }' },
+    { broken: "waiting", by: "a query for depth", query: '{ queueLatency(queues: ["broken"]) { depth } }' },
+    { broken: "index", by: "a list", query: "{ queues { edges { cursor } } }" },
+    {
+      broken: "waiting",
+      by: "recordEvents",
+      query: 'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "broken", jobId: 1 }]) { early } }',
+    },
+    { broken: "state", by: "forgetQueue", query: 'mutation { forgetQueue(queue: "broken") }' },
+    {
+      broken: "state",
+      by: "a subscription",
+      query: 'subscription { queueLatency(queues: ["broken"]) { queue } }',
+    },
+  ] as const)("of $by is masked, and logged once with its stack", async ({ broken, query }) => {
+    await using app = await open();
+    await app.recorded([enqueued("broken")]);
+    const key = broken === "index" ? app.keys.index : app.keys[broken]("broken");
+    await redis.set(key, "of the wrong type");
+    const answer = await ask(app.url, query);
+    expect(answer.status).toBe(500);
+    expect(answer.body.errors).toHaveLength(1);
+    expect(answer.body.errors?.[0]).toMatchObject(masked);
+    expect(answer.body.data ?? null).toBeNull();
+    expect(JSON.stringify(answer.body)).not.toMatch(/WRONGTYPE|script|node_modules|\.ts/);
+    expectLoggedOnce(app.errors());
+  });
+
+  test("in one operation of a batch leaves the others alone, also when they read in the same moment", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("good"), enqueued("broken")]);
+    await redis.set(app.keys.state("broken"), "of the wrong type");
+    const { body } = await post(app.url, [
+      { query: '{ queueLatency(queues: ["broken"]) { queue } }' },
+      { query: '{ queueLatency(queues: ["good"]) { queue } }' },
+    ]);
+    expect(body).toMatchObject([
+      { data: null, errors: [masked] },
+      { data: { queueLatency: [{ queue: "good" }] } },
+    ]);
+    expectLoggedOnce(app.errors());
+  });
+
+  test("is not what a client causes", async () => {
+    await using app = await open();
+    for (const query of [
+      "{",
+      "{ nothing }",
+      '{ queueLatency(queues: ["*"]) { queue } }',
+      "query A { __typename } query B { __typename }",
+    ]) {
+      await ask(app.url, query);
+    }
+    for (const body of [null, 5, [], [null], {}, { query: 5 }, { query: "{ __typename }", variables: 5 }]) {
+      await post(app.url, body);
+    }
+    await fetch(`${app.url}/graphql`, { method: "POST", body: "text" });
+    await fetch(`${app.url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{",
+    });
+    // A subscription that skips its only field has nothing to send.
+    await ask(app.url, 'subscription { queueLatency(queues: ["a"]) @skip(if: true) { queue } }');
+    expect(app.errors()).toEqual([]);
+  });
+});
+
+test("a connection on which nothing was asked yet, as browsers open ahead of time, does not hold up the end", async () => {
+  const app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() });
+  const socket = connect(Number(new URL(app.url).port), "127.0.0.1");
+  await once(socket, "connect");
+  const closed = once(socket, "close");
+  // It has been accepted when a later one is answered.
+  await ask(app.url, "{ __typename }");
+  const startedMs = performance.now();
+  await app.stop();
+  expect(performance.now() - startedMs).toBeLessThan(2_000);
+  await closed;
+});

@@ -1,0 +1,123 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
+import { type GraphiQL, openGraphiQL, startBrowser, whyNoBrowser } from "../support/browser.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { ask, startServer, type TestServer } from "../support/server.ts";
+
+const title = whyNoBrowser === null ? "GraphiQL" : `GraphiQL (${whyNoBrowser})`;
+const within = { timeout: 10_000, interval: 50 };
+
+describe.skipIf(whyNoBrowser !== null)(title, () => {
+  let dataDir: string;
+  let server: TestServer;
+  let browser: Browser;
+  let windows: GraphiQL[];
+
+  beforeAll(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), "ql-graphiql-"));
+    server = await startServer({
+      REDIS_URL: inject("redisUrl"),
+      KEY_PREFIX: uniquePrefix(),
+      DATA_DIR: dataDir,
+      LOG_LEVEL: "warn",
+    });
+    browser = await startBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    windows = [];
+    await ask(server.url, `mutation { forgetQueue(queue: "example") }`);
+  });
+  afterEach(async () => {
+    for (const window of windows) await window[Symbol.asyncDispose]();
+    // Whatever a test does: GraphiQL needs no other server, and nothing in it fails.
+    expect(windows.flatMap(({ foreignRequests }) => foreignRequests)).toEqual([]);
+    expect(windows.flatMap(({ complaints }) => complaints)).toEqual([]);
+  });
+
+  async function open(): Promise<GraphiQL> {
+    const window = await openGraphiQL(browser, server.url);
+    windows.push(window);
+    return window;
+  }
+
+  const example = async (window: GraphiQL) => {
+    const rows: { queue: string; state: string; latency: number }[] =
+      (await window.answer())?.data?.queueLatency ?? [];
+    return rows.find(({ queue }) => queue === "example");
+  };
+
+  test("opens with a query, a subscription and a mutation as tabs, and keeps them", async () => {
+    const window = await open();
+    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record"]);
+    await window.reload();
+    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record"]);
+    await window.goTo("Watch");
+    await window.reload();
+    expect(await window.tabs()).toEqual(["Queues", "Watch*", "Record"]);
+  });
+
+  test("shows rows when the query is run", async () => {
+    await record("ENQUEUED");
+    const window = await open();
+    await window.press();
+    const row = { queue: "example", state: "WAITING", depth: 1, scheduled: 0, waitTime: { count: 0 } };
+    await expect
+      .poll(window.answer, within)
+      .toMatchObject({ data: { queues: { edges: [{ node: row }] } }, extensions: { cost: {} } });
+  });
+
+  test("shows the latency grow while the subscription runs, until it is stopped", async () => {
+    await record("ENQUEUED");
+    const window = await open();
+    await window.goTo("Watch");
+    await window.press();
+    await expect.poll(() => example(window), within).toMatchObject({ state: "WAITING" });
+    expect(await window.isRunning()).toBe(true);
+    const before = (await example(window))?.latency;
+    await expect.poll(async () => (await example(window))?.latency, within).toBeGreaterThan(before! + 1);
+
+    await window.press();
+    await expect.poll(window.isRunning, within).toBe(false);
+  });
+
+  test("shows in one window what the mutation in another one records", async () => {
+    const watching = await open();
+    await watching.goTo("Watch");
+    await watching.press();
+    await expect.poll(() => example(watching), within).toMatchObject({ state: "MISSING", latency: 0 });
+
+    const recording = await open();
+    await recording.goTo("Record");
+    await recording.press();
+    const recorded = { accepted: 1, duplicates: 0, early: 0 };
+    await expect.poll(recording.answer, within).toMatchObject({ data: { recordEvents: recorded } });
+    await expect.poll(() => example(watching), within).toMatchObject({ state: "WAITING", depth: 1 });
+
+    await record("DEQUEUED");
+    await expect.poll(() => example(watching), within).toMatchObject({ state: "EMPTY", latency: 0 });
+  });
+
+  test("says what latency is, and in which unit", async () => {
+    const { page } = await open();
+    await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
+    await page.getByRole("link", { name: "QueueLatency", exact: true }).click();
+    await page.getByText("How one queue stands at one instant.").waitFor();
+    await page.getByRole("link", { name: "latency", exact: true }).click();
+    await page.getByText(/^Seconds since the head, .* 0 when nothing waits/).waitFor();
+  });
+
+  async function record(type: "ENQUEUED" | "DEQUEUED"): Promise<void> {
+    const event = `{ type: ${type}, queue: "example", jobId: "job-1" }`;
+    const { body } = await ask(server.url, `mutation { recordEvents(events: [${event}]) { accepted } }`);
+    expect(body.data.recordEvents).toEqual({ accepted: 1 });
+  }
+});

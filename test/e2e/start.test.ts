@@ -1,0 +1,592 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { redisPids } from "../support/embedded-redis.ts";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
+import { ask } from "../support/server.ts";
+import {
+  type SlowReader,
+  slowSse,
+  slowWebsocket,
+  sseTransport,
+  websocketTransport,
+} from "../support/streams.ts";
+
+/** So many processes start here that it pays to compile the modules once. */
+let compileCache = "";
+beforeAll(async () => {
+  compileCache = await mkdtemp(join(tmpdir(), "ql-compiled-"));
+});
+afterAll(() => rm(compileCache, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
+
+const recordMutation = `
+  mutation ($events: [QueueEventInput!]!, $batchId: ID) {
+    recordEvents(events: $events, batchId: $batchId) { accepted duplicates early }
+  }`;
+
+describe("a server with a Redis of its own", () => {
+  it("says where GraphiQL is, and has its data when it is started again", async () => {
+    await using data = await temporaryDataDir();
+    await using first = await startServer({ DATA_DIR: data.path });
+    expect(first.stdout()).toMatch(
+      /^queue-latency is ready\. GraphiQL: http:\/\/127\.0\.0\.1:\d+\/graphql\n$/,
+    );
+    const page = await fetch(`${first.url}/graphql`, { headers: { accept: "text/html" } });
+    expect(page.headers.get("content-type")).toMatch(/^text\/html/);
+    expect(await page.text()).toContain("GraphiQL");
+    await record(first.url, [enqueued("q", "a"), enqueued("q", "b")]);
+    const before = await queueOf(first.url, "q");
+    expect(before).toMatchObject({ state: "WAITING", depth: 2 });
+    expect(await first.end("SIGTERM")).toBe(0);
+
+    await using second = await startServer({ DATA_DIR: data.path });
+    expect(await queueOf(second.url, "q")).toEqual(before);
+  });
+
+  it("shares it with a second server on the same DATA_DIR, and the last one ends it", async () => {
+    await using data = await temporaryDataDir();
+    await using one = await startServer({ DATA_DIR: data.path });
+    const pids = await redisPids(data.path);
+    expect(pids).toHaveLength(1);
+    await using other = await startServer({ DATA_DIR: data.path });
+    await record(one.url, [enqueued("q", "a")]);
+    expect(await queueOf(other.url, "q")).toMatchObject({ depth: 1 });
+    await using client = sseTransport(one.url);
+    const stream = client.subscribe(`subscription { queueLatency(queues: ["q"], refreshMs: 0) { depth } }`);
+    expect((await stream.next()).value?.data).toEqual({ queueLatency: [{ depth: 1 }] });
+    await record(other.url, [enqueued("q", "b")]);
+    expect((await stream.next()).value?.data).toEqual({ queueLatency: [{ depth: 2 }] });
+
+    expect(await other.end("SIGTERM")).toBe(0);
+    await record(one.url, [enqueued("q", "c")]);
+    await using third = await startServer({ DATA_DIR: data.path });
+    // The one that has started the Redis goes.
+    expect(await one.end("SIGTERM")).toBe(0);
+    expect(await queueOf(third.url, "q")).toMatchObject({ depth: 3 });
+    expect(await redisPids(data.path)).toEqual(pids);
+    expect(await third.end("SIGTERM")).toBe(0);
+    expect(await redisPids(data.path)).toEqual([]);
+  });
+
+  it.each([
+    { how: "killed by SIGKILL", signal: "SIGKILL", code: null },
+    { how: "stopped by SIGTERM", signal: "SIGTERM", code: 0 },
+  ] as const)("has every acknowledged event, exactly, when it was $how while it recorded", async (row) => {
+    await using data = await temporaryDataDir();
+    await using first = await startServer({ DATA_DIR: data.path });
+    const recording = startRecording(first.url, 3);
+    while (recording.acknowledged() < 60) await sleep(5);
+    expect(await first.end(row.signal)).toBe(row.code);
+    const { unanswered, batches } = await recording.ended;
+    expect(batches - unanswered.length).toBeGreaterThanOrEqual(60);
+
+    await using second = await startServer({ DATA_DIR: data.path });
+    // What was on its way may have arrived or not; sent again, it is there once.
+    for (const batch of unanswered)
+      expect(await sendBatch(second.url, batch)).toMatchObject({ accepted: 50 });
+    // A dequeue that is not early tells that the enqueue was there.
+    for (let batch = 0; batch < batches; batch++) {
+      const events = eventsOf(batch).map((event) => ({ ...event, type: "DEQUEUED" }));
+      expect(await record(second.url, events)).toEqual({ accepted: 50, duplicates: 0, early: 0 });
+    }
+    for (const queue of batchQueues) {
+      const { state, depth, waitTime } = await queueOf(second.url, queue);
+      expect({ state, depth, dequeued: waitTime.count }).toEqual({
+        state: "EMPTY",
+        depth: 0,
+        dequeued: (batches * 50) / batchQueues.length,
+      });
+    }
+    expect(await redisPids(data.path)).toHaveLength(1);
+  });
+});
+
+describe("a server that is asked to stop while it records", () => {
+  it.each(["HTTP", "WebSocket"])("finishes that first, over %s", async (transport) => {
+    await using data = await temporaryDataDir();
+    await using server = await startServer({ DATA_DIR: data.path });
+    const redis = new Redis({ path: join(data.path, "redis", "redis.sock"), retryStrategy: () => null });
+    redis.on("error", () => {});
+    await record(server.url, [enqueued("q", "before")]);
+    await using client = websocketTransport(server.url);
+    const idle = client.subscribe("{ __typename }");
+    expect((await idle.next()).value).toMatchObject({ data: { __typename: "Query" } });
+
+    await redis.client("PAUSE", 30_000, "WRITE");
+    const variables = { events: [enqueued("q", "under-way")] };
+    const answer =
+      transport === "HTTP"
+        ? ask(server.url, recordMutation, variables).then(({ body }) => body)
+        : client
+            .subscribe(recordMutation, variables)
+            .next()
+            .then(({ value }) => value);
+    await until(async () =>
+      / name=queue-latency-commands .* flags=\w*b/m.test(String(await redis.client("LIST"))),
+    );
+    const exited = server.end("SIGTERM");
+    await until(async () => server.stderr().includes('"stopping"'));
+    await redis.client("UNPAUSE");
+
+    expect(await answer).toMatchObject({ data: { recordEvents: { accepted: 1 } } });
+    expect(await exited).toBe(0);
+    redis.disconnect();
+    await using again = await startServer({ DATA_DIR: data.path });
+    expect(await queueOf(again.url, "q")).toMatchObject({ depth: 2 });
+  });
+});
+
+// Each of these mostly waits, so they do it together.
+describe.concurrent("a server", () => {
+  describe("that is asked to stop", () => {
+    it.each([
+      { how: "SIGTERM", signals: ["SIGTERM"] },
+      { how: "SIGINT", signals: ["SIGINT"] },
+      { how: "one Ctrl-C that arrives twice, as npm start passes it on", signals: ["SIGINT", "SIGINT"] },
+    ] as const)("ends together with its Redis, by exit code 0, at $how", async ({ signals }) => {
+      await using data = await temporaryDataDir();
+      await using server = await startServer({ DATA_DIR: data.path });
+      await record(server.url, [enqueued("q", "a")]);
+      expect(await redisPids(data.path)).toHaveLength(1);
+      for (const signal of signals) server.child.kill(signal);
+      expect(await server.exited).toBe(0);
+      expect(await redisPids(data.path)).toEqual([]);
+      expect(logged(server, "error")).toEqual([]);
+      expect(server.stderr()).not.toContain("    at ");
+    });
+
+    it("completes streams, and closes WebSockets with 1001", async () => {
+      await using data = await temporaryDataDir();
+      await using server = await startServer({ DATA_DIR: data.path });
+      await record(server.url, [enqueued("q", "a")]);
+      const closed: number[] = [];
+      await using overHttp = sseTransport(server.url);
+      await using overWebsocket = websocketTransport(server.url, (code) => closed.push(code));
+      const streams = [overHttp, overWebsocket, overHttp, overWebsocket].map((client) =>
+        client.subscribe(`subscription { queueLatency(queues: ["q"], minIntervalMs: 60000) { depth } }`),
+      );
+      for (const stream of streams) {
+        expect((await stream.next()).value).toMatchObject({ data: { queueLatency: [{ depth: 1 }] } });
+      }
+      const ends = streams.map((stream) => stream.next());
+      expect(await server.end("SIGTERM")).toBe(0);
+      expect(logged(server, "warn")).toEqual([]);
+      for (const end of ends) expect(await end).toEqual({ done: true, value: undefined });
+      expect(streams.map(({ isComplete }) => isComplete)).toEqual([true, true, true, true]);
+      await until(async () => closed.length > 0);
+      expect(closed).toEqual([1001]);
+    });
+
+    it("does not wait for a connection over which nothing was ever asked", async () => {
+      await using data = await temporaryDataDir();
+      await using server = await startServer({ DATA_DIR: data.path });
+      await using silent = await openSocket(server.url);
+      expect((await ask(server.url, "{ __typename }")).status).toBe(200);
+      expect(await server.end("SIGTERM")).toBe(0);
+      // It would say so if it had cut off somebody who took too long.
+      expect(logged(server, "warn")).toEqual([]);
+      expect(silent.socket.bytesRead).toBe(0);
+    });
+
+    it("does not wait for ever for clients that do not read, or do not finish their requests", async () => {
+      await using data = await temporaryDataDir();
+      await using server = await startServer({ DATA_DIR: data.path, RATE_LIMIT_MAX: "1000000" });
+      await using half = await openSocket(server.url);
+      half.socket.write("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+      const slow: readonly SlowReader[] = [
+        await slowSse(server.url, wideSubscription, { queues: longNames }),
+        await slowWebsocket(server.url, wideSubscription, { queues: longNames }),
+      ];
+      await using client = sseTransport(server.url);
+      const witness = client.subscribe(wideSubscription, { queues: [longNames[0]] });
+      for (let round = 1; round <= 15; round++) {
+        await witness.next();
+        await record(
+          server.url,
+          longNames.map((queue) => enqueued(queue, String(round))),
+        );
+      }
+      const startedAtMs = performance.now();
+      expect(await server.end("SIGTERM")).toBe(0);
+      expect(performance.now() - startedAtMs).toBeLessThan(20_000);
+      expect(await redisPids(data.path)).toEqual([]);
+      for (const reader of slow) reader.cut();
+    });
+
+    it("stops at once when it is asked again a second later", async () => {
+      await using data = await temporaryDataDir();
+      await using server = await startServer({ DATA_DIR: data.path });
+      await using half = await openSocket(server.url);
+      half.socket.write("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+      await record(server.url, [enqueued("q", "a")]);
+      const startedAtMs = performance.now();
+      server.child.kill("SIGINT");
+      await until(async () => {
+        if (performance.now() - startedAtMs > 1_100) server.child.kill("SIGINT");
+        return server.child.exitCode !== null;
+      });
+      expect(await server.exited).toBe(130);
+      expect(logged(server, "warn")).toEqual([expect.stringContaining("stopping at once")]);
+      // Its Redis was left alone: whoever starts next has the data.
+      await using next = await startServer({ DATA_DIR: data.path });
+      expect(await queueOf(next.url, "q")).toMatchObject({ depth: 1 });
+    });
+
+    it("leaves nothing behind when it is still starting", async () => {
+      await using data = await temporaryDataDir();
+      await using server = spawnServer({ DATA_DIR: data.path });
+      await until(() =>
+        access(join(data.path, "redis")).then(
+          () => true,
+          () => false,
+        ),
+      );
+      server.child.kill("SIGTERM");
+      expect(await server.exited).toBe(0);
+      expect(await redisPids(data.path)).toEqual([]);
+      expect(server.stderr()).not.toContain("    at ");
+    });
+  });
+
+  describe("that cannot start says why in one message, without a stack trace, and ends with exit code 1", () => {
+    it("when its port is taken", async () => {
+      await using data = await temporaryDataDir();
+      await using taken = await listen(() => {});
+      const { port } = taken;
+      const message = await refusalOf({ PORT: String(port), DATA_DIR: data.path });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(new RegExp(`\\b${port}\\b.*taken.*\\bPORT\\b`));
+      expect(await redisPids(data.path)).toEqual([]);
+    });
+
+    it("when settings are wrong: all of them at once", async () => {
+      const message = await refusalOf({
+        ...{ PORT: "http", MAX_QUEUES: "0", RATE_LIMIT_WINDOW: "60", KEY_PREFIX: "a b", LOG_LEVEL: "loud" },
+        REDIS_URL: `http://:${password}@127.0.0.1/`,
+      });
+      for (const name of [
+        "PORT",
+        "MAX_QUEUES",
+        "RATE_LIMIT_WINDOW",
+        "KEY_PREFIX",
+        "LOG_LEVEL",
+        "REDIS_URL",
+      ]) {
+        expect(message.filter((line) => line.includes(`${name}: expected`))).toHaveLength(1);
+      }
+    });
+
+    it("when redis-server is not installed", async () => {
+      await using data = await temporaryDataDir();
+      const message = await refusalOf({ PATH: data.path, DATA_DIR: data.path });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(/redis-server was not found.*apt-get install redis-server.*REDIS_URL/);
+    });
+
+    it("when DATA_DIR is a file, or in one", async () => {
+      await using data = await temporaryDataDir();
+      const file = join(data.path, "file");
+      await writeFile(file, "");
+      for (const path of [file, join(file, "inside")]) {
+        const message = await refusalOf({ DATA_DIR: path });
+        expect(message).toHaveLength(1);
+        expect(message[0]).toMatch(/DATA_DIR must be a directory/);
+        expect(message[0]).toContain(path);
+      }
+    });
+
+    it("when nobody listens at REDIS_URL", async () => {
+      const { port } = await listen(() => {}).then(async (server) => {
+        await server[Symbol.asyncDispose]();
+        return server;
+      });
+      const message = await refusalOf({ REDIS_URL: `redis://:${password}@127.0.0.1:${port}/` });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(new RegExp(`127\\.0\\.0\\.1:${port}.*ECONNREFUSED.*REDIS_URL`));
+    });
+
+    it.each([
+      { what: "never says a word", answer: () => {} },
+      { what: "hangs up", answer: (socket: Socket) => socket.end() },
+      {
+        what: "is no Redis",
+        answer: (socket: Socket) =>
+          socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n")),
+      },
+    ])("when whoever listens at REDIS_URL $what", async ({ answer }) => {
+      await using stranger = await listen(answer);
+      const message = await refusalOf({ REDIS_URL: `redis://:${password}@127.0.0.1:${stranger.port}/` });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(new RegExp(`127\\.0\\.0\\.1:${stranger.port}.*REDIS_URL`));
+    });
+
+    it.each([
+      { what: "is wrong", login: `:${password}@`, says: /WRONGPASS|password/i },
+      { what: "is missing", login: "", says: /NOAUTH|password/i },
+    ])("when the password in REDIS_URL $what", async ({ login, says }) => {
+      await using redis = await startRedis({ args: ["--requirepass", "another"] });
+      const message = await refusalOf({ REDIS_URL: `redis://${login}127.0.0.1:${redis.port}/` });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(says);
+      expect(message[0]).toContain("REDIS_URL");
+    });
+
+    it.each([
+      { what: "a database that is no number", path: "/jobs" },
+      { what: "a database that Redis does not have", path: "/99" },
+    ])("when REDIS_URL names $what", async ({ path }) => {
+      const message = await refusalOf({ REDIS_URL: inject("redisUrl").replace(/\/$/, path) });
+      expect(message.join("\n")).toContain("REDIS_URL");
+    });
+
+    it("when the password in REDIS_URL cannot be decoded", async () => {
+      const message = await refusalOf({ REDIS_URL: `redis://:${password}%zz@127.0.0.1:6379/` });
+      expect(message.join("\n")).toContain("REDIS_URL");
+    });
+  });
+});
+
+describe("a password in REDIS_URL", () => {
+  it("appears in nothing that a server says while it starts, works, loses its Redis and stops", async () => {
+    await using redis = await startRedis({ args: ["--requirepass", password] });
+    await using server = await startServer({
+      REDIS_URL: `redis://:${password}@127.0.0.1:${redis.port}/`,
+      KEY_PREFIX: uniquePrefix(),
+      LOG_LEVEL: "debug",
+    });
+    await record(server.url, [enqueued("q", "a")]);
+    await redis.kill();
+    await until(async () => server.stderr().includes("Redis is away"));
+    const { body } = await ask(server.url, `{ queueLatency(queues: ["q"]) { depth } }`);
+    expect(body.errors).toMatchObject([{ extensions: { code: "SERVICE_UNAVAILABLE" } }]);
+    expect(await server.end("SIGTERM")).toBe(0);
+    expect(server.stdout() + server.stderr() + JSON.stringify(body)).not.toContain(password);
+  });
+});
+
+const password = "pa55-of-the-test";
+
+const longNames = Array.from({ length: 100 }, (_, i) => `${i}-`.padEnd(200, "x"));
+/** Its pushes are so large that a few of them fill the buffers of a socket. */
+const wideSubscription = `
+  subscription ($queues: [String!]!) {
+    queueLatency(queues: $queues, minIntervalMs: 50, refreshMs: 250) {
+      depth ${Array.from({ length: 60 }, (_, i) => `copy${i}: queue`).join(" ")}
+    }
+  }`;
+
+interface Running extends AsyncDisposable {
+  readonly child: ChildProcess;
+  /** The exit code; null when it was killed. */
+  readonly exited: Promise<number | null>;
+  stdout(): string;
+  stderr(): string;
+}
+
+interface Started extends Running {
+  readonly url: string;
+  end(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+/** src/main.ts in a process of its own, with nothing in its environment but what is given. */
+function spawnServer(env: Readonly<Record<string, string>>): Running {
+  const main = new URL("../../src/main.ts", import.meta.url).pathname;
+  const child = spawn(process.execPath, [main], {
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, PORT: "0", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const killAtExit = () => child.kill("SIGKILL");
+  process.on("exit", killAtExit);
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  // When the streams have ended too, all that it has said is here.
+  const exited = once(child, "close").then(() => {
+    process.off("exit", killAtExit);
+    return child.exitCode;
+  });
+  return {
+    child,
+    exited,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
+
+async function startServer(env: Readonly<Record<string, string>>): Promise<Started> {
+  const server = spawnServer(env);
+  const address = () => /http:\/\/\S+(?=\/graphql)/.exec(server.stdout())?.[0];
+  await until(async () => address() !== undefined || server.child.exitCode !== null);
+  const url = address();
+  if (url === undefined) throw new Error(`the server ended: ${server.stdout()}${server.stderr()}`);
+  return {
+    ...server,
+    url,
+    end(signal) {
+      server.child.kill(signal);
+      return server.exited;
+    },
+  };
+}
+
+/** What a server that must not start says, without its log: line by line. */
+async function refusalOf(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
+  await using server = spawnServer(env);
+  const impatience = setTimeout(() => server.child.kill("SIGKILL"), 15_000);
+  const code = await server.exited;
+  clearTimeout(impatience);
+  const said = server.stdout() + server.stderr();
+  expect(code, said).toBe(1);
+  expect(server.stdout()).toBe("");
+  expect(said).not.toContain("    at ");
+  expect(said).not.toContain(password);
+  return server
+    .stderr()
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("{"));
+}
+
+/** Lines of the log, as it says them. */
+function logged(server: Running, level: "warn" | "error"): readonly string[] {
+  const number = level === "warn" ? 40 : 50;
+  return server
+    .stderr()
+    .split("\n")
+    .filter((line) => line.startsWith(`{"level":${number}`));
+}
+
+/** When it is disposed, nothing that uses it is left, nor itself. */
+async function temporaryDataDir(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "ql-start-"));
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      for (const pid of await redisPids(path)) process.kill(pid, "SIGKILL");
+      await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+    },
+  };
+}
+
+interface Stranger extends AsyncDisposable {
+  readonly port: number;
+}
+
+async function listen(answer: (socket: Socket) => void): Promise<Stranger> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    answer(socket);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      if (!server.listening) return;
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, "close");
+    },
+  };
+}
+
+async function openSocket(url: string): Promise<AsyncDisposable & { readonly socket: Socket }> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  return {
+    socket,
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+    },
+  };
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error("it did not come to that within 20 s");
+    await sleep(10);
+  }
+}
+
+interface JobEvent {
+  readonly type: string;
+  readonly queue: string;
+  readonly jobId: string;
+}
+
+const enqueued = (queue: string, jobId: string): JobEvent => ({ type: "ENQUEUED", queue, jobId });
+
+async function record(url: string, events: readonly JobEvent[], batchId: string | null = null) {
+  const { body } = await ask(url, recordMutation, { events, batchId });
+  if (body.errors !== undefined) throw new Error(`expected no errors, got ${JSON.stringify(body.errors)}`);
+  return body.data.recordEvents;
+}
+
+async function queueOf(url: string, queue: string) {
+  const { body } = await ask(
+    url,
+    `query ($queue: String!) {
+      queueLatency(queues: [$queue]) {
+        state depth scheduled oldestSince throughput(window: FIFTEEN_MINUTES) { enqueuedPerSecond }
+        waitTime(window: FIFTEEN_MINUTES) { count }
+      }
+    }`,
+    { queue },
+  );
+  expect(body.errors).toBeUndefined();
+  return body.data.queueLatency[0];
+}
+
+const batchQueues = ["a", "b", "c", "d", "e"];
+
+/** The fifty events of a batch, evenly over the queues. */
+function eventsOf(batch: number): readonly JobEvent[] {
+  return Array.from({ length: 50 }, (_, i) =>
+    enqueued(batchQueues[i % batchQueues.length]!, `${batch}-${i}`),
+  );
+}
+
+const sendBatch = (url: string, batch: number) => record(url, eventsOf(batch), `batch-${batch}`);
+
+interface Recording {
+  /** How many batches were acknowledged so far. */
+  acknowledged(): number;
+  /** Resolves when the server does not answer any more. */
+  readonly ended: Promise<{ readonly batches: number; readonly unanswered: readonly number[] }>;
+}
+
+/** Sends batches without a pause, several at a time, until the server is gone. */
+function startRecording(url: string, atOnce: number): Recording {
+  let batches = 0;
+  let acknowledged = 0;
+  const unanswered: number[] = [];
+  async function loop(): Promise<void> {
+    for (;;) {
+      const batch = batches++;
+      try {
+        expect(await sendBatch(url, batch)).toEqual({ accepted: 50, duplicates: 0, early: 0 });
+        acknowledged++;
+      } catch {
+        unanswered.push(batch);
+        return;
+      }
+    }
+  }
+  const loops = Promise.all(Array.from({ length: atOnce }, loop));
+  return { acknowledged: () => acknowledged, ended: loops.then(() => ({ batches, unanswered })) };
+}

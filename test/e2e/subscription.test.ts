@@ -1,0 +1,572 @@
+import { Redis } from "ioredis";
+import { describe, expect, inject, it } from "vitest";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
+import { ask, startApp, startServer } from "../support/server.ts";
+import {
+  type Push,
+  type Stream,
+  slowSse,
+  slowWebsocket,
+  sseTransport,
+  websocketTransport,
+} from "../support/streams.ts";
+import { openTracker } from "../support/tracker.ts";
+
+const transports = [
+  { name: "server-sent events", connect: sseTransport, connectSlowly: slowSse },
+  { name: "graphql-transport-ws", connect: websocketTransport, connectSlowly: slowWebsocket },
+];
+
+const subscription = `
+  subscription ($queues: [String!]!, $minIntervalMs: Int! = 50, $refreshMs: Int! = 0) {
+    queueLatency(queues: $queues, minIntervalMs: $minIntervalMs, refreshMs: $refreshMs) {
+      queue state latency oldestSince depth scheduled measuredAt stale
+    }
+  }`;
+
+describe.each(transports)("a subscription over $name", ({ connect, connectSlowly }) => {
+  it("starts with every queue asked, in order and each once, known or not", async () => {
+    await using server = await startTestApp();
+    await record(server.url, { queue: "known" });
+    await using client = connect(server.url);
+    const stream = client.subscribe(subscription, { queues: ["b", "known", "a", "b", "known"] });
+    expect((await rowsOf(stream)).map(({ queue, state, depth }) => [queue, state, depth])).toEqual([
+      ["b", "MISSING", 0],
+      ["known", "WAITING", 1],
+      ["a", "MISSING", 0],
+    ]);
+  });
+
+  it("then pushes those that changed, in order, and no others", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const stream = client.subscribe(subscription, { queues: ["a", "b", "c"] });
+    await rowsOf(stream);
+    await record(server.url, { queue: "b" });
+    expect(await rowsOf(stream)).toMatchObject([{ queue: "b", state: "WAITING", depth: 1 }]);
+    await record(server.url, { queue: "unwatched" }, { queue: "c", jobId: "x" }, { queue: "a", jobId: "x" });
+    const pushed = [...(await rowsOf(stream))];
+    // They may be read apart from each other, but never in another order within a push.
+    while (pushed.length < 2) pushed.push(...(await rowsOf(stream)));
+    expect(pushed.map(({ queue }) => queue).toSorted()).toEqual(["a", "c"]);
+    await record(server.url, { queue: "b", type: "DEQUEUED" });
+    expect(await rowsOf(stream)).toMatchObject([
+      { queue: "b", state: "EMPTY", latency: 0, oldestSince: null, depth: 0 },
+    ]);
+    expect(stream.hasMore).toBe(false);
+  });
+
+  it("pushes what waits again every refreshMs, grown older, and nothing of what does not wait", async () => {
+    await using server = await startTestApp();
+    await record(
+      server.url,
+      { queue: "waits", at: new Date(Date.now() - 60_000) },
+      { queue: "empty" },
+      { queue: "empty", type: "DEQUEUED" },
+    );
+    await using client = connect(server.url);
+    const queues = ["waits", "empty", "missing"];
+    const startedAtMs = performance.now();
+    const stream = client.subscribe(subscription, { queues, refreshMs: 250 });
+    const first = await take(stream);
+    const pushes = [first, await take(stream), await take(stream), await take(stream)];
+    expect(pushes.map((push) => push.rows.length)).toEqual([3, 1, 1, 1]);
+    let before: Row | undefined;
+    for (const [i, { rows, arrivedAtMs }] of pushes.entries()) {
+      const row = rows[0]!;
+      expect(row).toMatchObject({ queue: "waits", state: "WAITING", depth: 1, stale: false });
+      expect(row.oldestSince).toBe(first.rows[0]?.oldestSince);
+      expect(row.latency).toBeCloseTo((Date.parse(row.measuredAt) - Date.parse(row.oldestSince!)) / 1000, 6);
+      if (before !== undefined) {
+        expect(Date.parse(row.measuredAt) - Date.parse(before.measuredAt)).toBeGreaterThanOrEqual(245);
+        expect(row.latency).toBeGreaterThan(before.latency);
+      }
+      expect(arrivedAtMs).toBeGreaterThanOrEqual(startedAtMs + 250 * i - 5);
+      before = row;
+    }
+  });
+
+  it("does not push what waits again when refreshMs is 0", async () => {
+    await using server = await startTestApp();
+    await record(server.url, { queue: "q" });
+    await using client = connect(server.url);
+    const quiet = client.subscribe(subscription, { queues: ["q"], refreshMs: 0 });
+    const refreshed = client.subscribe(subscription, { queues: ["q"], refreshMs: 250 });
+    await rowsOf(quiet);
+    for (let i = 0; i < 4; i++) await rowsOf(refreshed);
+    expect(quiet.hasMore).toBe(false);
+    await record(server.url, { queue: "q", jobId: "another" });
+    expect(await rowsOf(quiet)).toMatchObject([{ queue: "q", depth: 2 }]);
+  });
+
+  it("keeps pushes minIntervalMs apart, however fast a queue changes, and ends with its newest state", async () => {
+    await using server = await startTestApp();
+    await using writer = await openTracker(inject("redisUrl"), { prefix: server.prefix });
+    await using client = connect(server.url);
+    const minIntervalMs = 150;
+    const startedAtMs = performance.now();
+    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs, refreshMs: 250 });
+    const pushes = [await take(stream)];
+    let recorded = 0;
+    while (pushes.length < 8) {
+      await writer.tracker.record([eventOf({ queue: "q", jobId: String(recorded++) })], null);
+      if (stream.hasMore) pushes.push(await take(stream));
+    }
+    while (pushes.at(-1)?.rows[0]?.depth !== recorded) pushes.push(await take(stream));
+    expect(recorded).toBeGreaterThan(pushes.length);
+    for (const [i, push] of pushes.entries()) {
+      // It may come late, but never sooner than so many intervals after the start,
+      expect(push.arrivedAtMs).toBeGreaterThanOrEqual(startedAtMs + minIntervalMs * i - 5);
+      // nor be of an instant that is sooner after the one before.
+      const before = pushes[i - 1];
+      if (before === undefined) continue;
+      expect(instantOf(push) - instantOf(before)).toBeGreaterThanOrEqual(minIntervalMs - 5);
+    }
+  });
+
+  it("pushes how a queue stands when the push is due, not how it stood when it first changed", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs: 1_000 });
+    const witness = client.subscribe(subscription, { queues: ["q"] });
+    await rowsOf(stream);
+    await rowsOf(witness);
+    witness.abort();
+    await record(server.url, { queue: "q" });
+    await record(server.url, { queue: "other" });
+    // Long enough ago for the first change to have been read.
+    const other = client.subscribe(subscription, { queues: ["other"], refreshMs: 250 });
+    await rowsOf(other);
+    await rowsOf(other);
+    await record(server.url, { queue: "q", jobId: "another" });
+    expect(await rowsOf(stream)).toMatchObject([{ queue: "q", depth: 2 }]);
+  });
+
+  it("refuses a minIntervalMs or a refreshMs out of bounds with one error, and completes", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const outOfBounds = [
+      ...[49, 0, -1, 60_001, 2_147_483_647].map((minIntervalMs) => ({ minIntervalMs })),
+      ...[1, 249, -1, -250, 60_001].map((refreshMs) => ({ refreshMs })),
+    ];
+    for (const variables of outOfBounds) {
+      const stream = client.subscribe(subscription, { queues: ["q"], ...variables });
+      const push = await next(stream);
+      expect(push.errors, JSON.stringify(variables)).toMatchObject([
+        {
+          message: expect.stringContaining(Object.keys(variables)[0]!),
+          extensions: { code: "BAD_USER_INPUT" },
+        },
+      ]);
+      expect(push.data ?? null).toBeNull();
+      expect(await stream.next()).toEqual({ done: true, value: undefined });
+      expect(stream.isComplete).toBe(true);
+    }
+    for (const variables of [
+      { minIntervalMs: 50, refreshMs: 0 },
+      { minIntervalMs: 60_000, refreshMs: 250 },
+      { refreshMs: 60_000 },
+    ]) {
+      await using stream = client.subscribe(subscription, { queues: ["q"], ...variables });
+      expect(await rowsOf(stream)).toMatchObject([{ queue: "q" }]);
+    }
+  });
+
+  it("sends one error and completes when it is refused before it starts, whatever the reason", async () => {
+    await using server = await startTestApp({ MAX_QUEUES: "2", MAX_COST: "3" });
+    await using client = connect(server.url);
+    const refused = [
+      { query: subscription, variables: { queues: ["*"] }, code: "BAD_USER_INPUT" },
+      { query: subscription, variables: { queues: ["a", "b", "c"] }, code: "TOO_MANY_QUEUES" },
+      { query: subscription, variables: {}, code: "BAD_USER_INPUT" },
+      {
+        query: `subscription { queueLatency(queues: ["a", "b"]) { throughput { dequeuedPerSecond } } }`,
+        variables: {},
+        code: "MAX_COST_EXCEEDED",
+      },
+      { query: `subscription { nothingLikeThis }`, variables: {}, code: undefined },
+      { query: `subscription {`, variables: {}, code: undefined },
+    ];
+    for (const { query, variables, code } of refused) {
+      const stream = client.subscribe(query, variables);
+      const push = await next(stream);
+      expect(push.errors, query).toHaveLength(1);
+      if (code !== undefined) expect(push.errors?.[0]?.extensions.code).toBe(code);
+      expect(push.data ?? null).toBeNull();
+      expect(await stream.next()).toEqual({ done: true, value: undefined });
+      expect(stream.isComplete).toBe(true);
+    }
+    // The connection is none the worse for it.
+    expect(await rowsOf(client.subscribe(subscription, { queues: ["a"] }))).toHaveLength(1);
+  });
+
+  it("pushes a scheduled job when it becomes claimable, with no event", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const stream = client.subscribe(subscription, { queues: ["q"] });
+    await rowsOf(stream);
+    const availableAt = new Date(Date.now() + 700);
+    await record(server.url, { queue: "q", availableAt });
+    expect(await rowsOf(stream)).toMatchObject([
+      { state: "EMPTY", scheduled: 1, depth: 0, oldestSince: null },
+    ]);
+    const [row] = await rowsOf(stream);
+    expect(row).toMatchObject({ state: "WAITING", scheduled: 0, depth: 1 });
+    expect(row?.oldestSince).toBe(availableAt.toISOString());
+    expect(Date.parse(row!.measuredAt)).toBeGreaterThanOrEqual(availableAt.getTime());
+    expect(row!.latency).toBeLessThan(1);
+  });
+
+  it("pushes that a job was lost when it has waited for MAX_WAIT, with no event", async () => {
+    await using server = await startTestApp({ MAX_WAIT: "1s" });
+    await using client = connect(server.url);
+    await record(server.url, { queue: "q" });
+    const stream = client.subscribe(subscription, { queues: ["q"] });
+    const [waiting] = await rowsOf(stream);
+    expect(waiting).toMatchObject({ state: "WAITING", depth: 1 });
+    const [empty] = await rowsOf(stream);
+    expect(empty).toMatchObject({ state: "EMPTY", depth: 0, latency: 0, oldestSince: null });
+    expect(Date.parse(empty!.measuredAt)).toBeGreaterThan(Date.parse(waiting!.oldestSince!) + 1_000);
+  });
+
+  it("pushes a forgotten queue as MISSING", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    await record(server.url, { queue: "q" });
+    const stream = client.subscribe(subscription, { queues: ["q"] });
+    expect(await rowsOf(stream)).toMatchObject([{ state: "WAITING" }]);
+    await ask(server.url, `mutation { forgetQueue(queue: "q") }`);
+    expect(await rowsOf(stream)).toMatchObject([
+      { state: "MISSING", depth: 0, latency: 0, oldestSince: null },
+    ]);
+  });
+
+  it("has the throughput and the wait times of the moment in each push", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const stream = client.subscribe(
+      `subscription {
+        queueLatency(queues: ["q"], minIntervalMs: 50, refreshMs: 250) {
+          depth
+          throughput { enqueuedPerSecond dequeuedPerSecond }
+          waitTime { count max }
+        }
+      }`,
+    );
+    expect((await next(stream)).data.queueLatency).toEqual([{ depth: 0, throughput: null, waitTime: null }]);
+    await record(server.url, { queue: "q", jobId: "head", at: new Date(Date.now() - 10_000) });
+    for (let dequeued = 1; dequeued <= 3; dequeued++) {
+      // The head stays, and so does the depth: what is pushed is the refresh of what waits.
+      const jobId = String(dequeued);
+      await record(server.url, { queue: "q", jobId }, { queue: "q", jobId, type: "DEQUEUED" });
+      const row = await rowThat(stream, ({ waitTime }) => waitTime?.count === dequeued);
+      expect(row).toMatchObject({ depth: 1 });
+      expect(row.throughput.enqueuedPerSecond).toBeCloseTo((dequeued + 1) / 60, 4);
+      expect(row.throughput.dequeuedPerSecond).toBeCloseTo(dequeued / 60, 4);
+    }
+  });
+
+  it("takes variables, fragments, aliases, directives and __typename as a query does", async () => {
+    await using server = await startTestApp();
+    await record(server.url, { queue: "q" });
+    await using client = connect(server.url);
+    const stream = client.subscribe(
+      `subscription Watch($names: [String!]!, $withDepth: Boolean!, $without: Boolean = true) {
+        live: queueLatency(queues: $names) {
+          ...Parts
+          ... on QueueLatency { name: queue }
+          latency @skip(if: $without)
+        }
+      }
+      fragment Parts on QueueLatency { __typename state depth @include(if: $withDepth) }`,
+      { names: ["q"], withDepth: true },
+    );
+    expect((await next(stream)).data).toEqual({
+      live: [{ __typename: "QueueLatency", state: "WAITING", depth: 1, name: "q" }],
+    });
+  });
+
+  it("gives its slot back when the client ends it, and when the client is gone", async () => {
+    await using server = await startTestApp({ MAX_SUBSCRIPTIONS: "1" });
+    await using client = connect(server.url);
+    const first = client.subscribe(subscription, { queues: ["q"] });
+    await rowsOf(first);
+    const second = client.subscribe(subscription, { queues: ["q"] });
+    expect((await next(second)).errors).toMatchObject([{ extensions: { code: "TOO_MANY_SUBSCRIPTIONS" } }]);
+    expect(await second.next()).toMatchObject({ done: true });
+    first.abort();
+    const third = await subscribeWhenFree(client, { queues: ["q"] });
+    expect(third.isComplete).toBe(false);
+
+    await client[Symbol.asyncDispose]();
+    await using anotherClient = connect(server.url);
+    await subscribeWhenFree(anotherClient, { queues: ["q"] });
+  });
+
+  it("gives its slot back when the client is gone before the first push could be read", async () => {
+    await using redis = await startRedis();
+    await using server = await startApp({ REDIS_URL: redis.url, MAX_SUBSCRIPTIONS: "1" });
+    await using client = connect(server.url);
+    await (await subscribeWhenFree(client, { queues: ["q"] })).return?.();
+    for (const leaveAfterMs of [0, 20, 150]) {
+      await (await subscribeWhenFree(client, { queues: ["q"] })).return?.();
+      const pause = await pauseRedis(redis.url, 300);
+      const early = client.subscribe(subscription, { queues: ["q"] });
+      await new Promise((resolve) => setTimeout(resolve, leaveAfterMs));
+      early.abort();
+      await pause.over;
+      await using free = await subscribeWhenFree(client, { queues: ["q"] });
+      expect(free.isComplete).toBe(false);
+    }
+  });
+
+  it("gives its slot back when a client is cut off that has not read what piled up for it", async () => {
+    await using server = await startTestApp({ MAX_SUBSCRIPTIONS: "2" });
+    await using client = connect(server.url);
+    await using slow = await connectSlowly(server.url, wideSubscription, { queues: longNames });
+    await using witness = client.subscribe(subscription, { queues: [longNames[0]] });
+    await rowsOf(witness);
+    await using writer = await openTracker(inject("redisUrl"), { prefix: server.prefix });
+    for (let round = 1; round <= 15; round++) {
+      await writer.tracker.record(
+        longNames.map((queue) => eventOf({ queue, jobId: String(round) })),
+        null,
+      );
+      await rowThat(witness, ({ depth }) => depth === round);
+    }
+    slow.cut();
+    await subscribeWhenFree(client, { queues: ["q"] });
+  });
+
+  it("skips for a slow reader what it was too slow for, and delays nobody else", async () => {
+    await using server = await startTestApp();
+    await using writer = await openTracker(inject("redisUrl"), { prefix: server.prefix });
+    await using slow = await connectSlowly(server.url, wideSubscription, { queues: longNames });
+    await using client = connect(server.url);
+    const fast = client.subscribe(subscription, { queues: [longNames[0]] });
+    await rowsOf(fast);
+
+    const rounds = 50;
+    let longestMs = 0;
+    for (let round = 1; round <= rounds; round++) {
+      const recordedAtMs = performance.now();
+      await writer.tracker.record(
+        longNames.map((queue) => eventOf({ queue, jobId: String(round) })),
+        null,
+      );
+      expect(await rowsOf(fast)).toMatchObject([{ queue: longNames[0], depth: round }]);
+      longestMs = Math.max(longestMs, performance.now() - recordedAtMs);
+    }
+    expect(longestMs).toBeLessThan(2_000);
+
+    const stream = slow.resume();
+    const depths = new Map<string, number>();
+    let pushes = 0;
+    while (longNames.some((queue) => depths.get(queue) !== rounds)) {
+      for (const { queue, depth } of (await next(stream)).data.queueLatency) depths.set(queue, depth);
+      pushes++;
+    }
+    // What it gets is what lay in the sockets' buffers, and then the newest: the other got a push each round.
+    expect(pushes).toBeLessThan(rounds / 2);
+    expect(stream.hasMore).toBe(false);
+  });
+
+  it("says that its last word is stale while Redis is away, with no error, and is fresh when Redis is back", async () => {
+    await using redis = await startRedis({ appendonly: true });
+    await using server = await startApp({ REDIS_URL: redis.url });
+    await using client = connect(server.url);
+    await record(server.url, { queue: "q", at: new Date(Date.now() - 5_000) });
+    const stream = client.subscribe(
+      `subscription {
+        queueLatency(queues: ["q"], minIntervalMs: 50, refreshMs: 250) {
+          state latency oldestSince measuredAt stale throughput { enqueuedPerSecond }
+        }
+      }`,
+    );
+    const other = client.subscribe(subscription, { queues: ["q"] });
+    for (const each of [stream, other]) expect(await rowsOf(each)).toMatchObject([{ stale: false }]);
+    await redis.kill();
+    const stale = await rowThat(stream, (row) => row.stale);
+    expect(stale.latency).toBeCloseTo(
+      (Date.parse(stale.measuredAt) - Date.parse(stale.oldestSince!)) / 1000,
+      6,
+    );
+    // The other one is told when Redis has been away for a while.
+    await rowThat(other, (row) => row.stale);
+    await redis.restart();
+    const fresh = await rowThat(stream, (row) => {
+      // Nobody has said a word since: it does not grow.
+      if (row.stale) expect(row).toEqual(stale);
+      return !row.stale;
+    });
+    expect(fresh).toMatchObject({ state: "WAITING", oldestSince: stale.oldestSince });
+    expect(fresh.latency).toBeGreaterThan(stale.latency);
+  });
+
+  it("hears of what was recorded through another process on the same Redis, in both directions", async () => {
+    const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
+    await using one = await startServer(env);
+    await using other = await startServer(env);
+    await using clientOfOne = connect(one.url);
+    await using clientOfOther = connect(other.url);
+    const streams = [clientOfOne, clientOfOther].map((client) =>
+      client.subscribe(subscription, { queues: ["from-one", "from-other"] }),
+    );
+    for (const stream of streams) expect(await rowsOf(stream)).toHaveLength(2);
+    await record(one.url, { queue: "from-one" });
+    for (const stream of streams) {
+      expect(await rowsOf(stream)).toMatchObject([
+        { queue: "from-one", depth: 1, latency: expect.any(Number) },
+      ]);
+    }
+    await record(other.url, { queue: "from-other" });
+    for (const stream of streams)
+      expect(await rowsOf(stream)).toMatchObject([{ queue: "from-other", depth: 1 }]);
+  });
+});
+
+describe("a subscription over HTTP that cannot be answered by a stream", () => {
+  const operation = { query: subscription, variables: { queues: ["q"] } };
+  it.each([
+    { why: "the client accepts JSON only", body: operation, accept: "application/json", status: 406 },
+    { why: "the client accepts multipart only", body: operation, accept: "multipart/mixed", status: 406 },
+    { why: "it is part of a batch", body: [operation, operation], accept: "application/json", status: 400 },
+    { why: "it is a batch of one", body: [operation], accept: "text/event-stream", status: 400 },
+  ])("is refused, and holds no slot, when $why", async ({ body, accept, status }) => {
+    await using server = await startTestApp({ MAX_SUBSCRIPTIONS: "1" });
+    const response = await fetch(`${server.url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept },
+      body: JSON.stringify(body),
+    });
+    await response.text();
+    await using client = sseTransport(server.url);
+    await using free = await subscribeWhenFree(client, { queues: ["q"] });
+    expect(free.isComplete).toBe(false);
+    expect(response.status).toBe(status);
+  });
+
+  it("is answered by a stream over GET, as a browser's EventSource asks", async () => {
+    await using server = await startTestApp();
+    const query = encodeURIComponent(`subscription { queueLatency(queues: ["q"]) { queue } }`);
+    const response = await fetch(`${server.url}/graphql?query=${query}`, {
+      headers: { accept: "text/event-stream" },
+    });
+    expect(response.headers.get("content-type")).toMatch(/^text\/event-stream/);
+    let text = "";
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      if (text.includes("data: ") && text.endsWith("\n\n")) break;
+    }
+    expect(text).toContain('{"data":{"queueLatency":[{"queue":"q"}]}');
+  });
+});
+
+/** As long as names can be, and asked for many times in each push: such pushes soon fill the buffers of a socket. */
+const longNames = Array.from({ length: 100 }, (_, i) => `${i}-`.padEnd(200, "x"));
+const wideSubscription = `
+  subscription ($queues: [String!]!) {
+    queueLatency(queues: $queues, minIntervalMs: 50, refreshMs: 0) {
+      queue depth ${Array.from({ length: 60 }, (_, i) => `copy${i}: queue`).join(" ")}
+    }
+  }`;
+
+interface Row {
+  readonly queue: string;
+  readonly state: string;
+  readonly latency: number;
+  readonly oldestSince: string | null;
+  readonly depth: number;
+  readonly scheduled: number;
+  readonly measuredAt: string;
+  readonly stale: boolean;
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows what it asked for
+  readonly throughput?: any;
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows what it asked for
+  readonly waitTime?: any;
+}
+
+/** The app in this process, with keys of its own. */
+async function startTestApp(env: Readonly<Record<string, string>> = {}) {
+  const prefix = uniquePrefix();
+  const app = await startApp({
+    REDIS_URL: inject("redisUrl"),
+    KEY_PREFIX: prefix,
+    RATE_LIMIT_MAX: "1000000",
+    ...env,
+  });
+  return { prefix, url: app.url, [Symbol.asyncDispose]: app.stop };
+}
+
+interface JobEvent {
+  readonly queue: string;
+  readonly type?: "ENQUEUED" | "DEQUEUED";
+  readonly jobId?: string;
+  readonly at?: Date;
+  readonly availableAt?: Date;
+}
+
+async function record(url: string, ...events: readonly JobEvent[]): Promise<void> {
+  const { body } = await ask(
+    url,
+    `mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }`,
+    { events: events.map((event) => ({ type: "ENQUEUED", jobId: "job", ...event })) },
+  );
+  expect(body).toMatchObject({ data: { recordEvents: { accepted: events.length } } });
+}
+
+/** The same for a tracker. */
+function eventOf({ queue, jobId = "job" }: JobEvent) {
+  return { type: "ENQUEUED", queue, jobId, attempt: 0, atMs: null, availableAtMs: null } as const;
+}
+
+async function next(stream: Stream): Promise<Push> {
+  const { done, value } = await stream.next();
+  if (done) throw new Error("expected a push, but the stream has ended");
+  return value;
+}
+
+async function take(
+  stream: Stream,
+): Promise<{ readonly rows: readonly Row[]; readonly arrivedAtMs: number }> {
+  const { data, errors, arrivedAtMs } = await next(stream);
+  if (errors !== undefined) throw new Error(`expected no errors, got ${JSON.stringify(errors)}`);
+  return { rows: data.queueLatency, arrivedAtMs };
+}
+
+const rowsOf = async (stream: Stream): Promise<readonly Row[]> => (await take(stream)).rows;
+
+/** The first row of the pushes to come that is it. */
+async function rowThat(stream: Stream, isIt: (row: Row) => boolean): Promise<Row> {
+  for (let pushes = 0; pushes < 200; pushes++) {
+    const found = (await rowsOf(stream)).find(isIt);
+    if (found !== undefined) return found;
+  }
+  throw new Error("none of 200 pushes was it");
+}
+
+/** When the first of its rows was measured, in ms. */
+const instantOf = ({ rows }: { readonly rows: readonly Row[] }) => Date.parse(rows[0]!.measuredAt);
+
+/** Lets Redis answer nobody for a while; resolves when it has stopped, and `over` when it goes on. */
+async function pauseRedis(url: string, forMs: number): Promise<{ readonly over: Promise<unknown> }> {
+  const redis = new Redis(url);
+  await redis.client("PAUSE", forMs, "ALL");
+  return { over: redis.ping().finally(() => redis.disconnect()) };
+}
+
+/** Subscribes as soon as a slot is free: the server learns of the end of another stream a moment later than we. */
+async function subscribeWhenFree(
+  client: { subscribe(query: string, variables?: object): Stream },
+  variables: object,
+): Promise<Stream> {
+  const deadline = performance.now() + 5_000;
+  for (;;) {
+    const stream = client.subscribe(subscription, variables);
+    const { errors } = await next(stream);
+    if (errors === undefined) return stream;
+    expect(errors).toMatchObject([{ extensions: { code: "TOO_MANY_SUBSCRIPTIONS" } }]);
+    if (performance.now() > deadline) throw new Error("no slot was free for 5 seconds");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
