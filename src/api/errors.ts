@@ -24,11 +24,15 @@ export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError
 export function createErrorMask(logger: Logger): (error: unknown) => GraphQLError {
   return (error) => {
     const original = error instanceof GraphQLError ? innermost(error) : error;
+    if (original instanceof RangeError && /call stack/.test(original.message)) {
+      return toGraphQLError(new AppError("BAD_USER_INPUT", "the document is nested too deeply"));
+    }
     if (original instanceof AppError) {
       return toGraphQLError(original, error instanceof GraphQLError ? error : undefined);
     }
     if (error instanceof GraphQLError && original instanceof GraphQLError) return error;
-    logger.error({ err: original }, "unexpected error");
+    const path = error instanceof GraphQLError ? error.path?.join(".") : undefined;
+    logger.error({ err: original, path }, "unexpected error");
     return new GraphQLError("Unexpected error", {
       ...(error instanceof GraphQLError && error.path !== undefined ? { path: error.path } : {}),
       extensions: { code: "INTERNAL_SERVER_ERROR", http: { status: 500 } },

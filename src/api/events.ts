@@ -1,3 +1,4 @@
+import { processClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { eventTypes, QueueEvent, RecordResult } from "../core/events.ts";
 import { checkQueueName, queueNameProblem } from "../core/queue-name.ts";
@@ -73,7 +74,7 @@ builder.mutationField("recordEvents", (t) =>
       }),
       batchId: t.arg.id({
         description:
-          "A new, unique id for each batch, such as a UUID. A batch that is sent again with its id changes nothing and gets the answer that it got first.",
+          "A new, unique id for each batch, such as a UUID. A batch that is sent again with its id, within EVENT_WINDOW, changes nothing and gets the answer that it got first. Other events with a known id are BAD_USER_INPUT; those of queues that the first batch did not name may have been applied.",
       }),
     },
     complexity({ events, batchId }, { limits }) {
@@ -126,7 +127,7 @@ function checkEvents(events: readonly EventInput[], limits: ArgumentLimits): voi
   if (events.length > limits.maxEvents) {
     throw new AppError("BAD_USER_INPUT", `expected at most ${limits.maxEvents} events, got ${events.length}`);
   }
-  const nowMs = Date.now();
+  const nowMs = processClock.now();
   events.forEach((event, i) => {
     const problem = eventProblem(event, limits, nowMs);
     if (problem !== null) throw new AppError("BAD_USER_INPUT", `events[${i}].${problem}`);

@@ -134,7 +134,8 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
           description: "Over which window.",
         }),
       },
-      complexity: 1,
+      // A function, so that the arguments are checked before anything runs.
+      complexity: () => 1,
       description:
         "Rates of jobs coming and going. Null where the source cannot tell. Costs one point per queue.",
       resolve: ({ throughput }, { window }) => throughput?.[window] ?? null,
@@ -150,7 +151,8 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
           description: "Over which window.",
         }),
       },
-      complexity: 1,
+      // A function, so that the arguments are checked before anything runs.
+      complexity: () => 1,
       description:
         "Wait times of dequeued jobs. Null where the source cannot tell. Costs one point per queue.",
       resolve: ({ waitTime }, { window }) => waitTime?.[window] ?? null,

@@ -72,23 +72,18 @@ export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionP
       return {
         async onRequestParseDone({ requestParserResult: sent }) {
           const batch: readonly SentParams[] = Array.isArray(sent) ? sent : [sent];
-          if (batch.length > maxBatch) {
-            throw new AppError(
-              "BAD_USER_INPUT",
-              `expected at most ${maxBatch} operations in a batch, got ${batch.length}`,
-            );
-          }
-          const operations = batch.map((params) => {
+          const isTooLong = batch.length > maxBatch;
+          const operations = batch.slice(0, maxBatch).map((params) => {
             // Yoga's own checks look at the parameters, too.
             const parser = parserFor?.({ ...serverContext, request, params });
             if (parser === undefined) throw new Error("Yoga was not initialized");
             return operationOf(params, parser);
           });
-          if (Array.isArray(sent) && operations.some(isSubscription)) {
-            throw new AppError("BAD_USER_INPUT", "expected a subscription to come alone, it came in a batch");
-          }
-          const admission = await admit(clientOf(serverContext), operations);
+          const isMixed = Array.isArray(sent) && operations.some(isSubscription);
+          const admission = await admit(clientOf(serverContext), isTooLong || isMixed ? [null] : operations);
           admissions.set(request, admission);
+          if (isTooLong) throw badBatch(`at most ${maxBatch} operations in a batch, got ${batch.length}`);
+          if (isMixed) throw badBatch("a subscription to come alone, it came in a batch");
           if (admission.refusal !== null) throw admission.refusal;
           batch.forEach((params, i) => {
             if (operations[i] != null) admitted.add(params);
@@ -106,6 +101,10 @@ export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionP
       else setResult(withCost(result, total(costs)));
     },
   };
+}
+
+function badBatch(expected: string): AppError {
+  return new AppError("BAD_USER_INPUT", `expected ${expected}`);
 }
 
 function isSubscription(operation: Operation<DocumentNode> | null): boolean {

@@ -8,13 +8,13 @@ import {
   GraphQLError,
   type GraphQLFormattedError,
 } from "graphql";
-import type { Context, OperationResult } from "graphql-ws";
-import { useServer } from "graphql-ws/use/ws";
-import { type WebSocket, WebSocketServer } from "ws";
+import { type Context, handleProtocols, makeServer, type OperationResult } from "graphql-ws";
+import { WebSocketServer } from "ws";
 import type { CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
 import { addressOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
 import { type Admitted, operationOf, type Parser, withCost } from "./use-admission.ts";
+import { type SocketExtra, serveSocket } from "./websocket-transport.ts";
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -38,63 +38,55 @@ export function createWebSockets(
   options: GraphQLOptions,
   admitted: Admitted,
 ): WebSockets {
-  const { admit, clientOf, maskError, maxBodyBytes } = options;
-  const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes });
+  const { admit, clientOf, maskError, maxBodyBytes, logger } = options;
+  const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes, handleProtocols });
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
   const sockets = new Set<Context>();
 
-  const server = useServer<
-    Record<string, unknown>,
-    { readonly request: IncomingMessage; readonly socket: WebSocket }
-  >(
-    {
-      // Whatever is unexpected closes the socket without telling why.
-      isProd: true,
-      onConnect: (ctx) => {
-        sockets.add(ctx);
-        // Every subscription listens for the end of its socket.
-        ctx.extra.socket.setMaxListeners(0);
-      },
-      onClose: (ctx) => {
-        sockets.delete(ctx);
-      },
-      execute: (args) => (args.rootValue as Enveloped).execute(args),
-      subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
-      async onSubscribe(ctx, _id, params) {
-        const serverContext: ServerContext = { req: ctx.extra.request, res: ctx.extra.socket };
-        const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
-        const operation = operationOf(params, enveloped);
-        const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
-        const cost = admission.costs?.[0];
-        if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
-        if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
-        admitted.add(params);
-        const args = {
-          schema: enveloped.schema,
-          document: operation.document,
-          operationName: operation.operationName,
-          variableValues: operation.variables,
-          contextValue: await enveloped.contextFactory(),
-          rootValue: enveloped,
-        };
-        if (cost !== undefined) unreported.set(args, cost);
-        return args;
-      },
-      onNext(_ctx, _id, _payload, args, result) {
-        const cost = unreported.get(args);
-        unreported.delete(args);
-        return withoutHttp(withCost(result as ExecutionResult, cost));
-      },
-      onError: (_ctx, _id, _payload, errors) => errors.map(withoutHttpIn),
+  const server = makeServer<Record<string, unknown>, SocketExtra>({
+    onConnect: (ctx) => {
+      sockets.add(ctx);
+      // Every subscription listens for the end of its socket.
+      ctx.extra.socket.setMaxListeners(0);
     },
-    webSocketServer,
-  );
+    onClose: (ctx) => {
+      sockets.delete(ctx);
+    },
+    execute: (args) => (args.rootValue as Enveloped).execute(args),
+    subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
+    async onSubscribe(ctx, _id, params) {
+      const serverContext: ServerContext = { req: ctx.extra.request, res: ctx.extra.socket };
+      const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
+      const operation = operationOf(params, enveloped);
+      const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
+      const cost = admission.costs?.[0];
+      if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
+      if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
+      admitted.add(params);
+      const args = {
+        schema: enveloped.schema,
+        document: operation.document,
+        operationName: operation.operationName,
+        variableValues: operation.variables,
+        contextValue: await enveloped.contextFactory(),
+        rootValue: enveloped,
+      };
+      if (cost !== undefined) unreported.set(args, cost);
+      return args;
+    },
+    onNext(_ctx, _id, _payload, args, result) {
+      const cost = unreported.get(args);
+      unreported.delete(args);
+      return withoutHttp(withCost(result as ExecutionResult, cost));
+    },
+    onError: (_ctx, _id, _payload, errors) => errors.map(withoutHttpIn),
+  });
 
   return {
     upgrade(request, socket, head) {
       webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        webSocketServer.emit("connection", webSocket, request);
+        serveSocket(server, { request, socket: webSocket }, logger);
       });
     },
     async stop(graceMs) {
@@ -107,7 +99,8 @@ export function createWebSockets(
         },
         Math.max(0, deadline - processClock.now()),
       );
-      await server.dispose();
+      for (const webSocket of webSocketServer.clients) webSocket.close(1001, "Going away");
+      await new Promise((resolve) => webSocketServer.close(resolve));
       clearTimeout(impatience);
     },
   };

@@ -619,12 +619,12 @@ describe("queues", () => {
 
   test("passes over a name that is listed, but not known, and still fills the page", async () => {
     await using app = await open();
-    await app.recorded(["a", "c", "e", "g"].map((name) => enqueued(name)));
-    await redis.zadd(app.keys.index, ...["b", "d", "f", "h"].flatMap((name) => [0, name]));
+    await app.recorded(["a", "c", "d", "e", "g"].map((name) => enqueued(name)));
+    await redis.zadd(app.keys.index, ...["b", "f", "h"].flatMap((name) => [0, name]));
     const first = await page(app.url, { first: 3 });
-    expect(namesOf(first)).toEqual(["a", "c", "e"]);
+    expect(namesOf(first)).toEqual(["a", "c", "d"]);
     const second = await page(app.url, { first: 3, after: first.pageInfo.endCursor });
-    expect(namesOf(second)).toEqual(["g"]);
+    expect(namesOf(second)).toEqual(["e", "g"]);
     expect(second.pageInfo.hasNextPage).toBe(false);
   });
 });

@@ -1,5 +1,8 @@
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
 import { Redis } from "ioredis";
 import { describe, expect, inject, it } from "vitest";
+import { WebSocket } from "ws";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp, startServer } from "../support/server.ts";
 import {
@@ -425,6 +428,34 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
   });
 });
 
+describe("a client that breaks the protocol of WebSockets", () => {
+  it("is closed with a code that says why, and leaves nothing in the log but lines of the log", async () => {
+    await using server = await startServer({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() });
+    const init = JSON.stringify({ type: "connection_init" });
+    const offences: readonly { readonly send: readonly (string | Buffer)[]; readonly codes: number[] }[] = [
+      { send: ["x".repeat(3_000_000)], codes: [1009] },
+      // Bits that are set without an extension that uses them.
+      { send: [Buffer.from([0xf1, 0x80, 0, 0, 0, 0])], codes: [1002] },
+      { send: ["no JSON"], codes: [4400] },
+      { send: [JSON.stringify({ id: "1", type: "subscribe", payload: { query: "{ a }" } })], codes: [4401] },
+      { send: [init, init], codes: [4429] },
+      // A message that only a server may send.
+      { send: [init, JSON.stringify({ type: "connection_ack" })], codes: [4400, 4500] },
+    ];
+    for (const { send, codes } of offences) {
+      expect(codes, String(send.at(-1)).slice(0, 50)).toContain(await closeCodeAfter(server.url, send));
+    }
+    await using client = websocketTransport(server.url);
+    expect(await rowsOf(client.subscribe(subscription, { queues: ["q"] }))).toHaveLength(1);
+    expect(await server.stop()).toBe(0);
+    const unstructured = server
+      .stderr()
+      .split("\n")
+      .filter((line) => line !== "" && !line.startsWith("{"));
+    expect(unstructured).toEqual([]);
+  });
+});
+
 describe("a subscription over HTTP that cannot be answered by a stream", () => {
   const operation = { query: subscription, variables: { queues: ["q"] } };
   it.each([
@@ -547,6 +578,26 @@ async function rowThat(stream: Stream, isIt: (row: Row) => boolean): Promise<Row
 
 /** When the first of its rows was measured, in ms. */
 const instantOf = ({ rows }: { readonly rows: readonly Row[] }) => Date.parse(rows[0]!.measuredAt);
+
+/** Opens a WebSocket and sends messages over it, or frames as they are; resolves with the code that it is closed with. */
+async function closeCodeAfter(url: string, sent: readonly (string | Buffer)[]): Promise<number> {
+  const { hostname, port } = new URL(url);
+  const socket = new WebSocket(`ws://${hostname}:${port}/graphql`, "graphql-transport-ws", {
+    perMessageDeflate: false,
+  });
+  let raw: Duplex | undefined;
+  socket.on("upgrade", (response) => {
+    raw = response.socket;
+  });
+  socket.on("error", () => {});
+  await once(socket, "open");
+  for (const each of sent) {
+    if (typeof each === "string") socket.send(each);
+    else raw?.write(each);
+  }
+  const [code] = await once(socket, "close");
+  return code;
+}
 
 /** Lets Redis answer nobody for a while; resolves when it has stopped, and `over` when it goes on. */
 async function pauseRedis(url: string, forMs: number): Promise<{ readonly over: Promise<unknown> }> {
