@@ -40,6 +40,7 @@ async function run(config: Config): Promise<void> {
     await app.stop().catch(() => undefined);
     throw error;
   }
+  if (stopping !== undefined) return;
   process.stdout.write(`queue-latency is ready. GraphiQL: ${app.url}/graphql\n`);
 }
 

@@ -208,6 +208,8 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
       watched.set(queue, entry);
     }
     entry.watches.add(control);
+    // A read that is due when the slowest of the others may be pushed to may be too late for this one.
+    if (entry.isOutdated && entry.reading === undefined) readWhenNeeded(entry);
     return entry;
   }
 

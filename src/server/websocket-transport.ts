@@ -47,7 +47,7 @@ export function serveSocket(server: Server<SocketExtra>, extra: SocketExtra, log
           handle(String(message)).catch((error: unknown) => {
             // A send that fails because the other end has gone is no news.
             if (socket.readyState !== socket.OPEN) return;
-            logger.error({ err: error }, "unexpected error");
+            logger.warn({ err: messageOf(error) }, "a WebSocket's message could not be handled");
             socket.close(CloseCode.InternalServerError, "Internal server error");
           });
         });
