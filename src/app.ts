@@ -35,12 +35,13 @@ export function createApp(config: Config, logger: Logger): App {
   const keys = createKeys(config.keyPrefix);
   const clock = createRedisClock();
 
-  const tracker = createTracker({ redis, keys, clock, logger, ...config });
+  const { eventWindowMs, maxWaitMs, maxQueues, maxEvents } = config;
+  const tracker = createTracker({ redis, keys, clock, logger, eventWindowMs, maxWaitMs });
   const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes, logger });
   const live = createLive({ feed, read: tracker.read, clock, logger });
   const sources = createSources(config, { sink: tracker, logger });
 
-  const limits: ArgumentLimits = { ...config, sources: sources.map(({ name }) => name) };
+  const limits: ArgumentLimits = { maxQueues, maxEvents, sources: sources.map(({ name }) => name) };
   const throttle = createThrottle({
     redis,
     keys,

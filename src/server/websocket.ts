@@ -8,7 +8,13 @@ import {
   GraphQLError,
   type GraphQLFormattedError,
 } from "graphql";
-import { type Context, handleProtocols, makeServer, type OperationResult } from "graphql-ws";
+import {
+  type Context,
+  handleProtocols,
+  makeServer,
+  type OperationResult,
+  type SubscribePayload,
+} from "graphql-ws";
 import { WebSocketServer } from "ws";
 import type { CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
@@ -44,6 +50,31 @@ export function createWebSockets(
   const unreported = new WeakMap<object, CostReport>();
   const sockets = new Set<Context>();
 
+  /** What is to be executed, or why nothing is. */
+  async function argsFor(
+    { request, socket }: SocketExtra,
+    params: SubscribePayload,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const serverContext: ServerContext = { req: request, res: socket };
+    const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
+    const operation = operationOf(params, enveloped);
+    const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
+    const cost = admission.costs?.[0];
+    if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
+    if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
+    admitted.add(params);
+    const args = {
+      schema: enveloped.schema,
+      document: operation.document,
+      operationName: operation.operationName,
+      variableValues: operation.variables,
+      contextValue: await enveloped.contextFactory(),
+      rootValue: enveloped,
+    };
+    if (cost !== undefined) unreported.set(args, cost);
+    return args;
+  }
+
   const server = makeServer<Record<string, unknown>, SocketExtra>({
     onConnect: (ctx) => {
       sockets.add(ctx);
@@ -55,26 +86,8 @@ export function createWebSockets(
     },
     execute: (args) => (args.rootValue as Enveloped).execute(args),
     subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
-    async onSubscribe(ctx, _id, params) {
-      const serverContext: ServerContext = { req: ctx.extra.request, res: ctx.extra.socket };
-      const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
-      const operation = operationOf(params, enveloped);
-      const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
-      const cost = admission.costs?.[0];
-      if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
-      if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
-      admitted.add(params);
-      const args = {
-        schema: enveloped.schema,
-        document: operation.document,
-        operationName: operation.operationName,
-        variableValues: operation.variables,
-        contextValue: await enveloped.contextFactory(),
-        rootValue: enveloped,
-      };
-      if (cost !== undefined) unreported.set(args, cost);
-      return args;
-    },
+    onSubscribe: (ctx, _id, params) =>
+      argsFor(ctx.extra, params).catch((error: unknown) => [maskError(error)]),
     onNext(_ctx, _id, _payload, args, result) {
       const cost = unreported.get(args);
       unreported.delete(args);
