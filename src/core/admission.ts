@@ -26,8 +26,11 @@ export interface CostReport {
 export interface Admission {
   /** Why nothing of the request may run; null: all of it may. */
   readonly refusal: AppError | null;
-  /** One for each operation, in order; null where Redis, which keeps the points, did not answer. */
-  readonly costs: readonly CostReport[] | null;
+  /**
+   * One for each operation, in order. Where Redis was not asked, or did not answer, `throttleStatus` is what this process
+   * knew last.
+   */
+  readonly costs: readonly CostReport[];
 }
 
 /**

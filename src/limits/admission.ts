@@ -48,8 +48,12 @@ export function createAdmission({
         actualQueryCost: refusal === null ? cost : null,
         throttleStatus: status,
       }));
+    // Where nothing will run, Redis is not asked for anything, not even for what is left.
+    if (refusal !== null || operations.every((operation) => operation === null)) {
+      return { refusal, costs: report(throttle.lastKnown(client)) };
+    }
     try {
-      const taken = await throttle.take(client, refusal === null ? total : 0);
+      const taken = await throttle.take(client, total);
       if (!taken.isAllowed) {
         const { currentlyAvailable } = taken.status;
         refusal = new AppError(
@@ -62,7 +66,8 @@ export function createAdmission({
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       // What reads no queue (GraphiQL's introspection, say) needs no Redis, and works without it.
-      return { refusal: refusal ?? (total > 0 ? error : null), costs: null };
+      if (total > 0) refusal = error;
+      return { refusal, costs: report(throttle.lastKnown(client)) };
     }
   };
 }

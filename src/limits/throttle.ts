@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import type { ThrottleStatus } from "../core/admission.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
+import { createLastKnown } from "./last-known.ts";
 
 export interface Taken {
   readonly isAllowed: boolean;
@@ -22,6 +23,8 @@ export interface Throttle {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   take(client: string, points: number): Promise<Taken>;
+  /** How a client stood when this process last charged it, without asking Redis: other processes may have charged since. */
+  lastKnown(client: string): ThrottleStatus;
 }
 
 export interface ThrottleOptions {
@@ -38,6 +41,12 @@ export interface ThrottleOptions {
  */
 export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions): Throttle {
   const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
+  const statusOf = (available: number): ThrottleStatus => ({
+    maximumAvailable: max,
+    currentlyAvailable: available,
+    restoreRate: max / (windowMs / 1000),
+  });
+  const lastKnown = createLastKnown(statusOf(max));
 
   class TakingStore extends Store {
     taken: Taken | undefined;
@@ -57,13 +66,10 @@ export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions):
       const [fits, available, endsInMs] = (await runScript(redis, script, call)) as [number, number, number];
       this.taken = {
         isAllowed: fits === 1,
-        status: {
-          maximumAvailable: max,
-          currentlyAvailable: available,
-          restoreRate: max / (windowMs / 1000),
-        },
+        status: statusOf(available),
         retryAfterSeconds: Math.max(1, Math.ceil(endsInMs / 1000)),
       };
+      lastKnown.learn(contextIdentity, this.taken.status, endsInMs);
       return fits === 1 ? [] : [Date.now()];
     }
 
@@ -74,6 +80,7 @@ export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions):
 
   return {
     max,
+    lastKnown: lastKnown.of,
     async take(client, points) {
       const store = new TakingStore(points);
       const limiter = getGraphQLRateLimiter({ store, identifyContext: () => client });

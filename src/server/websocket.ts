@@ -59,7 +59,7 @@ export function createWebSockets(
     const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
     const operation = operationOf(params, enveloped);
     const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
-    const cost = admission.costs?.[0];
+    const cost = admission.costs[0];
     if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
     if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
     admitted.add(params);
