@@ -16,6 +16,8 @@ function describe(error: unknown): string {
 
 async function run(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  // Whoever reads what we print may go (`script/server | head -1`), which is no reason for us to go, too.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const app = createApp(config, logger);
   let stopping: Promise<void> | undefined;
   let stoppingSinceMs = 0;
@@ -33,6 +35,8 @@ async function run(config: Config): Promise<void> {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
+  // The terminal was closed.
+  process.on("SIGHUP", stop);
   try {
     await app.start();
   } catch (error) {

@@ -30,15 +30,17 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
   } satisfies RedisOptions;
   const redis = new Redis(url, options);
   let isAway = false;
-  // Without a listener ioredis prints every failed attempt; one line for each time it goes and comes is enough.
+  let wasReady = false;
+  // Why a first attempt fails is for whoever opens the connection to say. Without a listener ioredis prints every failed attempt; one line for each time it goes and comes is enough.
   redis.on("error", (error: Error) => {
-    if (isAway) return;
+    if (!wasReady || isAway) return;
     isAway = true;
     logger.warn({ err: error.message, connection: name }, "Redis is away");
   });
   redis.on("ready", () => {
     if (isAway) logger.info({ connection: name }, "Redis is back");
     isAway = false;
+    wasReady = true;
   });
   return redis;
 }

@@ -10,7 +10,11 @@ const cannotServe =
  */
 export function unavailableOr(error: unknown): Error {
   if (error instanceof AppError) return error;
-  if (error instanceof Error && error.name === "ReplyError" && !cannotServe.test(error.message)) return error;
+  if (error instanceof Error && error.name === "ReplyError" && !cannotServe.test(error.message)) {
+    // ioredis hangs the whole command on it, and whoever logs the error would log a thousand job ids.
+    Reflect.deleteProperty(error, "command");
+    return error;
+  }
   return new AppError("SERVICE_UNAVAILABLE", "Redis does not answer; try again soon", {
     cause: error,
     retryAfterSeconds: 1,

@@ -34,7 +34,10 @@ export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerRe
   }
 
   return async (response) => {
-    page ??= render();
+    page ??= render().catch((error: unknown) => {
+      page = undefined;
+      throw error;
+    });
     const body = await page;
     response.writeHead(200, {
       "Content-Type": "text/html; charset=utf-8",

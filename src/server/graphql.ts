@@ -2,6 +2,7 @@ import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { createYoga, type YogaServerInstance } from "graphql-yoga";
 import type { Admit, Caller } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
+import { createDocumentCache } from "./document-cache.ts";
 import { type Admitted, useAdmission } from "./use-admission.ts";
 
 export const endpoint = "/graphql";
@@ -44,7 +45,6 @@ interface Closable {
 export type GraphQLServer = YogaServerInstance<ServerContext, object>;
 
 const maxBatch = 50;
-
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
 export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
   const { schema, admit, contextOf, maskError, maxBodyBytes, logger } = options;
@@ -55,6 +55,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
     context: (context) => contextOf(clientOf(context), (callback) => whenGone(context, callback)),
     plugins: [useAdmission({ admit, admitted, clientOf, maxBatch })],
     batching: { limit: maxBatch },
+    parserAndValidationCache: { documentCache: createDocumentCache(), errorCache: createDocumentCache() },
     maskedErrors: { maskError },
     maxRequestBodySize: maxBodyBytes,
     multipart: false,

@@ -33,7 +33,7 @@ export function createObserver({ redis, keys, index, now }: ObserverOptions): Ob
       keys: keys.all(queue),
       args: [keys.changes, queue, source],
     });
-    if (reply !== -1) await index.remove(queue);
+    if (reply !== -1) await index.removeUnless(queue, keys.state(queue));
     return reply === 1;
   }
 

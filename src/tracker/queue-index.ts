@@ -14,8 +14,8 @@ export interface ListOptions {
 export interface QueueIndex {
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   list(options: ListOptions): Promise<string[]>;
-  add(queues: readonly string[]): Promise<void>;
-  remove(queue: string): Promise<void>;
+  /** Takes a name out, unless its queue was recorded or read again meanwhile: then it has this key. */
+  removeUnless(queue: string, stateKey: string): Promise<void>;
 }
 
 export function createQueueIndex(redis: Redis, keys: Keys): QueueIndex {
@@ -29,12 +29,10 @@ export function createQueueIndex(redis: Redis, keys: Keys): QueueIndex {
       const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
       return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
     },
-    async add(queues) {
-      if (queues.length === 0) return;
-      await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
-    },
-    async remove(queue) {
+    async removeUnless(queue, stateKey) {
       await answered(redis.zrem(keys.index, queue));
+      // Who has recorded since put the name in before we took it out, or does so after we look.
+      if ((await answered(redis.exists(stateKey))) === 1) await answered(redis.zadd(keys.index, 0, queue));
     },
   };
 }

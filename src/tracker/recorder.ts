@@ -72,7 +72,14 @@ export function createRecorder(options: RecorderOptions): Recorder {
         script,
         queues.map((queue) => callOf(queue, ["", ""], [])),
       );
-      return replies.reduce((lost: number, reply) => lost + (Array.isArray(reply) ? Number(reply[3]) : 0), 0);
+      const failed = replies.find((reply) => reply instanceof Error);
+      if (failed !== undefined) throw failed;
+      let lost = 0;
+      for (const reply of replies) {
+        if (reply instanceof Error) throw reply;
+        lost += (reply as readonly number[])[3] ?? 0;
+      }
+      return lost;
     },
   };
 }

@@ -148,6 +148,7 @@ describe.concurrent("a server", () => {
     it.each([
       { how: "SIGTERM", signals: ["SIGTERM"] },
       { how: "SIGINT", signals: ["SIGINT"] },
+      { how: "SIGHUP, which says that the terminal was closed", signals: ["SIGHUP"] },
       { how: "one Ctrl-C that arrives twice, as npm start passes it on", signals: ["SIGINT", "SIGINT"] },
     ] as const)("ends together with its Redis, by exit code 0, at $how", async ({ signals }) => {
       await using data = await temporaryDataDir();
@@ -159,6 +160,20 @@ describe.concurrent("a server", () => {
       expect(await redisPids(data.path)).toEqual([]);
       expect(logged(server, "error")).toEqual([]);
       expect(server.stderr()).not.toContain("    at ");
+    });
+
+    it("has gone on until then when nobody reads what it prints", async () => {
+      await using data = await temporaryDataDir();
+      const { port } = await listen(() => {}).then(async (taken) => {
+        await taken[Symbol.asyncDispose]();
+        return taken;
+      });
+      await using server = spawnServer({ DATA_DIR: data.path, PORT: String(port) });
+      server.child.stdout?.destroy();
+      await until(async () => (await fetch(`http://127.0.0.1:${port}/ready`).catch(() => null))?.ok === true);
+      server.child.kill("SIGTERM");
+      expect(await server.exited).toBe(0);
+      expect(await redisPids(data.path)).toEqual([]);
     });
 
     it("completes streams, and closes WebSockets with 1001", async () => {
@@ -454,7 +469,7 @@ async function refusalOf(env: Readonly<Record<string, string>>): Promise<readonl
   return server
     .stderr()
     .split("\n")
-    .filter((line) => line !== "" && !line.startsWith("{"));
+    .filter((line) => line !== "" && !line.startsWith('{"level":30'));
 }
 
 /** Lines of the log, as it says them. */

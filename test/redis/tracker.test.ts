@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { uniquePrefix } from "../support/redis.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
@@ -169,5 +170,39 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({ state: "MISSING" });
     expect(await opened.redis.exists(...opened.keys.all("q"))).toBe(0);
     expect(await opened.tracker.list({ limit: 10 })).toEqual([]);
+  });
+
+  it.each([
+    {
+      from: 300_000,
+      to: 60_000,
+      after: 2_000,
+      why: "departures that a longer window remembers are still young",
+    },
+    { from: 1_000, to: 300_000, after: 4_000, why: "the memory of a shorter window must not end too soon" },
+  ])("remembers departures when EVENT_WINDOW is changed from $from to $to ms: $why", async (row) => {
+    const prefix = uniquePrefix();
+    const options = { now: () => now, maxWaitMs: 86_400_000, prefix };
+    await using before = await openTracker(inject("redisUrl"), { ...options, eventWindowMs: row.from });
+    await using after = await openTracker(inject("redisUrl"), { ...options, eventWindowMs: row.to });
+    await before.tracker.record([event("DEQUEUED", "a")], null);
+    if (row.from < row.to) await after.tracker.record([event("DEQUEUED", "b")], null);
+    now += row.after;
+    await after.tracker.record([event("ENQUEUED", row.from < row.to ? "b" : "a")], null);
+    expect(await after.tracker.read(["q"], allParts)).toMatchObject([{ state: "EMPTY", depth: 0 }]);
+    // A key that is about to expire would forget them all the same.
+    for (const key of after.keys.departed("q")) {
+      const ttl = await after.redis.pttl(key);
+      if (ttl > 0) expect(ttl).toBeGreaterThan(row.to);
+    }
+  });
+
+  it("is listed when it is recorded to while it is forgotten", async () => {
+    for (let round = 0; round < 20; round++) {
+      await record([event("ENQUEUED", `a${round}`)]);
+      await Promise.all([opened.tracker.forget("q"), record([event("ENQUEUED", `b${round}`)])]);
+      const { state } = await snapshot();
+      expect(await opened.tracker.list({ limit: 10 })).toEqual(state === "MISSING" ? [] : ["q"]);
+    }
   });
 });

@@ -36,26 +36,28 @@ end
 if not source and eventCount == 0 then return {0, 0, 0, 0} end
 
 -- Departures are remembered in two hashes that take turns, one event window each, so that forgetting is dropping a whole
--- hash, never a scan. A hash is let go when even its newest entry is too old; a clock set back lets nothing go.
+-- hash, never a scan. A hash says until when its newest entry can have been heard, as a time, so that it keeps its sense
+-- when the window is set to another length. It is let go when even that entry is too old; a clock set back lets nothing go.
 local generation = math.floor(now / window)
+local turnEnds = (generation + 1) * window
 local current, previous = KEYS[4 + generation % 2], KEYS[5 - generation % 2]
-local function letGo(key, oldest)
-  local marked = redis.call('HGET', key, 'generation')
-  if marked and tonumber(marked) < oldest then
+local function letGo(key)
+  local heardUntil = tonumber(redis.call('HGET', key, 'heardUntil') or nil)
+  if heardUntil and heardUntil + window <= now then
     redis.call('UNLINK', key)
     return nil
   end
-  return marked
+  return heardUntil
 end
-local currentMarked = letGo(current, generation)
-letGo(previous, generation - 1)
+local currentUntil = letGo(current)
+letGo(previous)
 local function remember(fieldsAndValues)
   for from = 1, #fieldsAndValues, chunk do
     redis.call('HSET', current, unpack(fieldsAndValues, from, math.min(from + chunk - 1, #fieldsAndValues)))
   end
-  if not currentMarked then
-    currentMarked = generation
-    redis.call('HSET', current, 'generation', generation)
+  if not currentUntil or currentUntil < turnEnds then
+    currentUntil = turnEnds
+    redis.call('HSET', current, 'heardUntil', string.format('%.0f', turnEnds))
     redis.call('PEXPIRE', current, 3 * window)
   end
 end
@@ -88,9 +90,10 @@ local departures, touched = {}, {}       -- member -> {kind, at, since}, and tho
 local function learnDeparture(member, value)
   local kind, heard, ago, waitedSince = string.match(value, '^(%a)(%d+) (%-?%d+) (.*)$')
   heard = tonumber(heard)
-  if heard + window <= now then return end
+  local known = departures[member]
+  if heard + window <= now or (known and known.heard > heard) then return end
   local sinceAgo = tonumber(waitedSince)
-  departures[member] = {kind = kind, at = heard - tonumber(ago), since = sinceAgo and heard - sinceAgo}
+  departures[member] = {kind = kind, heard = heard, at = heard - tonumber(ago), since = sinceAgo and heard - sinceAgo}
 end
 
 for from = 1, #members, chunk do
@@ -102,8 +105,8 @@ for from = 1, #members, chunk do
     local member, at = members[i], i - from + 1
     local score = tonumber(scores[at] or nil)
     since[member], wasSince[member] = score, score
-    local value = newer[at] or older[at]
-    if value then learnDeparture(member, value) end
+    if older[at] then learnDeparture(member, older[at]) end
+    if newer[at] then learnDeparture(member, newer[at]) end
   end
 end
 

@@ -18,7 +18,10 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil')
+local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil', 'measuredAt')
+-- Several processes may read the same job system: what was read earlier does not undo what was read later.
+local measuredAt = tonumber(before[8] or nil)
+if before[1] == source and measuredAt and measuredAt <= now and measuredAt > now - readAgo then return 0 end
 local since = -1
 if age then
   since = math.floor(now - readAgo - age)

@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { createDocumentCache } from "../../src/server/document-cache.ts";
+
+it("keeps the thousand short documents that were asked for last", () => {
+  const cache = createDocumentCache<number>();
+  for (let i = 0; i < 1_000; i++) cache.set(`{ q${i} }`, i);
+  expect(cache.get("{ q0 }")).toBe(0);
+  cache.set("{ one more }", 1_000);
+  expect(cache.get("{ q0 }")).toBe(0);
+  expect(cache.get("{ q1 }")).toBeUndefined();
+  expect(cache.get("{ one more }")).toBe(1_000);
+});
+
+it("keeps no long document, since what is parsed takes many times its source", () => {
+  const cache = createDocumentCache<number>();
+  const [longest, tooLong] = ["#".repeat(4_000), "#".repeat(4_001)];
+  cache.set(longest, 1);
+  cache.set(tooLong, 2);
+  expect(cache.get(longest)).toBe(1);
+  expect(cache.get(tooLong)).toBeUndefined();
+});
