@@ -1,0 +1,143 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { processClock } from "../core/clock.ts";
+import { AppError, messageOf } from "../core/errors.ts";
+import type { Hold, Lease } from "../core/lease.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Keys } from "./keys.ts";
+import { loadScript, runScript } from "./scripts.ts";
+
+export interface LeaseOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly name: string;
+  readonly logger: Logger;
+  /** For how long it outlives its last renewal: what a takeover from a dead process takes at most. @default 3_000 // 3 seconds */
+  readonly ttlMs?: number;
+  /** @default 1_000 // a second */
+  readonly renewEveryMs?: number;
+}
+
+/**
+ * A lease in Redis with a fencing token. Two processes may believe for a moment that they have it (one was frozen, or a clock
+ * jumped); that is what the token is for.
+ *
+ * - A holder that dies is followed by another within `ttlMs`, one that gives the lease back within a quarter of `renewEveryMs`.
+ * - It is lost at once when Redis says so, and at the latest `ttlMs` after the last renewal that succeeded was *sent*, by this
+ *   process's own clock: Redis began to count later than that, so nobody else has it before.
+ */
+export function createLease(options: LeaseOptions): Lease {
+  const { redis, keys, name, logger, ttlMs = 3_000, renewEveryMs = 1_000 } = options;
+  const acquireScript = loadScript(
+    "queueLatencyLeaseAcquire",
+    new URL("lua/lease-acquire.lua", import.meta.url),
+  );
+  const renewScript = loadScript("queueLatencyLeaseRenew", new URL("lua/lease-renew.lua", import.meta.url));
+  const [holderKey, fenceKey] = keys.lease(name);
+  const retryMs = renewEveryMs / 4;
+
+  /** The fencing token; 0 when somebody else has the lease, for `freeInMs` at least (-1: nobody knows). */
+  async function tryToAcquire(owner: string): Promise<{ fence: number; freeInMs: number }> {
+    const reply = await runScript(redis, acquireScript, {
+      keys: [holderKey, fenceKey],
+      args: [owner, ttlMs],
+    });
+    const [fence, freeInMs] = (Array.isArray(reply) ? reply : []).map(Number);
+    return { fence: fence ?? 0, freeInMs: freeInMs ?? -1 };
+  }
+
+  async function extend(owner: string, forMs: number): Promise<boolean> {
+    return (await runScript(redis, renewScript, { keys: [holderKey], args: [owner, forMs] })) === 1;
+  }
+
+  function hold(owner: string, fence: number, acquiredAtMs: number): Hold {
+    const ending = new AbortController();
+    let heldUntilMs = acquiredAtMs + ttlMs;
+    let expiry: NodeJS.Timeout | undefined;
+
+    const isHeld = () => !ending.signal.aborted && processClock.now() < heldUntilMs;
+
+    function end(): void {
+      clearTimeout(expiry);
+      ending.abort();
+    }
+    function lose(reason: string): void {
+      if (ending.signal.aborted) return;
+      logger.warn({ lease: name, fence, reason }, "a lease was lost");
+      end();
+    }
+    function watchClock(): void {
+      clearTimeout(expiry);
+      const leftMs = heldUntilMs - processClock.now();
+      // Timers count whole ms and may come early, so the clock is asked again.
+      if (leftMs > 0) expiry = setTimeout(watchClock, Math.ceil(leftMs)).unref();
+      else lose("not renewed in time");
+    }
+    async function renew(): Promise<void> {
+      for (let pauseMs = renewEveryMs; ; ) {
+        await pause(pauseMs, ending.signal);
+        if (ending.signal.aborted) return;
+        const sentAtMs = processClock.now();
+        try {
+          const isStillOurs = await extend(owner, ttlMs);
+          if (ending.signal.aborted) return;
+          if (!isStillOurs) return lose("it is somebody else's");
+          heldUntilMs = sentAtMs + ttlMs;
+          watchClock();
+          pauseMs = sentAtMs + renewEveryMs - processClock.now();
+        } catch (error) {
+          logger.debug({ lease: name, err: messageOf(error) }, "a lease could not be renewed");
+          pauseMs = retryMs;
+        }
+      }
+    }
+
+    watchClock();
+    const renewing = renew();
+    return {
+      fence,
+      ended: ending.signal,
+      isHeld,
+      async release() {
+        end();
+        await renewing;
+        try {
+          await extend(owner, 0);
+        } catch (error) {
+          logger.debug({ lease: name, err: messageOf(error) }, "a lease could not be given back");
+        }
+      },
+    };
+  }
+
+  return {
+    async acquire(signal) {
+      // Of this attempt alone: a release that arrives late must not end the hold that comes after it.
+      const owner = randomBytes(12).toString("base64url");
+      let hasWarned = false;
+      for (;;) {
+        signal.throwIfAborted();
+        let waitMs = retryMs;
+        const sentAtMs = processClock.now();
+        try {
+          const { fence, freeInMs } = await tryToAcquire(owner);
+          if (fence > 0) return hold(owner, fence, sentAtMs);
+          if (freeInMs >= 0) waitMs = Math.min(retryMs, freeInMs + 1);
+        } catch (error) {
+          // That Redis is away is said by its connection; all else is said once.
+          if (!hasWarned && !(error instanceof AppError)) {
+            logger.warn({ lease: name, err: messageOf(error) }, "a lease could not be asked for");
+            hasWarned = true;
+          }
+        }
+        await pause(waitMs, signal);
+      }
+    },
+  };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  // An abort is no failure of a pause, but its end.
+  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
+}

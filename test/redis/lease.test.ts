@@ -1,0 +1,204 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { setImmediate } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
+import { processClock } from "../../src/core/clock.ts";
+import { createKeys } from "../../src/redis/keys.ts";
+import { abortOf, openContender } from "../support/lease.ts";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
+import { allParts, openTracker } from "../support/tracker.ts";
+
+const quick = { ttlMs: 1_000, renewEveryMs: 200 };
+let prefix: string;
+
+beforeEach(() => {
+  prefix = uniquePrefix();
+});
+const contender = (timing: Parameters<typeof openContender>[2] = {}) =>
+  openContender(inject("redisUrl"), prefix, timing);
+
+describe("a lease", () => {
+  test("is had by one of five contenders at a time, with a fence that grows with every hold", async () => {
+    let holders = 0;
+    let most = 0;
+    const fences: number[] = [];
+    const five = await Promise.all(Array.from({ length: 5 }, () => contender(quick)));
+    await Promise.all(
+      five.map(async (one) => {
+        for (let round = 0; round < 4; round++) {
+          const hold = await one.hold();
+          most = Math.max(most, ++holders);
+          fences.push(hold.fence);
+          await one.redis.ping();
+          expect(hold.isHeld()).toBe(true);
+          holders--;
+          await hold.release();
+        }
+      }),
+    );
+    expect(most).toBe(1);
+    expect(fences).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  });
+
+  test("is renewed for as long as it is wanted", async () => {
+    const [first, second] = [await contender(quick), await contender(quick)];
+    const hold = await first.hold();
+    const waiting = second.hold().catch(() => null);
+    let isTaken = false;
+    void waiting.then(() => (isTaken = true));
+    const over = performance.now() + 3 * quick.ttlMs;
+    while (performance.now() < over) {
+      expect(await first.redis.pttl(createKeys(prefix).lease("faktory")[0])).toBeGreaterThan(0);
+      expect(hold.isHeld()).toBe(true);
+    }
+    expect(isTaken).toBe(false);
+    await hold.release();
+    expect((await waiting)?.fence).toBe(2);
+  });
+
+  test("that is given back is had by another at once", async () => {
+    const [first, second] = [await contender(), await contender()];
+    const hold = await first.hold();
+    const waiting = second.hold();
+    await second.redis.ping();
+    const releasedAtMs = performance.now();
+    await hold.release();
+    expect(hold.isHeld()).toBe(false);
+    expect(hold.ended.aborted).toBe(true);
+    await waiting;
+    expect(performance.now() - releasedAtMs).toBeLessThan(1_000);
+  });
+
+  test("of one who died is had by another within five seconds, and not before it has run out", async () => {
+    const [first, second] = [await contender(), await contender()];
+    const hold = await first.hold();
+    const waiting = second.hold();
+    first.die();
+    const diedAtMs = performance.now();
+    const next = await waiting;
+    expect(performance.now() - diedAtMs).toBeLessThan(5_000);
+    expect(next.fence).toBeGreaterThan(hold.fence);
+    // By its own clock the first had given up before the second could have it.
+    expect(hold.isHeld()).toBe(false);
+  });
+
+  test("that somebody else has now is lost with the next renewal, and the other one keeps it", async () => {
+    const [first, second] = [await contender(quick), await contender(quick)];
+    const hold = await first.hold();
+    await first.redis.del(createKeys(prefix).lease("faktory")[0]);
+    const next = await second.hold();
+    await abortOf(hold.ended);
+    expect(hold.isHeld()).toBe(false);
+    await hold.release();
+    expect(next.isHeld()).toBe(true);
+    expect(await second.redis.exists(createKeys(prefix).lease("faktory")[0])).toBe(1);
+  });
+
+  test("asks the clock, and not only its timers, which a frozen process has not heard yet", async () => {
+    const hold = await (await contender()).hold();
+    const wokenAtMs = processClock.now() + 3_000;
+    const clock = vi.spyOn(processClock, "now").mockReturnValue(wokenAtMs);
+    const [isHeld, hasEnded] = [hold.isHeld(), hold.ended.aborted];
+    clock.mockRestore();
+    expect({ isHeld, hasEnded }).toEqual({ isHeld: false, hasEnded: false });
+  });
+
+  test("is not waited for any longer when nobody wants it", async () => {
+    const [first, second] = [await contender(), await contender()];
+    await first.hold();
+    const giveUp = new AbortController();
+    const waiting = second.lease.acquire(giveUp.signal);
+    giveUp.abort(new Error("not wanted"));
+    await expect(waiting).rejects.toThrow("not wanted");
+  });
+});
+
+describe("when Redis goes away", () => {
+  test("a lease is lost when it has run out, and can be had again when Redis is back", async () => {
+    await using redis = await startRedis({ appendonly: true });
+    const one = await openContender(redis.url, prefix, quick);
+    const hold = await one.hold();
+    await redis.kill();
+    const lostAfterMs = await abortOf(hold.ended);
+    expect(lostAfterMs).toBeLessThanOrEqual(quick.ttlMs + 500);
+    expect(hold.isHeld()).toBe(false);
+    await hold.release();
+    const waiting = one.hold();
+    await redis.restart();
+    expect((await waiting).isHeld()).toBe(true);
+  });
+
+  test("and hangs, the clock alone ends a lease", async () => {
+    await using redis = await startRedis();
+    const one = await openContender(redis.url, prefix, quick);
+    const hold = await one.hold();
+    process.kill(redis.pid, "SIGSTOP");
+    try {
+      expect(await abortOf(hold.ended)).toBeLessThanOrEqual(quick.ttlMs + 500);
+    } finally {
+      process.kill(redis.pid, "SIGCONT");
+    }
+  });
+
+  test("and is back before a lease has run out, it goes on", async () => {
+    await using redis = await startRedis({ appendonly: true, args: ["--appendfsync", "always"] });
+    const one = await openContender(redis.url, prefix, { ttlMs: 2_000, renewEveryMs: 250 });
+    const hold = await one.hold();
+    const firstEndMs = performance.now() + 2_000;
+    await redis.restart();
+    // With no renewal since the restart it would have run out.
+    while (performance.now() < firstEndMs + 250) await one.redis.ping().catch(() => setImmediate());
+    expect(hold.isHeld()).toBe(true);
+  });
+});
+
+describe("a process that was frozen for longer than its lease lasts", () => {
+  test("has lost it when it wakes up, and what it says then changes nothing", {
+    timeout: 40_000,
+  }, async () => {
+    await using opened = await openTracker(inject("redisUrl"), { prefix });
+    const frozen = startLeaseProcess(inject("redisUrl"), prefix);
+    const { fence } = await frozen.next();
+    expect(await frozen.observe()).toEqual({ isHeld: true, refusal: null });
+    frozen.child.kill("SIGSTOP");
+
+    const hold = await (await contender()).hold();
+    expect(hold.fence).toBeGreaterThan(Number(fence));
+    const seen = { queue: "q", headAgeMs: 5_000, uncertaintyMs: 0, depth: 3, scheduled: 0, paused: false };
+    const queues = [{ ...seen, accuracy: "EXACT" as const, readAtMs: processClock.now() }];
+    await opened.tracker.observe({ source: "faktory", queues, freshForMs: 60_000 }, hold.fence);
+    const before = await opened.redis.hgetall(opened.keys.state("faktory/q"));
+
+    // The line is there when it wakes up: it is read before anything can have told it.
+    const answer = frozen.observe();
+    frozen.child.kill("SIGCONT");
+    expect(await answer).toEqual({ isHeld: false, refusal: "LeaseLostError" });
+    expect(await opened.redis.hgetall(opened.keys.state("faktory/q"))).toEqual(before);
+    expect(await opened.tracker.read(["faktory/q"], allParts)).toMatchObject([{ depth: 3, stale: false }]);
+    expect(hold.isHeld()).toBe(true);
+  });
+});
+
+function startLeaseProcess(redisUrl: string, prefix: string) {
+  const script = fileURLToPath(new URL("../support/lease-process.ts", import.meta.url));
+  const child: ChildProcess = spawn(process.execPath, [script, redisUrl, prefix], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  onTestFinished(async () => {
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+  });
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  const next = async (): Promise<Record<string, unknown>> => JSON.parse((await lines.next()).value ?? "{}");
+  return {
+    child,
+    next,
+    observe: () => {
+      child.stdin!.write("observe\n");
+      return next();
+    },
+  };
+}
