@@ -31,12 +31,20 @@ export interface ObservedSource {
   readonly freshForMs: number;
 }
 
-/** What a source is handed to tell what it learned. */
+/**
+ * What a source is handed to tell what it learned.
+ *
+ * Every operation takes a `fence` last: the fencing token of the lease under which it was learned. A source leaves it out, for
+ * the sink that it is handed adds it (sources/one-reader.ts). The tracker keeps the newest of each queue in the field `fence`
+ * of its state, and refuses what comes with an older one: a reader that was frozen while another took over changes nothing.
+ * What comes without a fence is not compared with any.
+ */
 export interface EventSink {
   /**
    * Settles within a few seconds, whatever happens: a source that stops waits for it.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer; the next reading makes up for it.
+   * @throws LeaseLostError when another process reads this source now.
    */
-  observe(observed: ObservedSource): Promise<void>;
+  observe(observed: ObservedSource, fence?: number): Promise<void>;
 }

@@ -52,6 +52,8 @@ export interface QueueSnapshot {
   readonly stale: boolean;
   /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent. */
   readonly changesAtMs: number | null;
+  /** By how much a producer's clock was ahead of its job system's when it last enqueued, in ms; null: not both are known. */
+  readonly clockSkewMs: number | null;
   /** By window, for the windows asked for; null where the source cannot tell. */
   readonly throughput: Readonly<Partial<Record<Window, Throughput>>> | null;
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime>>> | null;

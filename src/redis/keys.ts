@@ -20,6 +20,8 @@ export interface Keys {
   /** Held by the process that sweeps. */
   readonly sweepLease: string;
   throttle(client: string): string;
+  /** Of a lease: who has it, and the counter of its fencing tokens. */
+  lease(name: string): readonly [holder: string, fence: string];
 }
 
 export function createKeys(prefix: string): Keys {
@@ -34,6 +36,7 @@ export function createKeys(prefix: string): Keys {
     changes: `${prefix}:changes`,
     sweepLease: `${prefix}:sweep`,
     throttle: (client) => `${prefix}:throttle:${client}`,
+    lease: (name) => [`${prefix}:lease:{${hashTag(name)}}`, `${prefix}:lease:{${hashTag(name)}}:fence`],
   };
   return keys;
 }

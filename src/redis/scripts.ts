@@ -14,9 +14,9 @@ export interface ScriptCall {
   readonly args: readonly (string | number)[];
 }
 
-/** Reads a script from its source file. */
-export function loadScript(name: string, url: URL): Script {
-  return { name, lua: readFileSync(url, "utf8") };
+/** Reads a script from its source file; of several, the earlier ones define what the last one uses. */
+export function loadScript(name: string, ...urls: readonly URL[]): Script {
+  return { name, lua: urls.map((url) => readFileSync(url, "utf8")).join("\n") };
 }
 
 export type PlainCommand = readonly (string | number)[];

@@ -33,7 +33,11 @@ export interface Recorder {
 const kinds: Record<QueueEventType, string> = { ENQUEUED: "E", DEQUEUED: "D", REMOVED: "R" };
 export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, eventWindowMs, maxWaitMs } = options;
-  const script = loadScript("queueLatencyFold", new URL("lua/fold.lua", import.meta.url));
+  const script = loadScript(
+    "queueLatencyFold",
+    new URL("lua/recent.lua", import.meta.url),
+    new URL("lua/fold.lua", import.meta.url),
+  );
 
   const callOf = (
     queue: string,

@@ -122,14 +122,16 @@ type Reply =
       stale: number,
       throughputs: string[],
       waitTimes: number[][],
+      counted: number,
+      skew: string,
     ];
 
 function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
   if (reply.length === 1) return missing(queue, reply[0]);
-  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale, rates, waits] =
-    reply;
+  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
+  const [rates, waits, counted, skew] = reply.slice(10) as [string[], number[][], number, string];
   const waiting = since >= 0;
-  const isCounted = source === "events";
+  const isCounted = counted === 1;
   return {
     queue,
     source,
@@ -142,6 +144,7 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     measuredAtMs,
     stale: stale === 1,
     changesAtMs: changesAt >= 0 ? changesAt : null,
+    clockSkewMs: skew === "" ? null : Number(skew),
     throughput: isCounted ? byWindow(parts.throughput, (window, i) => throughputOf(window, rates, i)) : null,
     waitTime: isCounted ? byWindow(parts.waitTime, (_, i) => waitTimeOf(waits[i] ?? [])) : null,
   };
@@ -160,6 +163,7 @@ function missing(queue: string, nowMs: number): QueueSnapshot {
     measuredAtMs: nowMs,
     stale: false,
     changesAtMs: null,
+    clockSkewMs: null,
     throughput: null,
     waitTime: null,
   };

@@ -1,9 +1,10 @@
 import type { Redis } from "ioredis";
+import type { FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
-import type { EventSink } from "../core/observation.ts";
 import type { Service } from "../core/service.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { RedisClock } from "../redis/redis-clock.ts";
+import { createFollower } from "./follower.ts";
 import { createObserver, type Observer } from "./observer.ts";
 import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
@@ -24,7 +25,7 @@ export interface TrackerOptions {
 /** The heart: folds what happened and what was observed into Redis, and reads how each queue stands. */
 export interface Tracker
   extends Service,
-    EventSink,
+    FollowSink,
     Pick<Recorder, "record">,
     Pick<Observer, "forget">,
     Pick<QueueIndex, "list">,
@@ -36,12 +37,14 @@ export function createTracker(options: TrackerOptions): Tracker {
   const recorder = createRecorder(options);
   const reader = createSnapshotReader(options);
   const observer = createObserver({ redis, keys, index, now: options.now });
+  const follower = createFollower({ redis, keys, index, now: options.now });
   const sweeper = createSweeper({ redis, keys, index, recorder, logger });
   return {
     start: sweeper.start,
     stop: sweeper.stop,
     record: recorder.record,
     observe: observer.observe,
+    ...follower,
     forget: observer.forget,
     list: index.list,
     read: reader.read,

@@ -2,6 +2,7 @@ import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { processClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
+import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation } from "../../src/core/observation.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
@@ -65,6 +66,7 @@ describe("a queue that a job system is asked about", () => {
       measuredAtMs: start,
       stale: false,
       changesAtMs: start + freshForMs + 1,
+      clockSkewMs: null,
       throughput: null,
       waitTime: null,
     });
@@ -201,6 +203,63 @@ describe("a queue that a job system is asked about", () => {
     expect(await recorder.sweep(["faktory/default", "never heard of"])).toBe(0);
     expect(await snapshot()).toMatchObject({ depth: 1 });
     expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });
+  });
+});
+
+describe("a fence", () => {
+  const tell = (fence: number | undefined, queues: readonly Observation[]) =>
+    opened.tracker.observe({ source: "faktory", queues, freshForMs }, fence);
+  const everything = async () => ({
+    keys: await opened.redis.hgetall(opened.keys.state("faktory/default")),
+    listed: await listed(),
+  });
+
+  it("lets the same and every newer reader pass", async () => {
+    for (const [fence, depth] of [
+      [7, 1],
+      [7, 2],
+      [8, 3],
+      [1_000_000_000_000, 4],
+    ] as const) {
+      await tell(fence, [observation({ depth })]);
+      expect(await snapshot()).toMatchObject({ depth });
+    }
+  });
+
+  it.each([
+    { queues: () => [observation({ depth: 9 })], why: "another reading of the queue" },
+    { queues: () => [observation({ headAgeMs: null, depth: 0 })], why: "the queue is empty" },
+    { queues: () => [], why: "the queue has gone" },
+    { queues: () => [observation({ depth: 3 })], why: "the same again, which would look fresh" },
+  ])("turns an older reader away, who changes nothing: $why", async ({ queues }) => {
+    await tell(10, [observation({ depth: 3 })]);
+    const before = await everything();
+    elapsed += 500;
+    // By number, not by text.
+    for (const fence of [9, 2]) await expect(tell(fence, queues())).rejects.toThrow(LeaseLostError);
+    expect(await everything()).toEqual(before);
+    await tell(10, [observation({ depth: 4 })]);
+    expect(await snapshot()).toMatchObject({ depth: 4 });
+  });
+
+  it("keeps an older reader from forgetting what it has not heard of, though it tells of queues of its own", async () => {
+    await tell(1, [observation({ queue: "old" })]);
+    await tell(2, [observation()]);
+    expect(await listed()).toEqual(["faktory/default"]);
+    // Nobody knows any more that "old" has gone; the reader of now forgets it again with its next word.
+    await expect(tell(1, [observation({ queue: "old" })])).rejects.toThrow(LeaseLostError);
+    expect(await snapshot()).toMatchObject({ state: "WAITING" });
+    await tell(2, [observation()]);
+    expect(await listed()).toEqual(["faktory/default"]);
+  });
+
+  it("does not stand in the way of who has none: a person who forgets a queue", async () => {
+    await tell(5, [observation()]);
+    expect(await opened.tracker.forget("faktory/default")).toBe(true);
+    await tell(5, [observation()]);
+    await tell(undefined, [observation({ depth: 6 })]);
+    expect(await snapshot()).toMatchObject({ depth: 6 });
+    await expect(tell(4, [observation()])).rejects.toThrow(LeaseLostError);
   });
 });
 

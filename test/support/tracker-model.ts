@@ -149,6 +149,7 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
         accuracy: "EXACT",
         measuredAtMs: nowMs,
         stale: false,
+        clockSkewMs: null,
         changesAtMs: least([...scheduled, ...waiting.map((claimableMs) => claimableMs + maxWaitMs + 1)]),
         throughput: byWindow((window) => throughputOf(queue.stays, window, nowMs)),
         waitsMs: byWindow((window) => waitsOf(queue.stays, window, nowMs)),
@@ -229,6 +230,7 @@ function missing(queue: string, nowMs: number): ModelSnapshot {
     measuredAtMs: nowMs,
     stale: false,
     changesAtMs: null,
+    clockSkewMs: null,
     throughput: null,
     waitsMs: null,
   };

@@ -11,7 +11,7 @@
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
--- depend on the number of events.
+-- depend on the number of events. recent.lua is loaded in front of it.
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -113,49 +113,8 @@ end
 -- 2. Fold.
 local accepted, duplicates, early, lost = 0, 0, 0, 0
 local enqueued, dequeued, removed = 0, 0, 0
-local rates, waits = {}, {}              -- what is to be added to the slots of `recent`
-local slotsPerWindow = 20
-local windowSeconds = {60, 300, 900}
-
--- The slot of an instant in each window; nil when it is older than the window.
-local function eachSlot(at, visit)
-  for _, seconds in ipairs(windowSeconds) do
-    local slotMs = seconds * 1000 / slotsPerWindow
-    local slot = math.floor(at / slotMs)
-    if slot >= math.floor(now / slotMs) - slotsPerWindow then visit(seconds, slot) end
-  end
-end
-
-local function countRate(at, index)
-  eachSlot(at, function(seconds, slot)
-    local id = seconds .. ':' .. slot
-    local rate = rates[id]
-    if not rate then
-      rate = {seconds, slot, 0, 0}
-      rates[id] = rate
-    end
-    rate[index] = rate[index] + 1
-  end)
-end
-
-local logGamma = math.log(1.04)          -- buckets grow by 4 %: see wait-time.ts, which reads them
-local function countWait(at, waitedSince)
-  local wait = math.max(0, at - waitedSince)
-  local bucket = 0
-  if wait > 0 then bucket = 1 + math.max(0, math.ceil(math.log(wait) / logGamma - 1e-9)) end
-  eachSlot(at, function(seconds, slot)
-    local id = seconds .. ':' .. slot
-    local sums = waits[id]
-    if not sums then
-      sums = {seconds = seconds, slot = slot, count = 0, sum = 0, max = 0, buckets = {}}
-      waits[id] = sums
-    end
-    sums.count = sums.count + 1
-    sums.sum = sums.sum + wait
-    sums.max = math.max(sums.max, wait)
-    sums.buckets[bucket] = (sums.buckets[bucket] or 0) + 1
-  end)
-end
+local recent = createRecent(recentKey, now)
+local countRate, countWait = recent.countRate, recent.countWait
 
 local function depart(member, kind, at, waitedSince)
   departures[member] = {kind = kind, at = at, since = waitedSince}
@@ -193,7 +152,7 @@ for event = 0, eventCount - 1 do
     end
     if isNew then
       enqueued = enqueued + 1
-      countRate(at, 3)
+      countRate(at, recent.enqueued)
     end
   elseif departure and (departure.kind == 'D' or (departure.kind == kind)) then
     isNew = false
@@ -208,7 +167,7 @@ for event = 0, eventCount - 1 do
     depart(member, kind, at, waitedSince)
     if kind == 'D' then
       dequeued = dequeued + 1
-      countRate(at, 4)
+      countRate(at, recent.dequeued)
       if waitedSince then countWait(at, waitedSince) else early = early + 1 end
     else
       removed = removed + 1
@@ -247,32 +206,7 @@ for from = 1, #toRemove, chunk do
 end
 if #toRemember > 0 then remember(toRemember) end
 
-for _, rate in pairs(rates) do
-  local field = 'r' .. rate[1] .. ':' .. rate[2] % (slotsPerWindow + 1)
-  local slot, e, d = string.match(redis.call('HGET', recentKey, field) or '', '^(%d+) (%d+) (%d+)$')
-  if tonumber(slot) == rate[2] then
-    rate[3], rate[4] = rate[3] + tonumber(e), rate[4] + tonumber(d)
-  end
-  redis.call('HSET', recentKey, field, string.format('%.0f %d %d', rate[2], rate[3], rate[4]))
-end
-for _, sums in pairs(waits) do
-  local field = 'w' .. sums.seconds .. ':' .. sums.slot % (slotsPerWindow + 1)
-  local packed = redis.call('HGET', recentKey, field)
-  local before = packed and cmsgpack.unpack(packed)
-  if before and before[1] == sums.slot then
-    sums.count, sums.sum, sums.max = sums.count + before[2], sums.sum + before[3], math.max(sums.max, before[4])
-    for i = 5, #before, 2 do sums.buckets[before[i]] = (sums.buckets[before[i]] or 0) + before[i + 1] end
-  end
-  local flat = {sums.slot, sums.count, sums.sum, sums.max}
-  for bucket, count in pairs(sums.buckets) do
-    flat[#flat + 1] = bucket
-    flat[#flat + 1] = count
-  end
-  redis.call('HSET', recentKey, field, cmsgpack.pack(flat))
-end
-if next(rates) or next(waits) then
-  redis.call('PEXPIRE', recentKey, (windowSeconds[#windowSeconds] + 60) * 1000)
-end
+recent.write()
 
 if not source then redis.call('HSET', stateKey, 'source', 'events') end
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, lost = lost}

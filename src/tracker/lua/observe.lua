@@ -4,13 +4,16 @@
 -- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 age of the head, ms ('' = nothing waits)
 --       4 how far the age may be off, ms    5 how long ago it was read, ms
 --       6 depth  7 scheduled  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
---       11 channel  12 queue's name
--- Returns 1 when it was news, else 0
+--       11 channel  12 queue's name         13 fencing token of who tells it ('' = is not compared)
+-- Returns 1 when it was news, else 0; -1 when somebody with a newer token was here, and nothing was changed
 
 local stateKey = KEYS[1]
 local source, accuracy, channel, queue = ARGV[2], ARGV[8], ARGV[11], ARGV[12]
 local age, uncertainty, readAgo = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local depth, scheduled, paused, freshFor = ARGV[6], ARGV[7], ARGV[9], tonumber(ARGV[10])
+
+local fence = tonumber(ARGV[13])
+if fence and fence < tonumber(redis.call('HGET', stateKey, 'fence') or fence) then return -1 end
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -38,5 +41,6 @@ local isNews = not wasFresh or before[1] ~= source or before[2] ~= since or befo
 redis.call('HSET', stateKey,
   'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
   'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+if fence then redis.call('HSET', stateKey, 'fence', ARGV[13]) end
 if isNews then redis.call('PUBLISH', channel, queue) end
 return isNews and 1 or 0

@@ -5,11 +5,13 @@
 --       3 '1' to count the waiting          4 '1' to count the scheduled
 --       5 windows, in seconds and separated by commas, to give the throughput of   6 the same for wait times
 -- Returns {now} when the queue is not known, else
---   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times}
+--   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
+--   skew}
 --   since: ms, -1 when nothing waits.  depth, scheduled: 0 where not asked for.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
---   Both are empty for queues that a job system is asked about.
+--   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
+--   skew: a producer's clock less the job system's, ms; '' where it is not known.
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local maxWait = tonumber(ARGV[2])
@@ -23,26 +25,44 @@ end
 
 local source = redis.call('HGET', stateKey, 'source')
 if not source then return {now} end
+local cursor = source ~= 'events' and redis.call('HGET', stateKey, 'cursor')
 
-if source ~= 'events' then
+if source ~= 'events' and not cursor then
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   return {
     now, source, tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]),
     stale and -1 or freshUntil + 1, fields[4], tonumber(fields[5]),
-    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}
+    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, ''
   }
 end
 
--- What is older than the longest wait is a ghost: not there, whether it has been swept away yet or not.
-local oldest = string.format('%.0f', now - maxWait)
+-- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
+local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
+if cursor then
+  local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew')
+  accuracy, paused, freshUntil, skew = fields[1], tonumber(fields[2]), tonumber(fields[4]), fields[5] or ''
+  stale = now > freshUntil
+  if stale then now = math.min(now, tonumber(fields[3])) end
+end
+
+-- What is older than the longest wait is a ghost: not there, whether it has been swept away yet or not. What really waits in
+-- a job system is none, however old.
+local oldest = cursor and '-inf' or string.format('%.0f', now - maxWait)
 local later = '(' .. string.format('%.0f', now)
 local head = redis.call('ZRANGE', waitingKey, oldest, string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local due = redis.call('ZRANGE', waitingKey, later, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local since = tonumber(head[2]) or -1
-local changesAt = tonumber(due[2]) or -1
-if since >= 0 and (changesAt < 0 or since + maxWait + 1 < changesAt) then changesAt = since + maxWait + 1 end
+-- Half a ms before a whole one marks a time that was estimated: see follow.lua.
+if since ~= math.floor(since) then
+  since = math.ceil(since)
+  if accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
+end
+local changesAt = math.ceil(tonumber(due[2]) or -1)
+if freshUntil and (changesAt < 0 or freshUntil + 1 < changesAt) then changesAt = freshUntil + 1 end
+if stale then changesAt = -1 end
+if not cursor and since >= 0 and (changesAt < 0 or since + maxWait + 1 < changesAt) then changesAt = since + maxWait + 1 end
 
 local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or 0
 local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or 0
@@ -90,4 +110,4 @@ for seconds in string.gmatch(ARGV[6], '%d+') do
   waitTimes[#waitTimes + 1] = flat
 end
 
-return {now, source, since, depth, scheduled, changesAt, 'EXACT', 0, now, 0, throughputs, waitTimes}
+return {heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes, 1, skew}

@@ -1,0 +1,107 @@
+import type { EventSink } from "./observation.ts";
+import type { Accuracy } from "./snapshot.ts";
+
+/**
+ * - WAITS: the job became claimable, and had not been scheduled before.
+ * - PROMOTED: a scheduled job became claimable, when it was due or before.
+ * - SCHEDULED: the job will be claimable at `availableAtMs`.
+ * - TAKEN: a worker has it. REMOVED: it left in any other way.
+ */
+export type FollowedKind = "WAITS" | "PROMOTED" | "SCHEDULED" | "TAKEN" | "REMOVED";
+
+/** One line of a job system's own log. All times are ms since the epoch by the job system's clock. */
+export interface FollowedEvent {
+  readonly kind: FollowedKind;
+  readonly jobId: string;
+  readonly atMs: number;
+  /** SCHEDULED only. */
+  readonly availableAtMs: number | null;
+}
+
+/** A job that was found in the job system's real lists. */
+export interface PresentJob {
+  readonly jobId: string;
+  /** When it became claimable, as far as the job itself tells, or when it will; null: nothing tells, so it is now. */
+  readonly sinceMs: number | null;
+  /** Not claimable before `sinceMs`, which is exact. */
+  readonly scheduled: boolean;
+}
+
+/**
+ * One step of putting the real lists in place of what was counted: first `begin`, then all jobs that are there in any number
+ * of steps, in any order and repeated at will, then `sweepFrom` "0" and whatever each answer says until it says null. Events
+ * go on in the same steps. Of two repairs at once the one that began first goes on and the other one's steps are refused, unless
+ * the first has stood still for seconds.
+ */
+export interface RepairStep {
+  /** Unique for this reader: whoever begins again with the same token is not refused. */
+  readonly token: string;
+  /** First step: how far the latency can be trusted until the repair has ended; null: a later step. */
+  readonly begin: Accuracy | null;
+  readonly present: readonly PresentJob[];
+  /** Removes, some hundreds at once, the jobs that no step has named and no event brought; null: not yet. */
+  readonly sweepFrom: string | null;
+}
+
+/** What one queue's log said behind a cursor, told at most once whoever tells it and however often. */
+export interface FollowedQueue {
+  /** Name of the source, as it stands before the slash. */
+  readonly source: string;
+  readonly queue: string;
+  /** Where the reading began; null: nothing is known of this queue. Unless this is what is stored, nothing is changed. */
+  readonly fromCursor: string | null;
+  /** What is stored with the events, all or nothing. */
+  readonly toCursor: string;
+  /** In the order of the log. */
+  readonly events: readonly FollowedEvent[];
+  /** null: as before. */
+  readonly paused: boolean | null;
+  /** What the job system's clock said at `readAtMs`, give or take `uncertaintyMs`. */
+  readonly sourceNowMs: number;
+  /** By processClock. */
+  readonly readAtMs: number;
+  readonly uncertaintyMs: number;
+  /** For how long this may be believed, in ms. */
+  readonly freshForMs: number;
+  readonly repair: RepairStep | null;
+  /** Some jobs that are in the lists at `toCursor`: the answer says when one of them is not known. */
+  readonly expected: readonly string[];
+  /** By how much a producer's clock was ahead of the job system's when it enqueued a job, in ms; null: as before. */
+  readonly clockSkewMs: number | null;
+}
+
+export interface FollowResult {
+  /** False: another reader has been here, go on from `cursor`; where that is `fromCursor`, another repair goes on. */
+  readonly applied: boolean;
+  readonly cursor: string | null;
+  /** All jobs that wait or are scheduled. */
+  readonly jobs: number;
+  /** The job that has been claimable longest, or will be claimable first. */
+  readonly head: string | null;
+  /** One of `expected` is not known. */
+  readonly lacksExpected: boolean;
+  /** Where the next step of a repair's sweep begins; null: it has ended, or none was asked for. */
+  readonly sweepFrom: string | null;
+  /** Somebody's repair has not ended. */
+  readonly repairing: boolean;
+}
+
+/** How far a queue has been followed. */
+export interface FollowedCursor {
+  readonly cursor: string;
+  /** A repair was begun and has not ended. */
+  readonly repairing: boolean;
+}
+
+/** What a source is handed that reads a log of events, one queue at a time. */
+export interface FollowSink extends EventSink {
+  /**
+   * @throws AppError SERVICE_UNAVAILABLE when it is not known whether it was applied: the same may be told again.
+   * @throws LeaseLostError when another process reads this source now.
+   */
+  follow(followed: FollowedQueue, fence?: number): Promise<FollowResult>;
+  /** How far queues of a source have been followed, by name; those that never were are left out. Without names: all. */
+  cursors(source: string, queues?: readonly string[]): Promise<ReadonlyMap<string, FollowedCursor>>;
+  /** The queue has gone from its job system. */
+  gone(source: string, queue: string, fence?: number): Promise<void>;
+}

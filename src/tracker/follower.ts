@@ -1,0 +1,158 @@
+import type { Redis } from "ioredis";
+import { processClock } from "../core/clock.ts";
+import type {
+  FollowedCursor,
+  FollowedEvent,
+  FollowedKind,
+  FollowedQueue,
+  FollowSink,
+} from "../core/following.ts";
+import { LeaseLostError } from "../core/lease.ts";
+import { unavailableOr } from "../redis/errors.ts";
+import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import type { QueueIndex } from "./queue-index.ts";
+
+export type Follower = Omit<FollowSink, "observe">;
+
+export interface FollowerOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly index: QueueIndex;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: (() => number) | undefined;
+}
+
+const kinds: Record<FollowedKind, string> = {
+  WAITS: "W",
+  PROMOTED: "P",
+  SCHEDULED: "S",
+  TAKEN: "T",
+  REMOVED: "R",
+};
+/** Names of one source are looked through in pages of this many. */
+const page = 1000;
+
+/** Keeps queues whose job system's own log is read: each log line is counted once, whoever reads it and however often. */
+export function createFollower({ redis, keys, index, now }: FollowerOptions): Follower {
+  const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
+  const followScript = loadScript("queueLatencyFollow", lua("recent"), lua("follow"));
+  const forgetScript = loadScript("queueLatencyForget", lua("forget"));
+
+  function argsOf(followed: FollowedQueue, name: string, fence: number | undefined): (string | number)[] {
+    const { source, events, expected, repair } = followed;
+    return [
+      now?.() ?? "",
+      source,
+      fence ?? "",
+      followed.fromCursor ?? "",
+      followed.toCursor,
+      followed.sourceNowMs,
+      Math.max(0, Math.round(processClock.now() - followed.readAtMs)),
+      Math.ceil(followed.uncertaintyMs),
+      followed.freshForMs,
+      followed.paused === null ? "" : Number(followed.paused),
+      repair?.token ?? "",
+      repair?.begin ?? "",
+      repair?.sweepFrom ?? "",
+      keys.changes,
+      name,
+      events.length,
+      expected.length,
+      followed.clockSkewMs ?? "",
+      ...events.flatMap(eventArgs),
+      ...expected,
+      ...(repair?.present ?? []).flatMap((job) => [job.jobId, job.sinceMs ?? "", Number(job.scheduled)]),
+    ];
+  }
+
+  async function cursorsOf(
+    source: string,
+    queues: readonly string[],
+    found: Map<string, FollowedCursor>,
+  ): Promise<void> {
+    const pipeline = redis.pipeline();
+    for (const queue of queues)
+      pipeline.hmget(keys.state(`${source}/${queue}`), "source", "cursor", "repair");
+    const replies = await pipeline.exec().catch((error: unknown) => {
+      throw unavailableOr(error);
+    });
+    queues.forEach((queue, i) => {
+      const [error, fields] = replies?.[i] ?? [null, []];
+      if (error !== null) throw unavailableOr(error);
+      const [owner, cursor, repair] = fields as (string | null)[];
+      if (owner === source && cursor) found.set(queue, { cursor, repairing: Boolean(repair) });
+    });
+  }
+
+  return {
+    async follow(followed, fence) {
+      const name = `${followed.source}/${followed.queue}`;
+      const [waiting, state, recent, seen] = keys.all(name);
+      const [reply] = await runScripts(
+        redis,
+        followScript,
+        [{ keys: [waiting, state, recent, seen] as string[], args: argsOf(followed, name, fence) }],
+        // After the script and on the same connection: see recorder.ts.
+        [["zadd", keys.index, 0, name]],
+      );
+      if (reply instanceof Error) throw reply;
+      const [applied, cursor, jobs, head, lacks, sweepFrom, repairing] = reply as Reply;
+      if (applied === -1) throw new LeaseLostError(followed.source);
+      return {
+        applied: applied === 1,
+        cursor: cursor || null,
+        jobs,
+        head: head || null,
+        lacksExpected: lacks === 1,
+        sweepFrom: sweepFrom || null,
+        repairing: repairing === 1,
+      };
+    },
+
+    async cursors(source, queues) {
+      const found = new Map<string, FollowedCursor>();
+      if (queues !== undefined) {
+        for (let from = 0; from < queues.length; from += page)
+          await cursorsOf(source, queues.slice(from, from + page), found);
+        return found;
+      }
+      const prefix = `${source}/`;
+      let after: string | null = null;
+      for (;;) {
+        const names: string[] = await index.list({ prefix, after, limit: page });
+        await cursorsOf(
+          source,
+          names.map((name) => name.slice(prefix.length)),
+          found,
+        );
+        after = names.at(-1) ?? null;
+        if (names.length < page) return found;
+      }
+    },
+
+    async gone(source, queue, fence) {
+      const name = `${source}/${queue}`;
+      const reply = await runScript(redis, forgetScript, {
+        keys: keys.all(name),
+        args: [keys.changes, name, source, fence ?? ""],
+      });
+      if (reply === -2) throw new LeaseLostError(source);
+      if (reply !== -1) await index.removeUnless(name, keys.state(name));
+    },
+  };
+}
+
+type Reply = [
+  applied: number,
+  cursor: string,
+  jobs: number,
+  head: string,
+  lacks: number,
+  sweepFrom: string,
+  repairing: number,
+];
+
+function eventArgs(event: FollowedEvent): (string | number)[] {
+  return [kinds[event.kind], event.jobId, event.atMs, event.availableAtMs ?? ""];
+}

@@ -1,0 +1,145 @@
+-- Takes down what one queue's own log said behind a cursor, exactly once, and one step of a repair; publishes the queue's
+-- name when something changed. recent.lua is loaded in front of it.
+--
+-- KEYS  1 waiting  2 state  3 recent  4 set of the jobs that the running repair has seen
+-- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 fencing token ('' = is not compared)
+--       4 cursor from ('' = none is stored) 5 cursor to
+--       6 the job system's clock when it was read, ms  7 how long ago that was, ms  8 how far that may be off, ms
+--       9 for how long this is fresh, ms   10 paused, 0 or 1 ('' = as before)
+--      11 repair's token ('' = no repair)  12 accuracy until the repair has ended ('' = it was begun before)
+--      13 where to sweep from ('' = no sweep)          14 channel  15 queue's name
+--      16 how many events   17 how many expected jobs   18 a producer's clock less the job system's, ms ('' = as before)
+--      then four for each event: kind (W waits, P promoted, S scheduled, T taken, R removed), job, at in ms, available at
+--      in ms ('' where it has none), by the job system's clock; one for each expected job; and three for each job present:
+--      job, since in ms by the job system's clock ('' = unknown), 1 when it is scheduled, else 0
+-- Returns {applied, cursor, jobs, head, lacks expected, sweep from, repairing}: applied 0 or 1, -1 when somebody with a newer
+--      token was here; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
+--
+-- In `waiting`, a score that is no whole number marks a time that was not seen but estimated: half a ms before it.
+-- State: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt, freshUntil, skew.
+
+local waitingKey, stateKey, recentKey, seenKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local source, fence, fromCursor, toCursor = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local sourceNow, readAgo, uncertainty = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local token, accuracy, sweepFrom = ARGV[11], ARGV[12], ARGV[13]
+local eventCount, expectedCount = tonumber(ARGV[16]), tonumber(ARGV[17])
+local firstEvent, perEvent, perPresent, sweepCount = 19, 4, 3, 500
+local seenTtl, standstill = 600000, 3000
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
+  'freshUntil', 'repairAt')
+if fence and fence < tonumber(state[2] or fence) then return {-1, '', 0, '', 0, '', 0} end
+if state[1] and not state[3] and fromCursor == '' then
+  -- It was known in another way until now.
+  redis.call('UNLINK', waitingKey, stateKey, recentKey)
+  state = {}
+end
+local cursor, repair = state[3] or '', state[5] or ''
+-- Another reader's repair goes on undisturbed, unless it has come to a standstill.
+local isOthers = token ~= repair and (accuracy == '' or (repair ~= '' and now < tonumber(state[9]) + standstill))
+if cursor ~= fromCursor or (token ~= '' and isOthers) then return {0, cursor, 0, '', 0, '', repair ~= '' and 1 or 0} end
+
+-- What is on its way only ever makes the offset too large, so a smaller one is better. A larger one counts when it is clearly
+-- off. In between it stays, so that the difference between two events is exact.
+local measured = now - readAgo - sourceNow
+local offset = tonumber(state[4] or nil)
+if not offset or measured < offset - uncertainty - 10 or measured > offset + uncertainty + 250 then
+  offset = math.floor(measured)
+end
+local function here(ms) return math.min(ms + offset, now) end
+
+local changed = eventCount > 0
+if accuracy ~= '' then
+  repair = token
+  redis.call('UNLINK', seenKey)
+end
+local seen = {}
+
+local recent = createRecent(recentKey, now)
+for event = 0, eventCount - 1 do
+  local first = firstEvent + event * perEvent
+  local kind, job, at = ARGV[first], ARGV[first + 1], here(tonumber(ARGV[first + 2]))
+  local known = tonumber(redis.call('ZSCORE', waitingKey, job) or nil)
+  if kind == 'T' or kind == 'R' then
+    if known then redis.call('ZREM', waitingKey, job) end
+    if kind == 'T' then
+      recent.countRate(at, recent.dequeued)
+      if known then recent.countWait(at, math.ceil(known)) end
+    end
+  else
+    local since = at
+    if kind == 'S' then since = tonumber(ARGV[first + 3]) + offset end
+    -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
+    if kind == 'P' and known then since = math.min(known, at) end
+    redis.call('ZADD', waitingKey, string.format('%.1f', since), job)
+    if not known then recent.countRate(at, recent.enqueued) end
+    seen[#seen + 1] = job
+  end
+end
+recent.write()
+
+for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
+  local job, since, isScheduled = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'
+  local known = tonumber(redis.call('ZSCORE', waitingKey, job) or nil)
+  local score
+  if isScheduled then
+    if not known then score = since + offset end
+  elseif not known or known > now then
+    score = math.floor(since and here(since) or now) - 0.5
+  end
+  if score then
+    redis.call('ZADD', waitingKey, string.format('%.1f', score), job)
+    changed = true
+  end
+  seen[#seen + 1] = job
+end
+
+local nextSweep = ''
+if repair ~= '' then
+  for from = 1, #seen, 1000 do
+    redis.call('SADD', seenKey, unpack(seen, from, math.min(from + 999, #seen)))
+  end
+  if sweepFrom ~= '' then
+    local page = redis.call('ZSCAN', waitingKey, sweepFrom, 'COUNT', sweepCount)
+    local jobs, gone = {}, {}
+    for i = 1, #page[2], 2 do jobs[#jobs + 1] = page[2][i] end
+    if #jobs > 0 then
+      for i, isSeen in ipairs(redis.call('SMISMEMBER', seenKey, unpack(jobs))) do
+        if isSeen == 0 then gone[#gone + 1] = jobs[i] end
+      end
+    end
+    if #gone > 0 then
+      redis.call('ZREM', waitingKey, unpack(gone))
+      changed = true
+    end
+    if page[1] == '0' then repair = '' else nextSweep = page[1] end
+  end
+  if repair == '' then redis.call('UNLINK', seenKey) else redis.call('PEXPIRE', seenKey, seenTtl) end
+end
+
+if accuracy == '' then accuracy = repair == '' and 'EXACT' or state[6] or 'UNKNOWN' end
+local paused = ARGV[10] ~= '' and ARGV[10] or state[7] or '0'
+local wasFresh = state[8] and now <= tonumber(state[8])
+if not wasFresh or accuracy ~= state[6] or paused ~= state[7] then changed = true end
+
+redis.call('HSET', stateKey, 'source', source, 'cursor', toCursor, 'offset', string.format('%.0f', offset),
+  'repair', repair, 'accuracy', accuracy, 'paused', paused, 'measuredAt', string.format('%.0f', now - readAgo),
+  'freshUntil', string.format('%.0f', now + tonumber(ARGV[9])))
+if token ~= '' then redis.call('HSET', stateKey, 'repairAt', string.format('%.0f', now)) end
+if fence then redis.call('HSET', stateKey, 'fence', ARGV[3]) end
+if ARGV[18] ~= '' then redis.call('HSET', stateKey, 'skew', ARGV[18]) end
+if changed then redis.call('PUBLISH', ARGV[14], ARGV[15]) end
+
+local lacks = 0
+local firstExpected = firstEvent + eventCount * perEvent
+for i = firstExpected, firstExpected + expectedCount - 1 do
+  if not redis.call('ZSCORE', waitingKey, ARGV[i]) then lacks = 1 end
+end
+local head = redis.call('ZRANGE', waitingKey, 0, 0)[1] or ''
+return {1, toCursor, redis.call('ZCARD', waitingKey), head, lacks, nextSweep, repair ~= '' and 1 or 0}

@@ -1,0 +1,241 @@
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { processClock } from "../../src/core/clock.ts";
+import type { FollowedEvent, FollowedKind, FollowedQueue, RepairStep } from "../../src/core/following.ts";
+import { LeaseLostError } from "../../src/core/lease.ts";
+import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+
+const start = 1_790_000_000_000;
+/** The job system's clock is behind Redis's by this much. */
+const behindMs = 7_000;
+let elapsed = 0;
+let opened: TestTracker;
+
+beforeEach(async () => {
+  elapsed = 0;
+  vi.spyOn(processClock, "now").mockImplementation(() => 5_000_000 + elapsed);
+  opened = await openTracker(inject("redisUrl"), { now: () => start + elapsed });
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await opened[Symbol.asyncDispose]();
+});
+
+const sourceNow = () => start + elapsed - behindMs;
+/** What happened `agoMs` ago; scheduled for as long from now, unless said otherwise. */
+const event = (kind: FollowedKind, jobId: string, agoMs = 0, inMs = agoMs): FollowedEvent => ({
+  kind,
+  jobId,
+  atMs: sourceNow() - agoMs,
+  availableAtMs: kind === "SCHEDULED" ? sourceNow() + inMs : null,
+});
+function told(from: string | null, to: string, rest: Partial<FollowedQueue> = {}): FollowedQueue {
+  return {
+    source: "bullmq",
+    queue: "mail",
+    fromCursor: from,
+    toCursor: to,
+    events: [],
+    paused: null,
+    sourceNowMs: sourceNow(),
+    readAtMs: processClock.now(),
+    uncertaintyMs: 0,
+    freshForMs: 6_000,
+    repair: null,
+    expected: [],
+    clockSkewMs: null,
+    ...rest,
+  };
+}
+const step = (rest: Partial<RepairStep> = {}): RepairStep => {
+  return { token: "t", begin: null, present: [], sweepFrom: null, ...rest };
+};
+const follow = (...args: Parameters<typeof told>) => opened.tracker.follow(told(...args));
+async function snapshot() {
+  const [read] = await opened.tracker.read(["bullmq/mail"], allParts);
+  if (read === undefined) throw new Error("one queue was asked for");
+  return read;
+}
+
+describe("a queue whose log is followed", () => {
+  it("is counted by its source's clock, as it is read by Redis's", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 3_000), event("SCHEDULED", "b", 0, 2_000)] });
+    expect(await snapshot()).toMatchObject({
+      source: "bullmq",
+      state: "WAITING",
+      accuracy: "EXACT",
+      oldestSinceMs: start - 3_000,
+      latencyMs: 3_000,
+      depth: 1,
+      scheduled: 1,
+      changesAtMs: start + 2_000,
+    });
+    await follow("1", "2", { events: [event("TAKEN", "a", 1_000)], paused: true });
+    const read = await snapshot();
+    expect(read).toMatchObject({ state: "PAUSED", depth: 0, oldestSinceMs: null });
+    expect(read.waitTime?.FIVE_MINUTES).toMatchObject({ count: 1, mean: 2, max: 2 });
+    expect(await opened.tracker.list({ limit: 10 })).toEqual(["bullmq/mail"]);
+    expect(await opened.tracker.cursors("bullmq")).toEqual(
+      new Map([["mail", { cursor: "2", repairing: false }]]),
+    );
+  });
+
+  it("changes nothing when it is told again, or from elsewhere", async () => {
+    const again = told(null, "5", { events: [event("WAITS", "a"), event("TAKEN", "b")] });
+    expect(await opened.tracker.follow(again)).toMatchObject({
+      applied: true,
+      cursor: "5",
+      jobs: 1,
+      head: "a",
+    });
+    for (const other of [again, told("4", "6", { events: again.events })])
+      expect(await opened.tracker.follow(other)).toMatchObject({ applied: false, cursor: "5" });
+    expect((await snapshot()).throughput?.ONE_MINUTE).toEqual({
+      enqueuedPerSecond: 1 / 60,
+      dequeuedPerSecond: 1 / 60,
+    });
+  });
+
+  it("refuses whoever comes with an older fence", async () => {
+    await opened.tracker.follow(told(null, "1"), 7);
+    await expect(opened.tracker.follow(told("1", "2"), 6)).rejects.toThrow(LeaseLostError);
+    expect(await opened.tracker.follow(told("1", "2"), 8)).toMatchObject({ applied: true });
+  });
+
+  it("keeps the difference of two events exact while the clocks seem to jitter, and follows a clock that was set", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 10_000)] });
+    elapsed = 1_000;
+    const late = event("TAKEN", "a");
+    // The answer was 40 ms on its way.
+    await follow("1", "2", { events: [late], sourceNowMs: sourceNow() - 40, uncertaintyMs: 5 });
+    expect((await snapshot()).waitTime?.FIVE_MINUTES?.max).toBe(11);
+    const set = sourceNow() - 60_000;
+    await follow("2", "3", {
+      events: [{ kind: "WAITS", jobId: "b", atMs: set - 500, availableAtMs: null }],
+      sourceNowMs: set,
+    });
+    expect(await snapshot()).toMatchObject({ latencyMs: 500 });
+  });
+
+  it("is stale with its last word when nobody follows it any more, and keeps what is older than MAX_WAIT", async () => {
+    await follow(null, "1", {
+      events: [event("WAITS", "a", 30 * 86_400_000), event("SCHEDULED", "b", 0, 9_000)],
+    });
+    elapsed = 6_001;
+    expect(await snapshot()).toMatchObject({ stale: true, measuredAtMs: start, latencyMs: 30 * 86_400_000 });
+    elapsed = 10_000;
+    expect(await snapshot()).toMatchObject({ stale: true, depth: 1, scheduled: 1, changesAtMs: null });
+    await follow("1", "2");
+    expect(await snapshot()).toMatchObject({ stale: false, depth: 2, scheduled: 0 });
+  });
+
+  it("puts the real lists in place, step by step, while events go on", async () => {
+    await follow(null, "1", { events: ["kept", "ghost", "leaves"].map((job) => event("WAITS", job, 1_000)) });
+    await follow("1", "2", { repair: step({ begin: "UNKNOWN" }) });
+    expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", depth: 3 });
+    const older = { jobId: "older", sinceMs: sourceNow() - 5_000, scheduled: false };
+    const later = { jobId: "later", sinceMs: sourceNow() + 5_000, scheduled: true };
+    const kept = { jobId: "kept", sinceMs: sourceNow() - 9_000, scheduled: false };
+    await follow("2", "3", { repair: step({ present: [older, later] }) });
+    await follow("3", "4", { events: [event("WAITS", "new"), event("TAKEN", "leaves")] });
+    const other = step({ token: "other", begin: "LOWER_BOUND" });
+    expect(await follow("4", "5", { repair: other })).toMatchObject({ applied: false, cursor: "4" });
+    await follow("4", "5", { repair: step({ present: [kept, older] }) });
+    const last = await follow("5", "6", { repair: step({ sweepFrom: "0" }), expected: ["kept", "new"] });
+    expect(last).toMatchObject({ sweepFrom: null, repairing: false, jobs: 4, lacksExpected: false });
+    expect(await snapshot()).toMatchObject({
+      accuracy: "ESTIMATED",
+      depth: 3,
+      scheduled: 1,
+      oldestSinceMs: start - 5_000,
+    });
+    await follow("6", "7", { events: [event("TAKEN", "older")], expected: ["older"] });
+    expect(await snapshot()).toMatchObject({ accuracy: "EXACT", oldestSinceMs: start - 1_000, depth: 2 });
+  });
+
+  it("lets another repair begin when one stands still", async () => {
+    await follow(null, "1", { repair: step({ begin: "LOWER_BOUND" }) });
+    elapsed = 3_001;
+    expect(await opened.tracker.cursors("bullmq", ["mail", "unknown"])).toEqual(
+      new Map([["mail", { cursor: "1", repairing: true }]]),
+    );
+    const other = step({ token: "other", begin: "UNKNOWN" });
+    expect(await follow("1", "1", { repair: other })).toMatchObject({ applied: true });
+    expect(await follow("1", "1", { repair: step() })).toMatchObject({ applied: false });
+  });
+
+  it("sweeps a large queue in bounded steps", async () => {
+    for (let n = 0; n < 4; n++) {
+      const events = Array.from({ length: 500 }, (_, i) => event("WAITS", `job-${n}-${i}`));
+      await follow(n === 0 ? null : `${n}`, `${n + 1}`, { events });
+    }
+    await follow("4", "4", { repair: step({ begin: "UNKNOWN" }) });
+    await follow("4", "4", {
+      repair: step({ present: [{ jobId: "job-2-7", sinceMs: null, scheduled: false }] }),
+    });
+    let from: string | null = "0";
+    let steps = 0;
+    for (; from !== null; steps++)
+      from = (await follow("4", "4", { repair: step({ sweepFrom: from }) })).sweepFrom;
+    expect(steps).toBeGreaterThan(2);
+    expect(await snapshot()).toMatchObject({ depth: 1, accuracy: "EXACT" });
+  });
+
+  it("is gone when its job system says so, and free for another source of the same name", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a")] });
+    await opened.tracker.gone("bullmq", "mail");
+    expect(await snapshot()).toMatchObject({ state: "MISSING" });
+    expect(await opened.tracker.list({ limit: 10 })).toEqual([]);
+    expect(await follow(null, "9")).toMatchObject({ applied: true, jobs: 0 });
+  });
+
+  it("agrees with a model under random logs, cut anywhere and told twice", async () => {
+    const lineArb = fc.record({
+      kind: fc.constantFrom<FollowedKind>("WAITS", "PROMOTED", "SCHEDULED", "TAKEN", "REMOVED"),
+      jobId: fc.constantFrom("a", "b", "c"),
+      agoMs: fc.nat(20_000),
+      inMs: fc.integer({ min: -5_000, max: 5_000 }),
+    });
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(lineArb, { maxLength: 6 }), { maxLength: 6 }), async (batches) => {
+        const queue = `q${run++}`;
+        const model = new Map<string, number>();
+        const waits: number[] = [];
+        let [enqueued, dequeued, cursor] = [0, 0, null as string | null];
+        for (const [n, batch] of [[], ...batches].entries()) {
+          const events = batch.map(({ kind, jobId, agoMs, inMs }) => event(kind, jobId, agoMs, inMs));
+          const next = told(cursor, `${n}`, { queue, events });
+          for (let again = 0; again < 2; again++) await opened.tracker.follow(next);
+          cursor = `${n}`;
+          for (const { kind, jobId, atMs, availableAtMs } of events) {
+            const known = model.get(jobId);
+            if (kind === "TAKEN" || kind === "REMOVED") {
+              model.delete(jobId);
+              if (kind === "TAKEN") dequeued += 1;
+              if (kind === "TAKEN" && known !== undefined) waits.push(Math.max(0, atMs - known));
+            } else {
+              if (known === undefined) enqueued += 1;
+              const since = kind === "PROMOTED" ? Math.min(known ?? atMs, atMs) : (availableAtMs ?? atMs);
+              model.set(jobId, since);
+            }
+          }
+        }
+        const [read] = await opened.tracker.read([`bullmq/${queue}`], allParts);
+        const claimable = [...model.values()].filter((since) => since <= sourceNow());
+        expect(read).toMatchObject({
+          depth: claimable.length,
+          scheduled: model.size - claimable.length,
+          oldestSinceMs: claimable.length === 0 ? null : Math.min(...claimable) + behindMs,
+        });
+        expect(Math.round((read?.throughput?.FIVE_MINUTES?.enqueuedPerSecond ?? 0) * 300)).toBe(enqueued);
+        expect(Math.round((read?.throughput?.FIVE_MINUTES?.dequeuedPerSecond ?? 0) * 300)).toBe(dequeued);
+        expect(read?.waitTime?.FIVE_MINUTES).toMatchObject({
+          count: waits.length,
+          max: Math.max(0, ...waits) / 1000,
+        });
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
