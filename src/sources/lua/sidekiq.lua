@@ -1,0 +1,126 @@
+-- Reads some of Sidekiq's queues: how many jobs wait, and since when the head does. Writes nothing.
+--
+-- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
+-- ARGV  1 what stands before a queue's name in the name of its list
+-- Returns three entries a list, in order: its length (-1 when it is no list), the head's age in ms ('' when nothing waits,
+--         '?' when that cannot be told), 1 when the queue is paused, else 0. Once a call has looked at enough bytes, the
+--         lists that are left are not answered for: ask again. The first always is.
+--
+-- A payload can be of any size, and no command reads only a piece of a list's element. So it is fetched, but only here, and
+-- no more than pieces of it are decoded.
+
+local prefix = ARGV[1]
+local pieceBytes = 65536     -- the longest JSON that is decoded at once
+local tries = 8              -- how many pieces of one payload are decoded from either end
+local passes = 1000          -- how many places are looked at that only look like the member
+local enoughFetched, enoughDecoded = 1048576, 262144
+
+local time = redis.call('TIME')
+local nowMs = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+
+local fetched, decoded = 0, 0
+local function decode(text)
+  decoded = decoded + #text
+  local isJson, object = pcall(cjson.decode, text)
+  return isJson and type(object) == 'table' and object or nil
+end
+
+-- Where the value begins, if the quoted name at this place is a member's name. Within a string, quotes have a backslash
+-- before them.
+local function valueAt(json, at, quoted)
+  if at > 1 and string.byte(json, at - 1) == 92 then return nil end
+  local _, colon = string.find(json, '^%s*:', at + #quoted)
+  return colon and colon + 1
+end
+
+-- The value of one member of the payload's own object, not of one nested in it; the second result is false when it
+-- cannot be told whether there is one. A place is in the payload's own object exactly when what follows it completes an
+-- object that only begins there, which is just as true of what comes before it.
+local function member(json, name)
+  local quoted = '"' .. name .. '"'
+  local isSmall = #json <= pieceBytes
+
+  -- Sidekiq writes its own members behind the arguments: most often the last place is the right one, and little follows.
+  local places = {}
+  local at = string.find(json, quoted, math.max(1, #json - pieceBytes + #quoted + 2), true)
+  while at do
+    local value = valueAt(json, at, quoted)
+    if value then places[#places + 1] = {at, value} end
+    at = string.find(json, quoted, at + 1, true)
+  end
+  local triedFrom = #json + 1
+  for i = #places, math.max(1, #places - (isSmall and 1 or tries) + 1), -1 do
+    triedFrom = places[i][1]
+    local rest = decode('{' .. quoted .. ':' .. string.sub(json, places[i][2]))
+    if rest then return rest[name], true end
+  end
+  if isSmall then
+    if #places == 0 then return nil, true end
+    local whole = decode(json)
+    if whole then return whole[name], true end
+    return nil, false
+  end
+
+  local tried, passed = 0, 0
+  at = string.find(json, quoted, 1, true)
+  while at and at < triedFrom do
+    local value = valueAt(json, at, quoted)
+    if value then
+      if tried >= tries or at > pieceBytes then return nil, false end
+      tried = tried + 1
+      if decode(string.sub(json, 1, at - 1) .. quoted .. ':0}') then
+        local text = string.match(string.sub(json, value, value + 99), '^%s*([^,}%s]+)%s*[,}]')
+        local told = text and decode('{"value":' .. text .. '}')
+        return told and told.value, told ~= nil
+      end
+    else
+      passed = passed + 1
+      if passed >= passes then return nil, false end
+    end
+    at = string.find(json, quoted, at + 1, true)
+  end
+  return nil, true
+end
+
+-- Sidekiq wrote seconds until version 7, and writes ms since 8; what is no time of this age is none.
+local function sinceMs(value)
+  if type(value) == 'string' and string.find(value, '^%d[%d%.eE+]*$') then value = tonumber(value) end
+  if type(value) ~= 'number' then return nil end
+  if value < 1e11 then value = value * 1000 end
+  return value > 0 and value < 1e14 and value or nil
+end
+
+local function ageOf(json)
+  local value, isCertain = member(json, 'enqueued_at')
+  if isCertain and (value == nil or value == cjson.null) then value, isCertain = member(json, 'created_at') end
+  local since = isCertain and sinceMs(value)
+  return since and string.format('%.3f', math.max(0, nowMs - since)) or '?'
+end
+
+local answer = {}
+for i = 2, #KEYS do
+  if i > 2 and (fetched >= enoughFetched or decoded >= enoughDecoded) then break end
+  local length = redis.pcall('LLEN', KEYS[i])
+  local age = ''
+  if type(length) ~= 'number' then
+    length, age = -1, '?'
+  elseif length > 0 then
+    local json = redis.call('LINDEX', KEYS[i], -1)
+    fetched = fetched + #json
+    age = ageOf(json)
+  end
+  answer[#answer + 1] = length
+  answer[#answer + 1] = age
+end
+
+-- One question for all: most queues are not paused, and without Sidekiq Pro none is.
+local names = {}
+for i = 1, #answer / 2 do names[i] = string.sub(KEYS[i + 1], #prefix + 1) end
+local paused = redis.pcall('SMISMEMBER', KEYS[1], unpack(names))
+local rows = {}
+for i = 1, #names do
+  rows[#rows + 1] = answer[2 * i - 1]
+  rows[#rows + 1] = answer[2 * i]
+  rows[#rows + 1] = paused.err and 0 or paused[i]
+end
+return rows

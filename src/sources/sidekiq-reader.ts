@@ -1,0 +1,212 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { Redis, type RedisOptions } from "ioredis";
+import { processClock } from "../core/clock.ts";
+import { messageOf, StartError } from "../core/errors.ts";
+
+/** What one look at a queue's list told. */
+export interface SidekiqReading {
+  readonly queue: string;
+  /** How many jobs wait; null when the key is no list. */
+  readonly size: number | null;
+  /** Age of the head in ms, by the time of the Redis it is in; null when nothing waits or it cannot be told. */
+  readonly headAgeMs: number | null;
+  readonly paused: boolean;
+  /** The middle of the round trip that told it, by {@link processClock}, and half of its length. */
+  readonly readAtMs: number;
+  readonly uncertaintyMs: number;
+}
+
+export interface SidekiqSession {
+  /** The names of all queues, at most `max` of them, in no order; with `hasMore`, others were left out. */
+  names(max: number): Promise<{ readonly names: readonly string[]; readonly hasMore: boolean }>;
+  /** One reading for each name, in order, by as many round trips as it takes to keep each of them short. */
+  readings(names: readonly string[], chunkSize: number): Promise<readonly SidekiqReading[]>;
+}
+
+export interface SidekiqReader {
+  /**
+   * Works over the one connection, which is opened when there is none. After any failure, and when the signal aborts, it is
+   * thrown away, so that a Redis that hangs cannot hold what comes later.
+   *
+   * @throws what went wrong, in words that hold no command and so no password.
+   */
+  use<T>(signal: AbortSignal, work: (session: SidekiqSession) => Promise<T>): Promise<T>;
+  close(): void;
+}
+
+const lua = readFileSync(new URL("lua/sidekiq.lua", import.meta.url), "utf8");
+const sha = createHash("sha1").update(lua).digest("hex");
+
+/** How many names one step of a scan looks at. */
+const scanStep = 100;
+
+/**
+ * Reads the Redis of a Sidekiq: by `SSCAN`, and by a script that writes nothing. That is run as read-only where Redis can
+ * (7.0 and later), so that Redis itself sees to it; otherwise as any script is.
+ *
+ * @throws StartError when the URL is not that of a Redis; it does not repeat the URL, which may hold a password.
+ */
+export function createSidekiqReader(url: string, connectionName: string): SidekiqReader {
+  const { namespace, ...server } = parseUrl(url);
+  const prefix = namespace === "" ? "" : `${namespace}:`;
+  const listPrefix = `${prefix}queue:`;
+  let open: Redis | undefined;
+  let session: SidekiqSession | undefined;
+  /** What was said last about the connection: what `connect` throws only says that it failed. */
+  let reason: Error | undefined;
+
+  async function connect(): Promise<SidekiqSession> {
+    const redis = new Redis({
+      ...server,
+      connectionName,
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      // It would ask INFO, which not everybody may; a Redis that is still loading says so to the first command.
+      enableReadyCheck: false,
+      disableClientInfo: true,
+      maxRetriesPerRequest: 0,
+      commandTimeout: 1_500,
+      connectTimeout: 2_000,
+      // The next reading opens the next connection.
+      retryStrategy: () => null,
+    });
+    open = redis;
+    reason = undefined;
+    redis.on("error", (error: Error) => {
+      // One that was thrown away may have a last word.
+      if (open === redis) reason = error;
+    });
+    await redis.connect();
+    // ioredis stays in database 0 when there is no such database, or it is not allowed.
+    if (server.db !== 0) await redis.select(server.db);
+    if (open !== redis) throw new Error("the connection was thrown away");
+    reason = undefined;
+    session = createSession(redis, prefix, listPrefix);
+    return session;
+  }
+
+  function drop(): void {
+    const dropped = open;
+    open = undefined;
+    session = undefined;
+    dropped?.disconnect();
+    // It would wait for the other side to close, too.
+    dropped?.stream?.destroy();
+  }
+
+  return {
+    async use(signal, work) {
+      const aborted = Promise.withResolvers<never>();
+      const abort = () => aborted.reject(signal.reason);
+      signal.addEventListener("abort", abort, { once: true });
+      try {
+        signal.throwIfAborted();
+        const working = (async () => work(session ?? (await connect())))();
+        return await Promise.race([working, aborted.promise]);
+      } catch (error) {
+        drop();
+        // An error of ioredis carries its command, and that of AUTH the password.
+        throw new Error(messageOf(reason ?? error));
+      } finally {
+        signal.removeEventListener("abort", abort);
+      }
+    },
+    close: drop,
+  };
+}
+
+function createSession(redis: Redis, prefix: string, listPrefix: string): SidekiqSession {
+  let mode: "_RO" | "" = "_RO";
+
+  async function run(keys: readonly string[]): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, listPrefix];
+    try {
+      return await redis.call(`EVALSHA${mode}`, sha, ...rest);
+    } catch (error) {
+      const message = messageOf(error);
+      if (message.startsWith("NOSCRIPT")) return await redis.call(`EVAL${mode}`, lua, ...rest);
+      if (mode === "" || !/^ERR unknown command/i.test(message)) throw error;
+      mode = "";
+      return await run(keys);
+    }
+  }
+
+  async function ask(names: readonly string[]): Promise<readonly SidekiqReading[]> {
+    const sentAtMs = processClock.now();
+    const answer = await run([`${prefix}paused`, ...names.map((name) => `${listPrefix}${name}`)]);
+    const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+    const readAtMs = sentAtMs + uncertaintyMs;
+    if (!Array.isArray(answer) || answer.length === 0) {
+      throw new Error(`expected three entries for each queue, got ${JSON.stringify(answer)}`);
+    }
+    return names.slice(0, answer.length / 3).map((queue, i) => {
+      const [size, age, paused] = answer.slice(3 * i, 3 * i + 3).map(String);
+      return {
+        queue,
+        size: size === "-1" ? null : Number(size),
+        headAgeMs: age === "" || age === "?" ? null : Number(age),
+        paused: paused === "1",
+        readAtMs,
+        uncertaintyMs,
+      };
+    });
+  }
+
+  return {
+    async names(max) {
+      const found = new Set<string>();
+      let cursor = "0";
+      do {
+        const [next, names] = await redis.sscan(`${prefix}queues`, cursor, "COUNT", scanStep);
+        for (const name of names) found.add(name);
+        cursor = next;
+      } while (cursor !== "0" && found.size <= max);
+      return { names: [...found].slice(0, max), hasMore: found.size > max };
+    },
+    async readings(names, chunkSize) {
+      const readings: SidekiqReading[] = [];
+      while (readings.length < names.length) {
+        readings.push(...(await ask(names.slice(readings.length, readings.length + chunkSize))));
+      }
+      return readings;
+    },
+  };
+}
+
+interface ServerOptions
+  extends Required<Pick<RedisOptions, "db">>,
+    Pick<RedisOptions, "host" | "port" | "username" | "password" | "tls"> {
+  readonly db: number;
+  /** Stands before every key, with a colon; "" when there is none. */
+  readonly namespace: string;
+}
+
+function parseUrl(url: string): ServerOptions {
+  const expected =
+    "a Sidekiq's URL is redis://[[user]:password@]host[:6379][/0][?namespace=...], or rediss://...";
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const isRedis = parsed !== null && /^rediss?:$/.test(parsed.protocol) && parsed.hostname !== "";
+  if (!isRedis) throw new StartError(`${expected}; the one given is no such URL`);
+  const db = /^\/?(\d{0,5})$/.exec(parsed.pathname)?.[1];
+  if (db === undefined)
+    throw new StartError(`${expected}; the one given has a path that is no database's number`);
+  // A "?" or "#" that should have been escaped in the password ends up here, so what is wrong is not repeated.
+  const isKnown = [...parsed.searchParams.keys()].every((name) => name === "namespace");
+  if (!isKnown || parsed.hash !== "") {
+    throw new StartError(`${expected}; the one given has something else than "namespace" behind its host`);
+  }
+  try {
+    return {
+      host: parsed.hostname.replace(/^\[|\]$/g, ""),
+      port: parsed.port === "" ? 6379 : Number(parsed.port),
+      db: Number(db),
+      namespace: parsed.searchParams.get("namespace") ?? "",
+      ...(parsed.username !== "" && { username: decodeURIComponent(parsed.username) }),
+      ...(parsed.password !== "" && { password: decodeURIComponent(parsed.password) }),
+      ...(parsed.protocol === "rediss:" && { tls: {} }),
+    };
+  } catch {
+    throw new StartError(`${expected}; the one given has a "%" in its user or password that escapes nothing`);
+  }
+}

@@ -1,0 +1,172 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { processClock } from "../core/clock.ts";
+import type { Logger } from "../core/logger.ts";
+import type { EventSink, Observation } from "../core/observation.ts";
+import { queueNameProblem } from "../core/queue-name.ts";
+import type { Service } from "../core/service.ts";
+import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
+
+export interface SidekiqSourceOptions {
+  /** `redis://[[user]:password@]host[:6379][/db][?namespace=...]`, or `rediss://...`: the Redis that Sidekiq uses. */
+  readonly url: string;
+  /**
+   * From the start of one reading to the start of the next, in ms. After a reading that takes more than half of that, the
+   * pause is as long as the reading was: Redis is busy with us for half of the time at most, however much there is to read.
+   */
+  readonly intervalMs: number;
+  readonly sink: EventSink;
+  readonly logger: Logger;
+  /** What stands before the slash in the names of its queues. @default "sidekiq" */
+  readonly source?: string;
+  /** How many queues one script reads at most; fewer when their payloads are large. @default 50 */
+  readonly chunkSize?: number;
+  /** More queues than these are not read, with one warning. @default 10_000 */
+  readonly maxQueues?: number;
+}
+
+/**
+ * Reads every queue of a Sidekiq (6 to 8) each `intervalMs` from its Redis, which it changes in nothing, and tells the sink
+ * about all of them at once.
+ *
+ * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. What is
+ *   in `schedule` and `retry` does not wait yet; `scheduled` is always 0, since those sets hold the jobs of all queues.
+ *   `paused` comes from Sidekiq Pro's set of that name.
+ * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
+ *   clock of whoever enqueued it was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That
+ *   nothing waits is EXACT.
+ * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it.
+ * - Where the age cannot be told (no such member, no time in it, hidden in a large payload, or the key is no list),
+ *   `accuracy` is UNKNOWN and `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no
+ *   other queue.
+ * - Queues whose names cannot be shown are left out, with one warning.
+ *
+ * While Redis is away (refused, silent for 1.5 s, not done with one reading in 10 s or two intervals, another password) it
+ * warns once and tries each interval; the sink hears nothing and its last word becomes stale. `start()` does not wait for Redis.
+ *
+ * @throws StartError when the URL is not that of a Redis.
+ */
+export function createSidekiqSource(options: SidekiqSourceOptions): Service {
+  const { intervalMs, sink, logger, source = "sidekiq", chunkSize = 50, maxQueues = 10_000 } = options;
+  const boundMs = Math.max(10_000, 2 * intervalMs);
+  const reader = createSidekiqReader(options.url, `queue-latency-${source}`);
+  const away = createOutage(logger, source, "Sidekiq cannot be read", "Sidekiq can be read again");
+  const unheard = createOutage(
+    logger,
+    source,
+    "A Sidekiq reading is not stored",
+    "Sidekiq readings are stored again",
+  );
+  const stopping = new AbortController();
+  /** Of each queue whose head's age could not be told, since when. */
+  const untoldSinceMs = new Map<string, number>();
+  const warned = new Set<string>();
+  let running: Promise<void> | undefined;
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const startedAtMs = processClock.now();
+      const tookMs = await tick();
+      await pause(Math.max(tookMs, startedAtMs + intervalMs - processClock.now()), stopping.signal);
+    }
+  }
+
+  /** Resolves to how long Redis was read, in ms; 0 when it could not be. */
+  async function tick(): Promise<number> {
+    const startedAtMs = processClock.now();
+    const late = AbortSignal.timeout(boundMs);
+    let queues: readonly Observation[];
+    try {
+      queues = await reader.use(AbortSignal.any([stopping.signal, late]), read);
+    } catch (error) {
+      if (stopping.signal.aborted) return 0;
+      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
+      return 0;
+    }
+    away.worked();
+    const tookMs = processClock.now() - startedAtMs;
+    const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
+    try {
+      await sink.observe({ source, queues, freshForMs });
+      unheard.worked();
+    } catch (error) {
+      unheard.failed(error);
+    }
+    return tookMs;
+  }
+
+  async function read(sidekiq: SidekiqSession): Promise<readonly Observation[]> {
+    const { names, hasMore } = await sidekiq.names(maxQueues);
+    if (hasMore) warnOnce("Only some of Sidekiq's queues are read", { read: maxQueues });
+    const readings = await sidekiq.readings(presentable(names), chunkSize);
+    const present = new Set(names);
+    for (const name of untoldSinceMs.keys()) if (!present.has(name)) untoldSinceMs.delete(name);
+    return readings.map(observation);
+  }
+
+  function observation(reading: SidekiqReading): Observation {
+    const { queue, size, headAgeMs, paused, readAtMs, uncertaintyMs } = reading;
+    const seen = { queue, depth: size ?? 0, scheduled: 0, paused, readAtMs, uncertaintyMs };
+    if (size !== 0 && headAgeMs === null) {
+      return { ...seen, headAgeMs: untoldForMs(reading), accuracy: "UNKNOWN" };
+    }
+    untoldSinceMs.delete(queue);
+    return { ...seen, headAgeMs, accuracy: size === 0 ? "EXACT" : "ESTIMATED" };
+  }
+
+  function untoldForMs({ queue, size, readAtMs }: SidekiqReading): number {
+    const knownSinceMs = untoldSinceMs.get(queue);
+    if (knownSinceMs !== undefined) return readAtMs - knownSinceMs;
+    untoldSinceMs.set(queue, readAtMs);
+    const why = size === null ? "its key is no list" : "its payload does not tell when it was enqueued";
+    logger.warn({ source, queue, why }, "The age of a queue's head cannot be told");
+    return 0;
+  }
+
+  function presentable(names: readonly string[]): readonly string[] {
+    // What was no UTF-8 has become U+FFFD, and its key could not be asked for.
+    const isPresentable = (name: string) =>
+      name !== "" && !name.includes("\uFFFD") && queueNameProblem(`${source}/${name}`) === null;
+    const skipped = names.filter((name) => !isPresentable(name));
+    if (skipped.length === 0) return names;
+    const queues = skipped.slice(0, 10).map((name) => name.slice(0, 200));
+    warnOnce("Queues with unusable names are left out", { count: skipped.length, queues });
+    return names.filter(isPresentable);
+  }
+
+  function warnOnce(message: string, fields: Readonly<Record<string, unknown>>): void {
+    if (!warned.has(message)) logger.warn({ source, ...fields }, message);
+    warned.add(message);
+  }
+
+  return {
+    async start() {
+      running = run();
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+      reader.close();
+    },
+  };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  // An abort is no failure of a pause, but its end.
+  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
+}
+
+/** Says once that something has stopped working, and once that it works again. */
+function createOutage(logger: Logger, source: string, begins: string, ends: string) {
+  let lasting = false;
+  return {
+    failed(err: unknown): void {
+      if (lasting) logger.debug({ source, err }, begins);
+      else logger.warn({ source, err }, begins);
+      lasting = true;
+    },
+    worked(): void {
+      if (lasting) logger.info({ source }, ends);
+      lasting = false;
+    },
+  };
+}
