@@ -3,7 +3,8 @@ import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
 import { schema } from "./api/schema.ts";
-import type { Config } from "./config.ts";
+import type { Config, SourceKind } from "./config.ts";
+import type { FollowSink } from "./core/following.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createAdmission } from "./limits/admission.ts";
@@ -15,9 +16,13 @@ import { createLive } from "./live/live.ts";
 import { createRedis, openRedis } from "./redis/connect.ts";
 import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
+import { createLease } from "./redis/lease.ts";
 import { createRedisClock } from "./redis/redis-clock.ts";
 import { createServer, type RouteAnswer } from "./server/server.ts";
+import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
+import { createOneReader } from "./sources/one-reader.ts";
+import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
 export interface App extends Service {
@@ -39,9 +44,18 @@ export function createApp(config: Config, logger: Logger): App {
   const tracker = createTracker({ redis, keys, clock, logger, eventWindowMs, maxWaitMs });
   const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes, logger });
   const live = createLive({ feed, read: tracker.read, clock, logger });
-  const sources = createSources(config, { sink: tracker, logger });
+  const factories = sourceFactories(config);
+  const readers = config.sources.map(({ kind, name: source, url }) =>
+    createOneReader({
+      lease: createLease({ redis, keys, name: source, logger }),
+      sink: tracker,
+      create: (sink) => factories[kind]({ url, source, sink, logger }),
+      source,
+      logger,
+    }),
+  );
 
-  const limits: ArgumentLimits = { maxQueues, maxEvents, sources: sources.map(({ name }) => name) };
+  const limits: ArgumentLimits = { maxQueues, maxEvents, sources: config.sources.map(({ name }) => name) };
   const throttle = createThrottle({
     redis,
     keys,
@@ -77,7 +91,7 @@ export function createApp(config: Config, logger: Logger): App {
     connections,
     tracker,
     live,
-    ...sources.map(({ service }) => service),
+    together(readers),
     server,
   ];
   return {
@@ -88,25 +102,20 @@ export function createApp(config: Config, logger: Logger): App {
   };
 }
 
-interface NamedSource {
-  readonly name: string;
-  readonly service: Service;
+interface SourceWiring {
+  readonly url: string;
+  readonly source: string;
+  readonly sink: FollowSink;
+  readonly logger: Logger;
 }
 
-function createSources(
-  config: Config,
-  into: { sink: Parameters<typeof createFaktorySource>[0]["sink"]; logger: Logger },
-) {
-  const sources: NamedSource[] = [];
-  if (config.faktoryUrl !== null) {
-    const service = createFaktorySource({
-      url: config.faktoryUrl,
-      intervalMs: config.faktoryIntervalMs,
-      ...into,
-    });
-    sources.push({ name: "faktory", service });
-  }
-  return sources;
+/** Every kind of job system that can be read, a line each. */
+function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiring) => Service> {
+  return {
+    faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: config.faktoryIntervalMs }),
+    sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: config.sidekiqIntervalMs }),
+    bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
+  };
 }
 
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
@@ -118,6 +127,14 @@ async function readiness(redis: Redis): Promise<RouteAnswer> {
   } catch {
     return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
   }
+}
+
+/** Starts and stops services that have nothing to do with each other, so that a slow one does not hold up the rest. */
+function together(services: readonly Service[]): Service {
+  return {
+    start: async () => void (await Promise.all(services.map((service) => service.start()))),
+    stop: async () => void (await Promise.all(services.map((service) => service.stop()))),
+  };
 }
 
 /** Starts services one after the other; stops those that were started, and the one that failed, in reverse. */

@@ -123,6 +123,12 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       description:
         "True: the source has not answered lately, and this is its last word, from `measuredAt`. Free.",
     }),
+    clockSkew: t.float({
+      nullable: true,
+      description:
+        "Seconds by which the clock of whoever enqueued the newest job is ahead of the clock of its job system's Redis; negative when it is behind, and by the time that the job was on its way. Null where not both are known. Free.",
+      resolve: ({ clockSkewMs }) => (clockSkewMs === null ? null : clockSkewMs / 1000),
+    }),
     throughput: t.field({
       type: ThroughputType,
       nullable: true,

@@ -18,8 +18,10 @@ const defaults: Config = {
   rateLimitWindowMs: 60_000,
   eventWindowMs: 5 * 60_000,
   maxWaitMs: 7 * 86_400_000,
-  faktoryUrl: null,
+  sources: [],
   faktoryIntervalMs: 1_000,
+  sidekiqIntervalMs: 1_000,
+  bullmqReconcileMs: 10_000,
 };
 
 /** What `loadConfig` says is wrong, one line each. */
@@ -42,7 +44,8 @@ describe("with nothing set", () => {
 
   test("an empty value counts as nothing, and so does every variable that is not ours", () => {
     const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
-    const ours = [...names, "RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT", "FAKTORY_INTERVAL"];
+    const durationNames = durations.map(({ name }) => name);
+    const ours = [...names, ...durationNames, "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
     const empty = Object.fromEntries(ours.map((name) => [name, ""]));
     expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
       defaults,
@@ -95,6 +98,8 @@ const durations = [
   { name: "EVENT_WINDOW", field: "eventWindowMs", low: "1s", high: "1d", standard: "5m" },
   { name: "MAX_WAIT", field: "maxWaitMs", low: "1s", high: "3650d", standard: "7d" },
   { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
+  { name: "SIDEKIQ_INTERVAL", field: "sidekiqIntervalMs", low: "100ms", high: "1h", standard: "1s" },
+  { name: "BULLMQ_RECONCILE", field: "bullmqReconcileMs", low: "1s", high: "1h", standard: "10s" },
 ] as const;
 
 describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
@@ -135,7 +140,7 @@ describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
 const urls = [
   {
     name: "REDIS_URL",
-    field: "redisUrl",
+    kind: null,
     good: [
       "redis://localhost",
       "redis://127.0.0.1:6380/2",
@@ -149,12 +154,13 @@ const urls = [
       "redis://",
       "redis://secret@host:99999",
       "tcp://host",
+      "redis://host redis://other",
     ],
     expected: "expected redis://[user:password@]host[:port][/db], or rediss:// for TLS",
   },
   {
     name: "FAKTORY_URL",
-    field: "faktoryUrl",
+    kind: "faktory",
     good: ["tcp://localhost", "tcp://:secret@localhost:7419", "tcp+tls://:secret@faktory.example.org:7419"],
     bad: [
       "localhost:7419",
@@ -164,13 +170,30 @@ const urls = [
       "tcp://:secret@host:99999",
       "redis://host",
     ],
-    expected: "expected tcp://[:password@]host[:port], or tcp+tls:// for TLS",
+    expected: "expected tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS",
+  },
+  {
+    name: "SIDEKIQ_URL",
+    kind: "sidekiq",
+    good: ["redis://localhost", "rediss://user:secret@[::1]:6380/3?namespace=app%20one"],
+    bad: ["localhost", "tcp://host", "redis://:secret@host:99999", "redis://:secret@host/name", " "],
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "BULLMQ_URL",
+    kind: "bullmq",
+    good: ["redis://localhost:6379", "redis://:secret@localhost/1?prefix={bull}"],
+    bad: ["localhost", "tcp://host", "redis://:secret%@host", "redis:///1"],
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], or rediss:// for TLS",
   },
 ] as const;
 
-describe.each(urls)("$name", ({ name, field, good, bad, expected }) => {
-  test.each(good)("may be %s", (given) => {
-    expect(loadConfig({ [name]: given })[field]).toBe(given);
+describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
+  test.each(good)("may be %s", (url) => {
+    const { redisUrl, sources } = loadConfig({ [name]: url });
+    expect(kind === null ? redisUrl : sources).toEqual(kind === null ? url : [{ kind, name: kind, url }]);
   });
 
   test.each(bad)("is not %s, and is not repeated, for it may hold a password", (given) => {
@@ -180,6 +203,79 @@ describe.each(urls)("$name", ({ name, field, good, bad, expected }) => {
     // The same words whatever was given.
     expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
     expect(problem).not.toContain("secret");
+  });
+});
+
+describe("job systems", () => {
+  test("are as many of each kind as there are URLs, each under the name that ?as= gives it", () => {
+    const { sources } = loadConfig({
+      FAKTORY_URL: " tcp://a  tcp://:p%20w@b:7419?as=mail.eu ",
+      SIDEKIQ_URL: "redis://c/1?namespace=n&as=billing\nredis://d?as=s_2&namespace=%7Bx%7D",
+      BULLMQ_URL: "rediss://user:pw@e:6380?as=b-1&prefix=p redis://f",
+    });
+    expect(sources).toEqual([
+      { kind: "faktory", name: "faktory", url: "tcp://a" },
+      { kind: "faktory", name: "mail.eu", url: "tcp://:p%20w@b:7419" },
+      { kind: "sidekiq", name: "billing", url: "redis://c/1?namespace=n" },
+      { kind: "sidekiq", name: "s_2", url: "redis://d?namespace=%7Bx%7D" },
+      { kind: "bullmq", name: "b-1", url: "rediss://user:pw@e:6380?prefix=p" },
+      { kind: "bullmq", name: "bullmq", url: "redis://f" },
+    ]);
+  });
+
+  const badName = "expected one name of 1 to 50 small letters, digits or any of . _ - behind ?as=";
+  const twice = "expected a name of its own for each source, behind ?as=, got 2 named";
+  test.each([
+    { given: { FAKTORY_URL: "tcp://:secret@a?as=" }, problems: [`FAKTORY_URL: ${badName}`], why: "no name" },
+    {
+      given: { FAKTORY_URL: "tcp://a?as=secret/b" },
+      problems: [`FAKTORY_URL: ${badName}`],
+      why: "a slash ends the name",
+    },
+    { given: { BULLMQ_URL: "redis://a?as=Secret" }, problems: [`BULLMQ_URL: ${badName}`], why: "a capital" },
+    {
+      given: { BULLMQ_URL: `redis://a?as=${"x".repeat(51)}` },
+      problems: [`BULLMQ_URL: ${badName}`],
+      why: "too long",
+    },
+    {
+      given: { SIDEKIQ_URL: "redis://a?as=b&as=c" },
+      problems: [`SIDEKIQ_URL: ${badName}`],
+      why: "two names for one",
+    },
+    {
+      given: { SIDEKIQ_URL: "redis://a?as=events" },
+      problems: ['SIDEKIQ_URL: expected another name than "events" behind ?as=, for it means events'],
+      why: "the name of what producers record",
+    },
+    {
+      given: { FAKTORY_URL: "tcp://a tcp://:secret@b" },
+      problems: [`FAKTORY_URL: ${twice} "faktory"`],
+      why: "two of one kind without a name",
+    },
+    {
+      given: { SIDEKIQ_URL: "redis://a?as=x", BULLMQ_URL: "redis://:secret@b?as=x redis://c" },
+      problems: [`SIDEKIQ_URL, BULLMQ_URL: ${twice} "x"`],
+      why: "one name in two settings",
+    },
+    {
+      given: { SIDEKIQ_URL: "redis://a?as=faktory", FAKTORY_URL: "tcp://b" },
+      problems: [`FAKTORY_URL, SIDEKIQ_URL: ${twice} "faktory"`],
+      why: "the name of another kind",
+    },
+    {
+      given: { FAKTORY_URL: "tcp://a secret tcp://b?as=SECRET tcp://c", PORT: "x" },
+      problems: [
+        'PORT: expected a whole number from 0 to 65535, got "x"',
+        "FAKTORY_URL: expected tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS, for each; this is about URL 2 of 4",
+        `FAKTORY_URL: ${badName}, for each; this is about URL 3 of 4`,
+        `FAKTORY_URL: ${twice} "faktory"`,
+      ],
+      why: "every mistake is told at once",
+    },
+  ])("are refused: $why", ({ given, problems }) => {
+    expect(problemsOf(given as Record<string, string>)).toEqual(problems);
+    expect(problems.join()).not.toMatch(/secret/i);
   });
 });
 
@@ -239,12 +335,23 @@ test("everything that is wrong is told at once, one line each", () => {
     MAX_WAIT: "1",
     FAKTORY_URL: "secret-2",
     FAKTORY_INTERVAL: "1",
+    SIDEKIQ_URL: "secret-3",
+    SIDEKIQ_INTERVAL: "1",
+    BULLMQ_URL: "secret-4",
+    BULLMQ_RECONCILE: "1",
     HOST: "127.0.0.1",
   });
   expect(problems.map((problem) => problem.split(":")[0])).toEqual([
     ...["PORT", "REDIS_URL", "KEY_PREFIX", "LOG_LEVEL", "MAX_QUEUES", "MAX_COST", "MAX_EVENTS"],
     ...["MAX_SUBSCRIPTIONS", "RATE_LIMIT_MAX", "RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT"],
-    ...["FAKTORY_URL", "FAKTORY_INTERVAL"],
+    ...[
+      "FAKTORY_URL",
+      "FAKTORY_INTERVAL",
+      "SIDEKIQ_URL",
+      "SIDEKIQ_INTERVAL",
+      "BULLMQ_URL",
+      "BULLMQ_RECONCILE",
+    ],
   ]);
   expect(problems.join()).not.toContain("secret");
 });

@@ -305,6 +305,7 @@ function snapshot(queue: string, rest: Partial<QueueSnapshot> = {}): QueueSnapsh
     measuredAtMs: now(),
     stale: false,
     changesAtMs: null,
+    clockSkewMs: null,
     throughput: {},
     waitTime: {},
     ...rest,
