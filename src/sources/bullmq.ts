@@ -1,12 +1,13 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { processClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
+import { pause } from "../core/pause.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import type { Service } from "../core/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
 import { createBullmqReader, type Reading, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
+import { createOutage } from "./outage.ts";
 
 export interface BullmqSourceOptions {
   /** `redis://...` or `rediss://...`; `?prefix=` where BullMQ's own prefix is not `bull`. */
@@ -70,7 +71,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         away.worked();
       } catch (error) {
         if (stopping.signal.aborted) return;
-        if (!(error instanceof Unheard)) away.failed(error);
+        if (!(error instanceof Unheard)) away.failed(messageOf(error));
         await pause(roundMs, stopping.signal);
       }
       const dueMs = Math.min(...[...queues.values()].map((progress) => progress.dueMs));
@@ -158,7 +159,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     try {
       return await telling;
     } catch (error) {
-      unheard.failed(error);
+      unheard.failed(messageOf(error));
       throw new Unheard();
     }
   }
@@ -176,25 +177,3 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
 }
 
 class Unheard extends Error {}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  // An abort is no failure of a pause, but its end.
-  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
-}
-
-/** Says once that something has stopped working, and once that it works again. Messages only: ioredis's errors tell more. */
-function createOutage(logger: Logger, source: string, begins: string, ends: string) {
-  let lasting = false;
-  return {
-    failed(error: unknown): void {
-      const fields = { source, err: messageOf(error) };
-      if (lasting) logger.debug(fields, begins);
-      else logger.warn(fields, begins);
-      lasting = true;
-    },
-    worked(): void {
-      if (lasting) logger.info({ source }, ends);
-      lasting = false;
-    },
-  };
-}

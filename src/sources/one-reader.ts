@@ -1,7 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { FollowSink } from "../core/following.ts";
 import { type Hold, type Lease, LeaseLostError } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
+import { pause } from "../core/pause.ts";
 import type { Service } from "../core/service.ts";
 
 export interface OneReaderOptions {
@@ -93,9 +93,4 @@ function fenced(sink: FollowSink, source: string, hold: Hold): FollowSink {
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  // An abort is no failure of a pause, but its end.
-  await delay(ms, undefined, { signal, ref: false }).catch(() => {});
 }

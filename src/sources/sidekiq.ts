@@ -1,9 +1,10 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { processClock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
+import { pause } from "../core/pause.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import type { Service } from "../core/service.ts";
+import { createOutage } from "./outage.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
 
 export interface SidekiqSourceOptions {
@@ -146,27 +147,6 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
       stopping.abort();
       await running;
       reader.close();
-    },
-  };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  // An abort is no failure of a pause, but its end.
-  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
-}
-
-/** Says once that something has stopped working, and once that it works again. */
-function createOutage(logger: Logger, source: string, begins: string, ends: string) {
-  let lasting = false;
-  return {
-    failed(err: unknown): void {
-      if (lasting) logger.debug({ source, err }, begins);
-      else logger.warn({ source, err }, begins);
-      lasting = true;
-    },
-    worked(): void {
-      if (lasting) logger.info({ source }, ends);
-      lasting = false;
     },
   };
 }
