@@ -35,7 +35,10 @@ export async function redisPids(dataDir: string): Promise<readonly number[]> {
 }
 
 export interface EmbeddedRedisUnderTest extends EmbeddedRedis {
+  /** Without the line that says that data is being loaded: on a busy machine that can be seen at any start. */
   readonly log: readonly LogEntry[];
+  /** Every line. */
+  readonly wholeLog: readonly LogEntry[];
 }
 
 /** An embedded Redis that is stopped at the end of the test, with what it has logged. */
@@ -43,7 +46,13 @@ export function embeddedRedis(dataDir: string, command?: string): EmbeddedRedisU
   const logger = recordingLogger();
   const redis = createEmbeddedRedis({ dataDir, logger, ...(command === undefined ? {} : { command }) });
   onTestFinished(() => redis.stop());
-  return { ...redis, log: logger.lines };
+  return {
+    ...redis,
+    get log() {
+      return logger.lines.filter(({ message }) => message !== "redis-server is loading its data");
+    },
+    wholeLog: logger.lines,
+  };
 }
 
 /** A client of the socket, as the server has them: it connects again by itself. */
