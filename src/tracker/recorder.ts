@@ -26,8 +26,15 @@ export interface Recorder {
    *   to a job system; SERVICE_UNAVAILABLE when it is not known whether all was applied: the batch may be sent again.
    */
   record(events: readonly QueueEvent[], batchId: string | null): Promise<RecordResult>;
-  /** Drops the ghosts of some queues, a bounded number at once, and frees old memory. @returns how many were dropped. */
-  sweep(queues: readonly string[]): Promise<number>;
+  /** Drops the ghosts of some queues, a bounded number at once, and frees old memory. */
+  sweep(queues: readonly string[]): Promise<Swept>;
+}
+
+export interface Swept {
+  /** How many ghosts were dropped. */
+  readonly lost: number;
+  /** Of queues that could not be swept; the others were. */
+  readonly failures: readonly Error[];
 }
 
 const kinds: Record<QueueEventType, string> = { ENQUEUED: "E", DEQUEUED: "D", REMOVED: "R" };
@@ -76,14 +83,13 @@ export function createRecorder(options: RecorderOptions): Recorder {
         script,
         queues.map((queue) => callOf(queue, ["", ""], [])),
       );
-      const failed = replies.find((reply) => reply instanceof Error);
-      if (failed !== undefined) throw failed;
       let lost = 0;
+      const failures: Error[] = [];
       for (const reply of replies) {
-        if (reply instanceof Error) throw reply;
-        lost += (reply as readonly number[])[3] ?? 0;
+        if (reply instanceof Error) failures.push(reply);
+        else lost += (reply as readonly number[])[3] ?? 0;
       }
-      return lost;
+      return { lost, failures };
     },
   };
 }

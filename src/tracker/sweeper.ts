@@ -39,12 +39,17 @@ export function createSweeper({
     if (isOurTurn === null) return;
     let after: string | null = null;
     let lost = 0;
+    const failures: Error[] = [];
     while (!stopped) {
       const names: string[] = await index.list({ after, limit: page });
-      lost += await recorder.sweep(names);
+      const swept = await recorder.sweep(names);
+      lost += swept.lost;
+      failures.push(...swept.failures);
       after = names.at(-1) ?? null;
       if (names.length < page) break;
     }
+    const [err] = failures;
+    if (err !== undefined) logger.error({ err, queues: failures.length }, "some queues cannot be swept");
     if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");
   }
 

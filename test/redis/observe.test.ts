@@ -200,7 +200,7 @@ describe("a queue that a job system is asked about", () => {
     const { createRecorder } = await import("../../src/tracker/recorder.ts");
     await observe([observation()]);
     const recorder = createRecorder({ ...opened, eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
-    expect(await recorder.sweep(["faktory/default", "never heard of"])).toBe(0);
+    expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({ lost: 0, failures: [] });
     expect(await snapshot()).toMatchObject({ depth: 1 });
     expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });
   });
