@@ -1,17 +1,7 @@
-import { resolve } from "node:path";
 import { z } from "zod";
 import { StartError } from "./core/errors.ts";
-
-export type SourceKind = "faktory" | "sidekiq" | "bullmq";
-
-/** One job system to read. */
-export interface SourceConfig {
-  readonly kind: SourceKind;
-  /** What stands before the slash in the names of its queues: the kind, or what `?as=` says. */
-  readonly name: string;
-  /** Without `as`; every other parameter is the source's own business. */
-  readonly url: string;
-}
+import { addresses, duration, isLoopback, origins, path, url, whole } from "./settings/fields.ts";
+import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
 
 /** All settings, checked. Durations are in ms. */
 export interface Config {
@@ -22,6 +12,14 @@ export interface Config {
   readonly dataDir: string;
   readonly keyPrefix: string;
   readonly logLevel: string;
+  /** Who may do what; null: there are no tokens, and the server listens on loopback only. */
+  readonly tokensFile: string | null;
+  /** Addresses and ranges (CIDR) of the proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Origins beside the server's own whose pages may use it; `*` alone: all. */
+  readonly corsOrigins: readonly string[];
+  /** Whether clients may ask for the schema. */
+  readonly introspection: boolean;
   readonly maxQueues: number;
   readonly maxCost: number;
   readonly maxEvents: number;
@@ -30,119 +28,13 @@ export interface Config {
   readonly rateLimitWindowMs: number;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
+  /** How long running requests may take to finish when the server stops. */
+  readonly shutdownGraceMs: number;
   /** The job systems to read; no two have one name. */
   readonly sources: readonly SourceConfig[];
   readonly faktoryIntervalMs: number;
   readonly sidekiqIntervalMs: number;
   readonly bullmqReconcileMs: number;
-}
-
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/** A duration with its unit, such as 250ms, 60s, 5m, 12h or 7d. */
-function duration(defaultValue: string, low: string, high: string) {
-  return z
-    .string()
-    .default(defaultValue)
-    .transform((text, context) => {
-      const ms = durationMs(text);
-      if (ms !== null && ms >= Number(durationMs(low)) && ms <= Number(durationMs(high))) return ms;
-      context.addIssue({
-        code: "custom",
-        message: `expected a duration from ${low} to ${high}, such as ${defaultValue}`,
-      });
-      return z.NEVER;
-    });
-}
-
-function durationMs(text: string): number | null {
-  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
-  return amount === undefined ? null : Number(amount) * unitMs[unit as keyof typeof unitMs];
-}
-
-function whole(defaultValue: number, low: number, high: number) {
-  return z
-    .string()
-    .default(String(defaultValue))
-    .transform((text, context) => {
-      const value = Number(text);
-      if (/^\d+$/.test(text) && value >= low && value <= high) return value;
-      context.addIssue({ code: "custom", message: `expected a whole number from ${low} to ${high}` });
-      return z.NEVER;
-    });
-}
-
-function url(protocols: readonly string[], expected: string) {
-  return z
-    .string()
-    .optional()
-    .transform((text, context) => {
-      if (text === undefined) return null;
-      if (isUrl(text, protocols)) return text;
-      context.addIssue({ code: "custom", message: `expected ${expected}` });
-      return z.NEVER;
-    });
-}
-
-/** URLs of one kind of job system, separated by spaces. */
-function sources(kind: SourceKind, protocols: readonly string[], expected: string) {
-  return z
-    .string()
-    .optional()
-    .transform((text, context) => {
-      const texts = text === undefined ? [] : urlsIn(text);
-      return texts.map((each, index): SourceConfig => {
-        const problem = isUrl(each, protocols) ? nameProblem(each) : expected;
-        if (problem === null) return sourceOf(kind, each);
-        const which =
-          texts.length === 1 ? "" : `, for each; this is about URL ${index + 1} of ${texts.length}`;
-        context.addIssue({ code: "custom", message: `expected ${problem}${which}` });
-        return z.NEVER;
-      });
-    });
-}
-
-/** At least one, which may be empty. */
-function urlsIn(text: string): readonly string[] {
-  return text.trim().split(/\s+/);
-}
-
-/** What was expected of `?as=`; null when it is right, or absent. */
-function nameProblem(url: string): string | null {
-  const names = new URL(url).searchParams.getAll("as");
-  if (!names.every((name) => /^[a-z0-9._-]{1,50}$/.test(name)) || names.length > 1) {
-    return "one name of 1 to 50 small letters, digits or any of . _ - behind ?as=";
-  }
-  return names[0] === "events" ? 'another name than "events" behind ?as=, for it means events' : null;
-}
-
-function sourceOf(kind: SourceKind, text: string): SourceConfig {
-  const url = new URL(text);
-  const name = url.searchParams.get("as");
-  if (name === null) return { kind, name: kind, url: text };
-  url.searchParams.delete("as");
-  return { kind, name, url: url.href };
-}
-
-function isUrl(text: string, protocols: readonly string[]): boolean {
-  const parsed = URL.parse(text);
-  return (
-    parsed !== null &&
-    protocols.includes(parsed.protocol) &&
-    text.startsWith(`${parsed.protocol}//`) &&
-    parsed.hostname !== "" &&
-    /^\/?\d*$/.test(parsed.pathname) &&
-    [parsed.username, parsed.password].every(isDecodable)
-  );
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const settings = z.object({
@@ -152,10 +44,7 @@ const settings = z.object({
     ["redis:", "rediss:"],
     "redis://[user:password@]host[:port][/db], or rediss:// for TLS; one node",
   ),
-  DATA_DIR: z
-    .string()
-    .default("./.data")
-    .transform((path) => resolve(path)),
+  DATA_DIR: path().prefault("./.data"),
   KEY_PREFIX: z
     .string()
     .regex(/^[\w.:-]{1,50}$/, "expected 1 to 50 letters, digits or any of _ . : -")
@@ -163,6 +52,10 @@ const settings = z.object({
   LOG_LEVEL: z
     .enum(["debug", "info", "warn", "error", "silent"], "expected debug, info, warn, error or silent")
     .default("info"),
+  API_TOKENS_FILE: path().optional(),
+  TRUST_PROXY: addresses(),
+  CORS_ORIGINS: origins(),
+  INTROSPECTION: z.enum(["on", "off"], "expected on or off").default("on"),
   MAX_QUEUES: whole(100, 1, 10_000),
   MAX_COST: whole(500, 1, 1_000_000),
   MAX_EVENTS: whole(1000, 1, 10_000),
@@ -171,6 +64,7 @@ const settings = z.object({
   RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
   EVENT_WINDOW: duration("5m", "1s", "1d"),
   MAX_WAIT: duration("7d", "1s", "3650d"),
+  SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
   FAKTORY_URL: sources(
     "faktory",
     ["tcp:", "tcp+tls:"],
@@ -191,29 +85,6 @@ const settings = z.object({
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
 });
 
-const sourceSettings = { FAKTORY_URL: "faktory", SIDEKIQ_URL: "sidekiq", BULLMQ_URL: "bullmq" } as const;
-
-/**
- * Names that more than one source has, one line for each. It reads the text again, since names can clash between settings
- * of which one is wrong otherwise.
- */
-function nameClashes(given: Readonly<Record<string, string | undefined>>): readonly string[] {
-  const settingsByName = new Map<string, string[]>();
-  for (const [setting, kind] of Object.entries(sourceSettings)) {
-    for (const text of urlsIn(given[setting] ?? "")) {
-      if (!URL.canParse(text) || nameProblem(text) !== null) continue;
-      const { name } = sourceOf(kind, text);
-      settingsByName.set(name, [...(settingsByName.get(name) ?? []), setting]);
-    }
-  }
-  return [...settingsByName]
-    .filter(([, where]) => where.length > 1)
-    .map(
-      ([name, where]) =>
-        `${[...new Set(where)].join(", ")}: expected a name of its own for each source, behind ?as=, got ${where.length} named "${name}"`,
-    );
-}
-
 /**
  * Reads all settings from the environment; one that is empty counts as not set.
  *
@@ -230,7 +101,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     const got = name.endsWith("_URL") ? "" : `, got ${JSON.stringify(given[name])}`;
     return `${name}: ${issue.message}${got}`;
   });
-  const problems = [...issues, ...nameClashes(given)];
+  const problems = [...issues, ...nameClashes(given), ...openToAll(given)];
   if (!parsed.success || problems.length > 0) {
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
@@ -242,6 +113,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     dataDir: set.DATA_DIR,
     keyPrefix: set.KEY_PREFIX,
     logLevel: set.LOG_LEVEL,
+    tokensFile: set.API_TOKENS_FILE ?? null,
+    trustedProxies: set.TRUST_PROXY,
+    corsOrigins: set.CORS_ORIGINS,
+    introspection: set.INTROSPECTION === "on",
     maxQueues: set.MAX_QUEUES,
     maxCost: set.MAX_COST,
     maxEvents: set.MAX_EVENTS,
@@ -250,9 +125,21 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
     eventWindowMs: set.EVENT_WINDOW,
     maxWaitMs: set.MAX_WAIT,
+    shutdownGraceMs: set.SHUTDOWN_GRACE,
     sources: [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL],
     faktoryIntervalMs: set.FAKTORY_INTERVAL,
     sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
   });
+}
+
+/** Without tokens whoever reaches the port may read and write, so nobody but this machine may reach it. */
+function openToAll({
+  HOST,
+  API_TOKENS_FILE,
+}: Readonly<Record<string, string | undefined>>): readonly string[] {
+  if (API_TOKENS_FILE !== undefined || HOST === undefined || isLoopback(HOST)) return [];
+  return [
+    `HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens, since whoever reaches the port may do everything, got ${JSON.stringify(HOST)}. Make a token with "npm run token" and set API_TOKENS_FILE to listen elsewhere`,
+  ];
 }

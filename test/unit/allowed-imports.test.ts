@@ -18,13 +18,18 @@ const table = [
   { importer: "api", may: ["core", "limits", "tracker", "live"], why: "a skin is handed what it presents" },
   { importer: "server", may: ["core"], why: "it is handed the schema, the context and its routes" },
   {
+    importer: "settings",
+    may: ["core"],
+    why: "how a text becomes a value has nothing to do with what it is for",
+  },
+  {
     importer: "app.ts",
-    may: ["core", "redis", "tracker", "live", "limits", "sources", "api", "server", "config.ts"],
+    may: ["core", "redis", "tracker", "live", "limits", "sources", "api", "server", "settings", "config.ts"],
     why: "one place to learn the wiring",
   },
   {
     importer: "config.ts",
-    may: ["core"],
+    may: ["core", "settings"],
     why: "rooms get plain options, the environment knows none of them",
   },
   { importer: "main.ts", may: ["core", "app.ts", "config.ts"], why: "from the environment to an exit code" },

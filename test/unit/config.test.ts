@@ -10,6 +10,10 @@ const defaults: Config = {
   dataDir: resolve("./.data"),
   keyPrefix: "ql",
   logLevel: "info",
+  tokensFile: null,
+  trustedProxies: [],
+  corsOrigins: [],
+  introspection: true,
   maxQueues: 100,
   maxCost: 500,
   maxEvents: 1000,
@@ -18,6 +22,7 @@ const defaults: Config = {
   rateLimitWindowMs: 60_000,
   eventWindowMs: 5 * 60_000,
   maxWaitMs: 7 * 86_400_000,
+  shutdownGraceMs: 10_000,
   sources: [],
   faktoryIntervalMs: 1_000,
   sidekiqIntervalMs: 1_000,
@@ -45,7 +50,8 @@ describe("with nothing set", () => {
   test("an empty value counts as nothing, and so does every variable that is not ours", () => {
     const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
     const durationNames = durations.map(({ name }) => name);
-    const ours = [...names, ...durationNames, "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
+    const urlNames = ["FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
+    const ours = [...names, ...durationNames, ...urlNames, "API_TOKENS_FILE", "TRUST_PROXY"];
     const empty = Object.fromEntries(ours.map((name) => [name, ""]));
     expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
       defaults,
@@ -97,6 +103,7 @@ const durations = [
   { name: "RATE_LIMIT_WINDOW", field: "rateLimitWindowMs", low: "1s", high: "1d", standard: "60s" },
   { name: "EVENT_WINDOW", field: "eventWindowMs", low: "1s", high: "1d", standard: "5m" },
   { name: "MAX_WAIT", field: "maxWaitMs", low: "1s", high: "3650d", standard: "7d" },
+  { name: "SHUTDOWN_GRACE", field: "shutdownGraceMs", low: "100ms", high: "1h", standard: "10s" },
   { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "SIDEKIQ_INTERVAL", field: "sidekiqIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "BULLMQ_RECONCILE", field: "bullmqReconcileMs", low: "1s", high: "1h", standard: "10s" },
@@ -282,13 +289,13 @@ describe("job systems", () => {
 describe("text settings", () => {
   test("take what they are given", () => {
     const { host, dataDir, keyPrefix, logLevel } = loadConfig({
-      HOST: "::",
+      HOST: "::1",
       DATA_DIR: "/var/lib/queue-latency",
       KEY_PREFIX: "team-1:ql_2.0",
       LOG_LEVEL: "debug",
     });
     expect({ host, dataDir, keyPrefix, logLevel }).toEqual({
-      host: "::",
+      host: "::1",
       dataDir: "/var/lib/queue-latency",
       keyPrefix: "team-1:ql_2.0",
       logLevel: "debug",
@@ -319,6 +326,77 @@ describe("text settings", () => {
   });
 });
 
+describe("HOST", () => {
+  test.each([
+    { host: "127.0.0.1", why: "this machine" },
+    { host: "127.1.2.3", why: "all of 127.0.0.0/8 is this machine" },
+    { host: "::1", why: "the same over IPv6" },
+    { host: "::ffff:127.0.0.1", why: "an IPv4 address in IPv6's clothes" },
+    { host: "localhost", why: "a name for it" },
+    { host: "ql.localhost", why: "every name below localhost is one, too" },
+  ])("may be $host without tokens: $why", ({ host }) => {
+    expect(loadConfig({ HOST: host }).host).toBe(host);
+  });
+
+  test.each([
+    { host: "0.0.0.0", why: "every address of this machine, also those that others reach" },
+    { host: "::", why: "the same over IPv6" },
+    { host: "192.168.1.5", why: "the neighbours reach it" },
+    { host: "::ffff:10.0.0.1", why: "the neighbours reach it" },
+    { host: "example.com", why: "nobody knows where a name leads" },
+    { host: "localhost.example.com", why: "somebody else's name" },
+    { host: "127.0.0.1.example.com", why: "somebody else's name" },
+  ])("is not $host unless there are tokens: $why", ({ host }) => {
+    const [problem, ...others] = problemsOf({ HOST: host });
+    expect(others).toEqual([]);
+    expect(problem).toContain("HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens");
+    expect(problem).toContain(`got "${host}"`);
+    expect(problem).toContain("API_TOKENS_FILE");
+    expect(loadConfig({ HOST: host, API_TOKENS_FILE: "tokens" })).toMatchObject({
+      host,
+      tokensFile: resolve("tokens"),
+    });
+  });
+});
+
+describe("lists", () => {
+  test("are separated by commas, and blanks around their items do not matter", () => {
+    expect(
+      loadConfig({
+        TRUST_PROXY: "10.0.0.7, 10.1.0.0/16 ,fd00::/8,::1",
+        CORS_ORIGINS: "https://a.example, http://localhost:3000,",
+      }),
+    ).toMatchObject({
+      trustedProxies: ["10.0.0.7", "10.1.0.0/16", "fd00::/8", "::1"],
+      corsOrigins: ["https://a.example", "http://localhost:3000"],
+    });
+  });
+
+  test("CORS_ORIGINS may be * alone", () => {
+    expect(loadConfig({ CORS_ORIGINS: "*" }).corsOrigins).toEqual(["*"]);
+  });
+
+  test.each([
+    { name: "TRUST_PROXY", given: "10.0.0.0/33", why: "IPv4 has 32 bits" },
+    { name: "TRUST_PROXY", given: "fd00::/129", why: "IPv6 has 128" },
+    { name: "TRUST_PROXY", given: "10.0.0.0/-1", why: "no sign" },
+    { name: "TRUST_PROXY", given: "10.0.0.0/8/8", why: "one range" },
+    { name: "TRUST_PROXY", given: "10.0.0", why: "no whole address" },
+    { name: "TRUST_PROXY", given: "proxy.example", why: "a name can lead elsewhere tomorrow" },
+    { name: "TRUST_PROXY", given: "true", why: "to believe everybody is to believe nobody" },
+    { name: "CORS_ORIGINS", given: "https://a.example/", why: "an origin has no path" },
+    { name: "CORS_ORIGINS", given: "a.example", why: "an origin has a scheme" },
+    { name: "CORS_ORIGINS", given: "https://*.example", why: "no patterns" },
+    { name: "CORS_ORIGINS", given: "null", why: "any sandboxed page is that" },
+    { name: "CORS_ORIGINS", given: "*, https://a.example", why: "all is all" },
+    { name: "CORS_ORIGINS", given: "ftp://a.example", why: "no web page" },
+  ])("$name is not $given: $why", ({ name, given }) => {
+    const [problem, ...others] = problemsOf({ [name]: given });
+    expect(others).toEqual([]);
+    expect(problem).toMatch(new RegExp(`^${name}: expected .*, got `));
+  });
+});
+
 test("everything that is wrong is told at once, one line each", () => {
   const problems = problemsOf({
     PORT: "http",
@@ -333,17 +411,22 @@ test("everything that is wrong is told at once, one line each", () => {
     RATE_LIMIT_WINDOW: "1",
     EVENT_WINDOW: "1",
     MAX_WAIT: "1",
+    SHUTDOWN_GRACE: "1",
+    TRUST_PROXY: "x",
+    CORS_ORIGINS: "x",
+    INTROSPECTION: "no",
     FAKTORY_URL: "secret-2",
     FAKTORY_INTERVAL: "1",
     SIDEKIQ_URL: "secret-3",
     SIDEKIQ_INTERVAL: "1",
     BULLMQ_URL: "secret-4",
     BULLMQ_RECONCILE: "1",
-    HOST: "127.0.0.1",
+    HOST: "0.0.0.0",
   });
   expect(problems.map((problem) => problem.split(":")[0])).toEqual([
-    ...["PORT", "REDIS_URL", "KEY_PREFIX", "LOG_LEVEL", "MAX_QUEUES", "MAX_COST", "MAX_EVENTS"],
-    ...["MAX_SUBSCRIPTIONS", "RATE_LIMIT_MAX", "RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT"],
+    ...["PORT", "REDIS_URL", "KEY_PREFIX", "LOG_LEVEL", "TRUST_PROXY", "CORS_ORIGINS", "INTROSPECTION"],
+    ...["MAX_QUEUES", "MAX_COST", "MAX_EVENTS", "MAX_SUBSCRIPTIONS", "RATE_LIMIT_MAX"],
+    ...["RATE_LIMIT_WINDOW", "EVENT_WINDOW", "MAX_WAIT", "SHUTDOWN_GRACE"],
     ...[
       "FAKTORY_URL",
       "FAKTORY_INTERVAL",
@@ -352,6 +435,7 @@ test("everything that is wrong is told at once, one line each", () => {
       "BULLMQ_URL",
       "BULLMQ_RECONCILE",
     ],
+    "HOST",
   ]);
   expect(problems.join()).not.toContain("secret");
 });

@@ -1,0 +1,132 @@
+import { BlockList, isIP } from "node:net";
+import { resolve } from "node:path";
+import { z } from "zod";
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A duration with its unit, such as 250ms, 60s, 5m, 12h or 7d. */
+export function duration(defaultValue: string, low: string, high: string) {
+  return z
+    .string()
+    .default(defaultValue)
+    .transform((text, context) => {
+      const ms = durationMs(text);
+      if (ms !== null && ms >= Number(durationMs(low)) && ms <= Number(durationMs(high))) return ms;
+      context.addIssue({
+        code: "custom",
+        message: `expected a duration from ${low} to ${high}, such as ${defaultValue}`,
+      });
+      return z.NEVER;
+    });
+}
+
+function durationMs(text: string): number | null {
+  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
+  return amount === undefined ? null : Number(amount) * unitMs[unit as keyof typeof unitMs];
+}
+
+export function whole(defaultValue: number, low: number, high: number) {
+  return z
+    .string()
+    .default(String(defaultValue))
+    .transform((text, context) => {
+      const value = Number(text);
+      if (/^\d+$/.test(text) && value >= low && value <= high) return value;
+      context.addIssue({ code: "custom", message: `expected a whole number from ${low} to ${high}` });
+      return z.NEVER;
+    });
+}
+
+export function url(protocols: readonly string[], expected: string) {
+  return z
+    .string()
+    .optional()
+    .transform((text, context) => {
+      if (text === undefined) return null;
+      if (isUrl(text, protocols)) return text;
+      context.addIssue({ code: "custom", message: `expected ${expected}` });
+      return z.NEVER;
+    });
+}
+
+/** Whether it is a URL with a host, of one of these protocols, and with nothing but a number behind the host. */
+export function isUrl(text: string, protocols: readonly string[]): boolean {
+  const parsed = URL.parse(text);
+  return (
+    parsed !== null &&
+    protocols.includes(parsed.protocol) &&
+    text.startsWith(`${parsed.protocol}//`) &&
+    parsed.hostname !== "" &&
+    /^\/?\d*$/.test(parsed.pathname) &&
+    [parsed.username, parsed.password].every(isDecodable)
+  );
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A file or directory; a relative one is meant from where the server was started. */
+export function path() {
+  return z.string().transform((text) => resolve(text));
+}
+
+/** Items separated by commas; blanks around them do not matter. Every item that is wrong is told. */
+function list(isRight: (item: string) => boolean, expected: string) {
+  return z
+    .string()
+    .default("")
+    .transform((text, context) => {
+      const items = text
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== "");
+      const wrong = items.filter((item) => !isRight(item));
+      if (wrong.length === 0) return items;
+      context.addIssue({ code: "custom", message: `expected ${expected}; wrong: ${wrong.join(", ")}` });
+      return z.NEVER;
+    });
+}
+
+/** Addresses and ranges of addresses, such as `10.0.0.7, 10.1.0.0/16, fd00::/8`. */
+export function addresses() {
+  return list(isAddressOrRange, "addresses or ranges such as 10.0.0.7 or fd00::/8, separated by commas");
+}
+
+function isAddressOrRange(text: string): boolean {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return (
+    bits > 0 && rest.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && +prefix <= bits))
+  );
+}
+
+/** Origins of web pages, such as `https://dashboard.example.com`; or `*` alone. */
+export function origins() {
+  return list(
+    isOrigin,
+    "origins such as https://dashboard.example.com, separated by commas, or * alone",
+  ).refine((items) => !items.includes("*") || items.length === 1, "expected origins, or * alone");
+}
+
+function isOrigin(text: string): boolean {
+  if (text === "*") return true;
+  const url = URL.parse(text);
+  return url !== null && /^https?:$/.test(url.protocol) && url.origin === text && !text.includes("*");
+}
+
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8, "ipv4");
+loopback.addAddress("::1", "ipv6");
+
+/** Whether nobody but this machine can reach a server that listens on this host. */
+export function isLoopback(host: string): boolean {
+  const family = isIP(host);
+  if (family !== 0) return loopback.check(host, family === 4 ? "ipv4" : "ipv6");
+  return /^(.+\.)?localhost$/i.test(host);
+}
