@@ -8,9 +8,10 @@ import type { FollowSink } from "./core/following.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createAdmission } from "./limits/admission.ts";
-import { clientOf } from "./limits/client.ts";
+import { createIdentify } from "./limits/identify.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
 import { createThrottle } from "./limits/throttle.ts";
+import { createTokenFile } from "./limits/token-file.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
 import { createRedis, openRedis } from "./redis/connect.ts";
@@ -64,13 +65,33 @@ export function createApp(config: Config, logger: Logger): App {
     windowMs: config.rateLimitWindowMs,
   });
   const subscriptions = createSubscriptionSlots(config.maxSubscriptions);
+  const tokenFile =
+    config.tokensFile === null
+      ? undefined
+      : createTokenFile({
+          path: config.tokensFile,
+          logger,
+          onRevoked: (names) => {
+            for (const name of names) subscriptions.endAll(`token:${name}`);
+          },
+        });
   const server = createServer({
     host: config.host,
     port: config.port,
     schema,
     admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
-    clientOf,
-    contextOf: (client, onGone): Context => ({ client, onGone, limits, subscriptions, tracker, live }),
+    identify: createIdentify({
+      findToken: tokenFile?.find ?? null,
+      trustedProxies: config.trustedProxies,
+    }),
+    contextOf: (client, onGone): Context => ({
+      client: client.id,
+      onGone,
+      limits,
+      subscriptions,
+      tracker,
+      live,
+    }),
     maskError: createErrorMask(logger),
     // An event with its names at their longest takes less than 1 KB as JSON.
     maxBodyBytes: 1_000_000 + config.maxEvents * 1_000,
@@ -88,6 +109,7 @@ export function createApp(config: Config, logger: Logger): App {
     },
   };
   const services: readonly Service[] = [
+    ...(tokenFile === undefined ? [] : [tokenFile]),
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,

@@ -12,7 +12,7 @@ export interface ArgumentLimits {
 
 /** What resolvers may use. */
 export interface Context {
-  /** Who the request is charged to. */
+  /** Who the request is charged to, by id. */
   readonly client: string;
   /** Calls back when the client is gone, or was answered in full; returns a function that takes the callback back. */
   readonly onGone: (callback: () => void) => () => void;

@@ -5,10 +5,11 @@ import type { Logger } from "../core/logger.ts";
 /** An error as clients see it: its code in the extensions, and the HTTP status and headers for Yoga to take out. */
 export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
   const { code, retryAfterSeconds } = error;
-  const http = {
-    status: errorStatus[code],
-    ...(retryAfterSeconds === undefined ? {} : { headers: { "Retry-After": String(retryAfterSeconds) } }),
+  const headers = {
+    ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),
+    ...(code === "UNAUTHENTICATED" ? { "WWW-Authenticate": "Bearer" } : {}),
   };
+  const http = { status: errorStatus[code], headers };
   return new GraphQLError(error.message, {
     ...(at?.nodes === undefined ? {} : { nodes: at.nodes }),
     ...(at?.path === undefined ? {} : { path: at.path }),

@@ -77,13 +77,14 @@ builder.mutationField("recordEvents", (t) =>
           "A new, unique id for each batch, such as a UUID. A batch that is sent again with its id, within EVENT_WINDOW, changes nothing and gets the answer that it got first. Other events with a known id are BAD_USER_INPUT; those of queues that the first batch did not name may have been applied.",
       }),
     },
+    extensions: { scope: "record" },
     complexity({ events, batchId }, { limits }) {
       checkEvents(events, limits);
       if (batchId != null) checkId(String(batchId), "batchId");
       return 1;
     },
     description:
-      "Takes down what happened to jobs. Answered when all of it has been applied; on SERVICE_UNAVAILABLE some of it may have been, and the batch may be sent again. All or nothing for each queue. Costs one point. Errors: BAD_USER_INPUT, which names the first bad event and refuses the whole batch.",
+      "Takes down what happened to jobs. Answered when all of it has been applied; on SERVICE_UNAVAILABLE some of it may have been, and the batch may be sent again. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, which names the first bad event and refuses the whole batch.",
     resolve: (_, { events, batchId }, { tracker }) =>
       tracker.record(events.map(toEvent), batchId == null ? null : String(batchId)),
   }),
@@ -93,12 +94,13 @@ builder.mutationField("forgetQueue", (t) =>
   t.field({
     type: "Boolean",
     args: { queue: t.arg.string({ required: true, description: "Name of the queue." }) },
+    extensions: { scope: "admin" },
     complexity({ queue }) {
       checkQueueName(queue, "queue");
       return 1;
     },
     description:
-      "Removes all that is known of a queue, which is MISSING from then on. True when it was known. A queue that a job system still lists comes back with the next reading. Costs one point. Errors: BAD_USER_INPUT.",
+      "Removes all that is known of a queue, which is MISSING from then on. True when it was known. A queue that a job system still lists comes back with the next reading. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { queue }, { tracker }) => tracker.forget(queue),
   }),
 );

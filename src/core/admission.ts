@@ -33,18 +33,36 @@ export interface Admission {
   readonly costs: readonly CostReport[];
 }
 
+/** What somebody may do: read how queues stand, record what happened to jobs, look after queues. None includes another. */
+export const scopes = ["read", "record", "admin"] as const;
+export type Scope = (typeof scopes)[number];
+
+/** Who a request is charged to, and what it may do. */
+export interface Client {
+  /** Names the token, or else the address: limits are counted by it. */
+  readonly id: string;
+  readonly scopes: ReadonlySet<Scope>;
+}
+
+/** What is known of whoever sent a request, be it over HTTP or a WebSocket: nothing of it is certain but the address. */
+export interface Caller {
+  /** Address of the other end of the socket. */
+  readonly address: string | undefined;
+  /** `X-Forwarded-For` as it came. */
+  readonly forwardedFor: string | undefined;
+  /** `Authorization` as it came. */
+  readonly authorization: string | undefined;
+}
+
+/** @throws AppError UNAUTHENTICATED when only those with a token may come in, and this one has none that is known. */
+export type Identify = (caller: Caller) => Client;
+
 /**
  * Decides, before anything of a request runs, whether all of it may: one HTTP request with one operation or a batch of
  * them, or one operation on a WebSocket. `null` stands for an operation that could not be parsed or is not valid, and will
  * not run.
  */
 export type Admit<Document> = (
-  client: string,
+  client: Client,
   operations: readonly (Operation<Document> | null)[],
 ) => Promise<Admission>;
-
-/** What is known of whoever sent a request, be it over HTTP or a WebSocket. */
-export interface Caller {
-  /** Address of the other end of the socket. */
-  readonly address: string | undefined;
-}

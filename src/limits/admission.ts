@@ -2,6 +2,7 @@ import type { DocumentNode, GraphQLSchema } from "graphql";
 import type { Admit, ThrottleStatus } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { costOf } from "./cost.ts";
+import { checkScopes } from "./scopes.ts";
 import type { Throttle } from "./throttle.ts";
 
 export interface AdmissionOptions {
@@ -27,6 +28,7 @@ export function createAdmission({
     let total = 0;
     let refusal: AppError | null = null;
     try {
+      for (const operation of operations) if (operation !== null) checkScopes(schema, operation, client);
       costs = operations.map((operation) =>
         operation === null ? 0 : costOf(schema, operation, costContext),
       );
@@ -50,10 +52,10 @@ export function createAdmission({
       }));
     // Where nothing will run, Redis is not asked for anything, not even for what is left.
     if (refusal !== null || operations.every((operation) => operation === null)) {
-      return { refusal, costs: report(throttle.lastKnown(client)) };
+      return { refusal, costs: report(throttle.lastKnown(client.id)) };
     }
     try {
-      const taken = await throttle.take(client, total);
+      const taken = await throttle.take(client.id, total);
       if (!taken.isAllowed) {
         const { currentlyAvailable } = taken.status;
         refusal = new AppError(
@@ -67,7 +69,7 @@ export function createAdmission({
       if (!(error instanceof AppError)) throw error;
       // What reads no queue (GraphiQL's introspection, say) needs no Redis, and works without it.
       if (total > 0) refusal = error;
-      return { refusal, costs: report(throttle.lastKnown(client)) };
+      return { refusal, costs: report(throttle.lastKnown(client.id)) };
     }
   };
 }

@@ -14,41 +14,67 @@ export interface SubscriptionSlots {
     onGone: (callback: () => void) => () => void,
     open: () => Promise<AsyncIterableIterator<T>>,
   ): Promise<AsyncIterableIterator<T>>;
+  /** Ends all streams of a client that may not have them any more. */
+  endAll(client: string): void;
 }
 
 export function createSubscriptionSlots(max: number): SubscriptionSlots {
-  const held = new Map<string, number>();
+  /** What ends each of a client's streams. */
+  const held = new Map<string, Set<Slot>>();
 
-  function release(client: string): void {
-    const left = (held.get(client) ?? 0) - 1;
-    if (left > 0) held.set(client, left);
-    else held.delete(client);
+  function take(client: string): Slot {
+    const slots = held.get(client) ?? new Set();
+    if (slots.size >= max) {
+      throw new AppError(
+        "TOO_MANY_SUBSCRIPTIONS",
+        `expected at most ${max} open subscriptions of one client`,
+      );
+    }
+    held.set(client, slots);
+    const slot: Slot = {
+      end() {},
+      release() {
+        slots.delete(slot);
+        if (slots.size === 0 && held.get(client) === slots) held.delete(client);
+      },
+    };
+    slots.add(slot);
+    return slot;
   }
 
   return {
     async hold(client, onGone, open) {
-      const count = held.get(client) ?? 0;
-      if (count >= max) {
-        throw new AppError(
-          "TOO_MANY_SUBSCRIPTIONS",
-          `expected at most ${max} open subscriptions of one client`,
-        );
-      }
-      held.set(client, count + 1);
+      const slot = take(client);
+      let isOver = false;
+      slot.end = () => {
+        isOver = true;
+      };
       try {
         let forget = () => {};
         const stream = untilEnd(await open(), () => {
-          release(client);
+          slot.release();
           forget();
         });
-        forget = onGone(() => void stream.return?.());
+        slot.end = () => void stream.return?.();
+        // It may have had to end before it was open.
+        if (isOver) slot.end();
+        forget = onGone(slot.end);
         return stream;
       } catch (error) {
-        release(client);
+        slot.release();
         throw error;
       }
     },
+    endAll(client) {
+      for (const slot of [...(held.get(client) ?? [])]) slot.end();
+    },
   };
+}
+
+interface Slot {
+  /** Ends the stream in it, once there is one. */
+  end(): void;
+  release(): void;
 }
 
 /** The same stream; `onEnd` is called once, when it is exhausted, returned or broken. */

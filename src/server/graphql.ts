@@ -1,6 +1,7 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { createYoga, type YogaServerInstance } from "graphql-yoga";
-import type { Admit, Caller } from "../core/admission.ts";
+import type { Admit, Caller, Client, Identify } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
 import { createDocumentCache } from "./document-cache.ts";
 import { type Admitted, useAdmission } from "./use-admission.ts";
@@ -10,10 +11,10 @@ export const endpoint = "/graphql";
 export interface GraphQLOptions {
   readonly schema: GraphQLSchema;
   readonly admit: Admit<DocumentNode>;
-  /** Who a request is charged to. */
-  readonly clientOf: (caller: Caller) => string;
-  /** What resolvers may use, for one request of a client. */
-  readonly contextOf: (client: string, onGone: OnGone) => object;
+  /** Who a request is from. */
+  readonly identify: Identify;
+  /** What resolvers may use, for one operation of a client. */
+  readonly contextOf: (client: Client, onGone: OnGone) => object;
   /** What a client may see of an error. */
   readonly maskError: (error: unknown) => GraphQLError;
   readonly maxBodyBytes: number;
@@ -30,7 +31,10 @@ export type OnGone = (callback: () => void) => () => void;
 /** What resolvers get as their context, beside what `contextOf` adds. */
 export interface ServerContext {
   /** Node's request, or the one that a WebSocket began with. */
-  readonly req?: { readonly socket: { readonly remoteAddress?: string | undefined } };
+  readonly req?: {
+    readonly socket: { readonly remoteAddress?: string | undefined };
+    readonly headers: IncomingHttpHeaders;
+  };
   /** Node's response, or the WebSocket. */
   readonly res?: Closable;
 }
@@ -48,12 +52,16 @@ const maxBatch = 50;
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
 export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
   const { schema, admit, contextOf, maskError, maxBodyBytes, logger } = options;
-  const clientOf = (context: object) => options.clientOf({ address: addressOf(context) });
+  const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
     schema,
     graphqlEndpoint: endpoint,
-    context: (context) => contextOf(clientOf(context), (callback) => whenGone(context, callback)),
-    plugins: [useAdmission({ admit, admitted, clientOf, maxBatch })],
+    context(context) {
+      const client = admitted.get(context.params);
+      // What was not admitted is not executed, and needs nothing.
+      return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
+    },
+    plugins: [useAdmission({ admit, admitted, identify, maxBatch })],
     batching: { limit: maxBatch },
     parserAndValidationCache: { documentCache: createDocumentCache(), errorCache: createDocumentCache() },
     maskedErrors: { maskError },
@@ -72,8 +80,14 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
   });
 }
 
-export function addressOf(context: ServerContext): string | undefined {
-  return context.req?.socket.remoteAddress;
+/** What is known of who sent a request. */
+export function callerOf({ req }: ServerContext): Caller {
+  const forwardedFor = req?.headers["x-forwarded-for"];
+  return {
+    address: req?.socket.remoteAddress,
+    forwardedFor: Array.isArray(forwardedFor) ? forwardedFor.join() : forwardedFor,
+    authorization: req?.headers.authorization,
+  };
 }
 
 const webSocketIsOpen = 1;

@@ -4,6 +4,7 @@ import { messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { createGraphQL, endpoint, type GraphQLOptions } from "./graphql.ts";
+import type { Admitted } from "./use-admission.ts";
 import { createWebSockets } from "./websocket.ts";
 
 /** What a plain route answers: a status and a JSON body. */
@@ -32,7 +33,7 @@ export interface Server extends Service {
 
 export function createServer(options: ServerOptions): Server {
   const { host, port, routes, endStreams, logger, graceMs = 10_000 } = options;
-  const admitted = new WeakSet<object>();
+  const admitted: Admitted = new WeakMap();
   const yoga = createGraphQL(options, admitted);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs);

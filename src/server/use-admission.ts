@@ -1,6 +1,6 @@
 import { type DocumentNode, type GraphQLError, type GraphQLSchema, getOperationAST } from "graphql";
 import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
-import type { Admission, Admit, CostReport, Operation } from "../core/admission.ts";
+import type { Admission, Admit, Client, CostReport, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 
 /** GraphQL parameters as somebody sent them: nothing of them is certain. */
@@ -38,14 +38,14 @@ export function operationOf(
   }
 }
 
-/** Parameters of operations that were admitted: nothing else is executed. */
-export type Admitted = WeakSet<object>;
+/** Parameters of operations that were admitted, each with who asked: nothing else is executed. */
+export type Admitted = WeakMap<object, Client>;
 
 export interface AdmissionPluginOptions {
   readonly admitted: Admitted;
   readonly admit: Admit<DocumentNode>;
-  /** Who the request is charged to, from what Node's adapter hands over. */
-  readonly clientOf: (serverContext: object) => string;
+  /** Who the request is from, by what Node's adapter hands over. Throws when it may not come in. */
+  readonly identify: (serverContext: object) => Client;
   /** Most operations in one batch. */
   readonly maxBatch: number;
 }
@@ -54,7 +54,7 @@ export interface AdmissionPluginOptions {
  * Asks for admission once per HTTP request, for all its operations together, before any of them runs; and reports to every
  * answer what it cost.
  */
-export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionPluginOptions): Plugin {
+export function useAdmission({ admit, admitted, identify, maxBatch }: AdmissionPluginOptions): Plugin {
   const admissions = new WeakMap<Request, Admission>();
   let parserFor: ((context: object) => Parser) | undefined;
 
@@ -69,6 +69,8 @@ export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionP
       parserFor = (context) => yoga.getEnveloped(context) as unknown as Parser;
     },
     onRequestParse({ request, serverContext }) {
+      // Before the body is read: strangers are not listened to.
+      const client = identify(serverContext);
       return {
         async onRequestParseDone({ requestParserResult: sent }) {
           const batch: readonly SentParams[] = Array.isArray(sent) ? sent : [sent];
@@ -80,13 +82,13 @@ export function useAdmission({ admit, admitted, clientOf, maxBatch }: AdmissionP
             return operationOf(params, parser);
           });
           const isMixed = Array.isArray(sent) && operations.some(isSubscription);
-          const admission = await admit(clientOf(serverContext), isTooLong || isMixed ? [null] : operations);
+          const admission = await admit(client, isTooLong || isMixed ? [null] : operations);
           admissions.set(request, admission);
           if (isTooLong) throw badBatch(`at most ${maxBatch} operations in a batch, got ${batch.length}`);
           if (isMixed) throw badBatch("a subscription to come alone, it came in a batch");
           if (admission.refusal !== null) throw admission.refusal;
           batch.forEach((params, i) => {
-            if (operations[i] != null) admitted.add(params);
+            if (operations[i] != null) admitted.set(params, client);
           });
         },
       };

@@ -16,9 +16,10 @@ import {
   type SubscribePayload,
 } from "graphql-ws";
 import { WebSocketServer } from "ws";
-import type { CostReport } from "../core/admission.ts";
+import type { Client, CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
-import { addressOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
+import { AppError } from "../core/errors.ts";
+import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
 import { type Admitted, operationOf, type Parser, withCost } from "./use-admission.ts";
 import { type SocketExtra, serveSocket } from "./websocket-transport.ts";
 
@@ -30,6 +31,8 @@ export interface WebSockets {
    */
   stop(graceMs: number): Promise<void>;
 }
+
+type SocketContext = Context<Record<string, unknown>, SocketExtra>;
 
 /** Yoga's pipeline, with all its plugins, for one operation. */
 interface Enveloped extends Parser {
@@ -44,25 +47,35 @@ export function createWebSockets(
   options: GraphQLOptions,
   admitted: Admitted,
 ): WebSockets {
-  const { admit, clientOf, maskError, maxBodyBytes, logger } = options;
+  const { admit, maskError, maxBodyBytes, logger } = options;
   const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes, handleProtocols });
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
-  const sockets = new Set<Context>();
+  const sockets = new Set<SocketContext>();
+
+  /** Asked for every operation anew: a token may have been revoked since the last one. */
+  function identify({ connectionParams, extra }: SocketContext): Client {
+    const caller = callerOf({ req: extra.request });
+    // Browsers cannot set headers on a WebSocket.
+    const sent = connectionParams?.authorization ?? connectionParams?.Authorization;
+    return options.identify(typeof sent === "string" ? { ...caller, authorization: sent } : caller);
+  }
 
   /** What is to be executed, or why nothing is. */
   async function argsFor(
-    { request, socket }: SocketExtra,
+    ctx: SocketContext,
     params: SubscribePayload,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const { request, socket } = ctx.extra;
+    const client = identify(ctx);
     const serverContext: ServerContext = { req: request, res: socket };
     const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
     const operation = operationOf(params, enveloped);
-    const admission = await admit(clientOf({ address: addressOf(serverContext) }), [operation]);
+    const admission = await admit(client, [operation]);
     const cost = admission.costs[0];
     if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
     if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
-    admitted.add(params);
+    admitted.set(params, client);
     const args = {
       schema: enveloped.schema,
       document: operation.document,
@@ -77,17 +90,23 @@ export function createWebSockets(
 
   const server = makeServer<Record<string, unknown>, SocketExtra>({
     onConnect: (ctx) => {
+      try {
+        identify(ctx);
+      } catch (error) {
+        if (error instanceof AppError) return false;
+        throw error;
+      }
       sockets.add(ctx);
       // Every subscription listens for the end of its socket.
       ctx.extra.socket.setMaxListeners(0);
+      return true;
     },
     onClose: (ctx) => {
       sockets.delete(ctx);
     },
     execute: (args) => (args.rootValue as Enveloped).execute(args),
     subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
-    onSubscribe: (ctx, _id, params) =>
-      argsFor(ctx.extra, params).catch((error: unknown) => [maskError(error)]),
+    onSubscribe: (ctx, _id, params) => argsFor(ctx, params).catch((error: unknown) => [maskError(error)]),
     onNext(_ctx, _id, _payload, args, result) {
       const cost = unreported.get(args);
       unreported.delete(args);

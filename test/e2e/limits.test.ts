@@ -5,7 +5,6 @@ import { createClient } from "graphql-ws";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { WebSocket as RawWebSocket } from "ws";
-import { clientOf } from "../../src/limits/client.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "../support/redis.ts";
 import {
@@ -175,19 +174,6 @@ describe("the throttle", () => {
     await ask(app.url, reading(names(4)));
     expectThrottled(await post(app.url, batch), { cost: 2, left: 1, max: 5, windowSeconds: 3600 });
     expect((await post(app.url, batch.slice(1))).status).toBe(200);
-  });
-
-  test.each([
-    { address: "192.0.2.1", client: "address:192.0.2.1", why: "an address" },
-    {
-      address: "::ffff:192.0.2.1",
-      client: "address:192.0.2.1",
-      why: "the same machine, over a socket for both",
-    },
-    { address: "2001:db8::1", client: "address:2001:db8::1", why: "IPv6 has its own" },
-    { address: undefined, client: "address:unknown", why: "the socket is gone: somebody still pays" },
-  ])("charges $address as $client: $why", ({ address, client }) => {
-    expect(clientOf({ address })).toBe(client);
   });
 });
 

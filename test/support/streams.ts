@@ -27,10 +27,15 @@ export interface Transport extends AsyncDisposable {
 }
 
 /** GraphQL over server-sent events: a stream has a connection of its own. */
-export function sse(url: string, query: string, variables: object = {}): Stream {
+export function sse(
+  url: string,
+  query: string,
+  variables: object = {},
+  headers: Readonly<Record<string, string>> = {},
+): Stream {
   const controller = new AbortController();
   const inbox = createInbox(() => controller.abort());
-  requestEvents(url, { query, variables }, controller.signal)
+  requestEvents(url, { query, variables }, controller.signal, headers)
     .then((response) => readEvents(response, inbox))
     .catch(inbox.fail);
   return inbox.stream;
@@ -51,12 +56,17 @@ export function sseTransport(url: string): Transport {
 }
 
 /** A client of `graphql-transport-ws`: one socket, open until it is disposed or closed by the server, and no second. */
-export function websocket(url: string, onClosed?: (code: number, reason: string) => void): Client {
+export function websocket(
+  url: string,
+  onClosed?: (code: number, reason: string) => void,
+  connectionParams: Readonly<Record<string, unknown>> = {},
+): Client {
   return createClient({
     url: `${url.replace("http", "ws")}/graphql`,
     webSocketImpl: WebSocket,
     lazy: false,
     retryAttempts: 0,
+    connectionParams: { ...connectionParams },
     onNonLazyError() {},
     on: {
       closed(event) {
@@ -148,10 +158,15 @@ export async function slowWebsocket(url: string, query: string, variables: objec
 }
 
 /** Posts an operation and asks for `text/event-stream`. */
-async function requestEvents(url: string, body: object, signal: AbortSignal): Promise<Response> {
+async function requestEvents(
+  url: string,
+  body: object,
+  signal: AbortSignal,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
   const response = await fetch(`${url}/graphql`, {
     method: "POST",
-    headers: { "content-type": "application/json", accept: "text/event-stream" },
+    headers: { "content-type": "application/json", accept: "text/event-stream", ...headers },
     body: JSON.stringify(body),
     signal,
   });

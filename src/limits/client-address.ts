@@ -1,0 +1,59 @@
+import { BlockList, isIP, isIPv6 } from "node:net";
+
+/**
+ * Makes the rule that tells a client's address. It is the other end of the socket; where that is a proxy that we trust, it is
+ * the last one that the proxy names in `X-Forwarded-For`, and so on through proxies that stand in a row. What somebody who is
+ * not trusted wrote there is never believed.
+ *
+ * @param trusted addresses and ranges (CIDR).
+ * @returns an IPv4 address, or the first half of an IPv6 one: whoever has one of its addresses has all of them. "unknown" when
+ *   the socket has gone.
+ */
+export function createClientAddress(
+  trusted: readonly string[],
+): (address: string | undefined, forwardedFor: string | undefined) => string {
+  const proxies = new BlockList();
+  for (const each of trusted) {
+    const [address = "", prefix] = each.split("/");
+    if (prefix === undefined) proxies.addAddress(address, familyOf(address));
+    else proxies.addSubnet(address, Number(prefix), familyOf(address));
+  }
+  const isTrusted = (address: string) => isIP(address) !== 0 && proxies.check(address, familyOf(address));
+
+  return (address, forwardedFor = "") => {
+    let client = plainAddress(address ?? "");
+    const hops = trusted.length === 0 ? [] : forwardedFor.split(",").toReversed();
+    for (const hop of hops) {
+      const before = plainAddress(hop);
+      // What is no address ends the chain that can be believed.
+      if (!isTrusted(client) || before === "") break;
+      client = before;
+    }
+    if (client === "") return "unknown";
+    return isIPv6(client) ? networkOf(client) : client;
+  };
+}
+
+/** Without port, brackets, quotes and zone; IPv4 in IPv6's clothes as IPv4. Empty when it is no address. */
+function plainAddress(text: string): string {
+  const bare = text.trim().replace(/^"(.*)"$/, "$1");
+  const [, inBrackets, beforePort] = /^\[([^\]]*)\](?::\d+)?$|^([\d.]+):\d+$/.exec(bare) ?? [];
+  const address = (inBrackets ?? beforePort ?? bare).replace(/%.*$/, "").replace(/^::ffff:(?=[\d.]+$)/i, "");
+  return isIP(address) === 0 ? "" : address;
+}
+
+function familyOf(address: string): "ipv4" | "ipv6" {
+  return isIPv6(address) ? "ipv6" : "ipv4";
+}
+
+/** The first 64 bits, which is what a provider gives to one customer at least: `2001:db8:0:1::/64`. */
+function networkOf(address: string): string {
+  const [before = "", after] = address.toLowerCase().split("::");
+  const head = before === "" ? [] : before.split(":");
+  const tail = after === undefined || after === "" ? [] : after.split(":");
+  // An IPv4 address at the end takes the place of two groups; it is never among the first four.
+  const missing = 8 - head.length - tail.length - (address.includes(".") ? 1 : 0);
+  const groups = after === undefined ? head : [...head, ...Array<string>(missing).fill("0"), ...tail];
+  const network = groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, ""));
+  return `${network.join(":")}::/64`;
+}

@@ -1,0 +1,28 @@
+import { type Caller, type Client, type Identify, scopes } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+import { createClientAddress } from "./client-address.ts";
+import type { Token } from "./token-file.ts";
+
+export interface IdentifyOptions {
+  /** Finds a token; null: there are none, and whoever can reach the server may do everything. */
+  readonly findToken: ((secret: string) => Token | null) | null;
+  /** Addresses and ranges (CIDR) of proxies whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+}
+
+/** Tells who a request is from: its token, else its address. This is the only place that decides it. */
+export function createIdentify({ findToken, trustedProxies }: IdentifyOptions): Identify {
+  const clientAddress = createClientAddress(trustedProxies);
+  const everything = new Set(scopes);
+
+  return ({ address, forwardedFor, authorization }: Caller): Client => {
+    if (findToken === null) {
+      return { id: `address:${clientAddress(address, forwardedFor)}`, scopes: everything };
+    }
+    const [, secret] = /^Bearer +(\S+) *$/i.exec(authorization ?? "") ?? [];
+    const token = secret === undefined ? null : findToken(secret);
+    if (token !== null) return { id: `token:${token.name}`, scopes: token.scopes };
+    const got = authorization === undefined ? "none came" : "what came is no token that is known here";
+    throw new AppError("UNAUTHENTICATED", `expected "Authorization: Bearer TOKEN", ${got}`);
+  };
+}

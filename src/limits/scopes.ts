@@ -1,0 +1,44 @@
+import { type DocumentNode, type GraphQLSchema, getOperationAST, type SelectionSetNode } from "graphql";
+import { type Client, type Operation, type Scope, scopes } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+
+/**
+ * Checks that a client may ask for every field at the root of an operation. Fields say what they need in their extensions
+ * (`scope`); the others need `read`, and so does the schema itself. What `@skip` leaves out is checked, too.
+ *
+ * @throws AppError FORBIDDEN that says what is needed.
+ */
+export function checkScopes(schema: GraphQLSchema, operation: Operation<DocumentNode>, client: Client): void {
+  const node = getOperationAST(operation.document, operation.operationName);
+  if (!node) return;
+  const fields = schema.getRootType(node.operation)?.getFields() ?? {};
+  for (const name of rootFields(operation.document, node.selectionSet)) {
+    const scope = (fields[name]?.extensions.scope as Scope | undefined) ?? "read";
+    if (client.scopes.has(scope)) continue;
+    const has = scopes.filter((each) => client.scopes.has(each)).join(", ");
+    throw new AppError("FORBIDDEN", `${name} needs a token with the scope "${scope}"; this one has ${has}`);
+  }
+}
+
+/** Names of the fields at the root, through fragments, each of which is looked into once. */
+function rootFields(document: DocumentNode, selectionSet: SelectionSetNode): ReadonlySet<string> {
+  const names = new Set<string>();
+  const fragments = new Map(
+    document.definitions.flatMap((each) =>
+      each.kind === "FragmentDefinition" ? [[each.name.value, each.selectionSet] as const] : [],
+    ),
+  );
+  const pending = [selectionSet];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    for (const selection of next.selections) {
+      if (selection.kind === "Field") names.add(selection.name.value);
+      else if (selection.kind === "InlineFragment") pending.push(selection.selectionSet);
+      else {
+        const spread = fragments.get(selection.name.value);
+        fragments.delete(selection.name.value);
+        if (spread !== undefined) pending.push(spread);
+      }
+    }
+  }
+  return names;
+}

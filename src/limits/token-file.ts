@@ -1,0 +1,142 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { type Scope, scopes } from "../core/admission.ts";
+import { messageOf, StartError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Service } from "../core/service.ts";
+
+/** Somebody who may come in. What they show is not kept, only its hash. */
+export interface Token {
+  readonly name: string;
+  readonly scopes: ReadonlySet<Scope>;
+  /** SHA-256. */
+  readonly hash: Buffer;
+}
+
+export interface TokenFile extends Service {
+  /** The token with this secret, or null. Takes as long for one as for another. */
+  find(secret: string): Token | null;
+}
+
+export interface TokenFileOptions {
+  readonly path: string;
+  readonly logger: Logger;
+  /** Called with the names of tokens that are no more, or that may do less than before. */
+  readonly onRevoked: (names: readonly string[]) => void;
+  /** How often it is looked whether the file has changed. @default 1_000 // a second */
+  readonly everyMs?: number;
+}
+
+/**
+ * Keeps what the file of tokens says, and reads it again when it changes. A file that cannot be read or has a mistake keeps the
+ * server from starting; later it changes nothing, and is logged, until it is right again.
+ */
+export function createTokenFile({ path, logger, onRevoked, everyMs = 1_000 }: TokenFileOptions): TokenFile {
+  let text = "";
+  let tokens: readonly Token[] = [];
+  let problem = "";
+  let timer: NodeJS.Timeout | undefined;
+  let reading: Promise<void> = Promise.resolve();
+
+  /** Reads all of it each time: it is short, and neither its time nor its size tells of every change. */
+  async function read(): Promise<void> {
+    const found = await readFile(path, "utf8");
+    if (found === text && problem === "") return;
+    const before = tokens;
+    tokens = parseTokens(found);
+    text = found;
+    problem = "";
+    const revoked = before.filter((token) => !stillHas(token)).map(({ name }) => name);
+    if (timer !== undefined) logger.info({ tokens: tokens.length, revoked }, "the tokens were read again");
+    if (revoked.length > 0) onRevoked(revoked);
+  }
+
+  function stillHas(token: Token): boolean {
+    const now = tokens.find(({ name }) => name === token.name);
+    return now?.hash.equals(token.hash) === true && token.scopes.isSubsetOf(now.scopes);
+  }
+
+  async function readAgain(): Promise<void> {
+    try {
+      await read();
+    } catch (error) {
+      const message = messageOf(error);
+      // Once for each mistake, not once a second.
+      if (message !== problem) {
+        logger.error(
+          { err: message, path },
+          "the file of tokens is wrong; those known before are still good",
+        );
+      }
+      problem = message;
+    }
+  }
+
+  return {
+    find(secret) {
+      const hash = createHash("sha256").update(secret).digest();
+      let found: Token | null = null;
+      for (const token of tokens) if (timingSafeEqual(token.hash, hash)) found = token;
+      return found;
+    },
+    async start() {
+      try {
+        await read();
+      } catch (error) {
+        throw new StartError(`API_TOKENS_FILE: ${path}: ${messageOf(error)}`, { cause: error });
+      }
+      timer = setInterval(() => {
+        reading = reading.then(readAgain);
+      }, everyMs);
+      timer.unref();
+    },
+    async stop() {
+      clearInterval(timer);
+      await reading;
+    },
+  };
+}
+
+/**
+ * Reads lines of `NAME SCOPES SHA256`: a name of its own, scopes separated by commas, and the SHA-256 of the token as 64
+ * hexadecimal digits. Lines that are empty or begin with `#` mean nothing.
+ *
+ * @throws Error that tells everything that is wrong, each with its line.
+ */
+export function parseTokens(text: string): readonly Token[] {
+  const tokens: Token[] = [];
+  const problems: string[] = [];
+  text.split("\n").forEach((line, i) => {
+    if (/^\s*(#|$)/.test(line)) return;
+    const words = line.trim().split(/\s+/);
+    const problem = problemOf(words, tokens);
+    // What stands there is not repeated: it may be a token that was written down instead of its hash.
+    if (problem !== null) problems.push(`line ${i + 1}: ${problem}`);
+    else tokens.push(tokenOf(words));
+  });
+  if (problems.length > 0) throw new Error(problems.join("; "));
+  if (tokens.length === 0) throw new Error("expected at least one token, found none");
+  return tokens;
+}
+
+function problemOf(words: readonly string[], before: readonly Token[]): string | null {
+  const [name = "", scopeList = "", hash = ""] = words;
+  if (words.length !== 3) return "expected NAME SCOPES SHA256, separated by blanks";
+  if (!/^[\w.-]{1,50}$/.test(name)) return "expected a name of 1 to 50 letters, digits or any of _ . -";
+  if (before.some((token) => token.name === name)) {
+    return `expected a name of its own for each token, "${name}" has a line before`;
+  }
+  if (!scopeList.split(",").every(isScope)) {
+    return `expected scopes out of ${scopes.join(", ")}, separated by commas and without blanks`;
+  }
+  if (!/^[\da-f]{64}$/i.test(hash)) return "expected the SHA-256 of the token as 64 hexadecimal digits";
+  return null;
+}
+
+function tokenOf([name = "", scopeList = "", hash = ""]: readonly string[]): Token {
+  return { name, scopes: new Set(scopeList.split(",").filter(isScope)), hash: Buffer.from(hash, "hex") };
+}
+
+function isScope(text: string): text is Scope {
+  return (scopes as readonly string[]).includes(text);
+}

@@ -1,0 +1,299 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { CloseCode } from "graphql-ws";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { recordingLogger } from "../support/logger.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { post, runServer, startApp } from "../support/server.ts";
+import { sse, websocket } from "../support/streams.ts";
+import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
+
+const read = `{ queueLatency(queues: ["q"]) { state } }`;
+const record = `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q", jobId: "1" }]) { accepted } }`;
+const forget = `mutation { forgetQueue(queue: "nobody-knows") }`;
+const watch = `subscription { queueLatency(queues: ["q"]) { state } }`;
+const schema = "{ __schema { queryType { name } } }";
+
+const project = join(import.meta.dirname, "../..");
+const logger = recordingLogger();
+let tokens: TestTokens;
+let app: Awaited<ReturnType<typeof startApp>>;
+
+const limits = { RATE_LIMIT_MAX: "1000", MAX_SUBSCRIPTIONS: "2", RATE_LIMIT_WINDOW: "1d" };
+const everybody = { reader: "read", recorder: "record", keeper: "admin", ops: "read,record,admin" };
+
+beforeAll(async () => {
+  tokens = await tokenFile(everybody);
+  const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), API_TOKENS_FILE: tokens.path };
+  app = await startApp({ ...env, ...limits, HOST: "0.0.0.0" }, logger);
+});
+afterAll(async () => {
+  await app?.stop();
+  await tokens?.[Symbol.asyncDispose]();
+});
+
+const url = () => app.url.replace("0.0.0.0", "127.0.0.1");
+
+describe("what a token may do", () => {
+  test.each([
+    { token: "reader", query: read, may: true, why: "that is what read is" },
+    { token: "reader", query: schema, may: true, why: "the schema is read, too" },
+    { token: "reader", query: record, may: false, why: "to record takes record" },
+    { token: "reader", query: forget, may: false, why: "to forget takes admin" },
+    { token: "recorder", query: record, may: true, why: "that is what record is" },
+    { token: "recorder", query: read, may: false, why: "no scope includes another" },
+    { token: "recorder", query: schema, may: false, why: "the schema is read, too" },
+    { token: "recorder", query: "{ __typename }", may: false, why: "so is its smallest part" },
+    { token: "recorder", query: forget, may: false, why: "recording is adding" },
+    { token: "keeper", query: forget, may: true, why: "that is what admin is" },
+    { token: "keeper", query: record, may: false, why: "no scope includes another" },
+    { token: "keeper", query: read, may: false, why: "no scope includes another" },
+    { token: "ops", query: read, may: true, why: "it has all" },
+    { token: "ops", query: record, may: true, why: "it has all" },
+    { token: "ops", query: forget, may: true, why: "it has all" },
+    {
+      token: "reader",
+      query: `mutation { ...F } fragment F on Mutation { forgetQueue(queue: "x") }`,
+      may: false,
+      why: "a fragment hides nothing",
+    },
+    {
+      token: "reader",
+      query: `mutation { a: forgetQueue(queue: "x") @skip(if: true) }`,
+      may: false,
+      why: "nor does an alias, nor what is skipped",
+    },
+    {
+      token: "reader",
+      query: `mutation { ... { ... on Mutation { forgetQueue(queue: "x") } } }`,
+      may: false,
+      why: "nor nesting",
+    },
+    {
+      token: "reader",
+      query: `query A ${read} mutation B { forgetQueue(queue: "x") }`,
+      operationName: "A",
+      may: true,
+      why: "only what runs counts",
+    },
+    {
+      token: "reader",
+      query: `query A ${read} mutation B { forgetQueue(queue: "x") }`,
+      operationName: "B",
+      may: false,
+      why: "only what runs counts",
+    },
+  ])("$token, $query: $may, for $why", async ({ token, query, operationName, may }) => {
+    const { status, body } = await post(url(), { query, operationName }, bearer(token));
+    expect({ status, code: body.errors?.[0]?.extensions.code }).toEqual(
+      may ? { status: 200 } : { status: 403, code: "FORBIDDEN" },
+    );
+    if (!may)
+      expect(body.errors?.[0]?.message).toMatch(/^\w+ needs a token with the scope "\w+"; this one has/);
+  });
+
+  test("holds for a batch as a whole: nothing of it runs", async () => {
+    const batch = [{ query: record.replace('"1"', '"in-a-batch"') }, { query: forget }];
+    const { status, body } = await post(url(), batch, bearer("recorder"));
+    expect(status).toBe(403);
+    expect(body.errors?.[0]?.extensions.code).toBe("FORBIDDEN");
+    const { body: again } = await post(url(), batch[0], bearer("recorder"));
+    expect(again.data.recordEvents.accepted).toBe(1);
+  });
+});
+
+describe("without a token that is known", () => {
+  test.each([
+    { authorization: undefined, why: "none" },
+    { authorization: "", why: "an empty header" },
+    { authorization: "Bearer", why: "no token" },
+    { authorization: "Bearer nobody", why: "not one of ours" },
+    { authorization: "Bearer reader x", why: "more than one" },
+    { authorization: "Basic cmVhZGVyOg==", why: "another scheme" },
+    { authorization: "reader", why: "no scheme" },
+    { authorization: "Bearer READER", why: "tokens are compared as they are" },
+    { authorization: `Bearer ${"x".repeat(8_000)}`, why: "a very long one" },
+  ])("nobody comes in: $why", async ({ authorization }) => {
+    for (const body of [{ query: read }, { query: schema }, [{ query: record }], { query: "{" }, "no JSON"]) {
+      const answer = await post(url(), body, authorization === undefined ? {} : { authorization });
+      expect(answer.status).toBe(401);
+      expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+      expect(answer.body.errors).toHaveLength(1);
+      expect(answer.body.errors?.[0]?.extensions.code).toBe("UNAUTHENTICATED");
+      expect(JSON.stringify(answer.body)).not.toMatch(/nobody|xxxx|READER/);
+    }
+  });
+
+  test("over GET and as a stream neither", async () => {
+    const response = await fetch(`${url()}/graphql?query=${encodeURIComponent(read)}`);
+    expect(response.status).toBe(401);
+    const stream = sse(url(), watch);
+    expect((await stream.next()).value?.errors?.[0]?.extensions.code).toBe("UNAUTHENTICATED");
+    expect((await stream.next()).done).toBe(true);
+  });
+
+  test("the scheme is written in any case, as HTTP has it", async () => {
+    expect((await post(url(), { query: read }, { authorization: "bearer  reader" })).status).toBe(200);
+  });
+
+  test("probes and GraphiQL's page, which tell nothing, are there all the same", async () => {
+    expect((await fetch(`${url()}/health`)).status).toBe(200);
+    expect((await fetch(`${url()}/ready`)).status).toBe(200);
+    const page = await fetch(`${url()}/graphql`, { headers: { accept: "text/html" } });
+    expect(page.headers.get("content-type")).toContain("text/html");
+    await page.body?.cancel();
+  });
+});
+
+describe("a WebSocket", () => {
+  const first = (connectionParams: Record<string, unknown>, query: string) =>
+    new Promise<unknown>((resolve) => {
+      const client = websocket(url(), (code) => resolve({ code }), connectionParams);
+      client.subscribe(
+        { query },
+        {
+          next: (answer) => resolve(answer),
+          error: (errors) => Array.isArray(errors) && resolve({ errors }),
+          complete() {},
+        },
+      );
+      clients.push(client);
+    });
+  const clients: { dispose(): void | Promise<void> }[] = [];
+  afterAll(async () => {
+    for (const client of clients) await client.dispose();
+  });
+
+  test.each([{ authorization: "Bearer reader" }, { Authorization: "Bearer reader" }])(
+    "is let in by %o among its parameters, to do what the token may",
+    async (parameters) => {
+      expect(await first(parameters, read)).toMatchObject({ data: { queueLatency: [{}] } });
+      expect(await first(parameters, record)).toMatchObject({
+        errors: [{ extensions: { code: "FORBIDDEN" } }],
+      });
+    },
+  );
+
+  test.each([
+    {},
+    { authorization: "Bearer nobody" },
+    { authorization: ["Bearer reader"] },
+    { token: "reader" },
+  ])("is closed as forbidden with %o", async (parameters) => {
+    expect(await first(parameters, read)).toEqual({ code: CloseCode.Forbidden });
+  });
+});
+
+describe("limits", () => {
+  test("are counted by token, not by address", async () => {
+    const left = async (token: string) => {
+      const { body } = await post(url(), { query: read }, bearer(token));
+      return body.extensions?.cost?.throttleStatus.currentlyAvailable ?? Number.NaN;
+    };
+    const [ops, reader] = [await left("ops"), await left("reader")];
+    expect(await left("ops")).toBe(ops - 1);
+    expect(await left("ops")).toBe(ops - 2);
+    expect(await left("reader")).toBe(reader - 1);
+  });
+
+  test("of subscriptions, too; and a token that is revoked ends its streams and no others", async () => {
+    const open = async (token: string) => {
+      const stream = sse(url(), watch, {}, bearer(token));
+      expect((await stream.next()).value?.data).toBeDefined();
+      return stream;
+    };
+    const streams = [await open("reader"), await open("reader"), await open("ops")];
+    try {
+      const third = await sse(url(), watch, {}, bearer("reader")).next();
+      expect(third.value?.errors?.[0]?.extensions.code).toBe("TOO_MANY_SUBSCRIPTIONS");
+
+      await tokens.write({ ...everybody, reader: "record" });
+      for (const stream of streams.slice(0, 2)) {
+        for await (const push of stream) expect(push.errors).toBeUndefined();
+        expect(stream.isComplete).toBe(true);
+      }
+      expect((await post(url(), { query: read }, bearer("reader"))).status).toBe(403);
+      await post(url(), { query: record.replace('"1"', '"2"') }, bearer("ops"));
+      expect((await streams[2]!.next()).value?.data).toBeDefined();
+      expect(streams[2]!.isComplete).toBe(false);
+    } finally {
+      for (const stream of streams) stream.abort();
+      await tokens.write(everybody);
+    }
+    await expect
+      .poll(async () => (await post(url(), { query: read }, bearer("reader"))).status, { timeout: 10_000 })
+      .toBe(200);
+  });
+});
+
+test("no token is ever written into the log", async () => {
+  await post(url(), { query: read }, bearer("nobody"));
+  await tokens.write({ ...everybody, another: "read" });
+  await expect
+    .poll(() => JSON.stringify(logger.lines), { timeout: 10_000 })
+    .toContain("the tokens were read again");
+  const said = JSON.stringify(logger.lines);
+  for (const secret of ["Bearer", "nobody"]) expect(said).not.toContain(secret);
+});
+
+describe("a server that others can reach", () => {
+  test.each([
+    {
+      env: { HOST: "0.0.0.0" },
+      says: "HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens",
+    },
+    {
+      env: { HOST: "0.0.0.0", API_TOKENS_FILE: "/nowhere/tokens" },
+      says: "API_TOKENS_FILE: /nowhere/tokens: ",
+    },
+  ])("does not start without tokens: $says", async ({ env, says }) => {
+    const { code, stderr } = await runServer({ ...env, REDIS_URL: inject("redisUrl"), PORT: "0" });
+    expect(code).toBe(1);
+    expect(stderr).toContain(says);
+  });
+});
+
+describe("npm run token", () => {
+  test("adds a line to the file, and its token lets in", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "ql-token-"));
+    try {
+      const file = join(dir, "tokens");
+      const first = await make(["ops", "read,record,admin"], file);
+      const second = await make(["dashboard", "read"], file);
+      expect((await stat(file)).mode & 0o777).toBe(0o600);
+      expect(await readFile(file, "utf8")).toMatch(
+        /^ops read,record,admin [\da-f]{64}\ndashboard read [\da-f]{64}\n$/,
+      );
+
+      const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), API_TOKENS_FILE: file };
+      await using server = await startApp(env);
+      expect((await post(server.url, { query: forget }, bearer(first))).status).toBe(200);
+      expect((await post(server.url, { query: read }, bearer(second))).status).toBe(200);
+      expect((await post(server.url, { query: forget }, bearer(second))).status).toBe(403);
+
+      await expect(make(["ops", "read"], file)).rejects.toThrow("a name of its own");
+      await expect(make(["other", "write"], file)).rejects.toThrow("expected scopes out of");
+      await expect(make(["other"], file)).rejects.toThrow("usage: ");
+      expect((await readFile(file, "utf8")).split("\n")).toHaveLength(3);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  test("says the line when it knows no file", async () => {
+    const { stdout } = await run(["dashboard", "read"], {});
+    expect(stdout).toMatch(/\nql_[\w-]{43}\n.*\ndashboard read [\da-f]{64}\n$/);
+  });
+
+  async function make(args: readonly string[], file: string): Promise<string> {
+    const { stdout } = await run(args, { API_TOKENS_FILE: file });
+    return /^ql_\S+$/m.exec(stdout)?.[0] ?? "";
+  }
+
+  function run(args: readonly string[], env: Readonly<Record<string, string>>) {
+    return promisify(execFile)(process.execPath, ["script/token.ts", ...args], { cwd: project, env });
+  }
+});
