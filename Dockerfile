@@ -6,11 +6,12 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=4000
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
 COPY src ./src
+COPY script/token.ts ./script/
 
 USER node
 EXPOSE 4000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 
-# There is no redis-server in this image: REDIS_URL must say where one is.
+# There is no redis-server in this image: REDIS_URL must say where one is, and API_TOKENS_FILE who may come in.
 CMD ["node", "src/main.ts"]

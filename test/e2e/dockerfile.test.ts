@@ -54,13 +54,21 @@ describe("the Dockerfile", () => {
   test("builds a server that answers, is healthy, and stops cleanly", { timeout: 240_000 }, async () => {
     // The cache mount is npm's own cache here; what it holds is not asked for again.
     const build = environment(steps, { npm_config_prefer_offline: "true" });
-    const env = environment(steps, { REDIS_URL: redis.url, PORT: "0" });
+    const env = environment(steps, {
+      REDIS_URL: redis.url,
+      API_TOKENS_FILE: join(dir, "tokens"),
+      PORT: "0",
+    });
     for (const step of steps) {
       if (step.instruction === "COPY") await copy(step);
       if (step.instruction !== "RUN") continue;
       const ran = run(["sh", "-c", step.words.join(" ")], dir, build);
       expect(await ran.ended, ran.output()).toBe(0);
     }
+
+    const made = run(["node", "script/token.ts", "test", "read"], dir, env);
+    const token = await made.says(/^(ql_\S+)$/m);
+    expect(await made.ended, made.output()).toBe(0);
 
     const [command] = wordsOf(steps, "CMD");
     server = run(command ?? [], dir, env);
@@ -71,8 +79,8 @@ describe("the Dockerfile", () => {
     expect(await check.ended, check.output() + server.output()).toBe(0);
 
     const queueLatency = '{ queueLatency(queues: ["default"]) { queue state latency } }';
-    expect(await ask(port, "{ __typename }"), server.output()).toEqual({ __typename: "Query" });
-    expect(await ask(port, queueLatency), server.output()).toEqual({
+    expect(await ask(port, token, "{ __typename }"), server.output()).toEqual({ __typename: "Query" });
+    expect(await ask(port, token, queueLatency), server.output()).toEqual({
       queueLatency: [{ queue: "default", state: "MISSING", latency: 0 }],
     });
 
@@ -162,10 +170,10 @@ function run(command: readonly string[], cwd: string, env: Record<string, string
   return { child, ended, output: () => output, says };
 }
 
-async function ask(port: string, query: string): Promise<unknown> {
+async function ask(port: string, token: string, query: string): Promise<unknown> {
   const response = await fetch(`http://127.0.0.1:${port}/graphql`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
     body: JSON.stringify({ query }),
   });
   const { data, errors } = (await response.json()) as { data?: unknown; errors?: unknown };
