@@ -96,6 +96,7 @@ export function createApp(config: Config, logger: Logger): App {
     // An event with its names at their longest takes less than 1 KB as JSON.
     maxBodyBytes: 1_000_000 + config.maxEvents * 1_000,
     exampleTabs,
+    needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": () => readiness(redis) },
     endStreams: live.stop,
     logger,

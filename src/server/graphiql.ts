@@ -13,11 +13,20 @@ export function wantsPage(request: IncomingMessage): boolean {
   return request.method === "GET" && request.headers.accept?.includes("text/html") === true;
 }
 
+const headerExample = `{
+  "Authorization": "Bearer TOKEN"
+}`;
+
 /**
  * GraphiQL as one page from this server, with no request to any other. It weighs 9 MB, so it is made and packed when the
  * first visitor comes, and then kept.
+ *
+ * @param needsToken shows where a token is to be written. It is not kept when the page is left.
  */
-export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerResponse) => Promise<void> {
+export function createGraphiQL(
+  tabs: readonly ExampleTab[],
+  needsToken: boolean,
+): (response: ServerResponse) => Promise<void> {
   let page: Promise<Buffer> | undefined;
 
   async function render(): Promise<Buffer> {
@@ -25,9 +34,11 @@ export function createGraphiQL(tabs: readonly ExampleTab[]): (response: ServerRe
     const html = renderGraphiQL({
       title: "queue-latency",
       endpoint,
-      defaultTabs: tabs.map(({ query }) => ({ query })),
-      // Variables and headers are folded away: the examples need the room more.
-      defaultEditorToolsVisibility: false,
+      defaultTabs: tabs.map(({ query }) => ({ query, headers: needsToken ? headerExample : null })),
+      // Of the first tab, which the page finds in another way, and of new ones.
+      ...(needsToken ? { headers: headerExample, defaultHeaders: headerExample } : {}),
+      // Variables and headers are folded away where nobody needs them: the examples need the room more.
+      defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
     const amendments = amend(tabs[0]?.query ?? "");
     return promisify(gzip)(html.replace("</head>", () => `${amendments}</head>`));

@@ -18,6 +18,8 @@ export interface ServerOptions extends GraphQLOptions {
   /** 0: any free one. */
   readonly port: number;
   readonly exampleTabs: readonly ExampleTab[];
+  /** Whether only those with a token may come in: GraphiQL then asks for one. */
+  readonly needsToken: boolean;
   /** GET routes beside GraphQL, by path. */
   readonly routes: Readonly<Record<string, () => Promise<RouteAnswer>>>;
   /** Streams never end by themselves; this ends them all, so that the server can stop. */
@@ -36,7 +38,7 @@ export function createServer(options: ServerOptions): Server {
   const admitted: Admitted = new WeakMap();
   const yoga = createGraphQL(options, admitted);
   const webSockets = createWebSockets(yoga, options, admitted);
-  const graphiql = createGraphiQL(options.exampleTabs);
+  const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const http = createHttpServer();
   /** Connections over which nothing was asked yet: Node counts them as busy. */
   const unused = new Set<Socket>();

@@ -44,6 +44,8 @@ export interface GraphiQL extends AsyncDisposable {
   goTo(tab: string): Promise<void>;
   /** Presses the button that starts the tab's operation, and that stops a subscription. */
   press(): Promise<void>;
+  /** Writes a token where the editor of headers asks for one. */
+  writeToken(token: string): Promise<void>;
   /** Whether the button says that it would stop something. */
   isRunning(): Promise<boolean>;
   /** What stands in the right half, as far as it is in sight; null when it is no JSON. */
@@ -94,6 +96,13 @@ export async function openGraphiQL(
       await page.waitForURL(({ searchParams }) => searchParams.get("query")?.includes(` ${tab} {`) === true);
     },
     press: () => button.click(),
+    async writeToken(token) {
+      const example = page.getByText('"Bearer TOKEN"');
+      const box = await example.boundingBox();
+      // A double click selects the word that it meets.
+      await example.dblclick({ position: { x: (box?.width ?? 0) - 20, y: (box?.height ?? 0) / 2 } });
+      await page.keyboard.insertText(token);
+    },
     isRunning: async () => (await button.getAttribute("aria-label"))?.startsWith("Stop") === true,
     async answer() {
       try {
