@@ -10,7 +10,8 @@ import { demoPlans } from "./demo-model.ts";
 const dataDir = process.env.DATA_DIR || "./.data/demo";
 
 const server = spawn(process.execPath, [join(import.meta.dirname, "../src/main.ts")], {
-  env: { ...process.env, DATA_DIR: dataDir, LOG_LEVEL: process.env.LOG_LEVEL || "warn" },
+  // With no tokens, it is for this machine only.
+  env: { ...process.env, API_TOKENS_FILE: "", DATA_DIR: dataDir, LOG_LEVEL: process.env.LOG_LEVEL || "warn" },
   stdio: ["ignore", "pipe", "inherit"],
   // A process group of its own: Ctrl-C is for us, and the server is stopped when the producers have.
   detached: true,
