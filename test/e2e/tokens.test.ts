@@ -1,10 +1,12 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { CloseCode } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { WebSocket } from "ws";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { post, runServer, startApp } from "../support/server.ts";
@@ -177,6 +179,17 @@ describe("a WebSocket", () => {
     },
   );
 
+  test("is let in by the header that it began with, too", async () => {
+    const socket = new WebSocket(`${url().replace("http", "ws")}/graphql`, "graphql-transport-ws", {
+      headers: bearer("reader"),
+    });
+    await once(socket, "open");
+    socket.send(JSON.stringify({ type: "connection_init" }));
+    const [message] = await once(socket, "message");
+    expect(JSON.parse(String(message))).toEqual({ type: "connection_ack" });
+    socket.terminate();
+  });
+
   test.each([
     {},
     { authorization: "Bearer nobody" },
@@ -226,6 +239,24 @@ describe("limits", () => {
     await expect
       .poll(async () => (await post(url(), { query: read }, bearer("reader"))).status, { timeout: 10_000 })
       .toBe(200);
+  });
+});
+
+describe("behind a proxy", () => {
+  const left = async (at: string, forwardedFor: string) => {
+    const { body } = await post(at, { query: read }, { "x-forwarded-for": forwardedFor });
+    return body.extensions?.cost?.throttleStatus.currentlyAvailable;
+  };
+
+  test.each([
+    { trusted: "127.0.0.0/8", separate: true, why: "the proxy says who it is" },
+    { trusted: "10.0.0.0/8", separate: false, why: "whoever connects says so himself" },
+  ])("$trusted, clients are counted apart: $separate, for $why", async ({ trusted, separate }) => {
+    const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), TRUST_PROXY: trusted };
+    await using proxied = await startApp({ ...env, RATE_LIMIT_MAX: "100" });
+    expect(await left(proxied.url, "198.51.100.1")).toBe(99);
+    expect(await left(proxied.url, "198.51.100.2")).toBe(separate ? 99 : 98);
+    expect(await left(proxied.url, "198.51.100.2, 198.51.100.1")).toBe(separate ? 98 : 97);
   });
 });
 
