@@ -9,6 +9,7 @@ import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createIdentify } from "./limits/identify.ts";
+import { createRequestGuard } from "./limits/request-guard.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
 import { createThrottle } from "./limits/throttle.ts";
 import { createTokenFile } from "./limits/token-file.ts";
@@ -93,8 +94,7 @@ export function createApp(config: Config, logger: Logger): App {
       live,
     }),
     maskError: createErrorMask(logger),
-    // An event with its names at their longest takes less than 1 KB as JSON.
-    maxBodyBytes: 1_000_000 + config.maxEvents * 1_000,
+    guard: createRequestGuard(config),
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": () => readiness(redis) },

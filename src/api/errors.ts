@@ -25,9 +25,6 @@ export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError
 export function createErrorMask(logger: Logger): (error: unknown) => GraphQLError {
   return (error) => {
     const original = error instanceof GraphQLError ? innermost(error) : error;
-    if (original instanceof RangeError && /call stack/.test(original.message)) {
-      return toGraphQLError(new AppError("BAD_USER_INPUT", "the document is nested too deeply"));
-    }
     if (original instanceof AppError) {
       return toGraphQLError(original, error instanceof GraphQLError ? error : undefined);
     }

@@ -52,22 +52,15 @@ function calculated(calculation: () => number): number {
   try {
     return calculation();
   } catch (error) {
-    if (error instanceof RangeError) {
-      throw new AppError("MAX_COST_EXCEEDED", "the document is nested too deeply", { cause: error });
-    }
     // An argument that is null at run time though its type forbids it: the field would fail, but its neighbours would run.
     if (error instanceof GraphQLError) throw badInput(error);
     throw error;
   }
 }
 
-const longestMessage = 300;
-
-/** GraphQL's own words, which repeat what was sent, but not at any length. */
 function badInput(error: GraphQLError | undefined): AppError {
   const message = error?.message ?? "the variables do not fit their types";
-  const short = message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message;
-  return new AppError("BAD_USER_INPUT", short, { cause: error });
+  return new AppError("BAD_USER_INPUT", message, { cause: error });
 }
 
 /** The plugin would charge for what is skipped, and for `__typename`, which clients add everywhere. */

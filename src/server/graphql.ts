@@ -3,8 +3,11 @@ import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { createYoga, type YogaServerInstance } from "graphql-yoga";
 import type { Admit, Caller, Client, Identify } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
+import type { RequestGuard } from "../core/request-guard.ts";
 import { createDocumentCache } from "./document-cache.ts";
 import { type Admitted, useAdmission } from "./use-admission.ts";
+import { useBoundedBody } from "./use-bounded-body.ts";
+import { useBriefErrors } from "./use-brief-errors.ts";
 
 export const endpoint = "/graphql";
 
@@ -17,7 +20,8 @@ export interface GraphQLOptions {
   readonly contextOf: (client: Client, onGone: OnGone) => object;
   /** What a client may see of an error. */
   readonly maskError: (error: unknown) => GraphQLError;
-  readonly maxBodyBytes: number;
+  /** What a request may be made of. */
+  readonly guard: RequestGuard<DocumentNode>;
   readonly logger: Logger;
 }
 
@@ -49,9 +53,10 @@ interface Closable {
 export type GraphQLServer = YogaServerInstance<ServerContext, object>;
 
 const maxBatch = 50;
+
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
 export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
-  const { schema, admit, contextOf, maskError, maxBodyBytes, logger } = options;
+  const { schema, admit, contextOf, maskError, guard, logger } = options;
   const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
     schema,
@@ -61,11 +66,15 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
       // What was not admitted is not executed, and needs nothing.
       return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
     },
-    plugins: [useAdmission({ admit, admitted, identify, maxBatch })],
+    plugins: [
+      useAdmission({ admit, admitted, identify, guard, maxBatch }),
+      useBoundedBody(guard),
+      useBriefErrors(guard),
+    ],
     batching: { limit: maxBatch },
     parserAndValidationCache: { documentCache: createDocumentCache(), errorCache: createDocumentCache() },
     maskedErrors: { maskError },
-    maxRequestBodySize: maxBodyBytes,
+    maxRequestBodySize: guard.maxBodyBytes,
     multipart: false,
     cors: false,
     graphiql: false,

@@ -1,42 +1,17 @@
-import { type DocumentNode, type GraphQLError, type GraphQLSchema, getOperationAST } from "graphql";
+import { type DocumentNode, type GraphQLError, getOperationAST, validate } from "graphql";
 import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
-import type { Admission, Admit, Client, CostReport, Operation } from "../core/admission.ts";
+import type { Admission, Admit, Client, CostReport } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-
-/** GraphQL parameters as somebody sent them: nothing of them is certain. */
-export interface SentParams {
-  readonly query?: unknown;
-  readonly operationName?: unknown;
-  readonly variables?: unknown;
-}
-
-/** The part of Yoga that parses and validates, with its caches. */
-export interface Parser {
-  parse(source: string): DocumentNode;
-  validate(schema: GraphQLSchema, document: DocumentNode): readonly GraphQLError[];
-  readonly schema: GraphQLSchema;
-}
-
-/** What was sent, parsed; null when it cannot be, or is not valid: then Yoga says why, and runs nothing. */
-export function operationOf(
-  params: SentParams | null | undefined,
-  parser: Parser,
-): Operation<DocumentNode> | null {
-  if (typeof params?.query !== "string") return null;
-  try {
-    const document = parser.parse(params.query);
-    if (parser.validate(parser.schema, document).length > 0) return null;
-    const { operationName, variables } = params;
-    return {
-      document,
-      operationName: typeof operationName === "string" ? operationName : null,
-      variables:
-        typeof variables === "object" && variables !== null ? (variables as Record<string, unknown>) : {},
-    };
-  } catch {
-    return null;
-  }
-}
+import type { RequestBudget, RequestGuard, SentParams } from "../core/request-guard.ts";
+import { accepts } from "./accepts.ts";
+import {
+  admitRequest,
+  type Parser,
+  type ReadOperation,
+  type ReadRequest,
+  readRequest,
+  refused,
+} from "./read-request.ts";
 
 /** Parameters of operations that were admitted, each with who asked: nothing else is executed. */
 export type Admitted = WeakMap<object, Client>;
@@ -46,17 +21,54 @@ export interface AdmissionPluginOptions {
   readonly admit: Admit<DocumentNode>;
   /** Who the request is from, by what Node's adapter hands over. Throws when it may not come in. */
   readonly identify: (serverContext: object) => Client;
+  readonly guard: RequestGuard<DocumentNode>;
   /** Most operations in one batch. */
   readonly maxBatch: number;
+}
+
+interface BudgetContext {
+  /** There while a request is read, and not when it is run. */
+  readonly budget?: RequestBudget<DocumentNode>;
 }
 
 /**
  * Asks for admission once per HTTP request, for all its operations together, before any of them runs; and reports to every
  * answer what it cost.
  */
-export function useAdmission({ admit, admitted, identify, maxBatch }: AdmissionPluginOptions): Plugin {
+export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetContext> {
+  const { admit, admitted, identify, guard, maxBatch } = options;
   const admissions = new WeakMap<Request, Admission>();
+  /** By their parameters: what was parsed before is not parsed again, and not refused in other words. */
+  const documents = new WeakMap<object, DocumentNode>();
+  const problems = new WeakMap<object, readonly GraphQLError[]>();
   let parserFor: ((context: object) => Parser) | undefined;
+
+  function readBatch(
+    sent: SentParams | readonly SentParams[],
+    request: Request,
+    context: object,
+  ): ReadRequest {
+    const batch = isBatch(sent) ? sent : [sent];
+    if (batch.length > maxBatch) {
+      return refused(badInput(`at most ${maxBatch} operations in a batch, got ${batch.length}`));
+    }
+    const read = readRequest(
+      batch.map((params) => (isKnown(params) ? params : null)),
+      (params, budget) => {
+        // Yoga's own checks look at the parameters, too.
+        const parser = parserFor?.({ ...context, request, params, budget });
+        if (parser === undefined) throw new Error("Yoga was not initialized");
+        return parser;
+      },
+      guard,
+    );
+    if (!read.operations.some(isSubscription)) return read;
+    if (isBatch(sent)) return refused(badInput("a subscription to come alone, it came in a batch"));
+    if (accepts(request, "text/event-stream")) return read;
+    return refused(
+      new AppError("NOT_ACCEPTABLE", "expected an Accept header with text/event-stream, for a subscription"),
+    );
+  }
 
   /** Whatever went wrong before: what was not admitted does not run. */
   function assertAdmitted({ params }: { readonly params?: object }): void {
@@ -68,30 +80,44 @@ export function useAdmission({ admit, admitted, identify, maxBatch }: AdmissionP
     onYogaInit({ yoga }) {
       parserFor = (context) => yoga.getEnveloped(context) as unknown as Parser;
     },
+    onParse({ context, setParseFn, setParsedDocument }) {
+      setParseFn((source) => guard.parse(String(source)));
+      const { params, budget } = context;
+      const document = documents.get(params);
+      if (document !== undefined) setParsedDocument(document);
+      return ({ result }) => {
+        if (result !== null && "definitions" in result) budget?.spend(result);
+      };
+    },
+    onValidate({ setValidationFn }) {
+      // One more error tells that there are more.
+      setValidationFn((schema, document, rules) =>
+        validate(schema, document, rules, { maxErrors: guard.maxErrors - 1 }),
+      );
+    },
     onRequestParse({ request, serverContext }) {
       // Before the body is read: strangers are not listened to.
       const client = identify(serverContext);
       return {
         async onRequestParseDone({ requestParserResult: sent }) {
-          const batch: readonly SentParams[] = Array.isArray(sent) ? sent : [sent];
-          const isTooLong = batch.length > maxBatch;
-          const operations = batch.slice(0, maxBatch).map((params) => {
-            // Yoga's own checks look at the parameters, too.
-            const parser = parserFor?.({ ...serverContext, request, params });
-            if (parser === undefined) throw new Error("Yoga was not initialized");
-            return operationOf(params, parser);
-          });
-          const isMixed = Array.isArray(sent) && operations.some(isSubscription);
-          const admission = await admit(client, isTooLong || isMixed ? [null] : operations);
+          const read = readBatch(sent, request, serverContext);
+          const admission = await admitRequest(admit, client, read);
           admissions.set(request, admission);
-          if (isTooLong) throw badBatch(`at most ${maxBatch} operations in a batch, got ${batch.length}`);
-          if (isMixed) throw badBatch("a subscription to come alone, it came in a batch");
           if (admission.refusal !== null) throw admission.refusal;
-          batch.forEach((params, i) => {
-            if (operations[i] != null) admitted.set(params, client);
+          const batch: readonly object[] = Array.isArray(sent) ? sent : [sent];
+          read.operations.forEach((each, i) => {
+            const params = batch[i] as object;
+            if (each.problems.length > 0) problems.set(params, each.problems);
+            if (each.operation === null) return;
+            documents.set(params, each.operation.document);
+            admitted.set(params, client);
           });
         },
       };
+    },
+    onParams({ params, setResult }) {
+      const errors = problems.get(params);
+      if (errors !== undefined) setResult({ errors });
     },
     onExecute: ({ args }) => assertAdmitted(args.contextValue),
     onSubscribe: ({ args }) => assertAdmitted(args.contextValue),
@@ -105,11 +131,22 @@ export function useAdmission({ admit, admitted, identify, maxBatch }: AdmissionP
   };
 }
 
-function badBatch(expected: string): AppError {
+function isBatch(sent: SentParams | readonly SentParams[]): sent is readonly SentParams[] {
+  return Array.isArray(sent);
+}
+
+const names: ReadonlySet<string> = new Set(["query", "operationName", "variables", "extensions"]);
+
+/** Yoga refuses parameters with other names, and nobody shall be charged for what is refused. */
+function isKnown(params: SentParams | null): boolean {
+  return Object.entries(params ?? {}).every(([name, value]) => names.has(name) || value == null);
+}
+
+function badInput(expected: string): AppError {
   return new AppError("BAD_USER_INPUT", `expected ${expected}`);
 }
 
-function isSubscription(operation: Operation<DocumentNode> | null): boolean {
+function isSubscription({ operation }: ReadOperation): boolean {
   if (operation === null) return false;
   return getOperationAST(operation.document, operation.operationName)?.operation === "subscription";
 }

@@ -6,7 +6,6 @@ import {
   type ExecutionResult,
   type FormattedExecutionResult,
   GraphQLError,
-  type GraphQLFormattedError,
 } from "graphql";
 import {
   type Context,
@@ -20,7 +19,9 @@ import type { Client, CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
-import { type Admitted, operationOf, type Parser, withCost } from "./use-admission.ts";
+import { admitRequest, type Parser, readRequest } from "./read-request.ts";
+import { type Admitted, withCost } from "./use-admission.ts";
+import { briefErrors, briefResult, withoutHttp } from "./use-brief-errors.ts";
 import { type SocketExtra, serveSocket } from "./websocket-transport.ts";
 
 export interface WebSockets {
@@ -47,8 +48,12 @@ export function createWebSockets(
   options: GraphQLOptions,
   admitted: Admitted,
 ): WebSockets {
-  const { admit, maskError, maxBodyBytes, logger } = options;
-  const webSocketServer = new WebSocketServer({ noServer: true, maxPayload: maxBodyBytes, handleProtocols });
+  const { admit, maskError, guard, logger } = options;
+  const webSocketServer = new WebSocketServer({
+    noServer: true,
+    maxPayload: guard.maxBodyBytes,
+    handleProtocols,
+  });
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
   const sockets = new Set<SocketContext>();
@@ -69,13 +74,16 @@ export function createWebSockets(
     const { request, socket } = ctx.extra;
     const client = identify(ctx);
     const serverContext: ServerContext = { req: request, res: socket };
-    const enveloped = yoga.getEnveloped({ ...serverContext, params }) as unknown as Enveloped;
-    const operation = operationOf(params, enveloped);
-    const admission = await admit(client, [operation]);
+    const envelop = (more: object) =>
+      yoga.getEnveloped({ ...serverContext, params, ...more }) as unknown as Enveloped;
+    const read = readRequest([params], (_, budget) => envelop({ budget }), guard);
+    const admission = await admitRequest(admit, client, read);
     const cost = admission.costs[0];
     if (admission.refusal !== null) return withCostIn([maskError(admission.refusal)], cost);
-    if (operation === null) return withCostIn(problemsOf(params.query, enveloped, maskError), cost);
+    const { operation = null, problems = [] } = read.operations[0] ?? {};
+    if (operation === null) return withCostIn(problems, cost);
     admitted.set(params, client);
+    const enveloped = envelop({});
     const args = {
       schema: enveloped.schema,
       document: operation.document,
@@ -110,9 +118,9 @@ export function createWebSockets(
     onNext(_ctx, _id, _payload, args, result) {
       const cost = unreported.get(args);
       unreported.delete(args);
-      return withoutHttp(withCost(result as ExecutionResult, cost));
+      return formatted(withCost(briefResult(result as ExecutionResult, guard), cost));
     },
-    onError: (_ctx, _id, _payload, errors) => errors.map(withoutHttpIn),
+    onError: (_ctx, _id, _payload, errors) => briefErrors(errors, guard).map(withoutHttp),
   });
 
   return {
@@ -138,18 +146,6 @@ export function createWebSockets(
   };
 }
 
-function problemsOf(
-  query: string,
-  parser: Parser,
-  mask: (error: unknown) => GraphQLError,
-): readonly GraphQLError[] {
-  try {
-    return parser.validate(parser.schema, parser.parse(query));
-  } catch (error) {
-    return [mask(error)];
-  }
-}
-
 /** An `error` message has no extensions of its own, so its first error carries the cost: a copy, since Yoga keeps errors. */
 function withCostIn(
   [first, ...others]: readonly GraphQLError[],
@@ -161,13 +157,6 @@ function withCostIn(
   return [new GraphQLError(message, { nodes, source, positions, extensions }), ...others];
 }
 
-function withoutHttp({ errors, ...result }: ExecutionResult): FormattedExecutionResult {
-  return errors === undefined ? result : { ...result, errors: errors.map(withoutHttpIn) };
-}
-
-/** Status and headers for HTTP mean nothing here. */
-function withoutHttpIn(error: GraphQLError | GraphQLFormattedError): GraphQLFormattedError {
-  const formatted = "toJSON" in error ? error.toJSON() : error;
-  const { http: _http, ...extensions } = formatted.extensions ?? {};
-  return { ...formatted, extensions };
+function formatted({ errors, ...result }: ExecutionResult): FormattedExecutionResult {
+  return errors === undefined ? result : { ...result, errors: errors.map(withoutHttp) };
 }
