@@ -94,7 +94,8 @@ async function textOf(request: Request, maxBytes: number): Promise<string> {
   } catch (error) {
     const { extensions } = error as { readonly extensions?: { readonly code?: unknown } };
     if (extensions?.code === "REQUEST_ENTITY_TOO_LARGE") throw tooLarge(maxBytes, "more");
-    throw error;
+    // Somebody hung up, or broke off: there is nobody to be told, and nothing to be logged.
+    throw new AppError("BAD_USER_INPUT", "expected a whole body", { cause: error });
   }
 }
 

@@ -301,11 +301,31 @@ describe("a connection on which", () => {
       bytes: [`GET /graphql?query=${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`],
       status: 431,
     },
+    {
+      comes: "a chunk with no length",
+      bytes: [`${head}Transfer-Encoding: chunked\r\n\r\nzz\r\n`],
+      status: 400,
+    },
   ])("$comes is answered with $status", async ({ bytes, status }) => {
     const text = await sendBytes(...bytes);
     expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     if (status === 413) expect(text).toContain('"code":"BODY_TOO_LARGE"');
     expect(text.length).toBeLessThan(1_024);
+    await expectUnharmed();
+  });
+
+  test.each([
+    { sends: "half of the body that it promised", bytes: `${head}Content-Length: 500\r\n\r\n{"query":` },
+    { sends: "a chunk, and not the last", bytes: `${head}Transfer-Encoding: chunked\r\n\r\n5\r\n{"que\r\n` },
+  ])("somebody $sends, and hangs up, is no news", async ({ bytes }) => {
+    const socket = connect(Number(new URL(app.url).port), "127.0.0.1");
+    socket.on("error", () => {});
+    await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+    // The request has begun when one that came later is answered.
+    await expectUnharmed();
+    socket.resetAndDestroy();
+    await once(socket, "close");
+    await expectUnharmed();
     await expectUnharmed();
   });
 });
