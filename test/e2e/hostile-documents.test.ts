@@ -1,12 +1,17 @@
-import { once } from "node:events";
+import { on, once } from "node:events";
+import { buildSchema, Lexer } from "graphql";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
-import { errorStatus } from "../../src/core/errors.ts";
+import { createErrorMask } from "../../src/api/errors.ts";
+import { AppError, errorStatus } from "../../src/core/errors.ts";
+import { createRequestGuard } from "../../src/limits/request-guard.ts";
+import { createServer } from "../../src/server/server.ts";
 import { type Attack, attacks, repeat } from "../support/hostile-documents.ts";
-import { recordingLogger } from "../support/logger.ts";
+import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "../support/redis.ts";
 import { type Cost, type GraphQLAnswer, post, startApp } from "../support/server.ts";
+import { websocketTransport } from "../support/streams.ts";
 
 /** Of this file alone: its commands are counted. */
 let redis: TestRedis;
@@ -92,6 +97,7 @@ describe.each([...ways.map((way) => ({ ...way, attacks })), { ...overGet, attack
         const codes = new Set(body.errors?.map(({ extensions }) => extensions.code));
 
         expect([...codes]).toEqual([attack.code]);
+        expect(body.data).toBeUndefined();
         expect(bytes).toBeLessThan(mostBytes);
         for (const { message } of body.errors ?? []) expect(message.length).toBeLessThanOrEqual(300);
         if (attack.code in errorStatus) {
@@ -114,6 +120,24 @@ describe.each([...ways.map((way) => ({ ...way, attacks })), { ...overGet, attack
 );
 
 describe("what people send", () => {
+  test("is parsed once, also a document that is too long to be kept", async () => {
+    await using app = await startAppHere();
+    await using client = websocketTransport(app.url);
+    const query = `{ queueLatency(queues: [${repeat(100, (i) => `"${i}-${"q".repeat(50)}"`)}]) { state } }`;
+    const ask: readonly (() => Promise<GraphQLAnswer | undefined>)[] = [
+      async () => (await post(app.url, { query })).body,
+      async () => (await client.subscribe(query).next()).value,
+    ];
+    const advance = vi.spyOn(Lexer.prototype, "advance");
+    for (const answer of ask) {
+      advance.mockClear();
+      expect((await answer())?.data.queueLatency).toHaveLength(100);
+      // Twelve other tokens; and its end, twice.
+      expect(advance).toHaveBeenCalledTimes(100 + 12 + 2);
+    }
+    advance.mockRestore();
+  });
+
   test("passes as before: MAX_EVENTS events as literals, and names and lists as long as they may be", async () => {
     await using app = await startAppHere();
     const event = (i: number) =>
@@ -147,19 +171,47 @@ describe("what people send", () => {
     expect(body.data).toEqual({ queueLatency: [{ queue: "a" }] });
   });
 
-  test("passes with the largest settings, too", async () => {
+  test("passes with larger settings, too", async () => {
     await using app = await startAppHere({
-      MAX_QUEUES: "10000",
+      MAX_QUEUES: "2000",
       MAX_COST: "1000000",
       RATE_LIMIT_MAX: "1000000",
     });
-    const queues = Array.from({ length: 10_000 }, (_, i) => `${i}-${"q".repeat(190)}`);
+    const queues = Array.from({ length: 2_000 }, (_, i) => `${i}-${"q".repeat(190)}`);
     const query = "query ($queues: [String!]!) { queueLatency(queues: $queues) { state } }";
     const { body } = await post(app.url, { query, variables: { queues } });
-    expect(body.data.queueLatency).toHaveLength(10_000);
+    expect(body.data.queueLatency).toHaveLength(2_000);
     const more = await post(app.url, { query, variables: { queues: [...queues, "one more"] } });
     expect(more.body.errors).toMatchObject([{ extensions: { code: "TOO_MANY_QUEUES" } }]);
   });
+});
+
+const names = Array.from({ length: 20 }, (_, i) => `a${i}`);
+const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
+
+test.each(ways)("over $over, whatever fields fail with is told in few words", async ({ send, over }) => {
+  const guard = createRequestGuard({ maxQueues: 100, maxEvents: 1_000, introspection: true });
+  const fields = names.map((name) => `${name}: Int`).join(" ");
+  const fail = () => {
+    throw new AppError("BAD_USER_INPUT", "x".repeat(5_000));
+  };
+  const cost = { requestedQueryCost: 0, actualQueryCost: 0, throttleStatus };
+  const schema = buildSchema(`type Query { ${fields} }`);
+  for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) field.resolve = fail;
+  const server = createServer({
+    ...{ schema, guard, logger: silentLogger, maskError: createErrorMask(silentLogger) },
+    ...{ host: "127.0.0.1", port: 0, exampleTabs: [], needsToken: false, routes: {} },
+    admit: async (_, operations) => ({ refusal: null, costs: operations.map(() => cost) }),
+    identify: () => ({ id: "somebody", scopes: new Set(["read"]) }),
+    contextOf: () => ({}),
+    endStreams: async () => {},
+  });
+  await server.start();
+  const query = `{ ${names.join(" ")} }`;
+  const { body, bytes } = await send(server.url, { attack: "", why: "", code: "BAD_USER_INPUT", query });
+  expect(body.errors).toHaveLength(over === "a batch" ? 3 : 5);
+  expect(bytes).toBeLessThan(4_096);
+  await server.stop();
 });
 
 describe("INTROSPECTION=off", () => {
@@ -282,20 +334,32 @@ function refusalOf({ status, text }: { readonly status: number; readonly text: s
 /** Where what was refused must not close the socket: it answers the next operation. */
 async function sendOverWebSocket(url: string, { query, variables }: Attack): Promise<Refusal> {
   const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
-  const next = async () => String((await once(socket, "message"))[0]);
+  const messages = on(socket, "message")[Symbol.asyncIterator]();
+  const messageTo = async (wanted: string | undefined): Promise<string> => {
+    for (;;) {
+      const text = String((await messages.next()).value?.[0]);
+      const { id, type } = JSON.parse(text);
+      if (id === wanted && type !== "complete") return text;
+    }
+  };
+  const say = (type: string, id?: string, payload?: object) =>
+    socket.send(JSON.stringify({ type, id, payload }));
   await once(socket, "open");
-  socket.send(JSON.stringify({ type: "connection_init" }));
-  await next();
-  socket.send(JSON.stringify({ type: "subscribe", id: "attack", payload: { query, variables } }));
-  const text = await next();
+  say("connection_init");
+  await messageTo(undefined);
+  say("subscribe", "attack", { query, variables });
+  const text = await messageTo("attack");
   // This one needs no Redis either.
-  socket.send(JSON.stringify({ type: "subscribe", id: "after", payload: { query: "{ after }" } }));
-  expect(JSON.parse(await next())).toMatchObject({ type: "error", id: "after" });
+  say("subscribe", "after", { query: "{ after }" });
+  expect(JSON.parse(await messageTo("after"))).toMatchObject({ type: "error" });
   socket.close();
   await once(socket, "close");
-  const { type, id, payload } = JSON.parse(text);
-  expect({ type, id }).toEqual({ type: "error", id: "attack" });
-  return { status: 0, bytes: Buffer.byteLength(text), body: { errors: payload } };
+  const { type, payload } = JSON.parse(text);
+  return {
+    status: 0,
+    bytes: Buffer.byteLength(text),
+    body: type === "error" ? { errors: payload } : payload,
+  };
 }
 
 function costIn({ extensions, errors }: GraphQLAnswer): Cost | undefined {
