@@ -123,19 +123,34 @@ describe("what people send", () => {
   test("is parsed once, also a document that is too long to be kept", async () => {
     await using app = await startAppHere();
     await using client = websocketTransport(app.url);
-    const query = `{ queueLatency(queues: [${repeat(100, (i) => `"${i}-${"q".repeat(50)}"`)}]) { state } }`;
-    const ask: readonly (() => Promise<GraphQLAnswer | undefined>)[] = [
-      async () => (await post(app.url, { query })).body,
-      async () => (await client.subscribe(query).next()).value,
+    const document = (field: string) =>
+      `{ queueLatency(queues: [${repeat(100, (i) => `"${i}-${"q".repeat(50)}"`)}]) { ${field} } }`;
+    const ways: readonly ((query: string) => Promise<GraphQLAnswer | undefined>)[] = [
+      async (query) => (await post(app.url, { query })).body,
+      async (query) => (await client.subscribe(query).next()).value,
     ];
     const advance = vi.spyOn(Lexer.prototype, "advance");
-    for (const answer of ask) {
-      advance.mockClear();
-      expect((await answer())?.data.queueLatency).toHaveLength(100);
-      // Twelve other tokens; and its end, twice.
-      expect(advance).toHaveBeenCalledTimes(100 + 12 + 2);
+    for (const ask of ways) {
+      for (const field of ["state", "nothing"]) {
+        advance.mockClear();
+        const answer = await ask(document(field));
+        expect(answer?.data?.queueLatency.length ?? answer?.errors?.[0]?.message).toEqual(
+          field === "state" ? 100 : expect.stringContaining("nothing"),
+        );
+        // Twelve other tokens; and its end, twice.
+        expect(advance).toHaveBeenCalledTimes(100 + 12 + 2);
+      }
     }
     advance.mockRestore();
+  });
+
+  test("is validated until there are enough errors for an answer", async () => {
+    await using app = await startAppHere();
+    const { body } = await post(app.url, { query: `{ ${repeat(50, (i) => `a${i}`)} }` });
+    expect(body.errors).toHaveLength(5);
+    expect(body.errors?.at(-1)?.message).toBe(
+      "Too many validation errors, error limit reached. Validation aborted.",
+    );
   });
 
   test("passes as before: MAX_EVENTS events as literals, and names and lists as long as they may be", async () => {

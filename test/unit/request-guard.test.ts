@@ -163,6 +163,12 @@ const documentRows: readonly DocumentRow[] = [
   {
     bound: "repeats",
     code: "TOO_MANY_FIELDS",
+    document: (count) => `{ ... { ... { ${"a ".repeat(count + 1)} } } }`,
+    why: "nor do they count twice",
+  },
+  {
+    bound: "repeats",
+    code: "TOO_MANY_FIELDS",
     document: (count) => `{ a { b } ${repeat(count, () => "c { a }")} c { a b } }`,
     why: "what is repeated below each other counts by itself",
   },
