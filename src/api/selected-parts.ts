@@ -42,7 +42,12 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
   for (const node of info.fieldNodes) {
     if (node.selectionSet !== undefined) visitSelections(node.selectionSet);
   }
-  return { depth: names.has("depth"), scheduled: names.has("scheduled"), ...windowsOf };
+  return {
+    depth: names.has("depth"),
+    scheduled: names.has("scheduled"),
+    lost: names.has("lost"),
+    ...windowsOf,
+  };
 }
 
 function windowOf(info: GraphQLResolveInfo, field: FieldNode): Window {

@@ -2,13 +2,17 @@ export const eventTypes = ["ENQUEUED", "DEQUEUED", "REMOVED"] as const;
 
 export type QueueEventType = (typeof eventTypes)[number];
 
-/** Something that happened to one job. `(queue, jobId, attempt)` is the identity of the job's stay in the queue. */
-export interface QueueEvent {
-  readonly type: QueueEventType;
-  readonly queue: string;
+/** Together with the queue, the identity of a job's stay in it. */
+export interface JobIdentity {
   readonly jobId: string;
   /** Tells a retry of the same job from a repeated event. */
   readonly attempt: number;
+}
+
+/** Something that happened to one job. */
+export interface QueueEvent extends JobIdentity {
+  readonly type: QueueEventType;
+  readonly queue: string;
   /** When it happened, in ms since the epoch; null: when it is heard. The future is clamped to Redis's now. */
   readonly atMs: number | null;
   /** ENQUEUED only: claimable from then on, in ms since the epoch; null: from `atMs`. */

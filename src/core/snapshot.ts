@@ -1,3 +1,5 @@
+import type { JobIdentity } from "./events.ts";
+
 export const queueStates = ["MISSING", "EMPTY", "WAITING", "PAUSED"] as const;
 export type QueueState = (typeof queueStates)[number];
 
@@ -29,6 +31,7 @@ export interface WaitTime {
 export interface SnapshotParts {
   readonly depth: boolean;
   readonly scheduled: boolean;
+  readonly lost: boolean;
   readonly throughput: ReadonlySet<Window>;
   readonly waitTime: ReadonlySet<Window>;
 }
@@ -47,10 +50,12 @@ export interface QueueSnapshot {
   readonly depth: number;
   /** 0 when it was not asked for. */
   readonly scheduled: number;
+  /** How many jobs were dropped since they had waited for too long; null when the source cannot tell, or it was not asked for. */
+  readonly lost: number | null;
   readonly accuracy: Accuracy;
   readonly measuredAtMs: number;
   readonly stale: boolean;
-  /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent. */
+  /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent, a doubt ends. */
   readonly changesAtMs: number | null;
   /** By how much a producer's clock was ahead of its job system's when it last enqueued, in ms; null: not both are known. */
   readonly clockSkewMs: number | null;
@@ -68,4 +73,12 @@ export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapsh
   const since = snapshot.oldestSinceMs;
   const latencyMs = since === null ? snapshot.latencyMs : Math.max(0, nowMs - since);
   return { ...snapshot, latencyMs, measuredAtMs: nowMs };
+}
+
+/** A job that is claimable and has not been taken. */
+export interface WaitingJob extends JobIdentity {
+  /** When it became claimable, in ms since the epoch by Redis's clock. */
+  readonly sinceMs: number;
+  /** For how long it has waited, in ms. Never negative. */
+  readonly waitedMs: number;
 }

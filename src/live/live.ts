@@ -47,7 +47,13 @@ interface Watched {
   timerAtMs: number;
 }
 
-const parts: SnapshotParts = { depth: true, scheduled: true, throughput: new Set(), waitTime: new Set() };
+const parts: SnapshotParts = {
+  depth: true,
+  scheduled: true,
+  lost: true,
+  throughput: new Set(),
+  waitTime: new Set(),
+};
 const retryMs = 500;
 /** Whatever the reason, a queue is not read more often than this. */
 const leastBetweenReadsMs = 50;
@@ -283,6 +289,7 @@ function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
     before.oldestSinceMs !== after.oldestSinceMs ||
     before.depth !== after.depth ||
     before.scheduled !== after.scheduled ||
+    before.lost !== after.lost ||
     before.accuracy !== after.accuracy ||
     before.source !== after.source ||
     before.stale !== after.stale

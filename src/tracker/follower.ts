@@ -10,7 +10,8 @@ import type {
 import { LeaseLostError } from "../core/lease.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import { loadScript, runScripts } from "../redis/scripts.ts";
+import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 export type Follower = Omit<FollowSink, "observe">;
@@ -19,6 +20,7 @@ export interface FollowerOptions {
   readonly redis: Redis;
   readonly keys: Keys;
   readonly index: QueueIndex;
+  readonly forget: Forget;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -34,10 +36,9 @@ const kinds: Record<FollowedKind, string> = {
 const page = 1000;
 
 /** Keeps queues whose job system's own log is read: each log line is counted once, whoever reads it and however often. */
-export function createFollower({ redis, keys, index, now }: FollowerOptions): Follower {
+export function createFollower({ redis, keys, index, forget, now }: FollowerOptions): Follower {
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const followScript = loadScript("queueLatencyFollow", lua("recent"), lua("follow"));
-  const forgetScript = loadScript("queueLatencyForget", lua("forget"));
 
   function argsOf(followed: FollowedQueue, name: string, fence: number | undefined): (string | number)[] {
     const { source, events, expected, repair } = followed;
@@ -132,13 +133,7 @@ export function createFollower({ redis, keys, index, now }: FollowerOptions): Fo
     },
 
     async gone(source, queue, fence) {
-      const name = `${source}/${queue}`;
-      const reply = await runScript(redis, forgetScript, {
-        keys: keys.all(name),
-        args: [keys.changes, name, source, fence ?? ""],
-      });
-      if (reply === -2) throw new LeaseLostError(source);
-      if (reply !== -1) await index.removeUnless(name, keys.state(name));
+      await forget(`${source}/${queue}`, { source, fence });
     },
   };
 }

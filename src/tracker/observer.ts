@@ -3,7 +3,8 @@ import { processClock } from "../core/clock.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { EventSink } from "../core/observation.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import { loadScript, runScripts } from "../redis/scripts.ts";
+import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 export interface Observer {
@@ -13,14 +14,13 @@ export interface Observer {
    * should an older reader bring it back all the same, the next reading of the newer one forgets it again.
    */
   observe: EventSink["observe"];
-  /** Removes all that is known of a queue. @returns false when nothing was. */
-  forget(queue: string): Promise<boolean>;
 }
 
 export interface ObserverOptions {
   readonly redis: Redis;
   readonly keys: Keys;
   readonly index: QueueIndex;
+  readonly forget: Forget;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -28,26 +28,14 @@ export interface ObserverOptions {
 /** Names of one source are looked through in pages of this many. */
 const page = 1000;
 
-export function createObserver({ redis, keys, index, now }: ObserverOptions): Observer {
+export function createObserver({ redis, keys, index, forget, now }: ObserverOptions): Observer {
   const observeScript = loadScript("queueLatencyObserve", new URL("lua/observe.lua", import.meta.url));
-  const forgetScript = loadScript("queueLatencyForget", new URL("lua/forget.lua", import.meta.url));
 
-  /** Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden. */
-  async function forgetOf(queue: string, source: string, fence: number | ""): Promise<boolean> {
-    const reply = await runScript(redis, forgetScript, {
-      keys: keys.all(queue),
-      args: [keys.changes, queue, source, fence],
-    });
-    if (reply === -2) throw new LeaseLostError(source);
-    if (reply !== -1) await index.removeUnless(queue, keys.state(queue));
-    return reply === 1;
-  }
-
-  async function forgetGone(source: string, present: ReadonlySet<string>, fence: number | ""): Promise<void> {
+  async function forgetGone(source: string, present: ReadonlySet<string>, fence?: number): Promise<void> {
     let after: string | null = null;
     for (;;) {
       const names: string[] = await index.list({ prefix: `${source}/`, after, limit: page });
-      for (const name of names) if (!present.has(name)) await forgetOf(name, source, fence);
+      for (const name of names) if (!present.has(name)) await forget(name, { source, fence });
       after = names.at(-1) ?? null;
       if (names.length < page) return;
     }
@@ -85,8 +73,7 @@ export function createObserver({ redis, keys, index, now }: ObserverOptions): Ob
       const failed = replies.find((reply) => reply instanceof Error);
       if (failed !== undefined) throw failed;
       if (replies.includes(-1)) throw new LeaseLostError(source);
-      await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence ?? "");
+      await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence);
     },
-    forget: (queue) => forgetOf(queue, "", ""),
   };
 }

@@ -14,6 +14,8 @@ export interface ListOptions {
 export interface QueueIndex {
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   list(options: ListOptions): Promise<string[]>;
+  /** Puts names in, of queues that are known. */
+  add(queues: readonly string[]): Promise<void>;
   /** Takes a name out, unless its queue was recorded or read again meanwhile: then it has this key. */
   removeUnless(queue: string, stateKey: string): Promise<void>;
 }
@@ -28,6 +30,10 @@ export function createQueueIndex(redis: Redis, keys: Keys): QueueIndex {
       // No name contains the byte 0xff, so this is behind every name that begins with the prefix.
       const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
       return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
+    },
+    async add(queues) {
+      if (queues.length === 0) return;
+      await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
     },
     async removeUnless(queue, stateKey) {
       await answered(redis.zrem(keys.index, queue));

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import { AppError } from "../core/errors.ts";
-import type { QueueEvent, QueueEventType, RecordResult } from "../core/events.ts";
+import type { JobIdentity, QueueEvent, QueueEventType, RecordResult } from "../core/events.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import type { Writer } from "./writer.ts";
 
 export interface RecorderOptions {
   readonly redis: Redis;
@@ -12,6 +13,9 @@ export interface RecorderOptions {
   readonly eventWindowMs: number;
   /** Jobs that wait longer are ghosts, in ms. */
   readonly maxWaitMs: number;
+  readonly writer: Writer;
+  /** Is told when Redis turns out to have lost what it had acknowledged, of so many queues. Each has a doubt by then. */
+  readonly onDoubted: (queues: number) => void;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -26,6 +30,12 @@ export interface Recorder {
    *   to a job system; SERVICE_UNAVAILABLE when it is not known whether all was applied: the batch may be sent again.
    */
   record(events: readonly QueueEvent[], batchId: string | null): Promise<RecordResult>;
+  /**
+   * Removes jobs that wait, or are scheduled, as REMOVED events would. A queue that is not known stays unknown.
+   *
+   * @returns how many were there. @throws AppError as `record`.
+   */
+  remove(queue: string, jobs: readonly JobIdentity[]): Promise<number>;
   /** Drops the ghosts of some queues, a bounded number at once, and frees old memory. */
   sweep(queues: readonly string[]): Promise<Swept>;
 }
@@ -37,23 +47,44 @@ export interface Swept {
   readonly failures: readonly Error[];
 }
 
-const kinds: Record<QueueEventType, string> = { ENQUEUED: "E", DEQUEUED: "D", REMOVED: "R" };
-export function createRecorder(options: RecorderOptions): Recorder {
-  const { redis, keys, eventWindowMs, maxWaitMs } = options;
-  const script = loadScript(
-    "queueLatencyFold",
-    new URL("lua/recent.lua", import.meta.url),
-    new URL("lua/fold.lua", import.meta.url),
-  );
+interface Fold {
+  readonly queue: string;
+  /** Kind, member, at and available at of each event. */
+  readonly events: readonly (string | number)[];
+  readonly batchId?: string | null;
+  /** A queue that is not known is left alone. */
+  readonly onlyKnown?: boolean;
+}
 
-  const callOf = (
-    queue: string,
-    batch: readonly string[],
-    eventArgs: readonly (string | number)[],
-  ): ScriptCall => ({
-    keys: keys.all(queue),
-    args: [options.now?.() ?? "", eventWindowMs, maxWaitMs, ...batch, keys.changes, queue, ...eventArgs],
-  });
+const kinds: Record<QueueEventType, string> = { ENQUEUED: "E", DEQUEUED: "D", REMOVED: "R" };
+
+export function createRecorder(options: RecorderOptions): Recorder {
+  const { redis, keys, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
+  const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
+  const script = loadScript("queueLatencyFold", lua("memory"), lua("recent"), lua("fold"));
+  const nobody = ["", ""];
+
+  function callOf({ queue, events, batchId = null, onlyKnown = false }: Fold): ScriptCall {
+    const batch = batchId === null ? ["", ""] : [batchId, fingerprint(events)];
+    // A sweep promises nothing to anybody, so nothing of it is held against Redis.
+    const asWriter = events.length === 0 ? nobody : [writer.id, writer.answered(queue)];
+    const settings = [options.now?.() ?? "", eventWindowMs, maxWaitMs];
+    const args = [...settings, ...batch, keys.changes, queue, Number(onlyKnown), ...asWriter, ...events];
+    return { keys: keys.all(queue), args };
+  }
+
+  /** Also when another queue of the batch failed, this one has been written to. */
+  function learn(queues: readonly string[], replies: readonly unknown[]): void {
+    let doubted = 0;
+    queues.forEach((queue, i) => {
+      const reply = replies[i];
+      if (!Array.isArray(reply) || reply.length < 9) return;
+      const [, , , , , isDoubted, atMs, forgets, count] = reply as FoldReply;
+      writer.learn(queue, { forgets, count, atMs });
+      doubted += isDoubted;
+    });
+    if (doubted > 0) onDoubted(doubted);
+  }
 
   return {
     async record(events, batchId) {
@@ -64,34 +95,58 @@ export function createRecorder(options: RecorderOptions): Recorder {
           args = [];
           byQueue.set(event.queue, args);
         }
-        const member = `${event.attempt}:${event.jobId}`;
-        args.push(kinds[event.type], member, event.atMs ?? "", event.availableAtMs ?? "");
+        args.push(kinds[event.type], memberOf(event), event.atMs ?? "", event.availableAtMs ?? "");
       }
-      const calls = [...byQueue].map(([queue, args]) =>
-        callOf(queue, batchId === null ? ["", ""] : [batchId, fingerprint(args)], args),
-      );
+      const calls = [...byQueue].map(([queue, ofQueue]) => callOf({ queue, events: ofQueue, batchId }));
       // The index comes after the folds and on the same connection: a queue that has a state is always listed, and a name
       // that is listed without a state is passed over by whoever lists.
       const index = ["zadd", keys.index, ...[...byQueue.keys()].flatMap((queue) => [0, queue])];
       const replies = await runScripts(redis, script, calls, byQueue.size === 0 ? [] : [index]);
+      learn([...byQueue.keys()], replies);
       return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0 });
+    },
+
+    async remove(queue, jobs) {
+      const events = jobs.flatMap((job) => ["R", memberOf(job), "", ""]);
+      if (events.length === 0) return 0;
+      const [reply] = await runScripts(redis, script, [callOf({ queue, events, onlyKnown: true })]);
+      learn([queue], [reply]);
+      resultOf(reply);
+      return (reply as FoldReply)[4];
     },
 
     async sweep(queues) {
       const replies = await runScripts(
         redis,
         script,
-        queues.map((queue) => callOf(queue, ["", ""], [])),
+        queues.map((queue) => callOf({ queue, events: [] })),
       );
       let lost = 0;
       const failures: Error[] = [];
       for (const reply of replies) {
         if (reply instanceof Error) failures.push(reply);
-        else lost += (reply as readonly number[])[3] ?? 0;
+        else lost += (reply as FoldReply)[3];
       }
       return { lost, failures };
     },
   };
+}
+
+/** What fold.lua returns; only the first six when there was nothing to do. */
+type FoldReply = [
+  accepted: number,
+  duplicates: number,
+  early: number,
+  lost: number,
+  taken: number,
+  doubted: number,
+  now: number,
+  forgets: number,
+  count: number,
+];
+
+function memberOf({ attempt, jobId }: JobIdentity): string {
+  return `${attempt}:${jobId}`;
 }
 
 /** Tells a batch that is sent again from another one with the same id. Times that were left out stay left out. */

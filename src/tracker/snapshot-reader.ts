@@ -11,8 +11,10 @@ import {
 } from "../core/snapshot.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { RedisClock } from "../redis/redis-clock.ts";
-import { loadScript, runScripts } from "../redis/scripts.ts";
+import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import type { Doubts } from "./doubts.ts";
 import { waitTimeOf } from "./wait-time.ts";
+import type { Writer } from "./writer.ts";
 
 export interface SnapshotReaderOptions {
   readonly redis: Redis;
@@ -20,6 +22,9 @@ export interface SnapshotReaderOptions {
   /** Is told the time of every answer. */
   readonly clock: RedisClock;
   readonly maxWaitMs: number;
+  readonly eventWindowMs: number;
+  readonly writer: Writer;
+  readonly doubts: Pick<Doubts, "raise">;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -27,7 +32,8 @@ export interface SnapshotReaderOptions {
 export interface SnapshotReader {
   /**
    * The state of queues now, in the order asked. All reads of one tick of the event loop, whoever asked, share one round
-   * trip, and a queue that several ask for is read once, with all the parts that any of them wants.
+   * trip, and a queue that several ask for is read once, with all the parts that any of them wants. Of a queue that this
+   * process has written to, it is seen whether Redis still has that; if not, the answer already has the doubt.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
@@ -43,8 +49,23 @@ interface Wanted {
 const queuesPerRoundTrip = 1000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
-  const { redis, keys, clock, maxWaitMs } = options;
-  const script = loadScript("queueLatencySnapshot", new URL("lua/snapshot.lua", import.meta.url));
+  const { redis, keys, clock, maxWaitMs, eventWindowMs, writer, doubts } = options;
+  const script = loadScript(
+    "queueLatencySnapshot",
+    new URL("lua/memory.lua", import.meta.url),
+    new URL("lua/snapshot.lua", import.meta.url),
+  );
+
+  function callOf(queue: string, parts: SnapshotParts): ScriptCall {
+    const answered = writer.answered(queue);
+    const ofQueue = [keys.waiting(queue), keys.state(queue), keys.recent(queue)];
+    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts)];
+    if (answered === "") return { keys: ofQueue, args };
+    return {
+      keys: [...ofQueue, ...keys.departed(queue)],
+      args: [...args, writer.id, answered, eventWindowMs],
+    };
+  }
 
   /** A queue that cannot be read fails those who asked for it, and not whoever asked for others in the same tick. */
   async function readAll(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[]> {
@@ -57,12 +78,10 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     const replies = await runScripts(
       redis,
       script,
-      asked.map(([queue, parts]) => ({
-        keys: [keys.waiting(queue), keys.state(queue), keys.recent(queue)],
-        args: [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts)],
-      })),
+      asked.map(([queue, parts]) => callOf(queue, parts)),
     );
     const read = new Map<string, QueueSnapshot | Error>();
+    const lacking: string[] = [];
     asked.forEach(([queue, parts], i) => {
       const reply = replies[i];
       if (reply instanceof Error) {
@@ -70,8 +89,15 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         return;
       }
       read.set(queue, snapshotOf(queue, parts, reply as Reply));
+      if ((reply as Reply)[15] === 1) lacking.push(queue);
       if (options.now === undefined) clock.heard((reply as Reply)[0]);
     });
+    // Before anybody acts on the answer, others shall have no better one.
+    if (lacking.length > 0) {
+      await doubts.raise(lacking).catch((error: Error) => {
+        for (const queue of lacking) read.set(queue, error);
+      });
+    }
     return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot | Error);
   }
 
@@ -90,6 +116,7 @@ function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {
   return {
     depth: a.depth || b.depth,
     scheduled: a.scheduled || b.scheduled,
+    lost: a.lost || b.lost,
     throughput: a.throughput.union(b.throughput),
     waitTime: a.waitTime.union(b.waitTime),
   };
@@ -101,6 +128,7 @@ function partsArgs(parts: SnapshotParts): (string | number)[] {
   return [
     Number(parts.depth),
     Number(parts.scheduled),
+    Number(parts.lost),
     secondsOf(parts.throughput),
     secondsOf(parts.waitTime),
   ];
@@ -124,12 +152,20 @@ type Reply =
       waitTimes: number[][],
       counted: number,
       skew: string,
+      lost: number,
+      lacking: number,
     ];
 
 function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
   if (reply.length === 1) return missing(queue, reply[0]);
   const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
-  const [rates, waits, counted, skew] = reply.slice(10) as [string[], number[][], number, string];
+  const [rates, waits, counted, skew, lost] = reply.slice(10) as [
+    string[],
+    number[][],
+    number,
+    string,
+    number,
+  ];
   const waiting = since >= 0;
   const isCounted = counted === 1;
   return {
@@ -140,6 +176,7 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     latencyMs: waiting ? Math.max(0, measuredAtMs - since) : 0,
     depth,
     scheduled,
+    lost: lost >= 0 ? lost : null,
     accuracy,
     measuredAtMs,
     stale: stale === 1,
@@ -159,6 +196,7 @@ function missing(queue: string, nowMs: number): QueueSnapshot {
     latencyMs: 0,
     depth: 0,
     scheduled: 0,
+    lost: null,
     accuracy: "UNKNOWN",
     measuredAtMs: nowMs,
     stale: false,

@@ -4,12 +4,16 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { RedisClock } from "../redis/redis-clock.ts";
+import { createDoubts, type Doubts } from "./doubts.ts";
 import { createFollower } from "./follower.ts";
-import { createObserver, type Observer } from "./observer.ts";
+import { createForget } from "./forget.ts";
+import { createObserver } from "./observer.ts";
 import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
 import { createSnapshotReader, type SnapshotReader } from "./snapshot-reader.ts";
 import { createSweeper } from "./sweeper.ts";
+import { createWaitingList, type WaitingList } from "./waiting-list.ts";
+import { createWriter } from "./writer.ts";
 
 export interface TrackerOptions {
   readonly redis: Redis;
@@ -26,27 +30,42 @@ export interface TrackerOptions {
 export interface Tracker
   extends Service,
     FollowSink,
-    Pick<Recorder, "record">,
-    Pick<Observer, "forget">,
+    Pick<Recorder, "record" | "remove">,
+    Pick<Doubts, "trust">,
     Pick<QueueIndex, "list">,
-    SnapshotReader {}
+    SnapshotReader {
+  forget(queue: string): Promise<boolean>;
+  readonly waiting: WaitingList;
+}
 
 export function createTracker(options: TrackerOptions): Tracker {
   const { redis, keys, logger } = options;
   const index = createQueueIndex(redis, keys);
-  const recorder = createRecorder(options);
-  const reader = createSnapshotReader(options);
-  const observer = createObserver({ redis, keys, index, now: options.now });
-  const follower = createFollower({ redis, keys, index, now: options.now });
+  const writer = createWriter(options);
+  const doubts = createDoubts({ ...options, index, writer });
+  const recorder = createRecorder({ ...options, writer, onDoubted: doubts.raised });
+  const reader = createSnapshotReader({ ...options, writer, doubts });
+  const forget = createForget({ ...options, index, writer });
+  const observer = createObserver({ redis, keys, index, forget, now: options.now });
+  const follower = createFollower({ redis, keys, index, forget, now: options.now });
   const sweeper = createSweeper({ redis, keys, index, recorder, logger });
   return {
-    start: sweeper.start,
-    stop: sweeper.stop,
+    async start() {
+      await doubts.start();
+      await sweeper.start();
+    },
+    async stop() {
+      await sweeper.stop();
+      await doubts.stop();
+    },
     record: recorder.record,
+    remove: recorder.remove,
     observe: observer.observe,
     ...follower,
-    forget: observer.forget,
+    forget: (queue) => forget(queue),
+    trust: doubts.trust,
     list: index.list,
     read: reader.read,
+    waiting: createWaitingList(options),
   };
 }

@@ -4,7 +4,7 @@ import { processClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation } from "../../src/core/observation.ts";
-import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
 const processStart = 5_000_000;
@@ -62,6 +62,7 @@ describe("a queue that a job system is asked about", () => {
       latencyMs: 42_000,
       depth: 7,
       scheduled: 2,
+      lost: null,
       accuracy: "ESTIMATED",
       measuredAtMs: start,
       stale: false,
@@ -197,9 +198,8 @@ describe("a queue that a job system is asked about", () => {
   });
 
   it("takes no part in sweeping", async () => {
-    const { createRecorder } = await import("../../src/tracker/recorder.ts");
     await observe([observation()]);
-    const recorder = createRecorder({ ...opened, eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
+    const recorder = openRecorder(opened, { eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
     expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({ lost: 0, failures: [] });
     expect(await snapshot()).toMatchObject({ depth: 1 });
     expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });

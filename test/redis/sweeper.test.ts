@@ -1,9 +1,8 @@
 import { expect, inject, it, onTestFinished, vi } from "vitest";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
-import { createRecorder } from "../../src/tracker/recorder.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
 import { recordingLogger } from "../support/logger.ts";
-import { openTracker } from "../support/tracker.ts";
+import { openRecorder, openTracker } from "../support/tracker.ts";
 
 it("drops the ghosts of every queue, also behind one that cannot be swept", async () => {
   const start = 1_790_000_000_000;
@@ -21,13 +20,7 @@ it("drops the ghosts of every queue, also behind one that cannot be swept", asyn
   now += 60_001;
 
   const logger = recordingLogger();
-  const recorder = createRecorder({
-    redis,
-    keys,
-    eventWindowMs: 300_000,
-    maxWaitMs: 60_000,
-    now: () => now,
-  });
+  const recorder = openRecorder(opened, { eventWindowMs: 300_000, maxWaitMs: 60_000, now: () => now });
   const index = createQueueIndex(redis, keys);
   const sweeper = createSweeper({ redis, keys, index, recorder, logger, everyMs: 50 });
   onTestFinished(() => sweeper.stop());

@@ -2,15 +2,15 @@ import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
 import { eventTypes, type QueueEvent, type RecordResult } from "../../src/core/events.ts";
 import { queueNameProblem } from "../../src/core/queue-name.ts";
-import { type QueueSnapshot, windows } from "../../src/core/snapshot.ts";
+import { type QueueSnapshot, type WaitingJob, windows } from "../../src/core/snapshot.ts";
 import { createKeys } from "../../src/redis/keys.ts";
-import { createRecorder } from "../../src/tracker/recorder.ts";
-import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
+import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 import {
   createTrackerModel,
   exactWaitTime,
   type ModelSnapshot,
   type Totals,
+  type TrackerModel,
 } from "../support/tracker-model.ts";
 
 /** Small, so that histories of some minutes cross them again and again. */
@@ -65,6 +65,16 @@ describe("held against the model", () => {
       },
       { weight: 1, arbitrary: fc.record({ replays: fc.nat() }) },
     ),
+    /** What an admin does before. */
+    admin: fc.option(
+      fc.oneof(
+        fc.record({ forget: fc.constantFrom(...queues) }),
+        fc.record({ remove: fc.array(identityArb, { maxLength: 8 }), from: fc.constantFrom(...queues) }),
+      ),
+      { freq: 2 },
+    ),
+    /** Which of two servers is asked. */
+    server: fc.nat(1),
   });
   type Send = Drawn<typeof stepArb>["send"];
 
@@ -87,16 +97,36 @@ describe("held against the model", () => {
     };
   }
 
-  it("tells the same of every queue after every batch of a random history", async () => {
+  /** An admin's doing, to a tracker and to the model. */
+  async function administer(
+    { tracker }: TestTracker,
+    model: TrackerModel,
+    admin: Drawn<typeof stepArb>["admin"],
+    now: number,
+  ): Promise<void> {
+    if (admin === null) return;
+    if ("forget" in admin) {
+      expect(await tracker.forget(admin.forget)).toBe(model.forget(admin.forget));
+    } else {
+      const jobs = admin.remove.map(({ jobId, attempt }) => ({ jobId, attempt }));
+      expect(await tracker.remove(admin.from, jobs)).toBe(model.remove(admin.from, jobs, now));
+    }
+  }
+
+  it("tells the same of every queue after every batch of a random history, whichever of two servers is asked", async () => {
     const historyArb = fc.array(stepArb, { minLength: 1, maxLength: 25 });
     await fc.assert(
       fc.asyncProperty(startArb, settingsArb, historyArb, async (start, settings, history) => {
         let now = start;
-        await using opened = await openTracker(inject("redisUrl"), { now: () => now, ...settings });
+        await using one = await openTracker(inject("redisUrl"), { now: () => now, ...settings });
+        const { prefix } = one;
+        await using other = await openTracker(inject("redisUrl"), { now: () => now, ...settings, prefix });
         const model = createTrackerModel(settings);
         const batchOf = createSender();
-        for (const { advanceMs, send } of history) {
+        for (const { advanceMs, send, admin, server } of history) {
           now += advanceMs;
+          const [opened, notAsked] = server === 0 ? [one, other] : [other, one];
+          await administer(notAsked, model, admin, now);
           const { events, batchId } = batchOf(send, now);
           const expected = model.record(events, batchId, now);
           expect(await recordOrRefused(opened, events, batchId)).toEqual(expected);
@@ -106,6 +136,7 @@ describe("held against the model", () => {
           for (const snapshot of snapshots) {
             expectAsModelled(snapshot, model.snapshot(snapshot.queue, now));
             expect(await totalsOf(opened, snapshot.queue)).toEqual(model.totals(snapshot.queue));
+            await expectWaiting(opened, snapshot, model.waiting(snapshot.queue, now));
           }
           const sentAt = now;
           for (const { queue, changesAtMs } of snapshots) {
@@ -116,7 +147,7 @@ describe("held against the model", () => {
           }
           now = sentAt;
         }
-        await forgetAll(opened, queues);
+        await forgetAll(one, queues);
       }),
       { numRuns: 300 },
     );
@@ -282,7 +313,7 @@ describe("the order of events", () => {
     }
     now = start + eventWindowMs;
     // Which ghosts have been dropped already is no part of the promise, only that they are all dropped in the end.
-    const recorder = createRecorder({ ...opened, eventWindowMs, maxWaitMs, now: () => now });
+    const recorder = openRecorder(opened, { eventWindowMs, maxWaitMs, now: () => now });
     await recorder.sweep(queues);
     const result = {
       snapshots: await opened.tracker.read(queues, allParts),
@@ -525,6 +556,21 @@ function expectAsModelled(snapshot: QueueSnapshot, expected: ModelSnapshot): voi
     expect(throughput?.[window]?.dequeuedPerSecond, window).toBeCloseTo(rates.dequeuedPerSecond, 7);
     expectWaitTime(waitTime?.[window], waitsMs[window], 0.05);
   }
+}
+
+/** Of jobs that became claimable at once, any order. */
+async function expectWaiting(
+  { tracker }: TestTracker,
+  { queue, depth }: QueueSnapshot,
+  expected: readonly WaitingJob[],
+): Promise<void> {
+  const inOrder = (jobs: readonly WaitingJob[]) => jobs.map(({ sinceMs }) => sinceMs);
+  const byId = (jobs: readonly WaitingJob[]) =>
+    jobs.map((job) => JSON.stringify(Object.entries(job).sort())).sort();
+  const all = await tracker.waiting(queue, depth + 1);
+  expect(byId(all)).toEqual(byId(expected));
+  expect(inOrder(all)).toEqual(inOrder(expected));
+  expect(await tracker.waiting(queue, 1)).toEqual(all.slice(0, 1));
 }
 
 function expectWaitTime(

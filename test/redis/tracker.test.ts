@@ -163,13 +163,21 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({ depth: 0, state: "EMPTY" });
   });
 
-  it("is MISSING again, with no key left, when it was forgotten", async () => {
+  it("is MISSING again when it was forgotten, and only how often that was stays, for two days", async () => {
+    const { redis, keys, tracker } = opened;
     await record([event("ENQUEUED", "a"), event("DEQUEUED", "b")], "batch");
-    expect(await opened.tracker.forget("q")).toBe(true);
-    expect(await opened.tracker.forget("q")).toBe(false);
+    expect(await tracker.forget("q")).toBe(true);
+    expect(await tracker.forget("q")).toBe(false);
     expect(await snapshot()).toMatchObject({ state: "MISSING" });
-    expect(await opened.redis.exists(...opened.keys.all("q"))).toBe(0);
-    expect(await opened.tracker.list({ limit: 10 })).toEqual([]);
+    expect(await redis.exists(keys.waiting("q"), keys.state("q"), keys.recent("q"))).toBe(0);
+    const [left, ...others] = await redis.keys(`${opened.prefix}:*`);
+    expect(others).toEqual([]);
+    expect(keys.departed("q")).toContain(left);
+    expect(Object.keys(await redis.hgetall(left!)).sort()).toEqual(["forgotten", "heardUntil"]);
+    expect(await redis.pttl(left!)).toBeGreaterThan(86_400_000);
+    expect(await tracker.list({ limit: 10 })).toEqual([]);
+    // What was heard before counts no more, neither as a departure nor as a batch.
+    expect(await record([event("DEQUEUED", "b")], "batch")).toMatchObject({ accepted: 1, early: 1 });
   });
 
   it.each([

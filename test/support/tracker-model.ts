@@ -1,7 +1,8 @@
-import type { QueueEvent, RecordResult } from "../../src/core/events.ts";
+import type { JobIdentity, QueueEvent, RecordResult } from "../../src/core/events.ts";
 import {
   type QueueSnapshot,
   type Throughput,
+  type WaitingJob,
   type WaitTime,
   type Window,
   windowSeconds,
@@ -30,6 +31,12 @@ export interface Totals {
 export interface TrackerModel {
   /** "REFUSED" when another batch came with this id; the queues that have not heard of the id fold it all the same. */
   record(events: readonly QueueEvent[], batchId: string | null, nowMs: number): RecordResult | "REFUSED";
+  /** @returns how many were there. */
+  remove(queue: string, jobs: readonly JobIdentity[], nowMs: number): number;
+  /** @returns false when nothing was known. */
+  forget(queue: string): boolean;
+  /** The jobs that wait, in the order in which they became claimable. */
+  waiting(queue: string, nowMs: number): WaitingJob[];
   /** All windows are always told. */
   snapshot(queue: string, nowMs: number): ModelSnapshot;
   totals(queue: string): Totals;
@@ -37,6 +44,7 @@ export interface TrackerModel {
 
 /** One job's stay in a queue. Either end may be learned first. */
 interface Stay {
+  readonly job: JobIdentity;
   enqueued: { readonly atMs: number; readonly claimableMs: number } | null;
   left: { readonly how: Way; readonly atMs: number } | null;
   /** When something new of it was heard last: having left, it is remembered for the event window from then. */
@@ -59,19 +67,22 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
   const queues = new Map<string, Queue>();
   const isRemembered = (heardMs: number, nowMs: number) => nowMs - heardMs < eventWindowMs;
 
-  function stayOf(queue: Queue, { jobId, attempt }: QueueEvent, nowMs: number): Stay {
+  function stayOf(queue: Queue, { jobId, attempt }: JobIdentity, nowMs: number): Stay {
     const identity = JSON.stringify([jobId, attempt]);
     const known = queue.byIdentity.get(identity);
     if (known !== undefined && (known.left === null || isRemembered(known.heardMs, nowMs))) return known;
-    const stay: Stay = { enqueued: null, left: null, heardMs: nowMs };
+    const stay: Stay = { job: { jobId, attempt }, enqueued: null, left: null, heardMs: nowMs };
     queue.stays.push(stay);
     queue.byIdentity.set(identity, stay);
     return stay;
   }
 
+  const isThere = (stay: Stay) => stay.enqueued !== null && stay.left === null;
+  const isGhost = (stay: Stay, nowMs: number) =>
+    isThere(stay) && stay.enqueued!.claimableMs < nowMs - maxWaitMs;
+
   function loseIfGhost(stay: Stay, nowMs: number): void {
-    if (stay.enqueued === null || stay.left !== null || stay.enqueued.claimableMs >= nowMs - maxWaitMs)
-      return;
+    if (!isGhost(stay, nowMs)) return;
     stay.left = { how: "LOST", atMs: nowMs };
     stay.heardMs = nowMs;
   }
@@ -128,6 +139,30 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
       return { accepted: sum("accepted"), duplicates: sum("duplicates"), early: sum("early") };
     },
 
+    remove(name, jobs, nowMs) {
+      const queue = queues.get(name);
+      if (queue === undefined || jobs.length === 0) return 0;
+      const wasThere = queue.stays.filter((stay) => isThere(stay) && !isGhost(stay, nowMs));
+      foldBatch(
+        queue,
+        jobs.map((job) => ({ type: "REMOVED", queue: name, ...job, atMs: null, availableAtMs: null })),
+        nowMs,
+      );
+      return wasThere.filter((stay) => !isThere(stay)).length;
+    },
+
+    forget: (name) => queues.delete(name),
+
+    waiting(name, nowMs) {
+      return (queues.get(name)?.stays ?? [])
+        .filter((stay) => isThere(stay) && !isGhost(stay, nowMs) && stay.enqueued!.claimableMs <= nowMs)
+        .map(({ job, enqueued }) => {
+          const sinceMs = enqueued!.claimableMs;
+          return { ...job, sinceMs, waitedMs: nowMs - sinceMs };
+        })
+        .sort((a, b) => a.sinceMs - b.sinceMs);
+    },
+
     snapshot(name, nowMs) {
       const queue = queues.get(name);
       if (queue === undefined) return missing(name, nowMs);
@@ -146,6 +181,7 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
         latencyMs: oldestSinceMs === null ? 0 : nowMs - oldestSinceMs,
         depth: waiting.length,
         scheduled: scheduled.length,
+        lost: queue.stays.filter((stay) => stay.left?.how === "LOST" || isGhost(stay, nowMs)).length,
         accuracy: "EXACT",
         measuredAtMs: nowMs,
         stale: false,
@@ -226,6 +262,7 @@ function missing(queue: string, nowMs: number): ModelSnapshot {
     latencyMs: 0,
     depth: 0,
     scheduled: 0,
+    lost: null,
     accuracy: "UNKNOWN",
     measuredAtMs: nowMs,
     stale: false,

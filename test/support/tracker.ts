@@ -1,9 +1,12 @@
 import type { Redis } from "ioredis";
+import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { createRedisClock } from "../../src/redis/redis-clock.ts";
+import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
+import { createWriter } from "../../src/tracker/writer.ts";
 import { silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";
 
@@ -11,6 +14,7 @@ import { uniquePrefix } from "./redis.ts";
 export const allParts: SnapshotParts = {
   depth: true,
   scheduled: true,
+  lost: true,
   throughput: new Set(["ONE_MINUTE", "FIVE_MINUTES", "FIFTEEN_MINUTES"]),
   waitTime: new Set(["ONE_MINUTE", "FIVE_MINUTES", "FIFTEEN_MINUTES"]),
 };
@@ -19,6 +23,32 @@ export interface TestTracker extends AsyncDisposable {
   readonly tracker: Tracker;
   readonly redis: Redis;
   readonly keys: Keys;
+  readonly prefix: string;
+}
+
+/** Puts everything under a prefix back to how it was when this was called: as Redis is after it has lost what came later. */
+export async function savePoint({
+  redis,
+  prefix,
+}: Pick<TestTracker, "redis" | "prefix">): Promise<() => Promise<void>> {
+  const saved = await Promise.all(
+    (await redis.keys(`${prefix}:*`)).map(async (key) => [key, await redis.dumpBuffer(key)] as const),
+  );
+  return async () => {
+    const keys = await redis.keys(`${prefix}:*`);
+    const transaction = redis.multi();
+    if (keys.length > 0) transaction.del(...keys);
+    for (const [key, dump] of saved) if (dump !== null) transaction.restore(key, 0, dump);
+    await transaction.exec();
+  };
+}
+
+/** A recorder of its own beside a tracker: for what only the sweeper asks of it. */
+export function openRecorder(
+  { redis, keys }: Pick<TestTracker, "redis" | "keys">,
+  options: { readonly eventWindowMs: number; readonly maxWaitMs: number; readonly now: () => number },
+): Recorder {
+  return createRecorder({ redis, keys, ...options, writer: createWriter(options), onDoubted: () => {} });
 }
 
 /** A tracker on a real Redis, with keys of its own; `now` puts a clock in place of Redis's. */
@@ -29,17 +59,19 @@ export async function openTracker(
     readonly eventWindowMs?: number;
     readonly maxWaitMs?: number;
     readonly prefix?: string;
+    readonly logger?: Logger;
   } = {},
 ): Promise<TestTracker> {
   const redis = createRedis({ url: redisUrl, name: "test", logger: silentLogger });
   await redis.connect();
-  const keys = createKeys(options.prefix ?? uniquePrefix());
+  const prefix = options.prefix ?? uniquePrefix();
+  const keys = createKeys(prefix);
   const { now } = options;
   const tracker = createTracker({
     redis,
     keys,
     clock: createRedisClock(),
-    logger: silentLogger,
+    logger: options.logger ?? silentLogger,
     eventWindowMs: options.eventWindowMs ?? 5 * 60_000,
     maxWaitMs: options.maxWaitMs ?? 7 * 86_400_000,
     ...(now === undefined ? {} : { now }),
@@ -48,6 +80,7 @@ export async function openTracker(
     tracker,
     redis,
     keys,
+    prefix,
     async [Symbol.asyncDispose]() {
       await tracker.stop();
       redis.disconnect();

@@ -301,6 +301,7 @@ function snapshot(queue: string, rest: Partial<QueueSnapshot> = {}): QueueSnapsh
     latencyMs: 0,
     depth: 0,
     scheduled: 0,
+    lost: 0,
     accuracy: "EXACT",
     measuredAtMs: now(),
     stale: false,

@@ -4,19 +4,23 @@
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms      3 longest wait, ms
 --       4 batch id ('' = none)              5 the batch's fingerprint
---       6 channel                           7 queue's name
+--       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known
+--       9 writer ('' = none)               10 what the writer was answered last ('' = nothing): see memory.lua
 --       then four for each event: kind (E enqueued, D dequeued, R removed), member, at in ms ('' = now),
 --       available at in ms ('' = at)
--- Returns {accepted, duplicates, early, lost}
+-- Returns {accepted, duplicates, early, lost, taken, doubted, now, forgets, count}; the last three are the writer's new answer
+--   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
+--   out to be lost that the writer had been answered, else 0
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
--- depend on the number of events. recent.lua is loaded in front of it.
+-- depend on the number of events. memory.lua and recent.lua are loaded in front of it.
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
 local batchId, fingerprint, channel, queue = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local firstEvent, perEvent = 8, 4
+local onlyKnown, writer, answered = ARGV[8] == '1', ARGV[9], ARGV[10]
+local firstEvent, perEvent = 11, 4
 local eventCount = (#ARGV - firstEvent + 1) / perEvent
 local chunk = 1000 -- below the number of arguments that Lua's unpack can take
 -- More than a batch can add, so that ghosts never gather; a sweep, which is an empty batch, does more at once.
@@ -28,51 +32,40 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local source = redis.call('HGET', stateKey, 'source')
+local nothing = {0, 0, 0, 0, 0, 0}
+local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo')
+local source = state[1]
 if source and source ~= 'events' then
-  if eventCount == 0 then return {0, 0, 0, 0} end
+  if eventCount == 0 then return nothing end
   return redis.error_reply('SOURCE ' .. source)
 end
-if not source and eventCount == 0 then return {0, 0, 0, 0} end
+local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId)
+local isLost = isLacking(memory, answered, now, window)
+if not source and not isLost and (eventCount == 0 or onlyKnown) then return nothing end
 
--- Departures are remembered in two hashes that take turns, one event window each, so that forgetting is dropping a whole
--- hash, never a scan. A hash says until when its newest entry can have been heard, as a time, so that it keeps its sense
--- when the window is set to another length. It is let go when even that entry is too old; a clock set back lets nothing go.
-local generation = math.floor(now / window)
-local turnEnds = (generation + 1) * window
-local current, previous = KEYS[4 + generation % 2], KEYS[5 - generation % 2]
-local function letGo(key)
-  local heardUntil = tonumber(redis.call('HGET', key, 'heardUntil') or nil)
-  if heardUntil and heardUntil + window <= now then
-    redis.call('UNLINK', key)
-    return nil
-  end
-  return heardUntil
-end
-local currentUntil = letGo(current)
-letGo(previous)
-local function remember(fieldsAndValues)
-  for from = 1, #fieldsAndValues, chunk do
-    redis.call('HSET', current, unpack(fieldsAndValues, from, math.min(from + chunk - 1, #fieldsAndValues)))
-  end
-  if not currentUntil or currentUntil < turnEnds then
-    currentUntil = turnEnds
-    redis.call('HSET', current, 'heardUntil', string.format('%.0f', turnEnds))
-    redis.call('PEXPIRE', current, 3 * window)
+local first -- the batch as it came first
+for i = 1, batchId ~= '' and 2 or 0 do
+  local heard, a, d, e, print, by = string.match(memory.batches[i] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
+  if heard and tonumber(heard) + window > now then
+    if print ~= fingerprint then return redis.error_reply('BATCH ' .. batchId) end
+    first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by}
   end
 end
 
-if batchId ~= '' then
-  local field = 'batch:' .. batchId
-  local answer = redis.call('HGET', current, field) or redis.call('HGET', previous, field)
-  if answer then
-    local heard, a, d, e, print = string.match(answer, '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-    if tonumber(heard) + window > now then
-      if print ~= fingerprint then return redis.error_reply('BATCH ' .. batchId) end
-      return {tonumber(a), tonumber(d), tonumber(e), 0}
-    end
-  end
+letOldGo(memory, now, window)
+local current, previous = hashesByTurn(memory, now, window)
+local toRemember = {}
+-- Whoever is answered of a batch must have counted since it was folded, or he would not notice when it is lost.
+if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end
+
+local function finish(accepted, duplicates, early, lost, taken, isNews)
+  if #toRemember > 0 then remember(memory, now, window, toRemember) end
+  writeState(memory, stateKey, isLost and now or nil)
+  if isNews or isLost then redis.call('PUBLISH', channel, queue) end
+  return {accepted, duplicates, early, lost, taken, isLost and 1 or 0, now, memory.forgets, memory.count}
 end
+
+if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, false) end
 
 -- 1. Read all that the events touch.
 local members, position = {}, {}
@@ -111,7 +104,7 @@ for from = 1, #members, chunk do
 end
 
 -- 2. Fold.
-local accepted, duplicates, early, lost = 0, 0, 0, 0
+local accepted, duplicates, early, lost, taken = 0, 0, 0, 0, 0
 local enqueued, dequeued, removed = 0, 0, 0
 local recent = createRecent(recentKey, now)
 local countRate, countWait = recent.countRate, recent.countWait
@@ -171,13 +164,14 @@ for event = 0, eventCount - 1 do
       if waitedSince then countWait(at, waitedSince) else early = early + 1 end
     else
       removed = removed + 1
+      if not departure and waitedSince and waitedSince >= now - maxWait then taken = taken + 1 end
     end
   end
   if isNew then accepted = accepted + 1 else duplicates = duplicates + 1 end
 end
 
 -- 3. Write what changed.
-local toAdd, toRemove, toRemember = {}, {}, {}
+local toAdd, toRemove = {}, {}
 for member, score in pairs(since) do
   if not wasSince[member] then
     toAdd[#toAdd + 1] = string.format('%.0f', score)
@@ -195,7 +189,7 @@ for member in pairs(touched) do
 end
 if batchId ~= '' then
   toRemember[#toRemember + 1] = 'batch:' .. batchId
-  toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s', now, accepted, duplicates, early, fingerprint)
+  toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s', now, accepted, duplicates, early, fingerprint, writer)
 end
 
 for from = 1, #toAdd, chunk do
@@ -204,15 +198,11 @@ end
 for from = 1, #toRemove, chunk do
   redis.call('ZREM', waitingKey, unpack(toRemove, from, math.min(from + chunk - 1, #toRemove)))
 end
-if #toRemember > 0 then remember(toRemember) end
-
 recent.write()
 
-if not source then redis.call('HSET', stateKey, 'source', 'events') end
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, lost = lost}
 for name, by in pairs(totals) do
   if by ~= 0 then redis.call('HINCRBY', stateKey, name, by) end
 end
 
-if accepted > 0 or lost ~= 0 or not source then redis.call('PUBLISH', channel, queue) end
-return {accepted, duplicates, early, lost}
+return finish(accepted, duplicates, early, lost, taken, accepted > 0 or lost ~= 0 or not source)

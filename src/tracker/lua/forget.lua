@@ -1,16 +1,37 @@
--- Removes all keys of one queue, and publishes its name.
+-- Removes all that is known of one queue, and publishes its name. Of a queue that is not a job system's, it stays remembered for
+-- a while that it was forgotten on purpose: see memory.lua, which is loaded in front of it.
 --
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
 -- ARGV  1 channel  2 queue's name  3 only if it belongs to this source ('' = to any)
 --       4 fencing token of who says that it has gone ('' = is not compared)
--- Returns 1 when the queue was known, 0 when not, -1 when it belongs to another source and was left alone,
---         -2 when somebody with a newer token was here, and it was left alone
+--       5 now, ms ('' = Redis's own time)   6 event window, ms   7 what this process was answered last, as a writer
+-- Returns {forgotten, now, forgets}
+--   forgotten: 1 when the queue was known, 0 when not, -1 when it belongs to another source and was left alone,
+--   -2 when somebody with a newer token was here, and it was left alone
+--   forgets: how often the queue has been forgotten; 0 where that is not counted
 
-local source, newest = unpack(redis.call('HMGET', KEYS[2], 'source', 'fence'))
-if source and ARGV[3] ~= '' and source ~= ARGV[3] then return -1 end
+local now, window = tonumber(ARGV[5]), tonumber(ARGV[6])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local state = redis.call('HMGET', KEYS[2], 'source', 'doubt', 'forgets', 'letGo', 'fence')
+local source, newest = state[1], tonumber(state[5] or nil)
+if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end
 local fence = tonumber(ARGV[4])
-if fence and fence < tonumber(newest or fence) then return -2 end
-redis.call('UNLINK', unpack(KEYS))
-if not source then return 0 end
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-return 1
+if fence and fence < (newest or fence) then return {-2, now, 0} end
+
+local forgets = 0
+if ARGV[3] == '' and (not source or source == 'events') then
+  local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '')
+  redis.call('UNLINK', unpack(KEYS))
+  countWrite(memory, ARGV[7])
+  forgets = memory.forgets + 1
+  memory.heardUntil = {}
+  remember(memory, now, window, {'forgotten', string.format('%.0f %.0f', forgets, memory.letGo)})
+else
+  redis.call('UNLINK', unpack(KEYS))
+end
+if source then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return {source and 1 or 0, now, forgets}

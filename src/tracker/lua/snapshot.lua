@@ -1,17 +1,22 @@
 -- Reads one queue as it is now. Writes nothing. Costs O(log n) in the number of waiting jobs.
 --
--- KEYS  1 waiting  2 state  3 recent
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures, only when a writer asks
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms
---       3 '1' to count the waiting          4 '1' to count the scheduled
---       5 windows, in seconds and separated by commas, to give the throughput of   6 the same for wait times
+--       3 '1' to count the waiting          4 '1' to count the scheduled      5 '1' to count the lost
+--       6 windows, in seconds and separated by commas, to give the throughput of   7 the same for wait times
+--       8 writer   9 what it was answered last: see memory.lua   10 event window, ms; none of the three when no writer asks
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
---   skew}
+--   skew, lost, lacking}
 --   since: ms, -1 when nothing waits.  depth, scheduled: 0 where not asked for.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
---   skew: a producer's clock less the job system's, ms; '' where it is not known.
+--   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where nobody can tell, or not
+--   asked for.  lacking: 1 when writes were lost that the writer had been answered: then this is told as if the doubt, which
+--   somebody has to raise, stood already, and the queue is known, else 0
+--
+-- memory.lua is loaded in front of it.
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local maxWait = tonumber(ARGV[2])
@@ -23,9 +28,14 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local source = redis.call('HGET', stateKey, 'source')
+local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo', 'cursor', 'lost')
+local source, doubtAt, cursor, lost = state[1], tonumber(state[2] or nil), state[5], -1
+local lacking = 0
+if KEYS[4] and (not source or source == 'events') then
+  local memory = readMemory(state, {KEYS[4], KEYS[5]}, ARGV[8], '')
+  if isLacking(memory, ARGV[9], now, tonumber(ARGV[10])) then source, doubtAt, lacking = 'events', now, 1 end
+end
 if not source then return {now} end
-local cursor = source ~= 'events' and redis.call('HGET', stateKey, 'cursor')
 
 if source ~= 'events' and not cursor then
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil')
@@ -34,13 +44,17 @@ if source ~= 'events' and not cursor then
   return {
     now, source, tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]),
     stale and -1 or freshUntil + 1, fields[4], tonumber(fields[5]),
-    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, ''
+    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking
   }
 end
 
--- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
 local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
-if cursor then
+local isCounted = source == 'events'
+local doubtEnds = isCounted and doubtAt and doubtAt + maxWait + 1
+if isCounted then
+  if doubtEnds and doubtEnds > now then accuracy = 'LOWER_BOUND' end
+else
+  -- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
   local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew')
   accuracy, paused, freshUntil, skew = fields[1], tonumber(fields[2]), tonumber(fields[4]), fields[5] or ''
   stale = now > freshUntil
@@ -49,7 +63,7 @@ end
 
 -- What is older than the longest wait is a ghost: not there, whether it has been swept away yet or not. What really waits in
 -- a job system is none, however old.
-local oldest = cursor and '-inf' or string.format('%.0f', now - maxWait)
+local oldest = isCounted and string.format('%.0f', now - maxWait) or '-inf'
 local later = '(' .. string.format('%.0f', now)
 local head = redis.call('ZRANGE', waitingKey, oldest, string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local due = redis.call('ZRANGE', waitingKey, later, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
@@ -60,12 +74,17 @@ if since ~= math.floor(since) then
   if accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
 end
 local changesAt = math.ceil(tonumber(due[2]) or -1)
-if freshUntil and (changesAt < 0 or freshUntil + 1 < changesAt) then changesAt = freshUntil + 1 end
+local function mayChangeAt(at)
+  if changesAt < 0 or at < changesAt then changesAt = at end
+end
+if freshUntil then mayChangeAt(freshUntil + 1) end
 if stale then changesAt = -1 end
-if not cursor and since >= 0 and (changesAt < 0 or since + maxWait + 1 < changesAt) then changesAt = since + maxWait + 1 end
+if isCounted and since >= 0 then mayChangeAt(since + maxWait + 1) end
+if accuracy == 'LOWER_BOUND' and isCounted then mayChangeAt(doubtEnds) end
 
 local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or 0
 local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or 0
+if isCounted and ARGV[5] == '1' then lost = tonumber(state[6] or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest) end
 
 local function slots(kind, seconds)
   local fields = {}
@@ -74,7 +93,7 @@ local function slots(kind, seconds)
 end
 
 local throughputs = {}
-for seconds in string.gmatch(ARGV[5], '%d+') do
+for seconds in string.gmatch(ARGV[6], '%d+') do
   local slotMs = tonumber(seconds) * 1000 / slotsPerWindow
   local newest = math.floor(now / slotMs)
   local enqueued, dequeued = 0, 0
@@ -92,7 +111,7 @@ for seconds in string.gmatch(ARGV[5], '%d+') do
 end
 
 local waitTimes = {}
-for seconds in string.gmatch(ARGV[6], '%d+') do
+for seconds in string.gmatch(ARGV[7], '%d+') do
   local newest = math.floor(now / (tonumber(seconds) * 1000 / slotsPerWindow))
   local count, sum, max, buckets = 0, 0, 0, {}
   for _, packed in ipairs(slots('w', seconds)) do
@@ -110,4 +129,7 @@ for seconds in string.gmatch(ARGV[6], '%d+') do
   waitTimes[#waitTimes + 1] = flat
 end
 
-return {heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes, 1, skew}
+return {
+  heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes, 1, skew,
+  lost, lacking
+}

@@ -1,0 +1,159 @@
+import type { Redis } from "ioredis";
+import { AppError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Service } from "../core/service.ts";
+import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import type { QueueIndex } from "./queue-index.ts";
+import type { Writer } from "./writer.ts";
+
+/**
+ * Notices that Redis has lost what it had acknowledged to this process, and sees to it that the queues say so. Whoever reads or
+ * records one of them notices by himself; the others are looked at whenever the connection has come back, and now and then.
+ */
+export interface Doubts extends Service {
+  /**
+   * Raises a doubt of those of the queues of which Redis lacks something.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer: then the next one to look raises it.
+   */
+  raise(queues: readonly string[]): Promise<void>;
+  /** A doubt was raised of so many queues: where something was lost there may be more. */
+  raised(queues: number): void;
+  /** Ends the doubt of a queue. @returns false when there was none. */
+  trust(queue: string): Promise<boolean>;
+}
+
+export interface DoubtsOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly index: QueueIndex;
+  readonly writer: Writer;
+  readonly logger: Logger;
+  readonly eventWindowMs: number;
+  readonly maxWaitMs: number;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: (() => number) | undefined;
+  /** For connections that do not say when they lead elsewhere. @default 30_000 // 30 seconds */
+  readonly everyMs?: number;
+}
+
+const page = 500;
+const retryMs = 1_000;
+/** A loss is found queue by queue, and told in one line. */
+const tellAfterMs = 1_000;
+
+export function createDoubts(options: DoubtsOptions): Doubts {
+  const { redis, keys, index, writer, logger, eventWindowMs, maxWaitMs, everyMs = 30_000 } = options;
+  const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
+  const doubtScript = loadScript("queueLatencyDoubt", lua("memory"), lua("doubt"));
+  const trustScript = loadScript("queueLatencyTrust", lua("trust"));
+  let timer: NodeJS.Timeout | undefined;
+  let retryTimer: NodeJS.Timeout | undefined;
+  let tellTimer: NodeJS.Timeout | undefined;
+  /** Queues that have been found and are not in the log yet. */
+  let untold = 0;
+  let checking: Promise<void> | undefined;
+  let isCheckWanted = false;
+  let isStopped = false;
+
+  function tell(): void {
+    clearTimeout(tellTimer);
+    tellTimer = undefined;
+    if (untold === 0) return;
+    const message =
+      "Redis has lost writes that it had acknowledged; what these queues say is LOWER_BOUND for MAX_WAIT, or until trustQueue";
+    logger.error({ queues: untold }, message);
+    untold = 0;
+  }
+
+  function note(queues: number): void {
+    untold += queues;
+    if (untold > 0) tellTimer ??= setTimeout(tell, tellAfterMs).unref();
+  }
+
+  /** A queue that cannot be looked at since it is broken is passed over: whoever reads or records it is told why. */
+  async function raiseOf(queues: readonly string[]): Promise<number> {
+    const replies = await runScripts(
+      redis,
+      doubtScript,
+      queues.map((queue) => {
+        const [, state, , even, odd] = keys.all(queue) as [string, string, string, string, string];
+        const args = [options.now?.() ?? "", eventWindowMs, writer.id, writer.answered(queue)];
+        return { keys: [state, even, odd], args: [...args, keys.changes, queue] };
+      }),
+    );
+    let found = 0;
+    const known = queues.filter((queue, i) => {
+      const reply = replies[i];
+      if (reply instanceof Error) return false;
+      const [isKnown, isDoubted, atMs, forgets, count] = reply as Reply;
+      if (isDoubted === 1) {
+        found += 1;
+        writer.learn(queue, { forgets, count, atMs });
+      }
+      return isKnown === 1;
+    });
+    note(found);
+    // Its name may be lost where its state is not, for that comes first.
+    await index.add(known);
+    const away = replies.find((reply) => reply instanceof AppError);
+    if (away !== undefined) throw away;
+    return found;
+  }
+
+  async function checkAll(): Promise<void> {
+    const queues = writer.queues();
+    for (let from = 0; from < queues.length; from += page) await raiseOf(queues.slice(from, from + page));
+  }
+
+  async function checkWhileWanted(): Promise<void> {
+    while (isCheckWanted && !isStopped) {
+      isCheckWanted = false;
+      await checkAll().catch((error: unknown) => {
+        logger.debug({ err: messageOf(error) }, "could not look for lost writes; trying again");
+        retryTimer ??= setTimeout(check, retryMs).unref();
+      });
+    }
+    checking = undefined;
+  }
+
+  function check(): void {
+    clearTimeout(retryTimer);
+    retryTimer = undefined;
+    isCheckWanted = true;
+    checking ??= checkWhileWanted();
+  }
+
+  return {
+    async raise(queues) {
+      if ((await raiseOf(queues)) > 0) check();
+    },
+    raised(queues) {
+      note(queues);
+      check();
+    },
+    async trust(queue) {
+      const reply = await runScript(redis, trustScript, {
+        keys: [keys.state(queue)],
+        args: [options.now?.() ?? "", maxWaitMs, keys.changes, queue],
+      });
+      return reply === 1;
+    },
+    async start() {
+      redis.on("ready", check);
+      timer = setInterval(check, everyMs);
+      timer.unref();
+    },
+    async stop() {
+      isStopped = true;
+      redis.off("ready", check);
+      clearInterval(timer);
+      await checking;
+      clearTimeout(retryTimer);
+      tell();
+    },
+  };
+}
+
+type Reply = [known: number, doubted: number, now: number, forgets: number, count: number];

@@ -1,0 +1,49 @@
+import type { Redis } from "ioredis";
+import { LeaseLostError } from "../core/lease.ts";
+import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript } from "../redis/scripts.ts";
+import type { QueueIndex } from "./queue-index.ts";
+import type { Writer } from "./writer.ts";
+
+export interface ForgetOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly index: QueueIndex;
+  readonly writer: Writer;
+  readonly eventWindowMs: number;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * Removes all that is known of a queue.
+ *
+ * @param gone only if it belongs to this source, and nobody with a newer fence has been here.
+ * @returns false when nothing was known.
+ * @throws LeaseLostError when somebody with a newer fence has been here.
+ */
+export type Forget = (
+  queue: string,
+  gone?: { readonly source: string; readonly fence: number | undefined },
+) => Promise<boolean>;
+
+export function createForget({ redis, keys, index, writer, eventWindowMs, now }: ForgetOptions): Forget {
+  const script = loadScript(
+    "queueLatencyForget",
+    new URL("lua/memory.lua", import.meta.url),
+    new URL("lua/forget.lua", import.meta.url),
+  );
+  return async (queue, gone) => {
+    const { source = "", fence = "" } = gone ?? {};
+    const reply = await runScript(redis, script, {
+      keys: keys.all(queue),
+      args: [keys.changes, queue, source, fence, now?.() ?? "", eventWindowMs, writer.answered(queue)],
+    });
+    const [forgotten, atMs, forgets] = reply as [forgotten: number, now: number, forgets: number];
+    if (forgotten === -2) throw new LeaseLostError(source);
+    if (forgets > 0) writer.learn(queue, { forgets, count: 0, atMs });
+    // Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden.
+    if (forgotten !== -1) await index.removeUnless(queue, keys.state(queue));
+    return forgotten === 1;
+  };
+}

@@ -1,0 +1,30 @@
+-- Raises a doubt of one queue when Redis has lost writes that a writer had been answered, and publishes the queue's name.
+--
+-- KEYS  1 state  2, 3 the two hashes of departures
+-- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
+--       5 channel   6 queue's name
+-- Returns {known, doubted, now, forgets, count}
+--   known: 1 when the queue is known now, and known from events, else 0.  doubted: 1 when a doubt was raised, else 0, and then
+--   forgets and count mean nothing; else they are the writer's new answer
+--
+-- memory.lua is loaded in front of it.
+
+local stateKey, window, writer, answered = KEYS[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo')
+local source = state[1]
+if source and source ~= 'events' then return {0, 0, now, 0, 0} end
+local memory = readMemory(state, {KEYS[2], KEYS[3]}, writer, '')
+if not isLacking(memory, answered, now, window) then return {source and 1 or 0, 0, now, 0, 0} end
+
+letOldGo(memory, now, window)
+remember(memory, now, window, {countWrite(memory, answered)})
+writeState(memory, stateKey, now)
+redis.call('PUBLISH', ARGV[5], ARGV[6])
+return {1, 1, now, memory.forgets, memory.count}

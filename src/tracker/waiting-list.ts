@@ -1,0 +1,51 @@
+import type { Redis } from "ioredis";
+import { AppError } from "../core/errors.ts";
+import type { WaitingJob } from "../core/snapshot.ts";
+import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScripts } from "../redis/scripts.ts";
+
+export interface WaitingListOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly maxWaitMs: number;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * The jobs of a queue that have waited longest, oldest first. Empty when nothing waits, or the queue is not known; of a queue
+ * that a job system's log tells, `attempt` is always 0.
+ *
+ * @throws AppError BAD_USER_INPUT when only a job system knows the queue's jobs; SERVICE_UNAVAILABLE.
+ */
+export type WaitingList = (queue: string, first: number) => Promise<WaitingJob[]>;
+
+export function createWaitingList({ redis, keys, maxWaitMs, now }: WaitingListOptions): WaitingList {
+  const script = loadScript("queueLatencyWaiting", new URL("lua/waiting.lua", import.meta.url));
+  return async (queue, first) => {
+    if (first < 1) return [];
+    const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", maxWaitMs, first] };
+    const [reply] = await runScripts(redis, script, [call]);
+    const source = reply instanceof Error ? /^(?:ERR )?SOURCE (.*)$/s.exec(reply.message)?.[1] : undefined;
+    if (source !== undefined) {
+      const problem = `expected a queue whose jobs are known here; those of this one are known to ${source} alone`;
+      throw new AppError("BAD_USER_INPUT", problem);
+    }
+    if (reply instanceof Error) throw reply;
+    const [nowMs, isFollowed, ...listed] = reply as [number, number, ...(string | number)[]];
+    return Array.from({ length: listed.length / 2 }, (_, i): WaitingJob => {
+      const sinceMs = Number(listed[2 * i + 1]);
+      const identity = identityOf(String(listed[2 * i]), isFollowed === 1);
+      return { ...identity, sinceMs, waitedMs: Math.max(0, nowMs - sinceMs) };
+    });
+  };
+}
+
+function identityOf(
+  member: string,
+  isFollowed: boolean,
+): { readonly jobId: string; readonly attempt: number } {
+  if (isFollowed) return { jobId: member, attempt: 0 };
+  const colon = member.indexOf(":");
+  return { jobId: member.slice(colon + 1), attempt: Number(member.slice(0, colon)) };
+}
