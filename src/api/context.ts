@@ -1,5 +1,5 @@
-import type { QueueEvent, RecordResult } from "../core/events.ts";
-import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
+import type { QueueSnapshot, SnapshotParts, WaitingJob } from "../core/snapshot.ts";
 import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
 
 /** Bounds on arguments: known before anything runs, so this is all that the calculation of a cost is handed. */
@@ -27,6 +27,9 @@ export interface Context {
     }): Promise<string[]>;
     record(events: readonly QueueEvent[], batchId: string | null): Promise<RecordResult>;
     forget(queue: string): Promise<boolean>;
+    trust(queue: string): Promise<boolean>;
+    waiting(queue: string, first: number): Promise<WaitingJob[]>;
+    remove(queue: string, jobs: readonly JobIdentity[]): Promise<number>;
   };
   readonly live: {
     watch(

@@ -4,8 +4,9 @@ import type { eventTypes, QueueEvent, RecordResult } from "../core/events.ts";
 import { checkQueueName, queueNameProblem } from "../core/queue-name.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
+import { checkId, type JobInput, maxIdBytes, problemOfJob, toJobIdentity } from "./job-arguments.ts";
+import { ownerOf } from "./queue-arguments.ts";
 
-const maxIdBytes = 200;
 /** 2000-01-01: whatever is older was meant otherwise, as seconds in the place of milliseconds are. */
 const earliestMs = Date.UTC(2000);
 const furthestAheadMs = 10 * 365 * 86_400_000;
@@ -105,11 +106,24 @@ builder.mutationField("forgetQueue", (t) =>
   }),
 );
 
-interface EventInput {
+builder.mutationField("trustQueue", (t) =>
+  t.field({
+    type: "Boolean",
+    args: { queue: t.arg.string({ required: true, description: "Name of the queue." }) },
+    extensions: { scope: "admin" },
+    complexity({ queue }) {
+      checkQueueName(queue, "queue");
+      return 1;
+    },
+    description:
+      "Ends the doubt of a queue of which Redis has lost events: its `accuracy` is EXACT from then on, instead of LOWER_BOUND until MAX_WAIT has passed. For when somebody has looked, and removed what is wrong with `removeWaitingJobs`. True when there was a doubt. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+    resolve: (_, { queue }, { tracker }) => tracker.trust(queue),
+  }),
+);
+
+interface EventInput extends JobInput {
   readonly type: (typeof eventTypes)[number];
   readonly queue: string;
-  readonly jobId: string | number;
-  readonly attempt: number;
   readonly at?: Date | null | undefined;
   readonly availableAt?: Date | null | undefined;
 }
@@ -118,8 +132,7 @@ function toEvent(input: EventInput): QueueEvent {
   return {
     type: input.type,
     queue: input.queue,
-    jobId: String(input.jobId),
-    attempt: input.attempt,
+    ...toJobIdentity(input),
     atMs: input.at?.getTime() ?? null,
     availableAtMs: input.availableAt?.getTime() ?? null,
   };
@@ -139,12 +152,11 @@ function checkEvents(events: readonly EventInput[], limits: ArgumentLimits): voi
 function eventProblem(event: EventInput, limits: ArgumentLimits, nowMs: number): string | null {
   const nameProblem = queueNameProblem(event.queue);
   if (nameProblem !== null) return `queue: ${nameProblem}`;
-  const source = limits.sources.find((each) => event.queue.startsWith(`${each}/`));
-  if (source !== undefined)
+  const source = ownerOf(event.queue, limits);
+  if (source !== null)
     return `queue: names that begin with "${source}/" belong to the queues read from ${source}`;
-  const idProblem = problemOfId(String(event.jobId));
-  if (idProblem !== null) return `jobId: ${idProblem}`;
-  if (event.attempt < 0) return `attempt: expected 0 or more, got ${event.attempt}`;
+  const jobProblem = problemOfJob(event);
+  if (jobProblem !== null) return jobProblem;
   if (event.availableAt != null && event.type !== "ENQUEUED") {
     return `availableAt: only an ENQUEUED event has one, this one is ${event.type}`;
   }
@@ -160,16 +172,4 @@ function problemOfTime(timeMs: number | undefined, nowMs: number): string | null
   if (timeMs < earliestMs) return "expected a time since 2000; were seconds taken for milliseconds?";
   if (timeMs > nowMs + furthestAheadMs) return "expected a time within the next ten years";
   return null;
-}
-
-function problemOfId(id: string): string | null {
-  // Every half of a surrogate pair would be stored as the same replacement character.
-  if (!id.isWellFormed()) return "expected well-formed Unicode";
-  const bytes = Buffer.byteLength(id);
-  return bytes >= 1 && bytes <= maxIdBytes ? null : `expected 1 to ${maxIdBytes} bytes, got ${bytes}`;
-}
-
-function checkId(id: string, name: string): void {
-  const problem = problemOfId(id);
-  if (problem !== null) throw new AppError("BAD_USER_INPUT", `${name}: ${problem}`);
 }

@@ -20,6 +20,11 @@ export function checkQueues(queues: readonly string[], { maxQueues }: ArgumentLi
   return [...new Set(queues)];
 }
 
+/** The source of whose queues the name is one, whether it is known or not; null when it is free for events. */
+export function ownerOf(queue: string, { sources }: ArgumentLimits): string | null {
+  return sources.find((source) => queue.startsWith(`${source}/`)) ?? null;
+}
+
 /** @throws AppError BAD_USER_INPUT unless the value is a whole number within the bounds, or one of the others allowed. */
 export function checkBounds(name: string, value: number, low: number, high: number, orElse?: number): void {
   if ((value >= low && value <= high) || value === orElse) return;

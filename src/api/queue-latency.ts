@@ -16,7 +16,8 @@ export const QueueStateEnum = builder.enumType("QueueState", {
   values: describedValues(queueStates, {
     MISSING:
       "Never heard of: no event named it, and no job system lists it. Every number is 0 and means nothing.",
-    EMPTY: "Known, and no job waits. Scheduled jobs may be there that are not claimable yet.",
+    EMPTY:
+      "Known, and no job waits, unless `accuracy` is LOWER_BOUND: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
     WAITING: "At least one job waits to be dequeued.",
     PAUSED: "The job system says that nothing is dequeued from it on purpose. Jobs may wait.",
   }),
@@ -25,9 +26,10 @@ export const QueueStateEnum = builder.enumType("QueueState", {
 export const AccuracyEnum = builder.enumType("Accuracy", {
   description: "How far `latency` can be trusted.",
   values: describedValues(accuracies, {
-    EXACT: "The head's own time is known.",
+    EXACT: "The head's own time is known, and no event is known to be lost.",
     ESTIMATED: "The head's time comes from a clock that may differ from Redis's.",
-    LOWER_BOUND: "The head has waited at least this long, perhaps longer.",
+    LOWER_BOUND:
+      "Something is missing. Of a job system: the head has waited at least this long, perhaps longer. Of recorded events: Redis has lost some that were acknowledged (a failover, a restart from an older file), so jobs may wait that are not counted here, and jobs that have gone may still be. Ends when MAX_WAIT has passed since that was found, with `forgetQueue`, or with `trustQueue`.",
     UNKNOWN: "Nobody can tell. Do not act on `latency`; `state` and `depth` still say what is known.",
   }),
 });
@@ -109,6 +111,12 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
     scheduled: t.exposeInt("scheduled", {
       description:
         "How many jobs are enqueued but not claimable yet; 0 when none, or when the source does not say. Free.",
+    }),
+    lost: t.int({
+      nullable: true,
+      description:
+        "How many jobs have been given up since the queue became known: they had waited longer than MAX_WAIT, so their dequeue was probably never heard. One whose dequeue comes after all, within EVENT_WINDOW, is taken out again. Null where a job system reports the queue, and when MISSING. Free.",
+      resolve: ({ lost }) => lost,
     }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,

@@ -4,6 +4,7 @@ import "./events.ts";
 import "./queue-latency.ts";
 import "./queues.ts";
 import "./scalars.ts";
+import "./waiting-jobs.ts";
 
 builder.queryType({ description: "Read how queues stand." });
 builder.mutationType({ description: "Tell what happened to jobs." });

@@ -447,7 +447,7 @@ describe("forgetQueue", () => {
     ]);
     const listed = await ask(app.url, "{ queues { edges { node { queue } } } }");
     expect(listed.body.data.queues.edges).toEqual([{ node: { queue: "b" } }]);
-    expect(await redis.exists(...app.keys.all("a"))).toBe(0);
+    expect(await redis.exists(app.keys.waiting("a"), app.keys.state("a"), app.keys.recent("a"))).toBe(0);
     // What was forgotten is forgotten: the same batch is news again.
     expect(await app.recorded([enqueued("a"), dequeued("a", "other")], "batch-1")).toMatchObject({
       accepted: 2,

@@ -16,6 +16,9 @@ import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 const read = `{ queueLatency(queues: ["q"]) { state } }`;
 const record = `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q", jobId: "1" }]) { accepted } }`;
 const forget = `mutation { forgetQueue(queue: "nobody-knows") }`;
+const waiting = `{ waitingJobs(queue: "q") { jobId } }`;
+const remove = `mutation { removeWaitingJobs(queue: "nobody-knows", jobs: []) }`;
+const trust = `mutation { trustQueue(queue: "nobody-knows") }`;
 const watch = `subscription { queueLatency(queues: ["q"]) { state } }`;
 const schema = "{ __schema { queryType { name } } }";
 
@@ -50,6 +53,12 @@ describe("what a token may do", () => {
     { token: "recorder", query: schema, may: false, why: "the schema is read, too" },
     { token: "recorder", query: "{ __typename }", may: false, why: "so is its smallest part" },
     { token: "recorder", query: forget, may: false, why: "recording is adding" },
+    { token: "reader", query: waiting, may: false, why: "the ids of jobs are not everybody's" },
+    { token: "keeper", query: waiting, may: true, why: "nor is it read" },
+    { token: "recorder", query: remove, may: false, why: "recording is adding" },
+    { token: "keeper", query: remove, may: true, why: "that is what admin is" },
+    { token: "recorder", query: trust, may: false, why: "that somebody has looked is for admins to say" },
+    { token: "keeper", query: trust, may: true, why: "that is what admin is" },
     { token: "keeper", query: forget, may: true, why: "that is what admin is" },
     { token: "keeper", query: record, may: false, why: "no scope includes another" },
     { token: "keeper", query: read, may: false, why: "no scope includes another" },

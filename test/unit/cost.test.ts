@@ -81,6 +81,9 @@ describe("an operation costs", () => {
       why: "they are read all the same",
     },
     { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
+    { points: 50, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },
+    { points: 9, query: '{ waitingJobs(queue: "a", first: 9) { since waited } }', why: "as many jobs" },
+    { points: 1, query: '{ waitingJobs(queue: "a", first: 0) { jobId } }', why: "even none is looked up" },
     {
       points: 21,
       query: `{ queues(first: 7) { edges { node { throughput ${rates} waitTime { mean } } } } }`,
@@ -95,6 +98,11 @@ describe("an operation costs", () => {
       points: 2,
       query: `mutation { a: recordEvents(events: []) { early } b: forgetQueue(queue: "a") }`,
       why: "each mutation, also one of nothing",
+    },
+    {
+      points: 2,
+      query: `mutation { removeWaitingJobs(queue: "a", jobs: [{ jobId: 1 }, { jobId: 2 }]) trustQueue(queue: "a") }`,
+      why: "however many jobs",
     },
     {
       points: 4,
@@ -255,6 +263,26 @@ describe("an operation is refused before it costs anything", () => {
         'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "faktory/a", jobId: 1 }]) { early } }',
       why: "the queue belongs to a source",
     },
+    ...[
+      { query: '{ waitingJobs(queue: "*") { jobId } }', why: "no such name" },
+      { query: '{ waitingJobs(queue: "a", first: -1) { jobId } }', why: "below the bounds" },
+      { query: '{ waitingJobs(queue: "a", first: 1001) { jobId } }', why: "above the bounds" },
+      { query: 'mutation { trustQueue(queue: "*") }', why: "no such name" },
+      { query: 'mutation { removeWaitingJobs(queue: "*", jobs: []) }', why: "no such name" },
+      { query: 'mutation { removeWaitingJobs(queue: "a", jobs: [{ jobId: "" }]) }', why: "no id" },
+      {
+        query: 'mutation { removeWaitingJobs(queue: "a", jobs: [{ jobId: 1, attempt: -1 }]) }',
+        why: "no attempt",
+      },
+      {
+        query: `mutation { removeWaitingJobs(queue: "a", jobs: [${Array(4).fill("{ jobId: 1 }").join()}]) }`,
+        why: "more than MAX_EVENTS",
+      },
+      {
+        query: 'mutation { removeWaitingJobs(queue: "faktory/a", jobs: []) }',
+        why: "the queue belongs to a source, be it known or not",
+      },
+    ].map((each) => ({ code: "BAD_USER_INPUT", ...each })),
     {
       code: "BAD_USER_INPUT",
       query: "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",

@@ -34,6 +34,7 @@ const contract = buildSchema(`
     oldestSince: DateTime
     depth: Int!
     scheduled: Int!
+    lost: Int
     accuracy: Accuracy!
     measuredAt: DateTime!
     stale: Boolean!
@@ -50,7 +51,10 @@ const contract = buildSchema(`
   type Query {
     queueLatency(queues: [String!]!): [QueueLatency!]!
     queues(prefix: String, first: Int! = 50, after: String): QueueConnection!
+    waitingJobs(queue: String!, first: Int! = 50): [WaitingJob!]!
   }
+  type WaitingJob { jobId: ID! attempt: Int! since: DateTime! waited: Float! }
+  input WaitingJobInput { jobId: ID! attempt: Int! = 0 }
 
   input QueueEventInput {
     type: QueueEventType!
@@ -64,6 +68,8 @@ const contract = buildSchema(`
   type Mutation {
     recordEvents(events: [QueueEventInput!]!, batchId: ID): RecordEventsPayload!
     forgetQueue(queue: String!): Boolean!
+    removeWaitingJobs(queue: String!, jobs: [WaitingJobInput!]!): Int!
+    trustQueue(queue: String!): Boolean!
   }
 
   type Subscription {
@@ -164,12 +170,15 @@ describe("descriptions", () => {
       "QueueLatency.waitTime",
       "Query.queueLatency",
       "Query.queues",
+      "Query.waitingJobs",
       "Mutation.recordEvents",
       "Mutation.forgetQueue",
+      "Mutation.removeWaitingJobs",
+      "Mutation.trustQueue",
       "Subscription.queueLatency",
     ];
     const isField = (path: string) =>
-      /^(QueueLatency|Throughput|WaitTime|RecordEventsPayload)\.\w+$/.test(path);
+      /^(QueueLatency|Throughput|WaitTime|WaitingJob|RecordEventsPayload)\.\w+$/.test(path);
     for (const { path, description } of elements) {
       if (costing.includes(path)) expect(description, path).toMatch(/\b(Costs|Charged)\b/);
       else if (isField(path)) expect(description, path).toMatch(/\bFree\b/);

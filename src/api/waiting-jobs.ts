@@ -1,0 +1,96 @@
+import { AppError } from "../core/errors.ts";
+import { checkQueueName } from "../core/queue-name.ts";
+import type { WaitingJob } from "../core/snapshot.ts";
+import { builder } from "./builder.ts";
+import { maxIdBytes, problemOfJob, toJobIdentity } from "./job-arguments.ts";
+import { checkBounds, ownerOf } from "./queue-arguments.ts";
+
+const mostJobs = 1000;
+
+const WaitingJobType = builder.objectRef<WaitingJob>("WaitingJob").implement({
+  description: "A job that is claimable and has not been dequeued, as far as we have heard.",
+  fields: (t) => ({
+    jobId: t.exposeID("jobId", {
+      description: "The id that its events give, or that its job system gives. Free.",
+    }),
+    attempt: t.exposeInt("attempt", {
+      description:
+        "The attempt that its events give, 0 unless they say otherwise. Always 0 where a job system reports the queue. Free.",
+    }),
+    since: t.field({
+      type: "DateTime",
+      description: "When it became claimable, by Redis's clock. Free.",
+      resolve: ({ sinceMs }) => new Date(sinceMs),
+    }),
+    waited: t.float({
+      description: "Seconds since it became claimable; never negative. Free.",
+      resolve: ({ waitedMs }) => waitedMs / 1000,
+    }),
+  }),
+});
+
+const WaitingJobInput = builder.inputType("WaitingJobInput", {
+  description: "Names one job of a queue, as `waitingJobs` does.",
+  fields: (t) => ({
+    jobId: t.id({ required: true, description: `The job's id: 1 to ${maxIdBytes} bytes.` }),
+    attempt: t.int({ required: true, defaultValue: 0, description: "The attempt that its events give." }),
+  }),
+});
+
+builder.queryField("waitingJobs", (t) =>
+  t.field({
+    type: [WaitingJobType],
+    args: {
+      queue: t.arg.string({ required: true, description: "Name of the queue." }),
+      first: t.arg.int({
+        required: true,
+        defaultValue: 50,
+        description: `At most so many, 0 to ${mostJobs}.`,
+      }),
+    },
+    extensions: { scope: "admin" },
+    complexity({ queue, first }) {
+      checkQueueName(queue, "queue");
+      checkBounds("first", first, 0, mostJobs);
+      return Math.max(first, 1);
+    },
+    description:
+      "The jobs of one queue that have waited longest, oldest first: the head, and what may be ghosts whose dequeue was never heard. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs `first` points, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
+    resolve: (_, { queue, first }, { tracker }) => tracker.waiting(queue, first),
+  }),
+);
+
+builder.mutationField("removeWaitingJobs", (t) =>
+  t.field({
+    type: "Int",
+    args: {
+      queue: t.arg.string({ required: true, description: "Name of the queue." }),
+      jobs: t.arg({
+        type: [WaitingJobInput],
+        required: true,
+        description: "The jobs, at most MAX_EVENTS of them.",
+      }),
+    },
+    extensions: { scope: "admin" },
+    complexity({ queue, jobs }, { limits }) {
+      checkQueueName(queue, "queue");
+      const owner = ownerOf(queue, limits);
+      if (owner !== null) {
+        const problem = `queue: expected a queue that is known from events; the jobs of this one are removed in ${owner} itself`;
+        throw new AppError("BAD_USER_INPUT", problem);
+      }
+      if (jobs.length > limits.maxEvents) {
+        const problem = `jobs: expected at most ${limits.maxEvents} jobs, got ${jobs.length}`;
+        throw new AppError("BAD_USER_INPUT", problem);
+      }
+      jobs.forEach((job, i) => {
+        const problem = problemOfJob(job);
+        if (problem !== null) throw new AppError("BAD_USER_INPUT", `jobs[${i}].${problem}`);
+      });
+      return 1;
+    },
+    description:
+      "Removes jobs from a queue, as REMOVED events do now: scheduled ones too, and one whose ENQUEUED is still to come, within EVENT_WINDOW. A DEQUEUED that comes later still counts. Answers how many of them were there; the same again answers 0. A queue that is MISSING stays so. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT, also for the queues of a job system.",
+    resolve: (_, { queue, jobs }, { tracker }) => tracker.remove(queue, jobs.map(toJobIdentity)),
+  }),
+);
