@@ -28,6 +28,15 @@ describe("a watch", () => {
     expect(await next(watch)).toMatchObject([{ queue: "a", state: "WAITING", depth: 1 }]);
   });
 
+  it("has a lost job that was none after all, though nothing else changes", async () => {
+    await using opened = await openLive();
+    await opened.record("q", ["ghost"], { atMs: Date.now() - 8 * 86_400_000 });
+    const watch = await opened.live.watch(["q"], { minIntervalMs: 50, refreshMs: never });
+    expect(await next(watch)).toMatchObject([{ state: "EMPTY", lost: 1 }]);
+    await opened.record("q", ["ghost"], { type: "DEQUEUED" });
+    expect(await next(watch)).toMatchObject([{ state: "EMPTY", lost: 0 }]);
+  });
+
   it("answers a next() that waits with done when it is returned, and every later one", async () => {
     await using opened = await openLive();
     const watch = await opened.live.watch(["q"], { minIntervalMs: 50, refreshMs: never });

@@ -17,10 +17,10 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo')
+local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo')
 local source = state[1]
 if source and source ~= 'events' then return {0, 0, now, 0, 0} end
-local memory = readMemory(state, {KEYS[2], KEYS[3]}, writer, '')
+local memory = readMemory(state, {KEYS[2], KEYS[3]}, writer, '', {})
 if not isLacking(memory, answered, now, window) then return {source and 1 or 0, 0, now, 0, 0} end
 
 letOldGo(memory, now, window)

@@ -33,19 +33,30 @@ if not now then
 end
 
 local nothing = {0, 0, 0, 0, 0, 0}
-local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo')
+local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo')
 local source = state[1]
 if source and source ~= 'events' then
   if eventCount == 0 then return nothing end
   return redis.error_reply('SOURCE ' .. source)
 end
-local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId)
+
+-- 1. Read all that the events touch.
+local members, position = {}, {}
+for event = 0, eventCount - 1 do
+  local member = ARGV[firstEvent + event * perEvent + 1]
+  if not position[member] then
+    members[#members + 1] = member
+    position[member] = #members
+  end
+end
+
+local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId, members)
 local isLost = isLacking(memory, answered, now, window)
 if not source and not isLost and (eventCount == 0 or onlyKnown) then return nothing end
 
 local first -- the batch as it came first
 for i = 1, batchId ~= '' and 2 or 0 do
-  local heard, a, d, e, print, by = string.match(memory.batches[i] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
+  local heard, a, d, e, print, by = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
   if heard and tonumber(heard) + window > now then
     if print ~= fingerprint then return redis.error_reply('BATCH ' .. batchId) end
     first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by}
@@ -53,7 +64,6 @@ for i = 1, batchId ~= '' and 2 or 0 do
 end
 
 letOldGo(memory, now, window)
-local current, previous = hashesByTurn(memory, now, window)
 local toRemember = {}
 -- Whoever is answered of a batch must have counted since it was folded, or he would not notice when it is lost.
 if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end
@@ -66,16 +76,6 @@ local function finish(accepted, duplicates, early, lost, taken, isNews)
 end
 
 if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, false) end
-
--- 1. Read all that the events touch.
-local members, position = {}, {}
-for event = 0, eventCount - 1 do
-  local member = ARGV[firstEvent + event * perEvent + 1]
-  if not position[member] then
-    members[#members + 1] = member
-    position[member] = #members
-  end
-end
 
 local since, wasSince = {}, {}           -- member -> claimable since, of those in the waiting set now and before
 local departures, touched = {}, {}       -- member -> {kind, at, since}, and those to be written
@@ -92,14 +92,18 @@ end
 for from = 1, #members, chunk do
   local to = math.min(from + chunk - 1, #members)
   local scores = redis.call('ZMSCORE', waitingKey, unpack(members, from, to))
-  local older = redis.call('HMGET', previous, unpack(members, from, to))
-  local newer = redis.call('HMGET', current, unpack(members, from, to))
   for i = from, to do
-    local member, at = members[i], i - from + 1
-    local score = tonumber(scores[at] or nil)
-    since[member], wasSince[member] = score, score
-    if older[at] then learnDeparture(member, older[at]) end
-    if newer[at] then learnDeparture(member, newer[at]) end
+    local score = tonumber(scores[i - from + 1] or nil)
+    since[members[i]], wasSince[members[i]] = score, score
+  end
+  for hash = 1, 2 do
+    -- The first ones came with the memory, behind four other fields.
+    local values, before = memory.kept[hash], 4
+    if from > 1 then values, before = redis.call('HMGET', memory.hashes[hash], unpack(members, from, to)), 0 end
+    for i = from, to do
+      local value = values[before + i - from + 1]
+      if value then learnDeparture(members[i], value) end
+    end
   end
 end
 

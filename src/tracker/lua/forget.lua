@@ -16,15 +16,15 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', KEYS[2], 'source', 'doubt', 'forgets', 'letGo', 'fence')
-local source, newest = state[1], tonumber(state[5] or nil)
+local state = redis.call('HMGET', KEYS[2], 'source', 'forgets', 'letGo', 'fence')
+local source, newest = state[1], tonumber(state[4] or nil)
 if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end
 local fence = tonumber(ARGV[4])
 if fence and fence < (newest or fence) then return {-2, now, 0} end
 
 local forgets = 0
 if ARGV[3] == '' and (not source or source == 'events') then
-  local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '')
+  local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '', {})
   redis.call('UNLINK', unpack(KEYS))
   countWrite(memory, ARGV[7])
   forgets = memory.forgets + 1

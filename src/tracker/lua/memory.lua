@@ -10,26 +10,34 @@
 --   - the queue was forgotten on purpose since: `forgets` counts that and outlives the queue, in `forgotten`, '<forgets>
 --     <letGo>'; each count of a writer is one of the queue since it was last forgotten.
 
--- Of a queue that is no job system's.  state: what HMGET says of source, doubt, forgets and letGo.  hashes: the two hashes of departures, the even one first.
--- writer, batchId: '' for none. What is remembered of the batch comes as `batches`, one entry for each hash.
-local function readMemory(state, hashes, writer, batchId)
+-- Of a queue that is no job system's.  state: what HMGET says of source, forgets and letGo.  hashes: the two hashes of
+-- departures, the even one first.  writer, batchId: '' for none.  members: of which departures are wanted, and got in `kept`
+-- of the memory, for each hash behind four other fields: only of the first 1000.
+local function readMemory(state, hashes, writer, batchId, members)
   local memory = {
-    hashes = hashes, source = state[1], doubt = tonumber(state[2] or nil),
-    forgets = tonumber(state[3] or 0), letGo = tonumber(state[4] or 0), state = state,
-    writerField = 'writer:' .. writer, heardUntil = {}, batches = {}
+    source = state[1], forgets = tonumber(state[2] or 0), letGo = tonumber(state[3] or 0), state = state,
+    hashes = hashes, heardUntil = {}, kept = {}, writerField = 'writer:' .. writer, count = 0
   }
-  local counts = {} -- by forgets
-  for i, hash in ipairs(hashes) do
-    local kept = redis.call('HMGET', hash, 'heardUntil', 'forgotten', memory.writerField, 'batch:' .. batchId)
-    local forgets, letGo = string.match(kept[2] or '', '^(%d+) (%d+)$')
+  local countedSince, counted = 0, 0 -- the writer's latest count, and the `forgets` that it was counted in
+  for i = 1, 2 do
+    local kept = redis.call('HMGET', hashes[i], 'heardUntil', 'forgotten', memory.writerField, 'batch:' .. batchId,
+      unpack(members, 1, math.min(#members, 1000)))
+    memory.kept[i] = kept
     memory.heardUntil[i] = tonumber(kept[1] or nil)
-    memory.forgets = math.max(memory.forgets, tonumber(forgets or 0))
-    memory.letGo = math.max(memory.letGo, tonumber(letGo or 0))
-    memory.batches[i] = kept[4]
-    local countedIn, count = string.match(kept[3] or '', '^(%d+) (%d+)$')
-    if countedIn then counts[tonumber(countedIn)] = math.max(counts[tonumber(countedIn)] or 0, tonumber(count)) end
+    if kept[2] then
+      local forgets, letGo = string.match(kept[2], '^(%d+) (%d+)$')
+      memory.forgets = math.max(memory.forgets, tonumber(forgets))
+      memory.letGo = math.max(memory.letGo, tonumber(letGo))
+    end
+    if kept[3] then
+      local forgets, count = string.match(kept[3], '^(%d+) (%d+)$')
+      forgets, count = tonumber(forgets), tonumber(count)
+      if forgets > countedSince or (forgets == countedSince and count > counted) then
+        countedSince, counted = forgets, count
+      end
+    end
   end
-  memory.count = counts[memory.forgets] or 0
+  if countedSince == memory.forgets then memory.count = counted end
   return memory
 end
 
@@ -57,12 +65,6 @@ local function letOldGo(memory, now, window)
       memory.letGo = math.max(memory.letGo, heardUntil)
     end
   end
-end
-
--- The two hashes, the one whose turn it is first.
-local function hashesByTurn(memory, now, window)
-  local turn = math.floor(now / window) % 2
-  return memory.hashes[1 + turn], memory.hashes[2 - turn]
 end
 
 local function remember(memory, now, window, fieldsAndValues)
@@ -93,13 +95,15 @@ end
 
 -- Makes the queue known, and raises a doubt of it unless doubtAt is nil.
 local function writeState(memory, stateKey, doubtAt)
-  local fields = memory.source and {} or {'source', 'events'}
+  local forgets, letGo = tonumber(memory.state[2] or 0), tonumber(memory.state[3] or 0)
+  if memory.source and not doubtAt and memory.forgets == forgets and memory.letGo == letGo then return end
+  local fields = {'source', 'events'}
   local function write(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = string.format('%.0f', value)
   end
-  if memory.forgets > tonumber(memory.state[3] or 0) then write('forgets', memory.forgets) end
-  if memory.letGo > tonumber(memory.state[4] or 0) then write('letGo', memory.letGo) end
+  if memory.forgets ~= forgets then write('forgets', memory.forgets) end
+  if memory.letGo ~= letGo then write('letGo', memory.letGo) end
   if doubtAt then write('doubt', doubtAt) end
-  if #fields > 0 then redis.call('HSET', stateKey, unpack(fields)) end
+  redis.call('HSET', stateKey, unpack(fields))
 end

@@ -28,16 +28,21 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', stateKey, 'source', 'doubt', 'forgets', 'letGo', 'cursor', 'lost')
-local source, doubtAt, cursor, lost = state[1], tonumber(state[2] or nil), state[5], -1
-local lacking = 0
+local source, doubtAt = unpack(redis.call('HMGET', stateKey, 'source', 'doubt'))
+local lost, lacking = -1, 0
 if KEYS[4] and (not source or source == 'events') then
-  local memory = readMemory(state, {KEYS[4], KEYS[5]}, ARGV[8], '')
-  if isLacking(memory, ARGV[9], now, tonumber(ARGV[10])) then source, doubtAt, lacking = 'events', now, 1 end
+  local writer, answered, window = ARGV[8], ARGV[9], tonumber(ARGV[10])
+  local count, at = string.match(answered, '^(%d+ %d+) (%d+)$')
+  local hashes = {KEYS[4], KEYS[5]}
+  -- Mostly the answer is found as it was written, and nothing has come since.
+  if redis.call('HGET', hashes[1 + math.floor(tonumber(at) / window) % 2], 'writer:' .. writer) ~= count then
+    local memory = readMemory(redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo'), hashes, writer, '', {})
+    if isLacking(memory, answered, now, window) then source, doubtAt, lacking = 'events', now, 1 end
+  end
 end
 if not source then return {now} end
 
-if source ~= 'events' and not cursor then
+if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
@@ -50,7 +55,7 @@ end
 
 local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
 local isCounted = source == 'events'
-local doubtEnds = isCounted and doubtAt and doubtAt + maxWait + 1
+local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
   if doubtEnds and doubtEnds > now then accuracy = 'LOWER_BOUND' end
 else
@@ -84,7 +89,7 @@ if accuracy == 'LOWER_BOUND' and isCounted then mayChangeAt(doubtEnds) end
 
 local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or 0
 local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or 0
-if isCounted and ARGV[5] == '1' then lost = tonumber(state[6] or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest) end
+if isCounted and ARGV[5] == '1' then lost = tonumber(redis.call('HGET', stateKey, 'lost') or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest) end
 
 local function slots(kind, seconds)
   local fields = {}
