@@ -355,6 +355,44 @@ describe("a doubt", () => {
     await opened.one.tracker.forget("q1");
     await lose();
     expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "LOWER_BOUND" });
+    expect(await opened.other.tracker.trust("q1")).toBe(true);
+    expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "EXACT" });
+  });
+
+  it("is not raised when it was lost that a queue was forgotten, and so was the queue", async () => {
+    await using opened = await open();
+    await opened.record("q1", "a");
+    await opened.one.tracker.forget("q1");
+    await opened.one.redis.del(...opened.one.keys.all("q1"));
+    expect(await read(opened.one)).toMatchObject({ state: "MISSING", accuracy: "UNKNOWN" });
+  });
+
+  it("is not raised of a queue that was forgotten after the loss, however often it had been before", async () => {
+    await using opened = await open();
+    for (let i = 0; i < 3; i++) await opened.one.tracker.forget("q1");
+    await opened.record("q1", "a");
+    await opened.one.redis.del(...opened.one.keys.all("q1"));
+    await opened.one.tracker.forget("q1");
+    expect(await read(opened.one)).toMatchObject({ state: "MISSING" });
+    await opened.record("q1", "b");
+    expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "EXACT" });
+  });
+
+  it("is raised of a queue that was forgotten and is back, though as much was written to it as is lost", async () => {
+    await using opened = await open();
+    const { one, other } = opened;
+    await opened.record("q1", "a");
+    const lose = await savePoint(one);
+    await one.tracker.forget("q1");
+    await other.tracker.record([event("ENQUEUED", "b")], null);
+    opened.advance(eventWindowMs - 1);
+    await opened.record("q1", "c");
+    opened.advance(1);
+    await lose();
+    // What it remembers is too old to say that anything is lost, but it tells that the queue was forgotten.
+    await other.tracker.record([event("ENQUEUED", "d")], null);
+    expect(await read(other)).toMatchObject({ depth: 2, accuracy: "EXACT" });
+    expect(await read(one)).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" });
   });
 
   it("is not raised by a write whose answer was lost, nor when the write is then sent again", async () => {

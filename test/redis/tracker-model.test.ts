@@ -242,6 +242,23 @@ describe("held against the model", () => {
   });
 });
 
+describe("ghosts", () => {
+  it("are not there to be removed, also when there are more than are dropped at once", async () => {
+    let now = 1_790_000_000_000;
+    await using opened = await openTracker(inject("redisUrl"), { now: () => now, eventWindowMs, maxWaitMs });
+    const jobs = Array.from({ length: 300 }, (_, i): QueueEvent => {
+      const rest = { attempt: 0, atMs: null, availableAtMs: null };
+      return { type: "ENQUEUED", queue: "q1", jobId: `${i}`, ...rest };
+    });
+    await opened.tracker.record(jobs, null);
+    now += maxWaitMs + 1;
+    expect(await opened.tracker.remove("q1", [{ jobId: "299", attempt: 0 }])).toBe(0);
+    expect(await opened.redis.zcard(opened.keys.waiting("q1"))).toBeGreaterThan(0);
+    expect(await opened.tracker.read(["q1"], allParts)).toMatchObject([{ depth: 0, lost: 299 }]);
+    await forgetAll(opened, ["q1"]);
+  });
+});
+
 describe("the order of events", () => {
   /** One job's stay: what happened to it, each at a time of its own that does not depend on when it is heard. */
   const stayArb = fc.record({

@@ -26,10 +26,11 @@ local forgets = 0
 if ARGV[3] == '' and (not source or source == 'events') then
   local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '', {})
   redis.call('UNLINK', unpack(KEYS))
+  -- Never back behind what this process was answered: it would take that for a loss.
   countWrite(memory, ARGV[7])
   forgets = memory.forgets + 1
   memory.heardUntil = {}
-  remember(memory, now, window, {'forgotten', string.format('%.0f %.0f', forgets, memory.letGo)})
+  remember(memory, now, window, {'forgotten', string.format('%.0f', forgets)})
 else
   redis.call('UNLINK', unpack(KEYS))
 end

@@ -7,8 +7,8 @@
 -- writes. None are lost, though, where the count can be gone for another reason:
 --   - its writer got the answer one event window ago, or earlier;
 --   - whoever has a shorter window has let it go: `letGo` of the state is the time before which anything may have been;
---   - the queue was forgotten on purpose since: `forgets` counts that and outlives the queue, in `forgotten`, '<forgets>
---     <letGo>'; each count of a writer is one of the queue since it was last forgotten.
+--   - the queue was forgotten on purpose since: `forgets` counts that and outlives the queue, in `forgotten`; each count of a
+--     writer is one of the queue since it was last forgotten.
 
 -- Of a queue that is no job system's.  state: what HMGET says of source, forgets and letGo.  hashes: the two hashes of
 -- departures, the even one first.  writer, batchId: '' for none.  members: of which departures are wanted, and got in `kept`
@@ -24,11 +24,7 @@ local function readMemory(state, hashes, writer, batchId, members)
       unpack(members, 1, math.min(#members, 1000)))
     memory.kept[i] = kept
     memory.heardUntil[i] = tonumber(kept[1] or nil)
-    if kept[2] then
-      local forgets, letGo = string.match(kept[2], '^(%d+) (%d+)$')
-      memory.forgets = math.max(memory.forgets, tonumber(forgets))
-      memory.letGo = math.max(memory.letGo, tonumber(letGo))
-    end
+    if kept[2] then memory.forgets = math.max(memory.forgets, tonumber(kept[2])) end
     if kept[3] then
       local forgets, count = string.match(kept[3], '^(%d+) (%d+)$')
       forgets, count = tonumber(forgets), tonumber(count)
