@@ -21,8 +21,11 @@ const admin = new Redis(server.url);
 async function open(root: string) {
   const load = (file: string) => import(pathToFileURL(resolve(root, file)).href);
   const { openTracker, allParts } = await load("test/support/tracker.ts");
-  const { tracker } = await openTracker(server.url, { prefix: `bench-${root.length}` });
-  return { tracker: tracker as Tracker, allParts };
+  const prefix = `bench-${root.length}`;
+  const { tracker } = await openTracker(server.url, { prefix });
+  // One that writes nothing.
+  const { tracker: reader } = await openTracker(server.url, { prefix });
+  return { tracker: tracker as Tracker, reader: reader as Tracker, allParts };
 }
 type Side = Awaited<ReturnType<typeof open>>;
 const sides: readonly Side[] = [await open(resolve(import.meta.dirname, "..")), await open(resolve(other))];
@@ -49,6 +52,11 @@ const cases: readonly { readonly name: string; readonly call: (side: Side) => Pr
     call: ({ tracker }) => tracker.record(enqueued("batches", 500), `batch-${++serial}`),
   },
   { name: "fold 1 enqueued", call: ({ tracker }) => tracker.record(enqueued("single", 1), null) },
+  {
+    name: "read, written elsewhere",
+    call: ({ reader, allParts }) =>
+      reader.read(["enqueued"], { ...allParts, lost: false, throughput: new Set(), waitTime: new Set() }),
+  },
   {
     name: "read, written here",
     call: ({ tracker, allParts }) =>
