@@ -27,8 +27,8 @@ export function checkId(id: string, name: string): void {
 }
 
 function problemOfId(id: string): string | null {
-  // Every half of a surrogate pair would be stored as the same replacement character.
-  if (!id.isWellFormed()) return "expected well-formed Unicode";
+  // Every half of a surrogate pair, and all that was no UTF-8, would be stored as the same replacement character.
+  if (id.toWellFormed().includes("\ufffd")) return "expected well-formed Unicode";
   const bytes = Buffer.byteLength(id);
   return bytes >= 1 && bytes <= maxIdBytes ? null : `expected 1 to ${maxIdBytes} bytes, got ${bytes}`;
 }

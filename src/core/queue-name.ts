@@ -1,8 +1,11 @@
 import { AppError } from "./errors.ts";
 
 const maxBytes = 200;
-/** As Python's str.isprintable: no control, format, surrogate, private or unassigned characters, no space but U+0020. */
-const unprintable = /[^\P{C}]|[^ \P{Z}]/u;
+/**
+ * As Python's str.isprintable: no control, format, surrogate, private or unassigned characters, no space but U+0020. And not
+ * U+FFFD, which all that is no UTF-8 is decoded to: names that differ would be one.
+ */
+const unprintable = /[^\P{C}]|[^ \P{Z}]|\ufffd/u;
 
 /** What is wrong with a queue's name, in words; null when nothing is. */
 export function queueNameProblem(name: string): string | null {

@@ -48,6 +48,7 @@ const bad: readonly { readonly name: string; readonly says: string; readonly why
     says: "U+D800",
     why: "a lone high surrogate has no UTF-8: all of them would be one key",
   },
+  { name: "a\ufffd", says: "U+FFFD", why: "what was no UTF-8 arrives so, whatever it was" },
   { name: "\udc00a", says: "U+DC00", why: "a lone low surrogate" },
   { name: "a\ue000", says: "U+E000", why: "private use: nobody knows how it looks" },
   { name: "a\uffff", says: "U+FFFF", why: "not a character" },
