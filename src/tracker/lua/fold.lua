@@ -196,13 +196,14 @@ if batchId ~= '' then
   toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s', now, accepted, duplicates, early, fingerprint, writer)
 end
 
+-- First what is still to be read: should somebody have put another type in its place, nothing has been written yet.
+recent.write()
 for from = 1, #toAdd, chunk do
   redis.call('ZADD', waitingKey, unpack(toAdd, from, math.min(from + chunk - 1, #toAdd)))
 end
 for from = 1, #toRemove, chunk do
   redis.call('ZREM', waitingKey, unpack(toRemove, from, math.min(from + chunk - 1, #toRemove)))
 end
-recent.write()
 
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, lost = lost}
 for name, by in pairs(totals) do
