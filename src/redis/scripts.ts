@@ -26,7 +26,8 @@ export type PlainCommand = readonly (string | number)[];
  * sent again by ioredis.
  *
  * @returns one entry a call, in order: its reply, or the error that Redis answered to it.
- * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer; some of the calls may have run.
+ * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer, and whatever it answers to a plain command that it cannot
+ *   do; some of the calls may have run.
  */
 export async function runScripts(
   redis: Redis,
@@ -49,6 +50,8 @@ export async function runScripts(
   const answers = (replies ?? []).map(([error, reply]) => (error === null ? reply : unavailableOr(error)));
   const lost = answers.find((answer) => answer instanceof AppError);
   if (lost !== undefined) throw lost;
+  const failed = answers.slice(calls.length).find((answer) => answer instanceof Error);
+  if (failed !== undefined) throw failed;
   return answers.slice(0, calls.length);
 }
 

@@ -673,6 +673,11 @@ describe("an unexpected error", () => {
       by: "recordEvents",
       query: 'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "broken", jobId: 1 }]) { early } }',
     },
+    {
+      broken: "index",
+      by: "recordEvents that cannot list its queues",
+      query: 'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "other", jobId: 1 }]) { early } }',
+    },
     { broken: "state", by: "forgetQueue", query: 'mutation { forgetQueue(queue: "broken") }' },
     {
       broken: "state",
