@@ -1,8 +1,11 @@
 import { AppError } from "../core/errors.ts";
 
-/** What a Redis that is there, but cannot serve now, answers. */
+/**
+ * What a Redis that is there, but cannot serve now, answers. NOSCRIPT: the script was forgotten again while it was sent again.
+ * "The user …": what a script may not do has no code of its own in Redis 7.0.
+ */
 const cannotServe =
-  /^(LOADING|BUSY|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM)\b/;
+  /^(?:(LOADING|BUSY|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|NOSCRIPT)\b|ERR The user executing the script can't )/;
 
 /**
  * SERVICE_UNAVAILABLE when Redis could not be reached or cannot serve; the error itself when it is an answer to what we
