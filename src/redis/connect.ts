@@ -23,6 +23,8 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
     lazyConnect: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // Nobody would hear that it failed, which ends the process.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     commandTimeout: commandTimeoutMs,
     connectTimeout: 2_000,
