@@ -45,7 +45,7 @@ export function createApp(config: Config, logger: Logger): App {
 
   const { eventWindowMs, maxWaitMs, maxQueues, maxEvents } = config;
   const tracker = createTracker({ redis, keys, clock, logger, eventWindowMs, maxWaitMs });
-  const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes, logger });
+  const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes });
   const live = createLive({ feed, read: tracker.read, clock, logger });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>

@@ -1,6 +1,5 @@
 import type { Redis } from "ioredis";
-import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import { messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 
 export interface ChangeFeedListener {
@@ -20,33 +19,47 @@ export interface ChangeFeed extends Service {
 }
 
 export interface ChangeFeedOptions {
-  /** A connection of its own with `autoResubscribe` off: a fresh snapshot must follow the subscription, not precede it. */
+  /**
+   * A connection of its own with `autoResubscribe` off: a fresh snapshot must follow the subscription, not precede it. Its
+   * `error` event tells, and logs, why it is given up.
+   */
   readonly redis: Redis;
   readonly channel: string;
-  readonly logger: Logger;
-  /** How often a silent connection is asked whether it lives. @default 5_000 // 5 seconds */
+  /** How often it is asked whether changes are still heard over it. @default 1_000 // 1 second */
   readonly pingEveryMs?: number;
 }
 
-export function createChangeFeed({
-  redis,
-  channel,
-  logger,
-  pingEveryMs = 5_000,
-}: ChangeFeedOptions): ChangeFeed {
+export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: ChangeFeedOptions): ChangeFeed {
   let listener: ChangeFeedListener | undefined;
   let isConnected = false;
+  let isAsking = false;
   let ping: NodeJS.Timeout | undefined;
 
   async function subscribe(): Promise<void> {
     await redis.subscribe(channel);
+    await assertHears();
     isConnected = true;
     listener?.onConnected();
   }
 
+  /**
+   * A replica passes on what is published at its master, and says nothing when it has lost it.
+   *
+   * @throws Error also when no answer comes: the other end has vanished without a word.
+   */
+  async function assertHears(): Promise<void> {
+    const role = await redis.info("replication").catch((error: Error) => {
+      // Whoever may not ask has been answered all the same.
+      if (error.name === "ReplyError") return "";
+      throw error;
+    });
+    if (/^master_link_status:down/m.test(role)) throw new Error("a replica has lost its master");
+  }
+
   /** A connection that cannot be used is thrown away: ioredis opens the next one, and that subscribes again. */
-  function reconnect(error: unknown): void {
-    logger.warn({ err: messageOf(error) }, "the change feed broke; connecting again");
+  function reconnect(error: Error): void {
+    onClose();
+    redis.emit("error", error);
     redis.disconnect(true);
   }
 
@@ -70,11 +83,20 @@ export function createChangeFeed({
     async start() {
       redis.on("message", (_channel: string, queue: string) => listener?.onChange(queue));
       redis.on("close", onClose);
-      await subscribe();
+      await subscribe().catch((error: unknown) => {
+        const expected = "Redis does not let us hear of changes";
+        throw new StartError(`${expected}: ${messageOf(error)}.`, { cause: error });
+      });
       redis.on("ready", onReady);
-      // A connection whose other end vanished without a word never closes by itself.
       ping = setInterval(() => {
-        if (isConnected) redis.ping().catch(reconnect);
+        if (!isConnected || isAsking) return;
+        isAsking = true;
+        assertHears()
+          // Once it is closed all that was asked over it fails, which is no news.
+          .catch((error: Error) => isConnected && reconnect(error))
+          .finally(() => {
+            isAsking = false;
+          });
       }, pingEveryMs);
       ping.unref();
     },

@@ -75,9 +75,10 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
   function latest(queue: string): QueueSnapshot {
     const entry = watched.get(queue);
     if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
-    const lastKnownMs = isAway ? troubleSinceMs : entry.failsSinceMs;
+    const lastKnownMs = troubleSinceMs ?? entry.failsSinceMs;
     if (lastKnownMs === null) return ageSnapshot(entry.snapshot, clock.now());
-    return { ...ageSnapshot(entry.snapshot, lastKnownMs), stale: true };
+    const lastKnown = ageSnapshot(entry.snapshot, lastKnownMs);
+    return { ...lastKnown, stale: lastKnown.stale || isAway || entry.failsSinceMs !== null };
   }
 
   function readAt(entry: Watched, wantedAtMs: number): void {

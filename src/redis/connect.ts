@@ -4,6 +4,8 @@ import type { Logger } from "../core/logger.ts";
 
 /** How long a command may take before it counts as unanswered, in ms. */
 const commandTimeoutMs = 1_500;
+/** A connection over which nothing comes for so long, though something was asked, is dead: another one may be better. In ms. */
+const socketTimeoutMs = 2_000;
 
 export interface ConnectOptions {
   /** `redis://…`, `rediss://…`, or the path of a Unix socket. */
@@ -28,6 +30,7 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
     maxRetriesPerRequest: 0,
     commandTimeout: commandTimeoutMs,
     connectTimeout: 2_000,
+    socketTimeout: socketTimeoutMs,
     retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
   } satisfies RedisOptions;
   const redis = new Redis(url, options);

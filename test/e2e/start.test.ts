@@ -316,6 +316,17 @@ describe.concurrent("a server", () => {
       }
     });
 
+    it("when Redis does not let it hear of changes", async () => {
+      await using redis = await startRedis({ args: ["--user", "default", "on", "nopass", "~*", "+@all"] });
+      await using muted = await startRedis({ args: ["--replicaof", "127.0.0.1", "1"] });
+      const refused = await refusalOf({ REDIS_URL: redis.url });
+      expect(refused).toEqual([expect.stringMatching(/does not let us hear of changes: NOPERM .*\.$/)]);
+      const replica = await refusalOf({ REDIS_URL: muted.url });
+      expect(replica).toEqual([
+        expect.stringMatching(/does not let us hear of changes: a replica has lost its master\.$/),
+      ]);
+    });
+
     it("when nobody listens at REDIS_URL", async () => {
       const { port } = await listen(() => {}).then(async (server) => {
         await server[Symbol.asyncDispose]();

@@ -304,6 +304,33 @@ describe("while Redis is away", () => {
     expect(performance.now() - continuedAt).toBeLessThan(5_000);
   });
 
+  it("takes a replica that has lost its master for one that says nothing of changes", async () => {
+    await using opened = await openLive({ graceMs: 100, pingEveryMs: 100 });
+    const watch = await opened.live.watch(["q"], { minIntervalMs: 50, refreshMs: never });
+    await opened.record("q", ["job"]);
+    await until(watch, ({ depth }) => depth === 1);
+    await opened.redis.replicaof("127.0.0.1", "1");
+    expect(await next(watch)).toMatchObject([{ depth: 1, stale: true }]);
+    await opened.redis.replicaof("NO", "ONE");
+    expect(await next(watch)).toMatchObject([{ depth: 1, stale: false }]);
+  });
+
+  it("does not say of a head that it has grown older since, while it is not called stale yet", async () => {
+    await using opened = await openLive({ graceMs: 1_500 });
+    const watch = await opened.live.watch(["q"], { minIntervalMs: 50, refreshMs: 250 });
+    await opened.record("q", ["job"]);
+    await until(watch, ({ depth }) => depth === 1);
+    await opened.server.kill();
+    const killedAtMs = Date.now();
+    const told: QueueSnapshot[] = [];
+    do told.push(...(await next(watch)));
+    while (told.at(-1)?.stale !== true);
+    const latest = Math.max(...told.map(({ measuredAtMs }) => measuredAtMs));
+    // Of the time until the connection was seen to be closed.
+    expect(latest - killedAtMs).toBeLessThan(750);
+    expect(told.at(-1)?.measuredAtMs).toBe(latest);
+  });
+
   it("says nothing of an outage that is shorter than the grace, and what was lost in it is pushed", async () => {
     await using opened = await openLive({ graceMs: 30_000 });
     const watch = await opened.live.watch(["q"], { minIntervalMs: 50, refreshMs: never });
@@ -371,7 +398,6 @@ async function openLive(
   const feed = createChangeFeed({
     redis: feedRedis,
     channel: tracked.keys.changes,
-    logger: silentLogger,
     ...(options.pingEveryMs === undefined ? {} : { pingEveryMs: options.pingEveryMs }),
   });
   const live = createLive({
