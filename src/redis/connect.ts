@@ -31,6 +31,10 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
     commandTimeout: commandTimeoutMs,
     connectTimeout: 2_000,
     socketTimeout: socketTimeoutMs,
+    // Redis says itself how long it will go on loading, and is often wrong.
+    maxLoadingRetryTime: 500,
+    // The master has become a replica, and whoever is at its address next time may be the new one.
+    reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
   } satisfies RedisOptions;
   const redis = new Redis(url, options);
