@@ -1,6 +1,8 @@
 import { Redis, type RedisOptions } from "ioredis";
 import { messageOf, StartError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { logAbsence } from "./absence.ts";
+import { logRefusals } from "./refusals.ts";
 
 /** How long a command may take before it counts as unanswered, in ms. */
 const commandTimeoutMs = 1_500;
@@ -38,19 +40,8 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
     retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
   } satisfies RedisOptions;
   const redis = new Redis(url, options);
-  let isAway = false;
-  let wasReady = false;
-  // Why a first attempt fails is for whoever opens the connection to say. Without a listener ioredis prints every failed attempt; one line for each time it goes and comes is enough.
-  redis.on("error", (error: Error) => {
-    if (!wasReady || isAway) return;
-    isAway = true;
-    logger.warn({ err: error.message, connection: name }, "Redis is away");
-  });
-  redis.on("ready", () => {
-    if (isAway) logger.info({ connection: name }, "Redis is back");
-    isAway = false;
-    wasReady = true;
-  });
+  logAbsence(redis, name, logger);
+  logRefusals(redis, name, logger);
   return redis;
 }
 

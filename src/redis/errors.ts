@@ -7,13 +7,18 @@ import { AppError } from "../core/errors.ts";
 const cannotServe =
   /^(?:(LOADING|BUSY|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|NOSCRIPT)\b|ERR The user executing the script can't )/;
 
+/** In whose words a Redis that answered refused to serve; null: it did not, or it was no Redis that answered. */
+export function refusalOf(error: Error | null): string | null {
+  return error?.name === "ReplyError" && cannotServe.test(error.message) ? error.message : null;
+}
+
 /**
  * SERVICE_UNAVAILABLE when Redis could not be reached or cannot serve; the error itself when it is an answer to what we
  * asked (a script's own refusal, or a mistake of ours).
  */
 export function unavailableOr(error: unknown): Error {
   if (error instanceof AppError) return error;
-  if (error instanceof Error && error.name === "ReplyError" && !cannotServe.test(error.message)) {
+  if (error instanceof Error && error.name === "ReplyError" && refusalOf(error) === null) {
     // ioredis hangs the whole command on it, and whoever logs the error would log a thousand job ids.
     Reflect.deleteProperty(error, "command");
     return error;

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 import { AppError } from "../core/errors.ts";
-import { unavailableOr } from "./errors.ts";
+import { refusalOf, unavailableOr } from "./errors.ts";
+import { noteRefusal } from "./refusals.ts";
 
 /** A Lua script that Redis knows by its hash. */
 export interface Script {
@@ -46,6 +47,10 @@ export async function runScripts(
     replies = await pipeline.exec();
   } catch (error) {
     throw unavailableOr(error);
+  }
+  for (const [error] of (replies ?? []).slice(0, calls.length)) {
+    const refusal = refusalOf(error);
+    if (error === null || refusal !== null) noteRefusal(redis, script.name, refusal);
   }
   const answers = (replies ?? []).map(([error, reply]) => (error === null ? reply : unavailableOr(error)));
   const lost = answers.find((answer) => answer instanceof AppError);
