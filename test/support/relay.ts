@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
-/** A TCP port that passes everything on to another one, and counts who is connected. */
+/** A TCP port that passes everything on to another one, counts who is connected, and fails as networks do. */
 export interface Relay extends AsyncDisposable {
   /** The URL of where it leads to, with its own port in it. */
   readonly url: string;
@@ -10,49 +10,110 @@ export interface Relay extends AsyncDisposable {
   /** The most that were open at any one time; begins anew with `countAnew()`. */
   readonly mostOpen: number;
   countAnew(): void;
+  /**
+   * Of the connections that are open now, nothing passes any more that goes there, or comes back: they look alive for ever.
+   * @param saying only of those over which this text was sent, within the first 4 KB.
+   */
+  strand(direction: "there" | "back", saying?: string): void;
+  /** Everything takes so many ms longer from now on, each way. */
+  slowDown(ms: number): void;
+  /** Connections that are opened from now on lead there; those that are open stay. */
+  redirect(target: string): void;
+  /** Cuts all connections. */
+  cut(): void;
+}
+
+interface Connection {
+  readonly near: Socket;
+  readonly far: Socket;
+  said: string;
+  readonly stranded: Set<"there" | "back">;
 }
 
 export async function startRelay(target: string): Promise<Relay> {
-  const { hostname, port } = new URL(target);
-  const sockets = new Set<Socket>();
-  let open = 0;
+  let { hostname, port } = new URL(target);
+  const connections = new Set<Connection>();
   let mostOpen = 0;
-  const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
-    mostOpen = Math.max(mostOpen, ++open);
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on("error", () => to.destroy());
-      from.once("close", () => {
-        sockets.delete(from);
-        to.destroy();
+  let delayMs = 0;
+
+  function pass(connection: Connection, direction: "there" | "back"): void {
+    const later = inOrder(() => delayMs);
+    const [from, to] =
+      direction === "there" ? [connection.near, connection.far] : [connection.far, connection.near];
+    from.on("error", () => to.destroy());
+    from.once("close", () => {
+      connections.delete(connection);
+      // What was on its way still arrives.
+      later(() => to.destroy());
+    });
+    from.on("data", (chunk) => {
+      if (direction === "there" && connection.said.length < 4_096) connection.said += String(chunk);
+      later(() => {
+        if (connection.stranded.has(direction) || to.write(chunk)) return;
+        from.pause();
+        to.once("drain", () => from.resume());
       });
-      from.pipe(to);
-    }
-    near.once("close", () => open--);
+    });
+    from.once("end", () => later(() => !connection.stranded.has(direction) && to.end()));
+  }
+  const server = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+    const connection: Connection = { near, far, said: "", stranded: new Set() };
+    connections.add(connection);
+    mostOpen = Math.max(mostOpen, connections.size);
+    pass(connection, "there");
+    pass(connection, "back");
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = new URL(target);
   url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  function cut(): void {
+    for (const { near, far } of connections) {
+      near.destroy();
+      far.destroy();
+    }
+  }
   return {
     url: url.href,
     get open() {
-      return open;
+      return connections.size;
     },
     get mostOpen() {
       return mostOpen;
     },
     countAnew() {
-      mostOpen = open;
+      mostOpen = connections.size;
     },
+    strand(direction, saying = "") {
+      for (const { said, stranded } of connections) if (said.includes(saying)) stranded.add(direction);
+    },
+    slowDown(ms) {
+      delayMs = ms;
+    },
+    redirect(newTarget) {
+      ({ hostname, port } = new URL(newTarget));
+    },
+    cut,
     async [Symbol.asyncDispose]() {
       const closed = once(server, "close");
       server.close();
-      for (const socket of sockets) socket.destroy();
+      cut();
       await closed;
     },
+  };
+}
+
+/** Does each thing so many ms later, and none before those that were to be done before. */
+function inOrder(delayMs: () => number): (act: () => void) => void {
+  const queue: (() => void)[] = [];
+  let lastAtMs = 0;
+  return (act) => {
+    const now = performance.now();
+    lastAtMs = Math.max(lastAtMs, now + delayMs());
+    if (queue.length === 0 && lastAtMs <= now) return act();
+    queue.push(act);
+    // Whichever timer is the first to go off does what is first to be done.
+    setTimeout(() => queue.shift()?.(), lastAtMs - now);
   };
 }

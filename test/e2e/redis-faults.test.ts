@@ -1,0 +1,210 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test, vi } from "vitest";
+import { eventually, type Fault, faults } from "../support/redis-faults.ts";
+import { type Answer, ask } from "../support/server.ts";
+import { type Asked, putUnderLoad, type Told, type UnderLoad } from "../support/under-load.ts";
+
+/** The promise: a fresh state within so many ms of its return. */
+const promisedMs = 5_000;
+/** For so long a subscriber may be told what was right before: until a feed that says nothing is found out. */
+const calmForMs = 3_500;
+
+const everybody = ["query", "queues", "sse", "websocket"];
+const kinds: readonly Asked["what"][] = ["query", "queues", "recordEvents", "forgetQueue"];
+
+describe("while Redis", () => {
+  test.for(faults)("$name, nothing is lost and nobody is told a wrong number: $why", async (fault) => {
+    await using load = await putUnderLoad({ args: fault.args ?? [] });
+    await untilAllHear(load);
+    const memoryBefore = residentBytes(load);
+
+    const heal = await fault.strike(load);
+    const struckAtMs = Date.now();
+    await untilFelt(load, fault, struckAtMs);
+    const healingAtMs = Date.now();
+    await heal();
+    const healedAtMs = Date.now();
+    await untilAllHear(load);
+    const recoveryMs = Date.now() - healedAtMs;
+    await load.finishRecording();
+    await untilAllHear(load);
+    const memoryGrowth = residentBytes(load) - memoryBefore;
+    await expectCalmLog(load, fault.asked === "refused" || fault.pushed === "stale");
+    await load.end();
+    expect(await load.server.stop()).toBe(0);
+
+    expect(load.log().filter(({ level }) => level >= 50)).toEqual([]);
+    expect(recoveryMs).toBeLessThan(promisedMs);
+    expectHonest(load);
+    expectRightInTheEnd(load, await load.totals());
+    if (fault.asked !== "either") {
+      const during = load.asked.filter(
+        ({ sentAtMs, tookMs }) => sentAtMs >= struckAtMs && sentAtMs + tookMs <= healingAtMs,
+      );
+      const refused = during.filter(({ codes }) => codes.length > 0);
+      expect(refused).toHaveLength(fault.asked === "refused" ? during.length : 0);
+    }
+    if (fault.pushed === "fresh") {
+      expect(load.told.filter(({ stale, atMs }) => stale && atMs >= struckAtMs)).toEqual([]);
+    }
+    // What a flood leaves for the garbage collector, at most.
+    expect(memoryGrowth).toBeLessThan(200e6);
+  });
+});
+
+test("when Redis comes back with nothing, everybody is told so, and then what is recorded anew", async () => {
+  await using load = await putUnderLoad({ appendonly: false });
+  await untilAllHear(load);
+  await load.finishRecording();
+  const known = load.told.length;
+  await load.redis.kill();
+  await load.redis.restart();
+  const restartedAtMs = Date.now();
+  // Nothing is listed any more.
+  const those = everybody.filter((by) => by !== "queues");
+  await untilTold(load, those, known, { depth: 0, stale: false });
+  expect(Date.now() - restartedAtMs).toBeLessThan(promisedMs);
+  const forgotten = load.told.length;
+  await recordJob(load, "busy", "anew");
+  await untilTold(load, everybody, forgotten, { depth: 1, stale: false });
+  await load.end();
+});
+
+test("somebody's key in the place of one of ours spoils that queue alone, and leaves no batch half applied", async () => {
+  await using load = await putUnderLoad({});
+  const { admin, keys, server } = load;
+  await untilAllHear(load);
+  const spoilt = { state: keys.state, waiting: keys.waiting, recent: keys.recent };
+  const departed = [0, 1].map((i) => [`departed:${i}`, (queue: string) => keys.departed(queue)[i]!] as const);
+  const places = [...Object.entries(spoilt), ...departed];
+  for (const [queue, keyOf] of places) {
+    await admin.call("SET", keyOf(queue), "somebody's");
+    expect((await recordJob(load, queue, "job")).status, queue).toBe(500);
+    await admin.del(keyOf(queue));
+    expect((await recordJob(load, queue, "job")).body.data, queue).toEqual({
+      recordEvents: { accepted: 3, duplicates: 0 },
+    });
+    const { body } = await ask(
+      server.url,
+      `{ queueLatency(queues: ["${queue}"]) { state depth waitTime { count } } }`,
+    );
+    expect(body.data.queueLatency, queue).toEqual([{ state: "WAITING", depth: 1, waitTime: { count: 1 } }]);
+    expect(await admin.hgetall(keys.state(queue)), queue).toEqual({
+      source: "events",
+      enqueued: "2",
+      dequeued: "1",
+    });
+  }
+  await load.finishRecording();
+  await untilAllHear(load);
+  await load.end();
+  expectHonest(load);
+  expectRightInTheEnd(load, await load.totals());
+  expect(load.asked.filter(({ codes }) => codes.length > 0)).toEqual([]);
+  expect(load.log().map(({ level }) => level)).toEqual(places.map(() => 50));
+});
+
+/** Until everything was asked often enough while it lasts, and who watches knows of it if that is what must be. */
+async function untilFelt({ asked, told }: UnderLoad, fault: Fault, struckAtMs: number): Promise<void> {
+  const { asks = 1, pushed } = fault;
+  await vi.waitFor(
+    () => {
+      const since = asked.filter(({ sentAtMs }) => sentAtMs >= struckAtMs);
+      for (const kind of kinds) {
+        expect(since.filter(({ what }) => what === kind).length, kind).toBeGreaterThanOrEqual(asks);
+      }
+      if (pushed !== "stale") return;
+      const stale = told.filter((each) => each.stale && each.atMs >= struckAtMs);
+      expect(new Set(stale.map(({ by }) => by))).toEqual(new Set(["sse", "websocket"]));
+    },
+    { timeout: 10_000, interval: 20 },
+  );
+}
+
+/** Whatever was answered was answered in time and with the right code, and whatever was told as fresh was true. */
+function expectHonest({ asked, told, acknowledgedAt, sent }: UnderLoad): void {
+  for (const { what, status, codes, tookMs } of asked) {
+    expect({ what, status, codes }).toEqual(
+      codes.length === 0
+        ? { what, status: 200, codes: [] }
+        : { what, status: 503, codes: ["SERVICE_UNAVAILABLE"] },
+    );
+    if (codes.length > 0) expect(tookMs, what).toBeLessThan(2_000);
+  }
+  for (const { by, depth, stale, measuredAtMs } of told) {
+    if (stale) continue;
+    // Who asks is told of all that was acknowledged before; who watches hears of it a little later.
+    const heardMs = by === "query" || by === "queues" ? 0 : calmForMs;
+    expect(depth, `${by} at ${measuredAtMs}`).toBeGreaterThanOrEqual(acknowledgedAt(measuredAtMs - heardMs));
+    expect(depth).toBeLessThanOrEqual(sent);
+  }
+}
+
+/** Every job was counted once, and the newest word of everybody is the whole truth. */
+function expectRightInTheEnd({ told, sent }: UnderLoad, totals: Readonly<Record<string, number>>): void {
+  expect(totals).toEqual({ enqueued: sent });
+  for (const by of everybody) {
+    expect(told.findLast((each) => each.by === by)).toMatchObject({ depth: sent, stale: false });
+  }
+}
+
+/** Of each connection one line when it begins and one when it is over, and nothing that cries for somebody. */
+async function expectCalmLog(load: UnderLoad, mustWarn: boolean): Promise<void> {
+  const count = (level: number) => load.log().filter((line) => line.level === level).length;
+  // It is called over when nothing has happened for a while.
+  await vi.waitFor(() => expect(count(30)).toBe(count(40)), { timeout: 5_000, interval: 20 });
+  const said = load.log().map((line) => JSON.stringify(line));
+  expect(said.length, said.join("\n")).toBeLessThanOrEqual(6);
+  if (mustWarn) expect(count(40)).toBeGreaterThanOrEqual(1);
+}
+
+/** Until those have been told this, after so many words. */
+function untilTold(
+  { told }: UnderLoad,
+  those: readonly string[],
+  after: number,
+  expected: Partial<Told>,
+): Promise<void> {
+  return eventually(async () => {
+    for (const by of those) {
+      expect(
+        told.slice(after).findLast((each) => each.by === by),
+        by,
+      ).toMatchObject(expected);
+    }
+  });
+}
+
+/** One job comes, and another one comes and is taken; always the same batch. */
+function recordJob({ server }: UnderLoad, queue: string, jobId: string): Promise<Answer> {
+  const mutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
+    recordEvents(events: $events, batchId: $batchId) { accepted duplicates } }`;
+  const events = [
+    { type: "ENQUEUED", queue, jobId },
+    { type: "ENQUEUED", queue, jobId: `${jobId}, taken` },
+    { type: "DEQUEUED", queue, jobId: `${jobId}, taken` },
+  ];
+  return ask(server.url, mutation, { events, batchId: `${queue}/${jobId}` });
+}
+
+/** Until everybody has been told of all that is acknowledged now. */
+async function untilAllHear(load: UnderLoad): Promise<void> {
+  const from = load.told.length;
+  const before = Math.max(1, load.acknowledged);
+  await vi.waitFor(
+    () => {
+      const newest = (by: string): Told | undefined =>
+        load.told.slice(from).findLast((told) => told.by === by);
+      for (const by of everybody) {
+        expect(newest(by), by).toMatchObject({ stale: false });
+        expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
+      }
+    },
+    { timeout: 15_000, interval: 20 },
+  );
+}
+
+function residentBytes({ server }: UnderLoad): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
+  return Number(kilobytes) * 1024;
+}
