@@ -157,10 +157,9 @@ function fingerprint(args: readonly (string | number)[]): string {
 function resultOf(reply: unknown): RecordResult {
   if (Array.isArray(reply)) return { accepted: reply[0], duplicates: reply[1], early: reply[2] };
   const message = reply instanceof Error ? reply.message : "";
-  const batchId = /^(?:ERR )?BATCH (.*)$/s.exec(message)?.[1];
-  if (batchId !== undefined) {
-    const expected = `expected a batchId that is new, or the same events that came with it before`;
-    throw new AppError("BAD_USER_INPUT", `${expected}; other events came with "${batchId}"`);
+  if (/^(?:ERR )?BATCH\b/.test(message)) {
+    const expected = "expected a batchId that is new, or the same events that came with it before";
+    throw new AppError("BAD_USER_INPUT", `${expected}; other events came with this one`);
   }
   const source = /^(?:ERR )?SOURCE (.*)$/s.exec(message)?.[1];
   if (source !== undefined) {

@@ -58,7 +58,7 @@ local first -- the batch as it came first
 for i = 1, batchId ~= '' and 2 or 0 do
   local heard, a, d, e, print, by = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
   if heard and tonumber(heard) + window > now then
-    if print ~= fingerprint then return redis.error_reply('BATCH ' .. batchId) end
+    if print ~= fingerprint then return redis.error_reply('BATCH was used') end
     first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by}
   end
 end
