@@ -21,6 +21,7 @@ import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
 import { createRedisClock } from "./redis/redis-clock.ts";
 import { createServer, type RouteAnswer } from "./server/server.ts";
+import { isLoopback } from "./settings/fields.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
@@ -76,15 +77,16 @@ export function createApp(config: Config, logger: Logger): App {
             for (const name of names) subscriptions.endAll(`token:${name}`);
           },
         });
+  const identify = createIdentify({
+    findToken: tokenFile?.find ?? null,
+    trustedProxies: config.trustedProxies,
+  });
   const server = createServer({
     host: config.host,
     port: config.port,
     schema,
     admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
-    identify: createIdentify({
-      findToken: tokenFile?.find ?? null,
-      trustedProxies: config.trustedProxies,
-    }),
+    identify,
     contextOf: (client, onGone): Context => ({
       client: client.id,
       onGone,
@@ -95,6 +97,9 @@ export function createApp(config: Config, logger: Logger): App {
     }),
     maskError: createErrorMask(logger),
     guard: createRequestGuard(config),
+    corsOrigins: config.corsOrigins,
+    // Without tokens the server is on loopback, and knows whoever comes by nothing but the name that it came to.
+    isOwnName: config.tokensFile === null ? isLoopback : null,
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": () => readiness(redis) },

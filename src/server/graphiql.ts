@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -8,9 +9,16 @@ export interface ExampleTab {
   readonly query: string;
 }
 
+interface Page {
+  readonly body: Buffer;
+  readonly contentSecurityPolicy: string;
+}
+
 /** Whether a browser asks for a page, rather than a program for data. */
 export function wantsPage(request: IncomingMessage): boolean {
-  return request.method === "GET" && request.headers.accept?.includes("text/html") === true;
+  return (
+    ["GET", "HEAD"].includes(request.method ?? "") && request.headers.accept?.includes("text/html") === true
+  );
 }
 
 const headerExample = `{
@@ -27,9 +35,9 @@ export function createGraphiQL(
   tabs: readonly ExampleTab[],
   needsToken: boolean,
 ): (response: ServerResponse) => Promise<void> {
-  let page: Promise<Buffer> | undefined;
+  let page: Promise<Page> | undefined;
 
-  async function render(): Promise<Buffer> {
+  async function render(): Promise<Page> {
     const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
     const html = renderGraphiQL({
       title: "queue-latency",
@@ -40,8 +48,12 @@ export function createGraphiQL(
       // Variables and headers are folded away where nobody needs them: the examples need the room more.
       defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
-    const amendments = amend(tabs[0]?.query ?? "");
-    return promisify(gzip)(html.replace("</head>", () => `${amendments}</head>`));
+    const firstQuery = firstQueryScript(tabs[0]?.query ?? "");
+    const amended = html.replace("</head>", () => `${tabStyle}<script>${firstQuery}</script></head>`);
+    return {
+      body: await promisify(gzip)(amended),
+      contentSecurityPolicy: policyFor([firstQuery, scriptOf(html)]),
+    };
   }
 
   return async (response) => {
@@ -49,25 +61,51 @@ export function createGraphiQL(
       page = undefined;
       throw error;
     });
-    const body = await page;
+    const { body, contentSecurityPolicy } = await page;
     response.writeHead(200, {
       "Content-Type": "text/html; charset=utf-8",
       "Content-Encoding": "gzip",
       "Content-Length": body.length,
+      "Content-Security-Policy": contentSecurityPolicy,
       "Cache-Control": "no-cache",
     });
     response.end(body);
   };
 }
 
+/** A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a place that it is not in. */
+const tabStyle = "<style>.graphiql-tab { transform: none !important; }</style>";
+
 /**
- * What GraphiQL 5 lacks. A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a
- * place that it is not in. And a page that is loaded again before anything was edited gets one more tab, with nothing in it
- * (graphql/graphiql#4476): it looks for what was edited last, which here is said to be the first tab.
+ * A page that is loaded again before anything was edited gets one more tab, with nothing in it (graphql/graphiql#4476): it
+ * looks for what was edited last, which here is said to be the first tab.
  */
-function amend(query: string): string {
-  const quoted = JSON.stringify(query).replaceAll("<", "\\u003c");
-  return `<style>.graphiql-tab { transform: none !important; }</style>
-<script>localStorage["graphiql:query"] ??= ${quoted};</script>
-`;
+function firstQueryScript(query: string): string {
+  return `localStorage["graphiql:query"] ??= ${JSON.stringify(query).replaceAll("<", "\\u003c")};`;
+}
+
+/** The page's one script, which has markup in its texts, and so goes on to the last end of a script. */
+function scriptOf(html: string): string {
+  const begin = "<script>";
+  return html.slice(html.indexOf(begin) + begin.length, html.lastIndexOf("</script>"));
+}
+
+/**
+ * Only these scripts run, and only this server is talked to. The editor makes its workers out of texts, writes style elements
+ * and attributes, and has its fonts and pictures in its styles.
+ */
+function policyFor(scripts: readonly string[]): string {
+  const hashes = scripts.map((script) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`);
+  return [
+    "default-src 'none'",
+    `script-src ${hashes.join(" ")}`,
+    "worker-src blob:",
+    "style-src 'unsafe-inline'",
+    "img-src data:",
+    "font-src data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ");
 }

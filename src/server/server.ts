@@ -1,7 +1,9 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { messageOf, StartError } from "../core/errors.ts";
+import { AppError, messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
+import { refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
+import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { createGraphQL, endpoint, type GraphQLOptions } from "./graphql.ts";
 import type { Admitted } from "./use-admission.ts";
@@ -13,7 +15,7 @@ export interface RouteAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export interface ServerOptions extends GraphQLOptions {
+export interface ServerOptions extends GraphQLOptions, BrowserGuardOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -39,26 +41,48 @@ export function createServer(options: ServerOptions): Server {
   const yoga = createGraphQL(options, admitted);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
+  const browsers = createBrowserGuard(options);
   const http = createHttpServer();
   /** Connections over which nothing was asked yet: Node counts them as busy. */
   const unused = new Set<Socket>();
   let url = "";
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-    if (path === endpoint) {
-      if (wantsPage(request)) await graphiql(response);
-      else await yoga(request, response);
+    const target = targetOf(request);
+    if (target === null) {
+      sendRefusal(response, new AppError("BAD_USER_INPUT", "expected a path to ask for"));
       return;
     }
+    // Yoga reads it, too.
+    request.url = target;
+    const path = pathOf(target);
+    const refusal = browsers.refusalOf(request, path !== endpoint || wantsPage(request));
+    if (refusal !== null) {
+      sendRefusal(response, refusal);
+      return;
+    }
+    const preflight = browsers.preflight(request);
+    const allowed = path === endpoint ? ["GET", "HEAD", "POST"] : ["GET", "HEAD"];
+    if (preflight !== null) response.writeHead(204, preflight).end();
+    else if (request.method === "OPTIONS") response.writeHead(204, { Allow: allowed.join(", ") }).end();
+    else if (!allowed.includes(request.method ?? "")) {
+      const error = new AppError("BAD_USER_INPUT", `expected one of the methods ${allowed.join(", ")}`);
+      sendRefusal(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
+    } else await serve(path, request, response);
+  }
+
+  async function serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route !== undefined) {
       const { status, body } = await route();
       sendJson(response, status, body);
+    } else if (path === endpoint) {
+      if (wantsPage(request)) await graphiql(response);
+      else await yoga(request, response);
     } else if (path === "/") {
       response.writeHead(302, { Location: endpoint }).end();
     } else {
-      sendJson(response, 404, { error: `nothing is here; GraphQL and GraphiQL are at ${endpoint}` });
+      sendJson(response, 404, { error: nothingHere });
     }
   }
 
@@ -68,6 +92,9 @@ export function createServer(options: ServerOptions): Server {
   });
   http.on("request", (request: IncomingMessage, response: ServerResponse) => {
     unused.delete(request.socket);
+    const headers = { ...securityHeaders, ...browsers.headersFor(request) };
+    for (const [name, value] of Object.entries(headers))
+      if (value !== undefined) response.setHeader(name, value);
     answer(request, response).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
@@ -78,8 +105,14 @@ export function createServer(options: ServerOptions): Server {
     unused.delete(request.socket);
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
-    if ((request.url ?? "").split("?", 1)[0] === endpoint) webSockets.upgrade(request, socket, head);
-    else socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+    const refusal = browsers.refusalOf(request, false);
+    if (refusal !== null) refuseSocket(socket, refusal);
+    else if (pathOf(targetOf(request) ?? "") === endpoint) webSockets.upgrade(request, socket, head);
+    else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
+  });
+  http.on("connect", (_request, socket) => {
+    socket.on("error", () => socket.destroy());
+    refuseSocket(socket, new AppError("BAD_USER_INPUT", "this is no proxy"), { status: 405 });
   });
 
   return {
@@ -116,12 +149,17 @@ export function createServer(options: ServerOptions): Server {
   };
 }
 
-function sendJson(response: ServerResponse, status: number, body: Readonly<Record<string, unknown>>): void {
-  response.writeHead(status, {
-    "Content-Type": "application/json; charset=utf-8",
-    "Cache-Control": "no-store",
-  });
-  response.end(`${JSON.stringify(body)}\n`);
+const nothingHere = `nothing is here; GraphQL and GraphiQL are at ${endpoint}`;
+
+/** What is asked for, from its path on, whether the host stands before it (as for a proxy) or not; null when it is neither. */
+function targetOf({ url = "" }: IncomingMessage): string | null {
+  if (url.startsWith("/")) return url;
+  const absolute = /^https?:/i.test(url) ? URL.parse(url) : null;
+  return absolute === null ? null : absolute.pathname + absolute.search;
+}
+
+function pathOf(target: string): string {
+  return target.split("?", 1)[0] ?? "";
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {

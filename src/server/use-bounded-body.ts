@@ -18,11 +18,10 @@ type ParseText = (text: string) => GraphQLParams | GraphQLParams[];
  * is refused in words of ours.
  */
 export function useBoundedBody(guard: RequestGuard<DocumentNode>): Plugin {
+  // None that a page of another origin can send without the browser's asking first, such as a form.
   const parsers: ReadonlyMap<string, ParseText> = new Map<string, ParseText>([
     ["application/json", parseBody],
     ["application/graphql+json", parseBody],
-    ["application/graphql", (query) => ({ query })],
-    ["application/x-www-form-urlencoded", parseSearch],
   ]);
 
   function parseBody(text: string): GraphQLParams | GraphQLParams[] {

@@ -216,6 +216,7 @@ test.each(ways)("over $over, whatever fields fail with is told in few words", as
   const server = createServer({
     ...{ schema, guard, logger: silentLogger, maskError: createErrorMask(silentLogger) },
     ...{ host: "127.0.0.1", port: 0, exampleTabs: [], needsToken: false, routes: {} },
+    ...{ corsOrigins: [], isOwnName: null },
     admit: async (_, operations) => ({ refusal: null, costs: operations.map(() => cost) }),
     identify: () => ({ id: "somebody", scopes: new Set(["read"]) }),
     contextOf: () => ({}),

@@ -6,6 +6,7 @@ import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { WebSocket as RawWebSocket } from "ws";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import { countCommands } from "../support/commands.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "../support/redis.ts";
 import {
   type Answer,
@@ -25,7 +26,7 @@ interface Operation {
 
 /** One request, and how it travels. */
 interface Sent {
-  readonly over: "POST" | "GET" | "form" | "text" | "SSE" | "EventSource" | "WebSocket";
+  readonly over: "POST" | "GET" | "SSE" | "EventSource" | "WebSocket";
   readonly operation: Operation | readonly Operation[];
 }
 
@@ -48,6 +49,7 @@ const watching = (queues: readonly string[]) => `subscription ${reading(queues)}
 /** Of this file alone: its commands are counted, it is frozen and killed. */
 let redis: TestRedis;
 let control: Redis;
+const commandsDuring = <T>(run: () => Promise<T>) => countCommands(control, run);
 beforeAll(async () => {
   redis = await startRedis();
   control = new Redis(redis.url);
@@ -304,16 +306,6 @@ const waysAround: readonly Way[] = [
         variables: { queues: names(count) },
       },
     }),
-  },
-  {
-    way: "a form",
-    why: "Yoga reads it, too",
-    points: (count) => ({ over: "form", operation: { query: reading(names(count)) } }),
-  },
-  {
-    way: "a body of application/graphql",
-    why: "Yoga reads it, too",
-    points: (count) => ({ over: "text", operation: { query: reading(names(count)) } }),
   },
   {
     way: "a query over a WebSocket",
@@ -1002,30 +994,6 @@ function expectThrottled(
   });
 }
 
-/** Which commands Redis ran meanwhile, by name; those inside of scripts, too. */
-async function commandsDuring<T>(
-  run: () => Promise<T>,
-): Promise<{ reply: T; commands: Record<string, number> }> {
-  const before = await commandCounts();
-  const reply = await run();
-  const after = await commandCounts();
-  const commands = Object.fromEntries(
-    Object.entries(after)
-      .map(([name, calls]) => [name, calls - (before[name] ?? 0)] as const)
-      .filter(([name, calls]) => calls > 0 && !beside.has(name)),
-  );
-  return { reply, commands };
-}
-
-/** Ours, that asks for the counts; and the feed's sign of life every few seconds. */
-const beside = new Set(["info", "ping"]);
-
-async function commandCounts(): Promise<Record<string, number>> {
-  const text = await control.info("commandstats");
-  const found = text.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm);
-  return Object.fromEntries([...found].map(([, name, calls]) => [name, Number(calls)]));
-}
-
 /** Redis takes what it is sent meanwhile, and answers afterwards. */
 async function whileRedisIsFrozen(run: () => Promise<void>): Promise<void> {
   process.kill(redis.pid, "SIGSTOP");
@@ -1047,14 +1015,6 @@ async function send(url: string, { over, operation }: Sent): Promise<Reply> {
       return post(url, operation);
     case "GET":
       return replyOf(await fetch(`${url}/graphql?${parametersOf(operation)}`));
-    case "form":
-      return replyOf(await fetch(`${url}/graphql`, { method: "POST", body: parametersOf(operation) }));
-    case "text": {
-      const headers = { "content-type": "application/graphql" };
-      return replyOf(
-        await fetch(`${url}/graphql`, { method: "POST", headers, body: (operation as Operation).query }),
-      );
-    }
     case "SSE":
     case "EventSource": {
       const { query } = operation as Operation;

@@ -213,7 +213,7 @@ describe.concurrent("a server", () => {
       await using data = await temporaryDataDir();
       await using server = await startServer({ DATA_DIR: data.path, RATE_LIMIT_MAX: "1000000" });
       await using half = await openSocket(server.url);
-      half.socket.write("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+      half.socket.write(halfRequest);
       const slow: readonly SlowReader[] = [
         await slowSse(server.url, wideSubscription, { queues: longNames }),
         await slowWebsocket(server.url, wideSubscription, { queues: longNames }),
@@ -238,7 +238,7 @@ describe.concurrent("a server", () => {
       await using data = await temporaryDataDir();
       await using server = await startServer({ DATA_DIR: data.path });
       await using half = await openSocket(server.url);
-      half.socket.write("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+      half.socket.write(halfRequest);
       await record(server.url, [enqueued("q", "a")]);
       const startedAtMs = performance.now();
       server.child.kill("SIGINT");
@@ -397,6 +397,9 @@ describe("a password in REDIS_URL", () => {
 });
 
 const password = "pa55-of-the-test";
+
+const halfRequest =
+  "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\nhalf";
 
 const longNames = Array.from({ length: 100 }, (_, i) => `${i}-`.padEnd(200, "x"));
 /** Its pushes are so large that a few of them fill the buffers of a socket. */
