@@ -9,6 +9,7 @@ import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createIdentify } from "./limits/identify.ts";
+import { createPayerOf } from "./limits/payer.ts";
 import { createRequestGuard } from "./limits/request-guard.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
 import { createThrottle } from "./limits/throttle.ts";
@@ -87,6 +88,8 @@ export function createApp(config: Config, logger: Logger): App {
     schema,
     admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
     identify,
+    payerOf: createPayerOf({ identify, trustedProxies: config.trustedProxies }),
+    maxSubscriptions: config.maxSubscriptions,
     contextOf: (client, onGone): Context => ({
       client: client.id,
       onGone,

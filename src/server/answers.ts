@@ -24,8 +24,9 @@ export function sendJson(
   body: Readonly<Record<string, unknown>>,
   headers: OutgoingHttpHeaders = {},
 ): void {
-  response.writeHead(status, { "Content-Type": "application/json; charset=utf-8", ...headers });
-  response.end(`${JSON.stringify(body)}\n`);
+  const text = `${JSON.stringify(body)}\n`;
+  response.writeHead(status, { ...typeOf(text), ...headers });
+  response.end(text);
 }
 
 /** Answers a request of which nothing was run, in the shape that GraphQL's own errors have. */
@@ -52,8 +53,7 @@ export function refuseSocket(
   const body = `${JSON.stringify(bodyOf(error))}\n`;
   const all = {
     ...securityHeaders,
-    "Content-Type": "application/json; charset=utf-8",
-    "Content-Length": Buffer.byteLength(body),
+    ...typeOf(body),
     Connection: "close",
     ...headersOf(error),
     ...headers,
@@ -67,6 +67,10 @@ export function refuseSocket(
 function bodyOf({ code, message, retryAfterSeconds }: AppError) {
   const extensions = { code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
   return { errors: [{ message, extensions }] };
+}
+
+function typeOf(json: string): OutgoingHttpHeaders {
+  return { "Content-Type": "application/json; charset=utf-8", "Content-Length": Buffer.byteLength(json) };
 }
 
 function headersOf({ retryAfterSeconds }: AppError): OutgoingHttpHeaders {

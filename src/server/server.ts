@@ -5,9 +5,11 @@ import type { Service } from "../core/service.ts";
 import { refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
-import { createGraphQL, endpoint, type GraphQLOptions } from "./graphql.ts";
+import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
+import { createPlaces } from "./places.ts";
+import { createStalledSockets } from "./stalled-sockets.ts";
 import type { Admitted } from "./use-admission.ts";
-import { createWebSockets } from "./websocket.ts";
+import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
 
 /** What a plain route answers: a status and a JSON body. */
 export interface RouteAnswer {
@@ -15,7 +17,7 @@ export interface RouteAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export interface ServerOptions extends GraphQLOptions, BrowserGuardOptions {
+export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -28,7 +30,24 @@ export interface ServerOptions extends GraphQLOptions, BrowserGuardOptions {
   readonly endStreams: () => Promise<void>;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
   readonly graceMs?: number;
+  readonly patience?: Partial<Patience>;
 }
+
+/** For how long somebody is waited for who keeps a connection open. */
+export interface Patience {
+  /** To send the head of a request, also the first one. @default 10_000 // 10 seconds */
+  readonly headMs: number;
+  /** To send all of it. @default 30_000 // 30 seconds */
+  readonly requestMs: number;
+  /** To read anything of what was sent. @default 60_000 // 1 minute */
+  readonly unreadMs: number;
+  /** How often that is looked after. @default 1_000 // 1 second */
+  readonly checkEveryMs: number;
+}
+
+const usualPatience: Patience = { headMs: 10_000, requestMs: 30_000, unreadMs: 60_000, checkEveryMs: 1_000 };
+/** Requests of one client that are under way, beside its subscriptions: over however many connections. */
+const mostRequestsAtOnce = 300;
 
 export interface Server extends Service {
   /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
@@ -36,13 +55,29 @@ export interface Server extends Service {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { host, port, routes, endStreams, logger, graceMs = 10_000 } = options;
+  const { host, port, routes, payerOf, endStreams, logger, graceMs = 10_000 } = options;
+  const patience = { ...usualPatience, ...options.patience };
   const admitted: Admitted = new WeakMap();
   const yoga = createGraphQL(options, admitted);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);
-  const http = createHttpServer();
+  const places = createPlaces(mostRequestsAtOnce + options.maxSubscriptions);
+  const stalled = createStalledSockets({
+    patienceMs: patience.unreadMs,
+    onStalled: () =>
+      logger.debug({ patienceMs: patience.unreadMs }, "a connection was cut: it reads nothing"),
+  });
+  const http = createHttpServer({
+    headersTimeout: patience.headMs,
+    requestTimeout: patience.requestMs,
+    connectionsCheckingInterval: patience.checkEveryMs,
+    maxHeaderSize: 16_384,
+    // Who vanished without a word is noticed, be it that nothing is sent to it.
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
+  });
   /** Connections over which nothing was asked yet: Node counts them as busy. */
   const unused = new Set<Socket>();
   let url = "";
@@ -87,6 +122,7 @@ export function createServer(options: ServerOptions): Server {
   }
 
   http.on("connection", (socket: Socket) => {
+    stalled.watch(socket);
     unused.add(socket);
     socket.once("close", () => unused.delete(socket));
   });
@@ -95,6 +131,13 @@ export function createServer(options: ServerOptions): Server {
     const headers = { ...securityHeaders, ...browsers.headersFor(request) };
     for (const [name, value] of Object.entries(headers))
       if (value !== undefined) response.setHeader(name, value);
+    const release = places.take(payerOf(callerOf({ req: request })));
+    if (release === null) {
+      const error = new AppError("THROTTLED", tooManyRequests, { retryAfterSeconds: 1 });
+      sendRefusal(response, error, { headers: { Connection: "close" } });
+      return;
+    }
+    response.once("close", release);
     answer(request, response).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
@@ -144,12 +187,14 @@ export function createServer(options: ServerOptions): Server {
       await closed;
       clearInterval(idle);
       clearTimeout(impatience);
+      stalled.stop();
       await yoga.dispose();
     },
   };
 }
 
 const nothingHere = `nothing is here; GraphQL and GraphiQL are at ${endpoint}`;
+const tooManyRequests = "expected fewer requests of one client at once; try again in 1 s";
 
 /** What is asked for, from its path on, whether the host stands before it (as for a proxy) or not; null when it is neither. */
 function targetOf({ url = "" }: IncomingMessage): string | null {

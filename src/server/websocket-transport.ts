@@ -1,55 +1,143 @@
 import type { IncomingMessage } from "node:http";
-import { CloseCode, type Server } from "graphql-ws";
-import type { WebSocket } from "ws";
+import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
+import type { RawData, WebSocket } from "ws";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { createAllowance } from "./allowance.ts";
 
 /** What a WebSocket's operations know of it. */
 export interface SocketExtra {
   readonly request: IncomingMessage;
   readonly socket: WebSocket;
+  /** Counts the socket as this client's from now on. @returns false: the client has as many as it may have. */
+  readonly belongTo: (client: string) => boolean;
+}
+
+/** What one socket may have under way; one that goes beyond is closed with 1008 and a reason. */
+export interface SocketLimits {
+  /** Subscriptions, queries and other messages. */
+  readonly maxAtOnce: number;
+  /** What these weigh as they came. */
+  readonly maxBytesAtOnce: number;
+}
+
+export interface ServedSocket {
+  /** Whether something that it asked for is not done with. */
+  isBusy(): boolean;
 }
 
 /** How often a socket is asked whether its other end lives; one that does not answer until the next time is cut. */
 const pingEveryMs = 12_000;
+/** Frames of every kind. What an operation costs is charged besides. */
+const frames = { perSecond: 1_000, burst: 2_000 };
+/** Frames that only ask for an answer. */
+const pings = { perSecond: 10, burst: 100 };
+/** What a client leaves unread of a few large answers; one that leaves more than that reads nothing at all. */
+const mostUnreadBytes = 16_000_000;
+const policyViolation = 1008;
+/** What fits into a close frame beside its code. */
+const longestReasonBytes = 123;
 
 /**
- * Connects one socket of `ws` to the protocol of `graphql-ws`. That package's own adapter does the same, and prints the
- * stack of every error on the console, which any client can cause by breaking the protocol.
+ * Connects one socket of `ws` to the protocol of `graphql-ws`. That package's own adapter does the same, but bounds nothing, and
+ * prints the stack of every error on the console, which any client can cause by breaking the protocol.
  */
-export function serveSocket(server: Server<SocketExtra>, extra: SocketExtra, logger: Logger): void {
+export function serveSocket(
+  server: Server<SocketExtra>,
+  extra: SocketExtra,
+  { maxAtOnce, maxBytesAtOnce }: SocketLimits,
+  logger: Logger,
+): ServedSocket {
   const { socket } = extra;
-  // What breaks the protocol, `ws` itself closes with the right code.
+  const framesLeft = createAllowance(frames);
+  const pingsLeft = createAllowance(pings);
+  let atOnce = 0;
+  let bytesAtOnce = 0;
+
+  function close(code: number, reason: string): void {
+    socket.close(code, Buffer.from(reason).subarray(0, longestReasonBytes));
+  }
+
+  /** What still comes before the other end has closed, too, is read and ignored; after a while the socket is cut. */
+  function refuse(reason: string): void {
+    if (socket.readyState !== socket.OPEN) return;
+    logger.debug({ reason }, "a WebSocket was closed for what it sent");
+    close(policyViolation, reason);
+  }
+
+  async function send(message: string): Promise<void> {
+    if (socket.bufferedAmount > mostUnreadBytes) {
+      logger.debug({ unreadBytes: socket.bufferedAmount }, "a WebSocket was cut: it reads nothing");
+      socket.terminate();
+    }
+    // Ends what it is an answer to: a stream that always has more to say would never let us hear that the socket has closed.
+    if (socket.readyState !== socket.OPEN) throw new Error("the socket is not open any more");
+    // Resolves when the message has left us: the next result is not asked for before, so a slow reader gets the newest.
+    await new Promise<void>((resolve, reject) => {
+      socket.send(message, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  async function take(data: RawData, handle: (message: string) => Promise<void>): Promise<void> {
+    const text = String(data);
+    atOnce += 1;
+    bytesAtOnce += text.length;
+    try {
+      if (!framesLeft.take()) refuse("Too many messages");
+      else if (atOnce > maxAtOnce || bytesAtOnce > maxBytesAtOnce) refuse("Too much at once");
+      else await handle(text);
+    } catch (error) {
+      fail(error);
+    } finally {
+      atOnce -= 1;
+      bytesAtOnce -= text.length;
+    }
+  }
+
+  function fail(error: unknown): void {
+    // A send that fails because the other end has gone is no news.
+    if (socket.readyState !== socket.OPEN) return;
+    // The protocol knows it, but only a server sends it.
+    if (messageOf(error).startsWith("Unexpected message of type")) {
+      close(CloseCode.BadRequest, "Invalid message received");
+      return;
+    }
+    logger.warn({ err: messageOf(error) }, "a WebSocket's message could not be handled");
+    close(CloseCode.InternalServerError, "Internal server error");
+  }
+
+  // What breaks the protocol of WebSockets, `ws` itself closes with the right code.
   socket.on("error", (error) => logger.debug({ err: error.message }, "a WebSocket broke"));
 
   let isAlive = true;
-  socket.on("pong", () => {
-    isAlive = true;
-  });
   const ping = setInterval(() => {
     if (isAlive) socket.ping();
     else socket.terminate();
     isAlive = false;
   }, pingEveryMs);
+  socket.on("pong", () => {
+    isAlive = true;
+    if (!framesLeft.take()) refuse("Too many messages");
+  });
+  socket.on("ping", (data) => {
+    if (socket.readyState !== socket.OPEN) return;
+    if (pingsLeft.take()) socket.pong(data);
+    else refuse("Too many pings");
+  });
 
   const closed = server.opened(
     {
       protocol: socket.protocol,
-      // Resolves when the message has left us: the next result is not asked for before, so a slow reader gets the newest.
-      send: (message) =>
-        new Promise((resolve, reject) => {
-          if (socket.readyState !== socket.OPEN) resolve();
-          else socket.send(message, (error) => (error ? reject(error) : resolve()));
-        }),
-      close: (code, reason) => socket.close(code, reason),
+      send,
+      close,
+      async onPing(payload) {
+        if (pingsLeft.take())
+          await send(stringifyMessage({ type: MessageType.Pong, ...(payload && { payload }) }));
+        else refuse("Too many pings");
+      },
       onMessage(handle) {
-        socket.on("message", (message) => {
-          handle(String(message)).catch((error: unknown) => {
-            // A send that fails because the other end has gone is no news.
-            if (socket.readyState !== socket.OPEN) return;
-            logger.warn({ err: messageOf(error) }, "a WebSocket's message could not be handled");
-            socket.close(CloseCode.InternalServerError, "Internal server error");
-          });
+        socket.on("message", (data) => {
+          if (socket.readyState === socket.OPEN) void take(data, handle);
         });
       },
     },
@@ -61,4 +149,5 @@ export function serveSocket(server: Server<SocketExtra>, extra: SocketExtra, log
       logger.debug({ err: messageOf(error) }, "a WebSocket did not end cleanly");
     });
   });
+  return { isBusy: () => atOnce > 0 };
 }

@@ -8,6 +8,7 @@ import {
   GraphQLError,
 } from "graphql";
 import {
+  CloseCode,
   type Context,
   handleProtocols,
   makeServer,
@@ -15,14 +16,25 @@ import {
   type SubscribePayload,
 } from "graphql-ws";
 import { WebSocketServer } from "ws";
-import type { Client, CostReport } from "../core/admission.ts";
+import type { Caller, Client, CostReport } from "../core/admission.ts";
 import { processClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
+import { refuseSocket } from "./answers.ts";
 import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
+import { createPlaces } from "./places.ts";
 import { admitRequest, type Parser, readRequest } from "./read-request.ts";
 import { type Admitted, withCost } from "./use-admission.ts";
 import { briefErrors, briefResult, withoutHttp } from "./use-brief-errors.ts";
-import { type SocketExtra, serveSocket } from "./websocket-transport.ts";
+import { type ServedSocket, type SocketExtra, serveSocket } from "./websocket-transport.ts";
+
+export interface WebSocketOptions extends GraphQLOptions {
+  /** Who pays for a connection: its client, or its address as long as nobody knows whose it is. */
+  readonly payerOf: (caller: Caller) => string;
+  /** Most subscriptions that one client has open. */
+  readonly maxSubscriptions: number;
+  /** For how long a socket may be open before it says who it is. @default 3_000 // 3 seconds */
+  readonly initMs?: number;
+}
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -45,18 +57,26 @@ interface Enveloped extends Parser {
 /** `graphql-transport-ws`, through the same pipeline, admission and masking as HTTP. */
 export function createWebSockets(
   yoga: GraphQLServer,
-  options: GraphQLOptions,
+  options: WebSocketOptions,
   admitted: Admitted,
 ): WebSockets {
-  const { admit, maskError, guard, logger } = options;
+  const { admit, maskError, guard, maxSubscriptions, initMs, logger } = options;
   const webSocketServer = new WebSocketServer({
     noServer: true,
     maxPayload: guard.maxBodyBytes,
     handleProtocols,
+    // It costs memory by the socket, and lets a small frame become a large one.
+    perMessageDeflate: false,
+    // Pings are answered by the transport, which counts them.
+    autoPong: false,
+    // Its types do not know it yet.
+    ...{ closeTimeout: closeWithinMs },
   });
+  const places = createPlaces(Math.max(leastSockets, maxSubscriptions));
+  const socketLimits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * guard.maxBodyBytes };
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
-  const sockets = new Set<SocketContext>();
+  const served = new Set<ServedSocket>();
 
   /** Asked for every operation anew: a token may have been revoked since the last one. */
   function identify({ connectionParams, extra }: SocketContext): Client {
@@ -97,24 +117,30 @@ export function createWebSockets(
   }
 
   const server = makeServer<Record<string, unknown>, SocketExtra>({
+    ...(initMs !== undefined && { connectionInitWaitTimeout: initMs }),
     onConnect: (ctx) => {
       try {
-        identify(ctx);
+        if (!ctx.extra.belongTo(identify(ctx).id)) {
+          ctx.extra.socket.close(CloseCode.TooManyInitialisationRequests, "Too many sockets of one client");
+          return false;
+        }
       } catch (error) {
         if (error instanceof AppError) return false;
         throw error;
       }
-      sockets.add(ctx);
       // Every subscription listens for the end of its socket.
       ctx.extra.socket.setMaxListeners(0);
       return true;
     },
-    onClose: (ctx) => {
-      sockets.delete(ctx);
-    },
     execute: (args) => (args.rootValue as Enveloped).execute(args),
     subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
-    onSubscribe: (ctx, _id, params) => argsFor(ctx, params).catch((error: unknown) => [maskError(error)]),
+    onSubscribe(ctx, id, params) {
+      if (id.length > longestId) {
+        ctx.extra.socket.close(CloseCode.BadRequest, "Invalid message received: its id is too long");
+        return [new GraphQLError("its id is too long")];
+      }
+      return argsFor(ctx, params).catch((error: unknown) => [maskError(error)]);
+    },
     onNext(_ctx, _id, _payload, args, result) {
       const cost = unreported.get(args);
       unreported.delete(args);
@@ -125,13 +151,34 @@ export function createWebSockets(
 
   return {
     upgrade(request, socket, head) {
+      const payer = options.payerOf(callerOf({ req: request }));
+      let held = { payer, release: places.take(payer) };
+      if (held.release === null) {
+        refuseSocket(
+          socket,
+          new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 }),
+        );
+        return;
+      }
+      socket.once("close", () => held.release?.());
+      const belongTo = (client: string) => {
+        if (client === held.payer) return true;
+        const release = places.take(client);
+        if (release === null) return false;
+        held.release?.();
+        held = { payer: client, release };
+        return true;
+      };
       webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        serveSocket(server, { request, socket: webSocket }, logger);
+        const extra: SocketExtra = { request, socket: webSocket, belongTo };
+        const each = serveSocket(server, extra, socketLimits, logger);
+        served.add(each);
+        webSocket.once("close", () => served.delete(each));
       });
     },
     async stop(graceMs) {
       const deadline = processClock.now() + graceMs;
-      const isBusy = () => [...sockets].some((ctx) => Object.keys(ctx.subscriptions).length > 0);
+      const isBusy = () => [...served].some((each) => each.isBusy());
       while (isBusy() && processClock.now() < deadline) await setTimeout(10);
       const impatience = globalThis.setTimeout(
         () => {
@@ -145,6 +192,15 @@ export function createWebSockets(
     },
   };
 }
+
+/** What a client needs when it has but few subscriptions: a page that is loaded again has its old socket for a moment. */
+const leastSockets = 10;
+/** It comes back with every answer. */
+const longestId = 256;
+/** For how long a socket that we have closed may take to close its end. */
+const closeWithinMs = 5_000;
+const tooManySockets =
+  "expected fewer open WebSockets of one client: one is enough for all its subscriptions";
 
 /** An `error` message has no extensions of its own, so its first error carries the cost: a copy, since Yoga keeps errors. */
 function withCostIn(

@@ -6,7 +6,7 @@ import { WebSocket } from "ws";
 import { createErrorMask } from "../../src/api/errors.ts";
 import { AppError, errorStatus } from "../../src/core/errors.ts";
 import { createRequestGuard } from "../../src/limits/request-guard.ts";
-import { createServer } from "../../src/server/server.ts";
+import { startBareServer } from "../support/bare-server.ts";
 import { type Attack, attacks, repeat } from "../support/hostile-documents.ts";
 import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "../support/redis.ts";
@@ -213,21 +213,14 @@ test.each(ways)("over $over, whatever fields fail with is told in few words", as
   const cost = { requestedQueryCost: 0, actualQueryCost: 0, throttleStatus };
   const schema = buildSchema(`type Query { ${fields} }`);
   for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) field.resolve = fail;
-  const server = createServer({
-    ...{ schema, guard, logger: silentLogger, maskError: createErrorMask(silentLogger) },
-    ...{ host: "127.0.0.1", port: 0, exampleTabs: [], needsToken: false, routes: {} },
-    ...{ corsOrigins: [], isOwnName: null },
+  await using server = await startBareServer({
+    ...{ schema, guard, maskError: createErrorMask(silentLogger) },
     admit: async (_, operations) => ({ refusal: null, costs: operations.map(() => cost) }),
-    identify: () => ({ id: "somebody", scopes: new Set(["read"]) }),
-    contextOf: () => ({}),
-    endStreams: async () => {},
   });
-  await server.start();
   const query = `{ ${names.join(" ")} }`;
   const { body, bytes } = await send(server.url, { attack: "", why: "", code: "BAD_USER_INPUT", query });
   expect(body.errors).toHaveLength(over === "a batch" ? 3 : 5);
   expect(bytes).toBeLessThan(4_096);
-  await server.stop();
 });
 
 describe("INTROSPECTION=off", () => {

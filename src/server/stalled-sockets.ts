@@ -1,0 +1,55 @@
+import type { Socket } from "node:net";
+import { type Clock, processClock } from "../core/clock.ts";
+
+export interface StalledSocketsOptions {
+  /** For how long a socket may take nothing of what is to be sent to it. */
+  readonly patienceMs: number;
+  /** Called before a socket is cut. */
+  readonly onStalled: () => void;
+  readonly clock?: Clock;
+}
+
+/** Cuts sockets whose other end does not read: whatever is open for it would stay open for ever, as Node waits. */
+export interface StalledSockets {
+  watch(socket: Socket): void;
+  stop(): void;
+}
+
+interface Progress {
+  sentBytes: number;
+  atMs: number;
+}
+
+export function createStalledSockets(options: StalledSocketsOptions): StalledSockets {
+  const { patienceMs, onStalled, clock = processClock } = options;
+  const watched = new Map<Socket, Progress>();
+  let timer: NodeJS.Timeout | undefined;
+
+  function look(): void {
+    const now = clock.now();
+    for (const [socket, progress] of watched) {
+      // What waits in this process, after the buffers of the kernel are full; for the other part the kernel cares.
+      const waitingBytes = socket.writableLength;
+      const sentBytes = socket.bytesWritten - waitingBytes;
+      if (waitingBytes === 0 || sentBytes !== progress.sentBytes) {
+        progress.sentBytes = sentBytes;
+        progress.atMs = now;
+      } else if (now - progress.atMs >= patienceMs) {
+        onStalled();
+        socket.destroy();
+      }
+    }
+  }
+
+  return {
+    watch(socket) {
+      timer ??= setInterval(look, patienceMs / 4).unref();
+      watched.set(socket, { sentBytes: 0, atMs: clock.now() });
+      socket.once("close", () => watched.delete(socket));
+    },
+    stop() {
+      clearInterval(timer);
+      timer = undefined;
+    },
+  };
+}

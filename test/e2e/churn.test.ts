@@ -1,0 +1,183 @@
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import { Redis } from "ioredis";
+import { expect, test } from "vitest";
+import { WebSocket } from "ws";
+import { countCommands } from "../support/commands.ts";
+import { openRaw } from "../support/raw-http.ts";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
+import { ask, startApp } from "../support/server.ts";
+
+const atOnce = 50;
+const perWay = 2_000;
+const queues = Array.from({ length: 20 }, (_, i) => `queue-${i}`);
+
+/** Opens that many subscriptions, and leaves them all. */
+interface Way {
+  readonly way: string;
+  readonly run: (url: string) => Promise<void>;
+}
+
+const ways: readonly Way[] = [
+  {
+    way: "completed over their WebSocket",
+    async run(url) {
+      const socket = await openSocket(url);
+      let pushed = 0;
+      socket.on("message", (data) => {
+        const { type, id } = JSON.parse(String(data));
+        if (type !== "next") return;
+        pushed += 1;
+        socket.send(JSON.stringify({ type: "complete", id }));
+      });
+      for (let i = 0; i < atOnce; i++) socket.send(subscribe(`${i}`));
+      await expect.poll(() => pushed, { timeout: 10_000, interval: 5 }).toBeGreaterThanOrEqual(atOnce);
+      socket.close();
+      await once(socket, "close");
+    },
+  },
+  {
+    way: "cut with their WebSocket",
+    async run(url) {
+      const socket = await openSocket(url);
+      let pushed = 0;
+      socket.on("message", () => {
+        pushed += 1;
+      });
+      for (let i = 0; i < atOnce; i++) socket.send(subscribe(`${i}`));
+      await expect.poll(() => pushed, { timeout: 10_000, interval: 5 }).toBeGreaterThanOrEqual(atOnce);
+      socket.terminate();
+      await once(socket, "close");
+    },
+  },
+  {
+    way: "never read, over a WebSocket, and half of them completed before they were answered",
+    async run(url) {
+      const socket = await openSocket(url);
+      socket.pause();
+      for (let i = 0; i < atOnce; i++) {
+        socket.send(subscribe(`${i}`));
+        if (i % 2 === 0) socket.send(`{"type":"complete","id":"${i}"}`);
+      }
+      await health(url);
+      socket.terminate();
+      await once(socket, "close");
+    },
+  },
+  {
+    way: "cut with their request, after the first push",
+    async run(url) {
+      const all = Array.from({ length: atOnce }, async (_, i) => {
+        await using raw = await openRaw(url);
+        raw.send(request(queues[i % queues.length]));
+        await raw.until(/event: next/);
+      });
+      await Promise.all(all);
+    },
+  },
+  {
+    way: "cut with their request, unread, at any time",
+    async run(url) {
+      const all = Array.from({ length: atOnce }, async (_, i) => {
+        await using raw = await openRaw(url);
+        raw.socket.pause();
+        raw.send(request(queues[i % queues.length]));
+        if (i % 2 === 0) await health(url);
+      });
+      await Promise.all(all);
+    },
+  },
+];
+
+test("10,000 subscriptions, opened and left in many ways, leave nothing behind", async () => {
+  await using redis = await startRedis();
+  const control = new Redis(redis.url);
+  await using app = await startApp({
+    REDIS_URL: redis.url,
+    KEY_PREFIX: uniquePrefix(),
+    RATE_LIMIT_MAX: "1000000000",
+    MAX_SUBSCRIPTIONS: String(2 * atOnce),
+  });
+  const warnings: Error[] = [];
+  const hear = (warning: Error) => warnings.push(warning);
+  process.on("warning", hear);
+
+  // What is there when nobody watches, and what it takes then to record: no queue is read for a subscription.
+  const recording = async () => (await countCommands(control, () => recordAll(app.url))).commands;
+  // Timers of connecting are not yet over.
+  const before = { ...(await settled(control)), Timeout: 0 };
+  await recording();
+  const commandsBefore = await recording();
+
+  for (const { run } of ways) {
+    for (let opened = 0; opened < perWay; opened += atOnce) await run(app.url);
+  }
+  // Without timers of vitest's own. Our own connections for requests are kept alive for some seconds.
+  const deadline = performance.now() + 20_000;
+  while (!isDeepStrictEqual(await settled(control), before) && performance.now() < deadline) await sleep(100);
+  expect(await settled(control)).toEqual(before);
+  await expect.poll(recording, { timeout: 5_000, interval: 100 }).toEqual(commandsBefore);
+  // Every slot is free again.
+  const socket = await openSocket(app.url);
+  const types: string[] = [];
+  socket.on("message", (data) => types.push(JSON.parse(String(data)).type));
+  for (let i = 0; i < 2 * atOnce; i++) socket.send(subscribe(`${i}`));
+  await expect.poll(() => types.length, { timeout: 10_000 }).toBeGreaterThanOrEqual(2 * atOnce);
+  expect(new Set(types)).toEqual(new Set(["next"]));
+  socket.terminate();
+  expect(warnings).toEqual([]);
+  process.off("warning", hear);
+  control.disconnect();
+}, 120_000);
+
+/** What keeps this process busy, which the server is in, and what Redis keeps for it. */
+async function settled(control: Redis) {
+  const resources: Record<string, number> = {};
+  for (const name of process.getActiveResourcesInfo()) resources[name] = (resources[name] ?? 0) + 1;
+  // Of these, some come and go with what is under way just now.
+  const { Timeout = 0, TCPSocketWrap = 0, TCPServerWrap = 0 } = resources;
+  const channels = (await control.pubsub("CHANNELS")) as string[];
+  const [, subscribers] = (await control.pubsub("NUMSUB", channels[0] ?? "")) as [string, number];
+  const clients = String(await control.client("LIST"))
+    .trim()
+    .split("\n").length;
+  return { Timeout, TCPSocketWrap, TCPServerWrap, channels: channels.length, subscribers, clients };
+}
+
+async function recordAll(url: string): Promise<void> {
+  const events = queues.map((queue) => ({ type: "ENQUEUED", queue, jobId: String(performance.now()) }));
+  const { body } = await ask(
+    url,
+    "mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }",
+    { events },
+  );
+  expect(body.errors).toBeUndefined();
+}
+
+async function health(url: string): Promise<void> {
+  await (await fetch(`${url}/health`)).text();
+}
+
+const queryOf = (queue = "queue-0") =>
+  `subscription { queueLatency(queues: ["${queue}"], minIntervalMs: 50) { depth } }`;
+
+function subscribe(id: string): string {
+  const query = queryOf(queues[Number(id) % queues.length]);
+  return JSON.stringify({ type: "subscribe", id, payload: { query } });
+}
+
+function request(queue: string | undefined): string {
+  const body = JSON.stringify({ query: queryOf(queue) });
+  const headers = ["Host: localhost", "Content-Type: application/json", "Accept: text/event-stream"];
+  return `POST /graphql HTTP/1.1\r\n${headers.join("\r\n")}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+async function openSocket(url: string): Promise<WebSocket> {
+  const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
+  socket.on("error", () => {});
+  await once(socket, "open");
+  socket.send(JSON.stringify({ type: "connection_init" }));
+  await once(socket, "message");
+  return socket;
+}

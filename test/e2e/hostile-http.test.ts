@@ -1,0 +1,232 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { startBareServer } from "../support/bare-server.ts";
+import { recordingLogger } from "../support/logger.ts";
+import { openRaw } from "../support/raw-http.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { ask, startApp } from "../support/server.ts";
+
+const host = "Host: localhost\r\n";
+const json = "Content-Type: application/json\r\n";
+const query = '{"query":"{__typename}"}';
+const post = `POST /graphql HTTP/1.1\r\n${host}${json}Content-Length: ${query.length}\r\n`;
+const get = (target: string, headers = "") => `GET ${target} HTTP/1.1\r\n${host}${headers}\r\n`;
+
+describe("an odd request", () => {
+  const logger = recordingLogger();
+  let app: Awaited<ReturnType<typeof startApp>>;
+  beforeAll(async () => {
+    app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() }, logger);
+  });
+  afterAll(() => app?.stop());
+
+  const upgrade = (headers: string, method = "GET", target = "/graphql") =>
+    `${method} ${target} HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\n${headers}\r\n`;
+  const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+  const rows: readonly { readonly what: string; readonly sent: string; readonly status: number }[] = [
+    { what: "TRACE", sent: `TRACE /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
+    { what: "CONNECT to the server", sent: `CONNECT /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
+    { what: "CONNECT to another", sent: `CONNECT example.com:443 HTTP/1.1\r\n${host}\r\n`, status: 405 },
+    { what: "a method that nobody knows", sent: `FOO /graphql HTTP/1.1\r\n${host}\r\n`, status: 400 },
+    { what: "DELETE", sent: `DELETE /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
+    {
+      what: "POST to a probe",
+      sent: `POST /health HTTP/1.1\r\n${host}Content-Length: 2\r\n\r\n{}`,
+      status: 405,
+    },
+    { what: "HEAD of a probe", sent: `HEAD /health HTTP/1.1\r\n${host}\r\n`, status: 200 },
+    { what: "OPTIONS", sent: `OPTIONS /graphql HTTP/1.1\r\n${host}\r\n`, status: 204 },
+    { what: "OPTIONS of all", sent: `OPTIONS * HTTP/1.1\r\n${host}\r\n`, status: 400 },
+    { what: "two slashes", sent: get("//graphql"), status: 404 },
+    { what: "a way up", sent: get("/../graphql"), status: 404 },
+    { what: "a way up and down", sent: get("/graphql/../../etc/passwd"), status: 404 },
+    { what: "a way up in percent codes", sent: get("/%2e%2e/%2e%2e/etc/passwd"), status: 404 },
+    { what: "a name of Object's", sent: get("/__proto__"), status: 404 },
+    { what: "another name of Object's", sent: get("/constructor"), status: 404 },
+    { what: "a whole URL", sent: get("http://localhost/graphql?query={__typename}"), status: 200 },
+    { what: "a whole URL without a host", sent: get("http://"), status: 400 },
+    { what: "a URL of another kind", sent: get("ftp://localhost/graphql"), status: 400 },
+    { what: "no path", sent: get("graphql"), status: 400 },
+    { what: "HTTP/1.0", sent: "GET /health HTTP/1.0\r\n\r\n", status: 200 },
+    { what: "a query over HTTP/1.0", sent: "GET /graphql?query={__typename} HTTP/1.0\r\n\r\n", status: 200 },
+    { what: "no Host", sent: "GET /health HTTP/1.1\r\n\r\n", status: 400 },
+    { what: "the beginning of HTTP/2", sent: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status: 400 },
+    { what: "the beginning of TLS", sent: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", status: 400 },
+    { what: "a long address", sent: get(`/${"x".repeat(20_000)}`), status: 431 },
+    { what: "a long header", sent: get("/health", `X: ${"x".repeat(20_000)}\r\n`), status: 431 },
+    { what: "many headers", sent: get("/health", "x: y\r\n".repeat(5_000)), status: 431 },
+    { what: "a header with a space in its name", sent: get("/health", "X : y\r\n"), status: 400 },
+    { what: "a header over two lines", sent: get("/health", "X: y\r\n z\r\n"), status: 400 },
+    { what: "NUL in the address", sent: get("/he\0alth"), status: 400 },
+    { what: "a length, and chunks", sent: `${post}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, status: 400 },
+    { what: "two lengths", sent: `${post}Content-Length: 6\r\n\r\n`, status: 400 },
+    {
+      what: "a length below 0",
+      sent: `POST /graphql HTTP/1.1\r\n${host}${json}Content-Length: -5\r\n\r\n`,
+      status: 400,
+    },
+    {
+      what: "a length beyond all",
+      sent: `POST /graphql HTTP/1.1\r\n${host}${json}Content-Length: 99999999999999999999\r\n\r\n`,
+      status: 400,
+    },
+    {
+      what: "a length that is too much",
+      sent: `POST /graphql HTTP/1.1\r\n${host}${json}Content-Length: 3000000\r\n\r\n`,
+      status: 413,
+    },
+    {
+      what: "a chunk of no length",
+      sent: `POST /graphql HTTP/1.1\r\n${host}${json}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+      status: 400,
+    },
+    { what: "Expect: 100-continue", sent: `${post}Expect: 100-continue\r\n\r\n${query}`, status: 100 },
+    { what: "another expectation", sent: `${post}Expect: nonsense\r\n\r\n${query}`, status: 417 },
+    {
+      what: "an offer of HTTP/2",
+      sent: get(
+        "/health",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+      ),
+      status: 200,
+    },
+    { what: "an upgrade without a key", sent: upgrade(""), status: 400 },
+    { what: "an upgrade to an old version", sent: upgrade(key.replace("13", "7")), status: 400 },
+    { what: "an upgrade by POST", sent: upgrade(key, "POST"), status: 405 },
+    { what: "an upgrade of another path", sent: upgrade(key, "GET", "/elsewhere"), status: 404 },
+    {
+      what: "an upgrade with nonsense for protocols",
+      sent: upgrade(`${key}Sec-WebSocket-Protocol: ,,\r\n`),
+      status: 400,
+    },
+    {
+      what: "an upgrade",
+      sent: upgrade(`${key}Sec-WebSocket-Protocol: graphql-transport-ws\r\n`),
+      status: 101,
+    },
+    {
+      what: "an upgrade that would have messages compressed",
+      sent: upgrade(
+        `${key}Sec-WebSocket-Protocol: graphql-transport-ws\r\nSec-WebSocket-Extensions: permessage-deflate\r\n`,
+      ),
+      status: 101,
+    },
+  ];
+
+  test.each(rows)("is answered with $status: $what", async ({ sent, status }) => {
+    await using raw = await openRaw(app.url);
+    raw.send(Buffer.from(sent, "latin1"));
+    const answer = await raw.until(/^HTTP\/1\.1 \d+ .*\r\n\r\n/s);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    if (status === 100) await raw.until(/\r\n\r\nHTTP\/1\.1 200 /);
+    expect(answer).not.toMatch(/permessage-deflate|^Server:|X-Powered-By/im);
+    // Nobody must act on what strangers send, and all is well.
+    expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
+    expect((await ask(app.url, "{ __typename }")).status).toBe(200);
+  });
+
+  test("keeps the connection for the next one, and answers those that come together in their order", async () => {
+    await using raw = await openRaw(app.url);
+    const together = ["a", "b", "c"].map((alias) => get(`/graphql?query={${alias}:__typename}`));
+    raw.send(together.join(""));
+    const answers = await raw.until(/"c":"Query"/);
+    expect([...answers.matchAll(/"(\w)":"Query"/g)].map(([, alias]) => alias)).toEqual(["a", "b", "c"]);
+    raw.send(get("/health", "Connection: close\r\n"));
+    await raw.until(/"status":"ok"/);
+    await raw.closed;
+  });
+});
+
+describe("a client", () => {
+  const patience = { headMs: 500, requestMs: 1_000, checkEveryMs: 50 };
+  const bounded = (ms: number) => ({ from: ms - 100, to: ms + 10_000 });
+
+  test.each([
+    { what: "says nothing", sent: "", ...bounded(patience.headMs) },
+    { what: "never ends its headers", sent: "GET /health HTTP/1.1\r\nX: y\r\n", ...bounded(patience.headMs) },
+    { what: "never sends its body", sent: `${post}\r\n`, ...bounded(patience.requestMs) },
+  ])("that $what is cut", async ({ sent, from, to }) => {
+    await using server = await startBareServer({ patience });
+    const startedAtMs = performance.now();
+    await using raw = await openRaw(server.url);
+    raw.send(sent);
+    await raw.closed;
+    expect(performance.now() - startedAtMs).toBeGreaterThan(from);
+    expect(performance.now() - startedAtMs).toBeLessThan(to);
+  });
+
+  test.each([
+    { what: "headers", begin: "GET /health HTTP/1.1\r\n", drop: "X: y\r\n" },
+    { what: "a body", begin: post.replace(String(query.length), "90000"), drop: " " },
+  ])("that sends $what drop by drop is cut all the same", async ({ begin, drop }) => {
+    await using server = await startBareServer({ patience });
+    await using raw = await openRaw(server.url);
+    raw.send(begin.endsWith("\r\n") && drop === " " ? `${begin}\r\n` : begin);
+    const dripping = setInterval(() => raw.send(drop), 20);
+    await raw.closed;
+    clearInterval(dripping);
+    expect(raw.text()).toMatch(/^HTTP\/1\.1 408 |^$/);
+  });
+
+  test("has so many requests under way and no more, over however many connections", async () => {
+    let goOn = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    let waiting = 0;
+    await using server = await startBareServer({
+      maxSubscriptions: 1,
+      payerOf: ({ forwardedFor }) => forwardedFor ?? "somebody",
+      routes: {
+        "/wait": async () => {
+          waiting += 1;
+          await gate;
+          return { status: 200, body: {} };
+        },
+      },
+    });
+    await using pipelined = await openRaw(server.url);
+    await using another = await openRaw(server.url);
+    pipelined.send(get("/wait").repeat(301));
+    await expect.poll(() => waiting).toBe(301);
+    another.send(get("/wait"));
+    const refused = await another.until(/THROTTLED.*\}\n/s);
+    expect(refused).toMatch(/^HTTP\/1\.1 429 /);
+    expect(refused).toMatch(/^Retry-After: 1\r$/m);
+    expect(refused).toMatch(/^Connection: close\r$/m);
+    await another.closed;
+    // Somebody else is not held up by it.
+    const other = await fetch(`${server.url}/nowhere`, { headers: { "x-forwarded-for": "192.0.2.1" } });
+    expect(other.status).toBe(404);
+    goOn();
+    await expect.poll(() => pipelined.text().split("HTTP/1.1 200 OK").length).toBe(302);
+    expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
+  });
+
+  test("that reads nothing of its answer is cut, and one that reads slowly is not", async () => {
+    const patience = { unreadMs: 1_000 };
+    const body = { text: "x".repeat(100_000) };
+    await using server = await startBareServer({
+      patience,
+      routes: { "/large": async () => ({ status: 200, body }) },
+    });
+    await using deaf = await openRaw(server.url);
+    await using slow = await openRaw(server.url);
+    deaf.socket.pause();
+    for (const raw of [deaf, slow]) raw.send(get("/large").repeat(300));
+    const cut = new Promise((resolve) => slow.socket.once("close", resolve));
+    // A little at a time, for longer than one may read nothing.
+    slow.socket.pause();
+    for (let reads = 0; reads < 40; reads++) {
+      slow.socket.resume();
+      await new Promise((resolve) => slow.socket.once("data", resolve));
+      slow.socket.pause();
+      await new Promise((resolve) => setTimeout(resolve, 75));
+    }
+    expect(await Promise.race([cut, "still there"])).toBe("still there");
+    // What has come until then lies in its socket; then it hears that there is no more.
+    deaf.socket.resume();
+    await deaf.closed;
+    expect(deaf.text().length).toBeLessThan(300 * 100_000);
+  });
+});

@@ -1,0 +1,322 @@
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { WebSocket } from "ws";
+import { endlessSchema, startBareServer } from "../support/bare-server.ts";
+import { recordingLogger } from "../support/logger.ts";
+import { openRaw } from "../support/raw-http.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { startApp } from "../support/server.ts";
+import { slowSse, slowWebsocket } from "../support/streams.ts";
+import { tokenFile } from "../support/tokens.ts";
+
+const logger = recordingLogger();
+let app: Awaited<ReturnType<typeof startApp>>;
+const maxSubscriptions = 12;
+beforeAll(async () => {
+  const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), RATE_LIMIT_MAX: "1000000" };
+  app = await startApp({ ...env, MAX_SUBSCRIPTIONS: String(maxSubscriptions) }, logger);
+});
+afterAll(() => app?.stop());
+
+const init = { type: "connection_init" };
+const subscribe = (id: string, query = `subscription { queueLatency(queues: ["q"]) { state } }`) => ({
+  type: "subscribe",
+  id,
+  payload: { query },
+});
+
+describe("a socket that breaks the protocol is closed", () => {
+  interface Row {
+    readonly what: string;
+    readonly sent: readonly (object | string)[];
+    readonly code: number;
+    readonly reason: RegExp;
+  }
+  const rows: readonly Row[] = [
+    { what: "says nothing", sent: [], code: 4408, reason: /^Connection initialisation timeout$/ },
+    { what: "begins twice", sent: [init, init], code: 4429, reason: /^Too many initialisation requests$/ },
+    { what: "subscribes before it begins", sent: [subscribe("1")], code: 4401, reason: /^Unauthorized$/ },
+    {
+      what: "subscribes twice by one id",
+      sent: [init, subscribe("1"), subscribe("1")],
+      code: 4409,
+      reason: /^Subscriber for 1 already exists$/,
+    },
+    {
+      what: "does so with an id that no reason has room for",
+      sent: [init, subscribe("x".repeat(200)), subscribe("x".repeat(200))],
+      code: 4409,
+      reason: /^Subscriber for x{50,}$/,
+    },
+    {
+      what: "has an id without end",
+      sent: [init, subscribe("x".repeat(300))],
+      code: 4400,
+      reason: /too long/,
+    },
+    { what: "speaks no JSON", sent: ["no JSON"], code: 4400, reason: /^Invalid message received$/ },
+    { what: "says null", sent: ["null"], code: 4400, reason: /^Invalid message/ },
+    { what: "says nothing in a message", sent: [""], code: 4400, reason: /^Invalid message/ },
+    {
+      what: "has a type that nobody knows",
+      sent: [{ type: "start" }],
+      code: 4400,
+      reason: /^Invalid message/,
+    },
+    {
+      what: "says what a server says",
+      sent: [init, { type: "connection_ack" }],
+      code: 4400,
+      reason: /^Invalid/,
+    },
+    {
+      what: "answers what was not asked",
+      sent: [init, { type: "next", id: "1", payload: {} }],
+      code: 4400,
+      reason: /^Invalid/,
+    },
+    {
+      what: "has no id",
+      sent: [init, { type: "subscribe", payload: { query: "{ a }" } }],
+      code: 4400,
+      reason: /./,
+    },
+    {
+      what: "has no query",
+      sent: [init, { type: "subscribe", id: "1", payload: {} }],
+      code: 4400,
+      reason: /./,
+    },
+    {
+      what: "sends more than any operation needs",
+      sent: [init, "x".repeat(2_100_000)],
+      code: 1009,
+      reason: /^$/,
+    },
+    {
+      what: "asks for more at once than it may have open, over and over",
+      sent: [init, ...Array.from({ length: 300 }, (_, i) => subscribe(String(i)))],
+      code: 1008,
+      reason: /^Too much at once$/,
+    },
+  ];
+
+  test.each(rows)("with $code when it $what", async ({ sent, code, reason }) => {
+    const [first, ...others] = sent;
+    const hasBegun = first === init && others[0] !== init;
+    const socket = hasBegun ? await begun(app.url) : await open(app.url);
+    for (const each of hasBegun ? others : sent)
+      socket.send(typeof each === "string" ? each : JSON.stringify(each));
+    const closed = await closing(socket);
+    expect(closed).toEqual({ code, reason: expect.stringMatching(reason) });
+    // Strangers cause no line that anybody must read.
+    expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
+  });
+
+  test("with 4406 when it speaks another protocol, or none", async () => {
+    for (const protocol of ["graphql-ws", undefined]) {
+      const url = `${app.url.replace("http", "ws")}/graphql`;
+      const socket = protocol === undefined ? new WebSocket(url) : new WebSocket(url, [protocol]);
+      // A protocol that the server does not confirm is an error for `ws` itself.
+      const failed = once(socket, "error").then(([error]) => ({ error: String(error) }));
+      expect(await Promise.race([closing(socket), failed])).toEqual(
+        protocol === undefined
+          ? { code: 4406, reason: "Subprotocol not acceptable" }
+          : { error: expect.stringContaining("no subprotocol") },
+      );
+      socket.terminate();
+    }
+  });
+});
+
+describe("a flood", () => {
+  interface Row {
+    readonly of: string;
+    readonly send: (socket: WebSocket, i: number) => void;
+    readonly reason: string;
+  }
+  const rows: readonly Row[] = [
+    {
+      of: "pings of the protocol",
+      send: (socket) => socket.send('{"type":"ping"}'),
+      reason: "Too many pings",
+    },
+    { of: "pings of WebSockets", send: (socket) => socket.ping(), reason: "Too many pings" },
+    {
+      of: "pongs of the protocol",
+      send: (socket) => socket.send('{"type":"pong"}'),
+      reason: "Too many messages",
+    },
+    { of: "pongs of WebSockets", send: (socket) => socket.pong(), reason: "Too many messages" },
+    {
+      of: "ends of what was never begun",
+      send: (socket, i) => socket.send(`{"type":"complete","id":"${i}"}`),
+      reason: "Too many messages",
+    },
+  ];
+
+  test.each(rows)("of $of ends with its socket, and nobody else's", async ({ send, reason }) => {
+    const witness = await begun(app.url);
+    const socket = await begun(app.url);
+    const closed = closing(socket);
+    for (let i = 0; i < 10_000 && socket.readyState === socket.OPEN; i++) {
+      send(socket, i);
+      // As fast as it goes, but so that the end is heard.
+      if (i % 100 === 0) await new Promise(setImmediate);
+    }
+    expect(await closed).toEqual({ code: 1008, reason });
+    expect(await ask(witness)).toMatchObject({ type: "next", payload: { data: { __typename: "Query" } } });
+    witness.terminate();
+  });
+
+  test("of subscriptions that are ended at once ends with its socket", async () => {
+    const socket = await begun(app.url);
+    const closed = closing(socket);
+    for (let i = 0; i < 10_000 && socket.readyState === socket.OPEN; i++) {
+      socket.send(JSON.stringify(subscribe(String(i))));
+      socket.send(`{"type":"complete","id":"${i}"}`);
+      if (i % 100 === 0) await new Promise(setImmediate);
+    }
+    expect(await closed).toEqual({
+      code: 1008,
+      reason: expect.stringMatching(/^Too m(uch at once|any messages)$/),
+    });
+  });
+
+  test("is none where a socket pings as sockets do", async () => {
+    const socket = await begun(app.url);
+    for (let i = 0; i < 50; i++) {
+      socket.send('{"type":"ping"}');
+      socket.ping();
+    }
+    expect(await ask(socket)).toMatchObject({ type: "next" });
+    expect(socket.readyState).toBe(socket.OPEN);
+    socket.terminate();
+  });
+});
+
+describe("the sockets of one client", () => {
+  test("are as many as its subscriptions may be; one more is refused, and may come when one has gone", async () => {
+    await using mine = await startApp({
+      REDIS_URL: inject("redisUrl"),
+      KEY_PREFIX: uniquePrefix(),
+      MAX_SUBSCRIPTIONS: String(maxSubscriptions),
+    });
+    const sockets = await Promise.all(Array.from({ length: maxSubscriptions }, () => begun(mine.url)));
+    const refused = await refusal(mine.url);
+    expect(refused).toMatchObject({ status: 429, retryAfter: "1" });
+    expect(refused.body).toContain("TOO_MANY_SUBSCRIPTIONS");
+    sockets.pop()?.terminate();
+    sockets.push(await vi.waitFor(() => begun(mine.url), { timeout: 5_000, interval: 20 }));
+    for (const socket of sockets) socket.terminate();
+  });
+
+  test("count by its token as soon as it has said it, and until then by its address", async () => {
+    await using tokens = await tokenFile({ one: "read", other: "read" });
+    await using mine = await startApp({
+      REDIS_URL: inject("redisUrl"),
+      KEY_PREFIX: uniquePrefix(),
+      MAX_SUBSCRIPTIONS: "10",
+      API_TOKENS_FILE: tokens.path,
+    });
+    const by = (token: string) => ({ ...init, payload: { authorization: `Bearer ${token}` } });
+    const sockets: WebSocket[] = [];
+    for (let i = 0; i < 10; i++) sockets.push(await begun(mine.url, by("one")));
+    const eleventh = await open(mine.url);
+    eleventh.send(JSON.stringify(by("one")));
+    expect(await closing(eleventh)).toEqual({ code: 4429, reason: "Too many sockets of one client" });
+    // Another token from the same address has its own.
+    sockets.push(await begun(mine.url, by("other")));
+    const silent = await Promise.all(Array.from({ length: 10 }, () => open(mine.url)));
+    expect(await refusal(mine.url)).toMatchObject({ status: 429 });
+    for (const socket of [...sockets, ...silent]) socket.terminate();
+  });
+
+  test("are free again when they were never upgraded", async () => {
+    await using server = await startBareServer({ maxSubscriptions: 1 });
+    for (let i = 0; i < 30; i++) {
+      await using raw = await openRaw(server.url);
+      raw.send("GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+      expect(await raw.until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    const socket = await begun(server.url);
+    socket.terminate();
+  });
+});
+
+describe("a reader that never reads", () => {
+  const text = "subscription { text }";
+
+  test.each([
+    { over: "server-sent events", connect: slowSse },
+    { over: "a WebSocket", connect: slowWebsocket },
+  ])("over $over is cut after a while, and what it had open ends", async ({ connect }) => {
+    let ended = 0;
+    const schema = endlessSchema(100_000, () => {
+      ended += 1;
+    });
+    await using server = await startBareServer({ schema, patience: { unreadMs: 500 } });
+    await using reader = await connect(server.url, text);
+    await expect.poll(() => ended, { timeout: 10_000 }).toBe(1);
+    reader.cut();
+  });
+
+  test("is cut at once when more waits for it than for anybody who reads at all", async () => {
+    let ended = 0;
+    const schema = endlessSchema(1_000_000, () => {
+      ended += 1;
+    });
+    await using server = await startBareServer({ schema, patience: { unreadMs: 3_600_000 } });
+    const socket = await begun(server.url);
+    socket.pause();
+    for (let i = 0; i < 40; i++) socket.send(JSON.stringify(subscribe(String(i), text)));
+    // Of the last ones, nothing had begun.
+    await expect.poll(() => ended, { timeout: 10_000 }).toBeGreaterThan(15);
+    const closed = closing(socket);
+    socket.resume();
+    expect((await closed).code).toBe(1006);
+  });
+});
+
+async function open(url: string): Promise<WebSocket> {
+  const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
+  socket.on("error", () => {});
+  await Promise.race([
+    once(socket, "open"),
+    once(socket, "close").then(() => Promise.reject(new Error("the socket was not opened"))),
+  ]);
+  return socket;
+}
+
+/** Opens one, and says who it is. */
+async function begun(url: string, message: object = init): Promise<WebSocket> {
+  const socket = await open(url);
+  socket.send(JSON.stringify(message));
+  const [data] = await once(socket, "message");
+  expect(JSON.parse(String(data))).toMatchObject({ type: "connection_ack" });
+  return socket;
+}
+
+async function closing(socket: WebSocket): Promise<{ readonly code: number; readonly reason: string }> {
+  const [code, reason] = await once(socket, "close");
+  return { code, reason: String(reason) };
+}
+
+/** What comes first for a small query. */
+async function ask(socket: WebSocket): Promise<unknown> {
+  socket.send(JSON.stringify(subscribe("asked", "{ __typename }")));
+  for (;;) {
+    const [data] = await once(socket, "message");
+    const message = JSON.parse(String(data));
+    if (message.id === "asked") return message;
+  }
+}
+
+async function refusal(url: string) {
+  const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
+  socket.on("error", () => {});
+  const [, response] = await once(socket, "unexpected-response");
+  let body = "";
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode, retryAfter: response.headers["retry-after"], body };
+}
