@@ -21,7 +21,7 @@ import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
 import { createRedisClock } from "./redis/redis-clock.ts";
-import { createServer, type RouteAnswer } from "./server/server.ts";
+import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
 import { isLoopback } from "./settings/fields.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
@@ -105,8 +105,9 @@ export function createApp(config: Config, logger: Logger): App {
     isOwnName: config.tokensFile === null ? isLoopback : null,
     exampleTabs,
     needsToken: tokenFile !== undefined,
-    routes: { "/health": async () => alive, "/ready": () => readiness(redis) },
+    routes: { "/health": async () => alive, "/ready": (state) => readiness(redis, state) },
     endStreams: live.stop,
+    graceMs: config.shutdownGraceMs,
     logger,
   });
 
@@ -152,7 +153,8 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
 
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
 
-async function readiness(redis: Redis): Promise<RouteAnswer> {
+async function readiness(redis: Redis, { isLeaving }: ServerState): Promise<RouteAnswer> {
+  if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
   try {
     await redis.ping();
     return { status: 200, body: { status: "ok" } };

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
-import { type AppError, errorStatus } from "../core/errors.ts";
+import { AppError, errorStatus } from "../core/errors.ts";
 
 /**
  * On every answer: it is what it says it is, no page of others frames, opens or embeds it, it may do nothing itself, nobody
@@ -75,4 +75,9 @@ function typeOf(json: string): OutgoingHttpHeaders {
 
 function headersOf({ retryAfterSeconds }: AppError): OutgoingHttpHeaders {
   return retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) };
+}
+
+/** What is said to everybody while the server stops: another one is there, or soon this one again. */
+export function leavingError(): AppError {
+  return new AppError("SERVICE_UNAVAILABLE", "this server is stopping; try again", { retryAfterSeconds: 1 });
 }

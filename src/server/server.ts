@@ -1,8 +1,10 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { setTimeout } from "node:timers/promises";
+import { processClock } from "../core/clock.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
-import { refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
+import { leavingError, refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
@@ -17,6 +19,12 @@ export interface RouteAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
+/** How the server is, for routes that tell it. */
+export interface ServerState {
+  /** It was asked to stop, and takes nothing on any more. */
+  readonly isLeaving: boolean;
+}
+
 export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
   readonly host: string;
   /** 0: any free one. */
@@ -24,8 +32,8 @@ export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
   readonly exampleTabs: readonly ExampleTab[];
   /** Whether only those with a token may come in: GraphiQL then asks for one. */
   readonly needsToken: boolean;
-  /** GET routes beside GraphQL, by path. */
-  readonly routes: Readonly<Record<string, () => Promise<RouteAnswer>>>;
+  /** GET routes beside GraphQL, by path. They answer until the very end. */
+  readonly routes: Readonly<Record<string, (state: ServerState) => Promise<RouteAnswer>>>;
   /** Streams never end by themselves; this ends them all, so that the server can stop. */
   readonly endStreams: () => Promise<void>;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
@@ -48,6 +56,8 @@ export interface Patience {
 const usualPatience: Patience = { headMs: 10_000, requestMs: 30_000, unreadMs: 60_000, checkEveryMs: 1_000 };
 /** Requests of one client that are under way, beside its subscriptions: over however many connections. */
 const mostRequestsAtOnce = 300;
+/** For how long a WebSocket may take to close its end when the server stops. */
+const farewellMs = 1_000;
 
 export interface Server extends Service {
   /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
@@ -78,8 +88,8 @@ export function createServer(options: ServerOptions): Server {
     keepAliveInitialDelay: 30_000,
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
   });
-  /** Connections over which nothing was asked yet: Node counts them as busy. */
-  const unused = new Set<Socket>();
+  const running = new Set<ServerResponse>();
+  let isLeaving = false;
   let url = "";
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -109,8 +119,10 @@ export function createServer(options: ServerOptions): Server {
   async function serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route !== undefined) {
-      const { status, body } = await route();
+      const { status, body } = await route({ isLeaving });
       sendJson(response, status, body);
+    } else if (isLeaving) {
+      sendRefusal(response, leavingError());
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(response);
       else await yoga(request, response);
@@ -121,23 +133,23 @@ export function createServer(options: ServerOptions): Server {
     }
   }
 
-  http.on("connection", (socket: Socket) => {
-    stalled.watch(socket);
-    unused.add(socket);
-    socket.once("close", () => unused.delete(socket));
-  });
+  http.on("connection", (socket: Socket) => stalled.watch(socket));
   http.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    unused.delete(request.socket);
     const headers = { ...securityHeaders, ...browsers.headersFor(request) };
     for (const [name, value] of Object.entries(headers))
       if (value !== undefined) response.setHeader(name, value);
+    if (isLeaving) response.setHeader("Connection", "close");
     const release = places.take(payerOf(callerOf({ req: request })));
     if (release === null) {
       const error = new AppError("THROTTLED", tooManyRequests, { retryAfterSeconds: 1 });
       sendRefusal(response, error, { headers: { Connection: "close" } });
       return;
     }
-    response.once("close", release);
+    running.add(response);
+    response.once("close", () => {
+      running.delete(response);
+      release();
+    });
     answer(request, response).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
@@ -145,10 +157,9 @@ export function createServer(options: ServerOptions): Server {
     });
   });
   http.on("upgrade", (request, socket, head) => {
-    unused.delete(request.socket);
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
-    const refusal = browsers.refusalOf(request, false);
+    const refusal = browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null);
     if (refusal !== null) refuseSocket(socket, refusal);
     else if (pathOf(targetOf(request) ?? "") === endpoint) webSockets.upgrade(request, socket, head);
     else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
@@ -174,19 +185,19 @@ export function createServer(options: ServerOptions): Server {
       }),
     async stop() {
       if (!http.listening) return;
-      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
-      const impatience = setTimeout(() => {
-        logger.warn({ graceMs }, "requests were still running; closed their connections");
-        http.closeAllConnections();
-      }, graceMs);
+      const deadline = processClock.now() + graceMs;
+      isLeaving = true;
+      webSockets.leave();
+      for (const response of running) if (!response.headersSent) response.setHeader("Connection", "close");
       await endStreams();
-      await webSockets.stop(graceMs);
-      // A connection is kept alive after its last answer, and would keep us from closing.
-      const idle = setInterval(() => http.closeIdleConnections(), 20);
-      for (const socket of unused) socket.destroy();
+      // Meanwhile we still listen: whoever asks is told to go elsewhere, and probes are told why.
+      const isBusy = () => running.size > 0 || webSockets.isBusy();
+      while (isBusy() && processClock.now() < deadline) await setTimeout(10);
+      if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
+      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
+      await webSockets.stop(Math.max(0, Math.min(farewellMs, deadline - processClock.now())));
+      http.closeAllConnections();
       await closed;
-      clearInterval(idle);
-      clearTimeout(impatience);
       stalled.stop();
       await yoga.dispose();
     },

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { setTimeout } from "node:timers/promises";
 import {
   type ExecutionArgs,
   type ExecutionResult,
@@ -17,9 +16,8 @@ import {
 } from "graphql-ws";
 import { WebSocketServer } from "ws";
 import type { Caller, Client, CostReport } from "../core/admission.ts";
-import { processClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import { refuseSocket } from "./answers.ts";
+import { leavingError, refuseSocket } from "./answers.ts";
 import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
 import { admitRequest, type Parser, readRequest } from "./read-request.ts";
@@ -38,11 +36,12 @@ export interface WebSocketOptions extends GraphQLOptions {
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /**
-   * Lets running operations finish, then closes all sockets with 1001 (going away); after `graceMs` without waiting for
-   * anybody.
-   */
-  stop(graceMs: number): Promise<void>;
+  /** From now on operations are refused; what runs goes on. */
+  leave(): void;
+  /** Whether an operation runs. */
+  isBusy(): boolean;
+  /** Closes all sockets with 1001 (going away), and cuts those that are still open after `withinMs`. */
+  stop(withinMs: number): Promise<void>;
 }
 
 type SocketContext = Context<Record<string, unknown>, SocketExtra>;
@@ -77,6 +76,7 @@ export function createWebSockets(
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
   const served = new Set<ServedSocket>();
+  let isLeaving = false;
 
   /** Asked for every operation anew: a token may have been revoked since the last one. */
   function identify({ connectionParams, extra }: SocketContext): Client {
@@ -92,6 +92,7 @@ export function createWebSockets(
     params: SubscribePayload,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { request, socket } = ctx.extra;
+    if (isLeaving) throw leavingError();
     const client = identify(ctx);
     const serverContext: ServerContext = { req: request, res: socket };
     const envelop = (more: object) =>
@@ -176,16 +177,14 @@ export function createWebSockets(
         webSocket.once("close", () => served.delete(each));
       });
     },
-    async stop(graceMs) {
-      const deadline = processClock.now() + graceMs;
-      const isBusy = () => [...served].some((each) => each.isBusy());
-      while (isBusy() && processClock.now() < deadline) await setTimeout(10);
-      const impatience = globalThis.setTimeout(
-        () => {
-          for (const webSocket of webSocketServer.clients) webSocket.terminate();
-        },
-        Math.max(0, deadline - processClock.now()),
-      );
+    leave() {
+      isLeaving = true;
+    },
+    isBusy: () => [...served].some((each) => each.isBusy()),
+    async stop(withinMs) {
+      const impatience = setTimeout(() => {
+        for (const webSocket of webSocketServer.clients) webSocket.terminate();
+      }, withinMs);
       for (const webSocket of webSocketServer.clients) webSocket.close(1001, "Going away");
       await new Promise((resolve) => webSocketServer.close(resolve));
       clearTimeout(impatience);
