@@ -1,7 +1,7 @@
 // The README's picture: while `npm run demo` runs, `node script/screenshot.ts [URL]` writes docs/graphiql.png.
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { openGraphiQL, startBrowser } from "../test/support/browser.ts";
+import { openGraphiQL, startBrowser, untilTrue } from "../test/support/browser.ts";
 import { demoPlans } from "./demo-model.ts";
 
 const url = process.argv[2] ?? "http://127.0.0.1:4000";
@@ -14,13 +14,13 @@ try {
   await press();
   // Not the first push, which also has the queue that is not there; of the others, one in which all of the demo's wait.
   const shown = JSON.stringify(demoPlans.map(({ queue }) => queue));
-  await page.waitForFunction(
+  await untilTrue(
+    page,
     `(() => {
       const answer = document.querySelector(".result-window").textContent;
       return !/"example"|"EMPTY"/.test(answer) && ${shown}.every((queue) => answer.includes(queue));
     })()`,
-    undefined,
-    { timeout: 300_000 },
+    300_000,
   );
   // The pointer would leave the button it has pressed in another colour.
   await page.mouse.move(900, 700);

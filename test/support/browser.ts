@@ -91,8 +91,7 @@ export async function openGraphiQL(
     complaints,
     async reload() {
       // It writes down its tabs a moment after it has drawn them; before that it would begin anew.
-      // (`waitForFunction` would evaluate text in the page, which the page does not allow.)
-      while (!(await page.evaluate<boolean>(`"graphiql:tabState" in localStorage`))) await setTimeout(10);
+      await untilTrue(page, `"graphiql:tabState" in localStorage`);
       await page.reload();
       await usable();
     },
@@ -122,6 +121,15 @@ export async function openGraphiQL(
     },
     [Symbol.asyncDispose]: () => context.close(),
   };
+}
+
+/** Waits as `page.waitForFunction` does, which evaluates text in the page: GraphiQL's page does not allow that. */
+export async function untilTrue(page: Page, expression: string, timeoutMs = 30_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await page.evaluate<boolean>(expression))) {
+    if (performance.now() > deadline) throw new Error(`it was not so for ${timeoutMs} ms: ${expression}`);
+    await setTimeout(20);
+  }
 }
 
 /** The editor only draws what is in sight, each line for itself, in any order, and with spaces that do not break. */
