@@ -56,8 +56,6 @@ export interface Patience {
 const usualPatience: Patience = { headMs: 10_000, requestMs: 30_000, unreadMs: 60_000, checkEveryMs: 1_000 };
 /** Requests of one client that are under way, beside its subscriptions: over however many connections. */
 const mostRequestsAtOnce = 300;
-/** For how long a WebSocket may take to close its end when the server stops. */
-const farewellMs = 1_000;
 
 export interface Server extends Service {
   /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
@@ -195,7 +193,7 @@ export function createServer(options: ServerOptions): Server {
       while (isBusy() && processClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
-      await webSockets.stop(Math.max(0, Math.min(farewellMs, deadline - processClock.now())));
+      await webSockets.stop(Math.max(0, deadline - processClock.now()));
       http.closeAllConnections();
       await closed;
       stalled.stop();

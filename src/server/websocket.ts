@@ -197,7 +197,7 @@ const leastSockets = 10;
 /** It comes back with every answer. */
 const longestId = 256;
 /** For how long a socket that we have closed may take to close its end. */
-const closeWithinMs = 5_000;
+const closeWithinMs = 2_000;
 const tooManySockets =
   "expected fewer open WebSockets of one client: one is enough for all its subscriptions";
 
