@@ -55,7 +55,7 @@ export interface Patience {
 
 const usualPatience: Patience = { headMs: 10_000, requestMs: 30_000, unreadMs: 60_000, checkEveryMs: 1_000 };
 /** Requests of one client that are under way, beside its subscriptions: over however many connections. */
-const mostRequestsAtOnce = 300;
+const mostRequestsAtOnce = 1_000;
 
 export interface Server extends Service {
   /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
