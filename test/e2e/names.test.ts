@@ -316,6 +316,10 @@ describe("whatever names there are,", () => {
       await direct.publish(keys.changes, text);
       // Everywhere that text can be.
       await ask(server.url, `query ${text} { ${text} }`, { [text]: text });
+      for (const jobId of ["1", "2"]) await recordRaw([{ queue: "q", jobId }], text);
+      const odd = { queue: text, jobId: text, at: text };
+      await recordRaw([{ ...odd, type: text as "ENQUEUED" }], text);
+      await recordRaw([odd], text);
       await ask(server.url, `{ queueLatency(queues: [${JSON.stringify(text)}]) { ${text} } }`);
       await fetch(
         `${server.url}/${encodeURIComponent(text.toWellFormed())}?${encodeURIComponent(text.toWellFormed())}`,
