@@ -21,6 +21,7 @@ export interface Told {
   readonly by: string;
   readonly depth: number;
   readonly stale: boolean;
+  readonly accuracy: string;
   /** By this machine's clock, which is Redis's, in ms since the epoch. */
   readonly measuredAtMs: number;
   readonly atMs: number;
@@ -62,7 +63,7 @@ export interface UnderLoad extends AsyncDisposable {
 
 const queue = "busy";
 const jobsPerBatch = 3;
-const selection = "queue depth stale measuredAt";
+const selection = "queue depth stale accuracy measuredAt";
 
 export interface UnderLoadOptions {
   readonly appendonly?: boolean;
@@ -108,8 +109,8 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
   }
 
   function hear(by: string, rows: readonly Row[]): void {
-    for (const { depth, stale, measuredAt } of rows) {
-      told.push({ by, depth, stale, measuredAtMs: Date.parse(measuredAt), atMs: Date.now() });
+    for (const { depth, stale, accuracy, measuredAt } of rows) {
+      told.push({ by, depth, stale, accuracy, measuredAtMs: Date.parse(measuredAt), atMs: Date.now() });
     }
   }
 
@@ -197,6 +198,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
 interface Row {
   readonly depth: number;
   readonly stale: boolean;
+  readonly accuracy: string;
   readonly measuredAt: string;
 }
 
