@@ -1,0 +1,98 @@
+/** `npm run bench`: measures us beside what people would use instead, and writes RESULTS.md. See `--help`. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { installPeers } from "./support/install.ts";
+import { circumstances, commit } from "./support/machine.ts";
+import { hottestIn } from "./support/profile.ts";
+import { report } from "./support/report.ts";
+import { type MeasuredRow, merge, type Results } from "./support/results.ts";
+import type { RowGroup } from "./support/row.ts";
+
+const usage = `npm run bench [-- [ROW ...] [--rounds N] [--quick] [--profile]]
+
+  ROW        numbers of the rows to measure; all of them by default. Some rows are only measured together.
+  --rounds   how often each side is measured; 5 by default
+  --quick    one short round, to see whether it works; only printed, and worth nothing as a number
+  --profile  one round, only printed, with a CPU profile of each server and what took the most time in it
+
+What was measured is written to bench/results.json and bench/RESULTS.md. The machine should have nothing else to do.
+`;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string" },
+    quick: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+const isTrial = options.quick || options.profile;
+const rounds = Number(options.rounds ?? (isTrial ? 1 : 5));
+const asked = positionals.map(Number);
+
+if (options.help) {
+  process.stdout.write(usage);
+} else if (!Number.isInteger(rounds) || rounds < 1) {
+  fail(`--rounds: expected a number of at least 1, got ${options.rounds}`);
+} else {
+  // Everything that is started here, of which there is much, ends with this process.
+  process.setMaxListeners(0);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
+  await installPeers();
+  await run();
+}
+
+async function run(): Promise<void> {
+  // They need what was installed only now.
+  const { rowGroups } = await import("./rows.ts");
+  const rows = rowGroups.flatMap((group) => group.rows);
+  const unknown = asked.filter((number) => !rows.some((row) => row.number === number));
+  if (unknown.length > 0) return fail(`expected numbers of rows from 1 to 12, got ${positionals.join(" ")}`);
+  const groups = rowGroups.filter(
+    (group) => asked.length === 0 || group.rows.some(({ number }) => asked.includes(number)),
+  );
+
+  const measured: MeasuredRow[] = [];
+  for (const group of groups) measured.push(...(await measure(group)));
+  const file = (name: string) => join(import.meta.dirname, name);
+  if (isTrial) {
+    process.stdout.write(report(merge(null, circumstances(), measured), rows));
+    return;
+  }
+  const known = await readFile(file("results.json"), "utf8").catch(() => "null");
+  const results = merge(JSON.parse(known) as Results | null, circumstances(), measured);
+  await writeFile(file("results.json"), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFile(file("RESULTS.md"), report(results, rows));
+  process.stdout.write("Written to bench/RESULTS.md\n");
+}
+
+/** Rows that cannot be measured are said to be so, and do not keep the others from it. */
+async function measure(group: RowGroup): Promise<readonly MeasuredRow[]> {
+  const names = group.rows.map(({ number, title }) => `${number}. ${title}`).join("; ");
+  const startedAtMs = performance.now();
+  const profiles = join(".cache/profiles", `row-${group.rows[0]?.number}-${Date.now()}`);
+  if (options.profile) {
+    await mkdir(profiles, { recursive: true });
+    process.env.BENCH_PROFILE_DIR = profiles;
+  }
+  try {
+    const results = await group.measure({ rounds, isQuick: options.quick });
+    const seconds = ((performance.now() - startedAtMs) / 1_000).toFixed(0);
+    process.stderr.write(`${names} (${seconds} s)\n`);
+    if (options.profile) process.stderr.write(`${hottestIn(profiles, 20)}\n`);
+    const measuredAt = `${new Date().toISOString().slice(0, 16)}Z`;
+    return results.map((result) => ({ ...result, measuredAt, commit: commit(), rounds }));
+  } catch (error) {
+    process.exitCode = 1;
+    process.stderr.write(`${names}: not measured\n`);
+    console.error(error);
+    return [];
+  }
+}
+
+function fail(message: string): void {
+  process.stderr.write(`${message}\n\n${usage}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,48 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { createArrivals, type SeenAt } from "./arrivals.ts";
+import { openConnection, postOf } from "./http-connection.ts";
+
+const longestMs = 60_000;
+
+export interface Polling {
+  readonly url: string;
+  readonly tokens: readonly string[];
+  /** Each on a connection of its own; their questions are spread over the interval. */
+  readonly pollers: number;
+  readonly everyMs: number;
+  readonly query: string;
+  readonly variables: object;
+  /** Whose depth is looked at. */
+  readonly queue: string;
+  /** Each goes on until it has seen the queue as deep. */
+  readonly untilDepth: number;
+}
+
+/** Many who ask again and again instead of subscribing. @returns when each saw each depth. Ends after a minute at most. */
+export async function pollQuery(options: Polling): Promise<SeenAt> {
+  const { url, tokens, pollers, everyMs, query, variables, queue, untilDepth } = options;
+  const arrivals = createArrivals(queue, pollers);
+  arrivals.begin();
+  const body = JSON.stringify({ query, variables });
+  const startedAtMs = performance.now();
+  await Promise.all(
+    Array.from({ length: pollers }, async (_, i) => {
+      const request = postOf(body, tokens[i % tokens.length] ?? "");
+      await delay((i / pollers) * everyMs);
+      const connection = await openConnection(url);
+      try {
+        for (let n = 0; arrivals.seenBy(i) < untilDepth; n++) {
+          if (performance.now() > startedAtMs + longestMs)
+            throw new Error("expected everybody to see the last event");
+          arrivals.tell(i, (await connection.ask(request)).body.toString("latin1"));
+          // Whoever is answered late asks again at once, and not more often for that.
+          const nextAtMs = startedAtMs + (i / pollers + n + 1) * everyMs;
+          await delay(Math.max(0, nextAtMs - performance.now()));
+        }
+      } finally {
+        connection.close();
+      }
+    }),
+  );
+  return arrivals.end();
+}

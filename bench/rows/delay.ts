@@ -1,0 +1,108 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { startRedis } from "../../test/support/redis.ts";
+import { openTracker } from "../../test/support/tracker.ts";
+import type { SeenAt } from "../load/arrivals.ts";
+import type { TimedEvent } from "../load/events.ts";
+import { enqueue } from "../support/jobs.ts";
+import { startLoad } from "../support/load.ts";
+import { query, tenQueues } from "../support/questions.ts";
+import { interleave, lasting } from "../support/rounds.ts";
+import type { RowGroup } from "../support/row.ts";
+import { sayMedian } from "../support/say.ts";
+import { quantile } from "../support/statistics.ts";
+import { type Group, subscribe } from "../support/subscribers.ts";
+import { loadTokens, startUnderTest } from "../support/under-test.ts";
+
+const watchers = 1_000;
+const jobsBefore = 10;
+const gapMs = 250;
+const pollEveryMs = 1_000;
+
+export const delayRow: RowGroup = {
+  rows: [
+    {
+      number: 8,
+      title: "From an acknowledged event to who watches",
+      how: `1,000 subscribers of the same ten queues with \`minIntervalMs: 50\`; another process records a job in one of them by \`recordEvents\`, about four times a second at uneven times, and notes when the answer was there. Measured until each subscriber has the push that counts the job, by the clock that all processes share; a push that is there before the answer took 0 ms. The other side: 1,000 clients that ask the query once a second, spread evenly; more than a second counts as a second, for it is our server that was late. Each side has a server of its own.`,
+    },
+  ],
+  async measure(plan) {
+    await using stack = new AsyncDisposableStack();
+    const redis = stack.use(await startRedis());
+    const recorder = stack.use(startLoad());
+    const eventCount = lasting(plan, 4_000) / gapMs;
+    const [queue = ""] = tenQueues;
+
+    const server = async (name: string) => {
+      const { url } = stack.use(await startUnderTest(redis.url, { KEY_PREFIX: name }));
+      const tracker = stack.use(await openTracker(redis.url, { prefix: name }));
+      for (const each of tenQueues) await enqueue(tracker, each, jobsBefore);
+      return url;
+    };
+    const timed = async (url: string) =>
+      await recorder.run("timeEvents", { url, token: loadTokens[0] ?? "", queue, events: eventCount, gapMs });
+
+    const subscribed = async (name: "sse" | "websocket") => {
+      const url = await server(name);
+      return async () => {
+        // They go at the end of a round: what waits is pushed every second, and would be to them, too, while others are measured.
+        await using load = startLoad();
+        const group = { load, name };
+        await subscribe(group, { transport: name, url, count: watchers, minIntervalMs: 50 });
+        await load.run("startTiming", { name });
+        const acknowledged = await timed(url);
+        await allHaveSeen(group, acknowledged.at(-1)?.depth ?? 0);
+        return delays(acknowledged, await load.run("stopTiming", { name }));
+      };
+    };
+    const polledUrl = await server("polled");
+    let untilDepth = jobsBefore;
+    const polled = async () => {
+      untilDepth += eventCount;
+      await using load = startLoad();
+      const polls = load.run("pollQuery", {
+        ...{ url: polledUrl, tokens: loadTokens, pollers: watchers, everyMs: pollEveryMs },
+        ...{ query, variables: { queues: tenQueues }, queue, untilDepth },
+      });
+      const events = delay(pollEveryMs).then(() => timed(polledUrl));
+      const [seenAt, acknowledged] = await Promise.all([polls, events]);
+      return delays(acknowledged, seenAt);
+    };
+    const contestants = { sse: await subscribed("sse"), websocket: await subscribed("websocket"), polled };
+    const rounds = await interleave(plan, contestants);
+
+    const lines = (["SSE", "WebSocket"] as const).flatMap((what) => {
+      const pushed = what === "SSE" ? rounds.sse : rounds.websocket;
+      return ([0.99, 0.5] as const).map((q) => {
+        const ours = pushed.map((each) => quantile(each, q));
+        const theirs = rounds.polled.map((each) => Math.min(quantile(each, q), pollEveryMs));
+        return {
+          what: `${q === 0.5 ? "median" : "p99"}, ${what}`,
+          unit: "ms",
+          against: "polling once a second",
+          ours,
+          theirs,
+          wanted: q === 0.5 ? null : { atMost: 0.1 },
+          says: `${q === 0.5 ? "Half" : "99 of 100"} of a thousand subscribers know of a job within ${sayMedian(ours)} ms by ${what}; who asks once a second knows within ${sayMedian(theirs)} ms.`,
+        };
+      });
+    });
+    return [{ row: 8, lines, notes: [] }];
+  },
+};
+
+/** @throws Error when somebody has not been told after half a minute. */
+async function allHaveSeen({ load, name }: Group, depth: number): Promise<void> {
+  for (const startedAtMs = performance.now(); (await load.run("depthSeenByAll", { name })) < depth; ) {
+    if (performance.now() > startedAtMs + 30_000)
+      throw new Error("expected everybody to be told of every event");
+    await delay(50);
+  }
+}
+
+/** From each acknowledgement to each watcher's first sight. */
+function delays(events: readonly TimedEvent[], seenAt: SeenAt): number[] {
+  return events.flatMap(({ depth, acknowledgedAtMs }) =>
+    (seenAt.get(depth) ?? []).map((atMs) => Math.max(0, atMs - acknowledgedAtMs)),
+  );
+}

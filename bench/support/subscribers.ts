@@ -1,0 +1,56 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Transport } from "../load/subscribers.ts";
+import type { Load } from "./load.ts";
+import { subscription, tenQueues, usualPace } from "./questions.ts";
+import { loadTokens } from "./under-test.ts";
+
+export interface Group {
+  readonly load: Load;
+  /** What the subscribers are called. */
+  readonly name: string;
+}
+
+export interface GroupOptions {
+  readonly transport: Transport;
+  readonly url: string;
+  readonly count: number;
+  /** @default tenQueues */
+  readonly queues?: readonly string[];
+  /** @default subscription */
+  readonly query?: string;
+  /** How often they are told; by default as often as somebody who does not say. */
+  readonly minIntervalMs?: number;
+  readonly refreshMs?: number;
+}
+
+/** Subscribers that stay for as long as their load process: each on a connection of its own, 40 of each client. */
+export async function subscribe({ load, name }: Group, options: GroupOptions): Promise<void> {
+  const { transport, url, count, queues = tenQueues, query = subscription } = options;
+  const { minIntervalMs = usualPace.minIntervalMs, refreshMs = usualPace.refreshMs } = options;
+  const variables = { queues, minIntervalMs, refreshMs };
+  const [queue = ""] = queues;
+  await load.run("openSubscribers", {
+    ...{ name, transport, url, count, queue, query, variables },
+    tokens: loadTokens,
+  });
+}
+
+/** Waits until nothing has come for a while. @returns how many pushes have come in all. */
+export async function pushesOnceQuiet({ load, name }: Group): Promise<number> {
+  const quietMs = 300;
+  for (let before = -1; ; ) {
+    const { pushes } = await load.run("countPushes", { name });
+    if (pushes === before) return pushes;
+    before = pushes;
+    await delay(quietMs);
+  }
+}
+
+/** Does something so many times, evenly. */
+export async function evenly(times: number, everyMs: number, act: (n: number) => Promise<unknown>) {
+  const startedAtMs = performance.now();
+  for (let n = 0; n < times; n++) {
+    await act(n);
+    await delay(Math.max(0, startedAtMs + (n + 1) * everyMs - performance.now()));
+  }
+}
