@@ -19,6 +19,7 @@ describe("the package", () => {
     ["src", "what runs"],
     ["test", "what proves it"],
     ["script", "what people and CI call"],
+    ["bench", "what it is measured with"],
     ["schema.graphql", "the contract, for clients and reviewers"],
     ["package.json", "npm's"],
     ["package-lock.json", "the exact versions"],
@@ -48,15 +49,15 @@ describe("the package", () => {
   });
 });
 
-describe("package-lock.json", () => {
+describe.each(["", "bench/"])("%spackage-lock.json", (directory) => {
   test("names no registry, so that everybody's own is used", async () => {
-    const lock = await read("package-lock.json");
+    const lock = await read(`${directory}package-lock.json`);
     expect(lock).not.toContain('"resolved"');
-    expect(await read(".npmrc")).toContain("omit-lockfile-registry-resolved=true");
+    expect(await read(`${directory}.npmrc`)).toContain("omit-lockfile-registry-resolved=true");
   });
 
   test("knows the packages of every platform, which `npm ci` asks for", async () => {
-    const { packages } = (await readJson("package-lock.json")) as Lock;
+    const { packages } = (await readJson(`${directory}package-lock.json`)) as Lock;
     for (const [path, { optionalDependencies }] of Object.entries(packages)) {
       for (const name of Object.keys(optionalDependencies ?? {})) {
         const places = [`${path}/node_modules/${name}`, `node_modules/${name}`];
@@ -71,7 +72,8 @@ describe("package-lock.json", () => {
 
 test("no script, image or setting names a package registry", async () => {
   const scripts = (await readdir(join(project, "script"))).map((file) => `script/${file}`);
-  const others = [".ci/run", ".npmrc", "Dockerfile", "compose.yaml", "package.json"];
+  const others = [".ci/run", "Dockerfile", "compose.yaml"];
+  for (const directory of ["", "bench/"]) others.push(`${directory}.npmrc`, `${directory}package.json`);
   for (const file of [...scripts, ...others]) {
     expect(await read(file), file).not.toMatch(/--registry|registry *=|registry\.\w|GOPROXY *=/);
   }

@@ -1,0 +1,128 @@
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import fc from "fast-check";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { createArrivals } from "../../bench/load/arrivals.ts";
+import { askAtRate, askInTurn } from "../../bench/load/ask.ts";
+import { createResponseParser } from "../../bench/load/response-parser.ts";
+
+describe("the parser of responses", () => {
+  const responses = [
+    { status: 200, body: "hello", bytes: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello" },
+    { status: 204, body: "", bytes: "HTTP/1.1 204 No Content\r\n\r\n" },
+    {
+      status: 429,
+      body: "first second",
+      bytes:
+        "HTTP/1.1 429 Too Many\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nfirst \r\n6\r\nsecond\r\n0\r\n\r\n",
+    },
+  ];
+
+  test("finds the same responses, however the connection cuts them", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...responses), { minLength: 1, maxLength: 6 }),
+        fc.array(fc.nat(40), { maxLength: 60 }),
+        (sent, cuts) => {
+          const heard: { status: number; body: string }[] = [];
+          let body = "";
+          const parser = createResponseParser({
+            onBody: (bytes) => {
+              body += bytes.toString();
+            },
+            onEnd(status) {
+              heard.push({ status, body });
+              body = "";
+            },
+          });
+          let rest = Buffer.from(sent.map(({ bytes }) => bytes).join(""));
+          for (const cut of cuts) {
+            parser.feed(rest.subarray(0, cut));
+            rest = rest.subarray(cut);
+          }
+          parser.feed(rest);
+          expect(heard).toEqual(sent.map((each) => ({ status: each.status, body: each.body })));
+        },
+      ),
+    );
+  });
+
+  test("does not take anything else for a response", () => {
+    const parser = createResponseParser({ onBody() {}, onEnd() {} });
+    expect(() => parser.feed(Buffer.from("-ERR unknown command\r\n\r\n"))).toThrow(
+      "expected an HTTP response",
+    );
+  });
+});
+
+describe("asking", () => {
+  async function serve(listener: RequestListener): Promise<string> {
+    const server = createServer(listener).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+  const question = { body: "{}", token: "name", status: 200, contains: "right" };
+
+  test("asks on every connection at once, each question in its turn, with its token", async () => {
+    const tokens = new Set<string | undefined>();
+    let open = 0;
+    let mostOpen = 0;
+    const url = await serve((request, response) => {
+      tokens.add(request.headers.authorization);
+      mostOpen = Math.max(mostOpen, ++open);
+      setImmediate(() => {
+        open -= 1;
+        response.end("right");
+      });
+    });
+    const questions = [question, { ...question, token: "other" }];
+    const { tookMs } = await askInTurn({ url, questions, connections: 3, forMs: 100 });
+    expect(tookMs.map((times) => times.length > 0)).toEqual([true, true]);
+    expect([...tokens].sort()).toEqual(["Bearer name", "Bearer other"]);
+    expect(mostOpen).toBeGreaterThan(1);
+    expect(mostOpen).toBeLessThanOrEqual(3);
+  });
+
+  test.each([
+    ["of another status", 500, "right"],
+    ["that lacks what it should have", 200, "wrong"],
+  ])("fails on an answer %s", async (_, status, body) => {
+    const url = await serve((_request, response) => response.writeHead(status).end(body));
+    const asked = askInTurn({ url, questions: [question], connections: 1, forMs: 1_000 });
+    await expect(asked).rejects.toThrow(`got ${status}: ${body}`);
+  });
+
+  test("counts the time that a question waits for those before it", async () => {
+    const answerAfterMs = 20;
+    const url = await serve((_request, response) => setTimeout(() => response.end("right"), answerAfterMs));
+    // All of them are due at once.
+    const asking = { url, questions: [question], connections: 1, forMs: 1, perSecond: 5_000 };
+    const [tookMs = []] = (await askAtRate(asking)).tookMs;
+    expect(tookMs).toHaveLength(5);
+    // Timers may be a little early.
+    expect(Math.max(...tookMs)).toBeGreaterThan(5 * (answerAfterMs - 2));
+  });
+});
+
+describe("arrivals", () => {
+  const push = (queue: string, depth: number) => `[{"queue":"${queue}","state":"WAITING","depth":${depth}}]`;
+
+  test("are the first time that a watcher is told of a depth, or of a greater one", () => {
+    const arrivals = createArrivals("mail", 2);
+    arrivals.tell(0, push("mail", 3));
+    arrivals.tell(1, push("mail", 3));
+    arrivals.begin();
+    arrivals.tell(0, push("mail", 4));
+    arrivals.tell(0, push("other", 9));
+    arrivals.tell(0, push("mail", 4));
+    arrivals.tell(1, push("mail", 5));
+    expect(arrivals.seenByAll()).toBe(4);
+    const seen = arrivals.end();
+    expect([...seen].map(([depth, times]) => [depth, times.length])).toEqual([
+      [4, 2],
+      [5, 1],
+    ]);
+  });
+});
