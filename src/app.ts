@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
@@ -16,7 +15,7 @@ import { createThrottle } from "./limits/throttle.ts";
 import { createTokenFile } from "./limits/token-file.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
-import { createRedis, openRedis } from "./redis/connect.ts";
+import { createConnections, type RedisConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
@@ -37,17 +36,17 @@ export interface App extends Service {
 
 /** Builds the rooms and wires them: the one place to learn who talks to whom. Nothing runs before `start`. */
 export function createApp(config: Config, logger: Logger): App {
-  const embedded =
-    config.redisUrl === null ? createEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
-  const redisUrl = config.redisUrl ?? embedded?.socketPath ?? "";
-  const redis = createRedis({ url: redisUrl, name: "commands", logger });
-  const feedRedis = createRedis({ url: redisUrl, name: "changes", logger });
+  const isEmbedded = config.redisUrls.length === 0;
+  const embedded = isEmbedded ? createEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
+  const urls = embedded === undefined ? config.redisUrls : [embedded.socketPath];
+  const connections = createConnections({ urls, logger });
+  const { commands: redis } = connections;
   const keys = createKeys(config.keyPrefix);
   const clock = createRedisClock();
 
   const { eventWindowMs, maxWaitMs, maxQueues, maxEvents } = config;
   const tracker = createTracker({ redis, keys, clock, logger, eventWindowMs, maxWaitMs });
-  const feed = createChangeFeed({ redis: feedRedis, channel: keys.changes });
+  const feed = createChangeFeed({ redis: connections.changes, channel: keys.changes });
   const live = createLive({ feed, read: tracker.read, clock, logger });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
@@ -105,19 +104,12 @@ export function createApp(config: Config, logger: Logger): App {
     isOwnName: config.tokensFile === null ? isLoopback : null,
     exampleTabs,
     needsToken: tokenFile !== undefined,
-    routes: { "/health": async () => alive, "/ready": (state) => readiness(redis, state) },
+    routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
     endStreams: live.stop,
     graceMs: config.shutdownGraceMs,
     logger,
   });
 
-  const connections: Service = {
-    start: () => openRedis([redis, feedRedis], config.redisUrl === null ? redisUrl : hostOf(redisUrl)),
-    async stop() {
-      redis.disconnect();
-      feedRedis.disconnect();
-    },
-  };
   const services: readonly Service[] = [
     ...(tokenFile === undefined ? [] : [tokenFile]),
     ...(embedded === undefined ? [] : [embedded]),
@@ -153,10 +145,13 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
 
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
 
-async function readiness(redis: Redis, { isLeaving }: ServerState): Promise<RouteAnswer> {
+async function readiness(
+  { assertServes }: RedisConnections,
+  { isLeaving }: ServerState,
+): Promise<RouteAnswer> {
   if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
   try {
-    await redis.ping();
+    await assertServes();
     return { status: 200, body: { status: "ok" } };
   } catch {
     return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
@@ -193,10 +188,4 @@ function inOrder(services: readonly Service[]): Service {
     },
     stop,
   };
-}
-
-/** Where a URL points, without its password. */
-function hostOf(url: string): string {
-  const { hostname, port } = new URL(url);
-  return `${hostname}:${port || 6379}`;
 }

@@ -1,14 +1,15 @@
 import { z } from "zod";
 import { StartError } from "./core/errors.ts";
-import { addresses, duration, isLoopback, origins, path, url, whole } from "./settings/fields.ts";
+import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
+import { redisNodes } from "./settings/redis-nodes.ts";
 import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
 
 /** All settings, checked. Durations are in ms. */
 export interface Config {
   readonly host: string;
   readonly port: number;
-  /** Null: an own redis-server is started in `dataDir`. */
-  readonly redisUrl: string | null;
+  /** Of one Redis; or of several nodes of a Redis Cluster; empty: an own redis-server is started in `dataDir`. */
+  readonly redisUrls: readonly string[];
   readonly dataDir: string;
   readonly keyPrefix: string;
   readonly logLevel: string;
@@ -40,10 +41,7 @@ export interface Config {
 const settings = z.object({
   HOST: z.string().default("127.0.0.1"),
   PORT: whole(4000, 0, 65_535),
-  REDIS_URL: url(
-    ["redis:", "rediss:"],
-    "redis://[user:password@]host[:port][/db], or rediss:// for TLS; one node",
-  ),
+  REDIS_URL: redisNodes(),
   DATA_DIR: path().prefault("./.data"),
   KEY_PREFIX: z
     .string()
@@ -109,7 +107,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
-    redisUrl: set.REDIS_URL,
+    redisUrls: set.REDIS_URL,
     dataDir: set.DATA_DIR,
     keyPrefix: set.KEY_PREFIX,
     logLevel: set.LOG_LEVEL,

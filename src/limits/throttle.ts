@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
-import type { Redis } from "ioredis";
 import type { ThrottleStatus } from "../core/admission.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
 import { createLastKnown } from "./last-known.ts";
@@ -28,7 +28,7 @@ export interface Throttle {
 }
 
 export interface ThrottleOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly max: number;
   readonly windowMs: number;

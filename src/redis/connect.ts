@@ -1,13 +1,11 @@
-import { Redis, type RedisOptions } from "ioredis";
-import { messageOf, StartError } from "../core/errors.ts";
+import { type Cluster, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../core/logger.ts";
 import { logAbsence } from "./absence.ts";
+import { createCluster } from "./cluster.ts";
 import { logRefusals } from "./refusals.ts";
 
-/** How long a command may take before it counts as unanswered, in ms. */
-const commandTimeoutMs = 1_500;
-/** A connection over which nothing comes for so long, though something was asked, is dead: another one may be better. In ms. */
-const socketTimeoutMs = 2_000;
+/** One Redis, or a Redis Cluster: whoever asks for the keys of one queue at a time need not know which. */
+export type RedisClient = Redis | Cluster;
 
 export interface ConnectOptions {
   /** `redis://…`, `rediss://…`, or the path of a Unix socket. */
@@ -17,12 +15,13 @@ export interface ConnectOptions {
   readonly logger: Logger;
 }
 
-/**
- * A connection that is not open yet. While Redis is away every command fails at once, and a command that was on its way when
- * the connection broke fails too, rather than being run a second time; the connection itself comes back by itself.
- */
-export function createRedis({ url, name, logger }: ConnectOptions): Redis {
-  const options = {
+/** How long a command may take before it counts as unanswered, in ms. */
+const commandTimeoutMs = 1_500;
+/** A connection over which nothing comes for so long, though something was asked, is dead: another one may be better. In ms. */
+const socketTimeoutMs = 2_000;
+
+const optionsOf = (name: string) =>
+  ({
     connectionName: `queue-latency-${name}`,
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -38,36 +37,27 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
     // The master has become a replica, and whoever is at its address next time may be the new one.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
-  } satisfies RedisOptions;
-  const redis = new Redis(url, options);
+  }) satisfies RedisOptions;
+
+/** @param urls of one Redis, or of several nodes of a Redis Cluster. @see createRedis for what it promises. */
+export function createClient({
+  urls,
+  name,
+  logger,
+}: Omit<ConnectOptions, "url"> & { readonly urls: readonly string[] }): RedisClient {
+  if (urls.length <= 1) return createRedis({ url: urls[0] ?? "", name, logger });
+  const cluster = createCluster({ urls, redisOptions: optionsOf(name), name, logger });
+  logRefusals(cluster, name, logger);
+  return cluster;
+}
+
+/**
+ * A connection that is not open yet. While Redis is away every command fails at once, and a command that was on its way when
+ * the connection broke fails too, rather than being run a second time; the connection itself comes back by itself.
+ */
+export function createRedis({ url, name, logger }: ConnectOptions): Redis {
+  const redis = new Redis(url, optionsOf(name));
   logAbsence(redis, name, logger);
   logRefusals(redis, name, logger);
   return redis;
-}
-
-/** Opens connections at start. @throws StartError when Redis does not answer, or not to us. */
-export async function openRedis(connections: readonly Redis[], where: string): Promise<void> {
-  await Promise.all(connections.map((connection) => open(connection, where)));
-}
-
-async function open(connection: Redis, where: string): Promise<void> {
-  // What `connect` throws only says that it failed; the reason comes as an event.
-  let reason: Error | undefined;
-  const hear = (error: Error) => {
-    reason ??= error;
-  };
-  connection.on("error", hear);
-  try {
-    await connection.connect();
-    // ioredis stays in database 0 when there is no such database.
-    await connection.select(connection.options.db ?? 0);
-  } catch (error) {
-    const why = messageOf(reason ?? error).replace(/\.$/, "");
-    throw new StartError(
-      `Redis does not answer at ${where}: ${why}. Is REDIS_URL right, and Redis running?`,
-      { cause: error },
-    );
-  } finally {
-    connection.off("error", hear);
-  }
 }

@@ -1,15 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import { processClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
+import type { RedisClient } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { loadScript, runScript } from "./scripts.ts";
 
 export interface LeaseOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly name: string;
   readonly logger: Logger;

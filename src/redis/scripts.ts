@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import type { Redis } from "ioredis";
-import { AppError } from "../core/errors.ts";
+import { Cluster } from "ioredis";
+import type { RedisClient } from "./connect.ts";
 import { refusalOf, unavailableOr } from "./errors.ts";
 import { noteRefusal } from "./refusals.ts";
 
@@ -23,50 +23,72 @@ export function loadScript(name: string, ...urls: readonly URL[]): Script {
 export type PlainCommand = readonly (string | number)[];
 
 /**
- * Runs one script many times in a single round trip, then the plain commands, if any. A script that Redis has forgotten (restart, failover, SCRIPT FLUSH) is
- * sent again by ioredis.
+ * Runs one script many times, then the plain commands, if any. On one Redis that is a single round trip. On a Redis Cluster the
+ * scripts are one, each at the node that has its keys, and the commands are another. A script that Redis has forgotten
+ * (restart, failover, SCRIPT FLUSH) is sent again by ioredis.
  *
- * @returns one entry a call, in order: its reply, or the error that Redis answered to it.
- * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer, and whatever it answers to a plain command that it cannot
- *   do; some of the calls may have run.
+ * @returns one entry a call, in order: its reply, or the error that Redis answered to it, or AppError SERVICE_UNAVAILABLE when
+ *   no answer came, though it may have run.
+ * @throws AppError SERVICE_UNAVAILABLE when a plain command was not answered, and whatever Redis answers to one that it cannot
+ *   do; the calls may have run all the same.
  */
 export async function runScripts(
-  redis: Redis,
+  redis: RedisClient,
   script: Script,
   calls: readonly ScriptCall[],
   plainCommands: readonly PlainCommand[] = [],
 ): Promise<unknown[]> {
   if (calls.length === 0) return [];
-  define(redis, script);
-  const pipeline = redis.pipeline();
-  const scripts = pipeline as unknown as Record<string, (...args: readonly (string | number)[]) => unknown>;
-  for (const call of calls) scripts[script.name]?.(call.keys.length, ...call.keys, ...call.args);
-  for (const [command, ...args] of plainCommands) pipeline.call(String(command), ...args);
-  let replies: [Error | null, unknown][] | null;
-  try {
-    replies = await pipeline.exec();
-  } catch (error) {
-    throw unavailableOr(error);
-  }
-  for (const [error] of (replies ?? []).slice(0, calls.length)) {
+  if (!(script.name in redis)) redis.defineCommand(script.name, { lua: script.lua });
+  const run = redis instanceof Cluster ? runOneByOne : runInPipeline;
+  const all = await run(redis, script, calls, plainCommands);
+  for (const [error] of all.slice(0, calls.length)) {
     const refusal = refusalOf(error);
     if (error === null || refusal !== null) noteRefusal(redis, script.name, refusal);
   }
-  const answers = (replies ?? []).map(([error, reply]) => (error === null ? reply : unavailableOr(error)));
-  const lost = answers.find((answer) => answer instanceof AppError);
-  if (lost !== undefined) throw lost;
+  const answers = all.map(([error, reply]) => (error === null ? reply : unavailableOr(error)));
   const failed = answers.slice(calls.length).find((answer) => answer instanceof Error);
   if (failed !== undefined) throw failed;
   return answers.slice(0, calls.length);
 }
 
 /** Runs one script once. @throws what Redis answered, or AppError SERVICE_UNAVAILABLE. */
-export async function runScript(redis: Redis, script: Script, call: ScriptCall): Promise<unknown> {
+export async function runScript(redis: RedisClient, script: Script, call: ScriptCall): Promise<unknown> {
   const [reply] = await runScripts(redis, script, [call]);
   if (reply instanceof Error) throw reply;
   return reply;
 }
 
-function define(redis: Redis, script: Script): void {
-  if (!(script.name in redis)) redis.defineCommand(script.name, { lua: script.lua });
+/** What came back to one command. */
+type Answer = readonly [error: Error | null, reply: unknown];
+
+async function runInPipeline(
+  redis: RedisClient,
+  script: Script,
+  calls: readonly ScriptCall[],
+  plainCommands: readonly PlainCommand[],
+): Promise<readonly Answer[]> {
+  const pipeline = redis.pipeline();
+  for (const call of calls) runOn(pipeline, script, call);
+  for (const [command, ...args] of plainCommands) pipeline.call(String(command), ...args);
+  return (await pipeline.exec().catch((error: unknown) => Promise.reject(unavailableOr(error)))) ?? [];
+}
+
+/** In a cluster, all keys of a pipeline have to be at one node, and no command in it is redirected by itself. */
+async function runOneByOne(
+  redis: RedisClient,
+  script: Script,
+  calls: readonly ScriptCall[],
+  plainCommands: readonly PlainCommand[],
+): Promise<readonly Answer[]> {
+  const replies = await Promise.allSettled(calls.map((call) => runOn(redis, script, call)));
+  const later = plainCommands.map(([command, ...args]) => redis.call(String(command), ...args));
+  return [...replies, ...(await Promise.allSettled(later))].map((reply): Answer => {
+    return reply.status === "fulfilled" ? [null, reply.value] : [reply.reason, null];
+  });
+}
+
+function runOn(target: object, script: Script, { keys, args }: ScriptCall): unknown {
+  const scripts = target as Record<string, (...args: readonly (string | number)[]) => unknown>;
+  return scripts[script.name]?.(keys.length, ...keys, ...args);
 }

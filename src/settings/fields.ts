@@ -37,18 +37,6 @@ export function whole(defaultValue: number, low: number, high: number) {
     });
 }
 
-export function url(protocols: readonly string[], expected: string) {
-  return z
-    .string()
-    .optional()
-    .transform((text, context) => {
-      if (text === undefined) return null;
-      if (isUrl(text, protocols)) return text;
-      context.addIssue({ code: "custom", message: `expected ${expected}` });
-      return z.NEVER;
-    });
-}
-
 /** Whether it is a URL with a host, of one of these protocols, and with nothing but a number behind the host. */
 export function isUrl(text: string, protocols: readonly string[]): boolean {
   const parsed = URL.parse(text);

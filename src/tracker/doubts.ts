@@ -1,7 +1,7 @@
-import type { Redis } from "ioredis";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
 import type { QueueIndex } from "./queue-index.ts";
@@ -25,7 +25,7 @@ export interface Doubts extends Service {
 }
 
 export interface DoubtsOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
   readonly writer: Writer;

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import { processClock } from "../core/clock.ts";
 import type {
   FollowedCursor,
@@ -8,6 +7,7 @@ import type {
   FollowSink,
 } from "../core/following.ts";
 import { LeaseLostError } from "../core/lease.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
@@ -17,7 +17,7 @@ import type { QueueIndex } from "./queue-index.ts";
 export type Follower = Omit<FollowSink, "observe">;
 
 export interface FollowerOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
   readonly forget: Forget;
@@ -72,16 +72,13 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
     queues: readonly string[],
     found: Map<string, FollowedCursor>,
   ): Promise<void> {
-    const pipeline = redis.pipeline();
-    for (const queue of queues)
-      pipeline.hmget(keys.state(`${source}/${queue}`), "source", "cursor", "repair");
-    const replies = await pipeline.exec().catch((error: unknown) => {
+    const states = await Promise.all(
+      queues.map((queue) => redis.hmget(keys.state(`${source}/${queue}`), "source", "cursor", "repair")),
+    ).catch((error: unknown) => {
       throw unavailableOr(error);
     });
     queues.forEach((queue, i) => {
-      const [error, fields] = replies?.[i] ?? [null, []];
-      if (error !== null) throw unavailableOr(error);
-      const [owner, cursor, repair] = fields as (string | null)[];
+      const [owner, cursor, repair] = states[i] ?? [];
       if (owner === source && cursor) found.set(queue, { cursor, repairing: Boolean(repair) });
     });
   }
@@ -94,7 +91,7 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
         redis,
         followScript,
         [{ keys: [waiting, state, recent, seen] as string[], args: argsOf(followed, name, fence) }],
-        // After the script and on the same connection: see recorder.ts.
+        // After the script: see recorder.ts.
         [["zadd", keys.index, 0, name]],
       );
       if (reply instanceof Error) throw reply;

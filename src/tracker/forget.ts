@@ -1,12 +1,12 @@
-import type { Redis } from "ioredis";
 import { LeaseLostError } from "../core/lease.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { Writer } from "./writer.ts";
 
 export interface ForgetOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
   readonly writer: Writer;

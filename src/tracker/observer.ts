@@ -1,7 +1,7 @@
-import type { Redis } from "ioredis";
 import { processClock } from "../core/clock.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { EventSink } from "../core/observation.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import type { Forget } from "./forget.ts";
@@ -17,7 +17,7 @@ export interface Observer {
 }
 
 export interface ObserverOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
   readonly forget: Forget;

@@ -1,4 +1,4 @@
-import type { Redis } from "ioredis";
+import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 
@@ -20,7 +20,7 @@ export interface QueueIndex {
   removeUnless(queue: string, stateKey: string): Promise<void>;
 }
 
-export function createQueueIndex(redis: Redis, keys: Keys): QueueIndex {
+export function createQueueIndex(redis: RedisClient, keys: Keys): QueueIndex {
   return {
     async list({ prefix = "", after = null, limit }) {
       if (limit <= 0) return [];

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
-import type { Redis } from "ioredis";
 import { AppError } from "../core/errors.ts";
 import type { JobIdentity, QueueEvent, QueueEventType, RecordResult } from "../core/events.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { Writer } from "./writer.ts";
 
 export interface RecorderOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   /** For how long departures and batches are remembered, in ms. */
   readonly eventWindowMs: number;
@@ -98,11 +98,13 @@ export function createRecorder(options: RecorderOptions): Recorder {
         args.push(kinds[event.type], memberOf(event), event.atMs ?? "", event.availableAtMs ?? "");
       }
       const calls = [...byQueue].map(([queue, ofQueue]) => callOf({ queue, events: ofQueue, batchId }));
-      // The index comes after the folds and on the same connection: a queue that has a state is always listed, and a name
-      // that is listed without a state is passed over by whoever lists.
+      // The index comes after the folds: a queue that has a state is always listed, and a name that is listed without a state
+      // is passed over by whoever lists. When not every fold is answered, those that ran are listed all the same.
       const index = ["zadd", keys.index, ...[...byQueue.keys()].flatMap((queue) => [0, queue])];
       const replies = await runScripts(redis, script, calls, byQueue.size === 0 ? [] : [index]);
       learn([...byQueue.keys()], replies);
+      const lost = replies.find((reply) => reply instanceof AppError);
+      if (lost !== undefined) throw lost;
       return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0 });
     },
 

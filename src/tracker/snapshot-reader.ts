@@ -1,5 +1,4 @@
 import DataLoader from "dataloader";
-import type { Redis } from "ioredis";
 import {
   type Accuracy,
   type QueueSnapshot,
@@ -9,6 +8,7 @@ import {
   type Window,
   windowSeconds,
 } from "../core/snapshot.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { RedisClock } from "../redis/redis-clock.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
@@ -17,7 +17,7 @@ import { waitTimeOf } from "./wait-time.ts";
 import type { Writer } from "./writer.ts";
 
 export interface SnapshotReaderOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   /** Is told the time of every answer. */
   readonly clock: RedisClock;

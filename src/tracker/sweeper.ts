@@ -1,13 +1,13 @@
-import type { Redis } from "ioredis";
-import { messageOf } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { Recorder } from "./recorder.ts";
 
 export interface SweeperOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
   readonly recorder: Recorder;
@@ -48,9 +48,14 @@ export function createSweeper({
       after = names.at(-1) ?? null;
       if (names.length < page) break;
     }
-    const [err] = failures;
-    if (err !== undefined) logger.error({ err, queues: failures.length }, "some queues cannot be swept");
+    const isAway = (failure: Error) => failure instanceof AppError;
+    const broken = failures.filter((failure) => !isAway(failure));
     if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");
+    if (broken.length > 0) {
+      logger.error({ err: broken[0], queues: broken.length }, "some queues cannot be swept");
+    }
+    const away = failures.find(isAway);
+    if (away !== undefined) throw away;
   }
 
   return {

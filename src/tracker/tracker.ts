@@ -1,7 +1,7 @@
-import type { Redis } from "ioredis";
 import type { FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { RedisClock } from "../redis/redis-clock.ts";
 import { createDoubts, type Doubts } from "./doubts.ts";
@@ -16,7 +16,7 @@ import { createWaitingList, type WaitingList } from "./waiting-list.ts";
 import { createWriter } from "./writer.ts";
 
 export interface TrackerOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly clock: RedisClock;
   readonly logger: Logger;

@@ -1,11 +1,11 @@
-import type { Redis } from "ioredis";
 import { AppError } from "../core/errors.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
+import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 
 export interface WaitingListOptions {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly maxWaitMs: number;
   /** Tests only: the time instead of Redis's, in ms. */

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { Redis } from "ioredis";
 import { describe, expect, inject, it, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { recordingLogger } from "../support/logger.ts";
@@ -232,10 +233,9 @@ describe("a doubt", () => {
     const options = { now: () => now, eventWindowMs, maxWaitMs, prefix: uniquePrefix(), ...env };
     const one = await openTracker(inject("redisUrl"), options);
     const other = await openTracker(inject("redisUrl"), options);
-    const feed = one.redis.duplicate();
+    const feed = new Redis(inject("redisUrl"));
     const heard: string[] = [];
     feed.on("message", (_, queue: string) => heard.push(queue));
-    await feed.connect();
     await feed.subscribe(one.keys.changes);
     return {
       one,

@@ -5,7 +5,7 @@
  */
 import { createInterface } from "node:readline";
 import { processClock } from "../../src/core/clock.ts";
-import { createRedis } from "../../src/redis/connect.ts";
+import { createClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
 import { createRedisClock } from "../../src/redis/redis-clock.ts";
@@ -13,7 +13,7 @@ import { createTracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "./logger.ts";
 
 const [, , url = "", prefix = ""] = process.argv;
-const redis = createRedis({ url, name: "lease-process", logger: silentLogger });
+const redis = createClient({ urls: url.split(","), name: "lease-process", logger: silentLogger });
 await redis.connect();
 const keys = createKeys(prefix);
 const lease = createLease({ redis, keys, name: "faktory", logger: silentLogger });

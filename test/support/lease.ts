@@ -1,7 +1,6 @@
-import type { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import type { Hold, Lease } from "../../src/core/lease.ts";
-import { createRedis } from "../../src/redis/connect.ts";
+import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
 import { silentLogger } from "./logger.ts";
@@ -9,7 +8,7 @@ import { silentLogger } from "./logger.ts";
 /** One that could have a lease, on a connection of its own. */
 export interface Contender {
   readonly lease: Lease;
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   /** Resolves when it has the lease; what the test has not given back is given back at its end. */
   hold(): Promise<Hold>;
   /** As a process that dies: it renews nothing any more, and gives nothing back. */
@@ -22,7 +21,7 @@ export async function openContender(
   prefix: string,
   timing: { readonly ttlMs?: number; readonly renewEveryMs?: number } = {},
 ): Promise<Contender> {
-  const redis = createRedis({ url: redisUrl, name: "contender", logger: silentLogger });
+  const redis = createClient({ urls: redisUrl.split(","), name: "contender", logger: silentLogger });
   await redis.connect();
   const keys = createKeys(prefix);
   const lease = createLease({ redis, keys, name: "faktory", logger: silentLogger, ...timing });

@@ -12,6 +12,8 @@ export interface TestRedis extends AsyncDisposable {
   readonly port: number;
   /** Of the process that runs now, or ran last: another one after `restart()`. */
   readonly pid: number;
+  /** Whether it runs now. */
+  readonly isAlive: boolean;
   /** Ends it and removes its directory; may be called again. */
   stop(): Promise<void>;
   /** Ends it, if it runs, and starts it on the same port and directory: what was appended is there, all else is gone. */
@@ -61,6 +63,9 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     port,
     get pid() {
       return child.pid ?? -1;
+    },
+    get isAlive() {
+      return child.exitCode === null && child.signalCode === null;
     },
     stop,
     restart: async () => {

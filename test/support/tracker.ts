@@ -1,7 +1,6 @@
-import type { Redis } from "ioredis";
 import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
-import { createRedis } from "../../src/redis/connect.ts";
+import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { createRedisClock } from "../../src/redis/redis-clock.ts";
 import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
@@ -21,7 +20,7 @@ export const allParts: SnapshotParts = {
 
 export interface TestTracker extends AsyncDisposable {
   readonly tracker: Tracker;
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly keys: Keys;
   readonly prefix: string;
 }
@@ -62,7 +61,7 @@ export async function openTracker(
     readonly logger?: Logger;
   } = {},
 ): Promise<TestTracker> {
-  const redis = createRedis({ url: redisUrl, name: "test", logger: silentLogger });
+  const redis = createClient({ urls: redisUrl.split(","), name: "test", logger: silentLogger });
   await redis.connect();
   const prefix = options.prefix ?? uniquePrefix();
   const keys = createKeys(prefix);

@@ -6,7 +6,7 @@ import { StartError } from "../../src/core/errors.ts";
 const defaults: Config = {
   host: "127.0.0.1",
   port: 4000,
-  redisUrl: null,
+  redisUrls: [],
   dataDir: resolve("./.data"),
   keyPrefix: "ql",
   logLevel: "info",
@@ -50,7 +50,7 @@ describe("with nothing set", () => {
   test("an empty value counts as nothing, and so does every variable that is not ours", () => {
     const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
     const durationNames = durations.map(({ name }) => name);
-    const urlNames = ["FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
+    const urlNames = ["REDIS_URL", "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
     const ours = [...names, ...durationNames, ...urlNames, "API_TOKENS_FILE", "TRUST_PROXY"];
     const empty = Object.fromEntries(ours.map((name) => [name, ""]));
     expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
@@ -153,6 +153,7 @@ const urls = [
       "redis://127.0.0.1:6380/2",
       "rediss://user:secret@redis.example.org:6379",
       "redis://:secret@[::1]:6379",
+      "redis://:one,secret@host",
     ],
     bad: [
       "localhost:6379",
@@ -162,6 +163,9 @@ const urls = [
       "redis://secret@host:99999",
       "tcp://host",
       "redis://host redis://other",
+      "redis://host:6379,",
+      "redis://host,other:6379",
+      "redis://host,other,third",
     ],
     expected: "expected redis://[user:password@]host[:port][/db], or rediss:// for TLS",
   },
@@ -199,8 +203,8 @@ const urls = [
 
 describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
   test.each(good)("may be %s", (url) => {
-    const { redisUrl, sources } = loadConfig({ [name]: url });
-    expect(kind === null ? redisUrl : sources).toEqual(kind === null ? url : [{ kind, name: kind, url }]);
+    const { redisUrls, sources } = loadConfig({ [name]: url });
+    expect(kind === null ? redisUrls : sources).toEqual(kind === null ? [url] : [{ kind, name: kind, url }]);
   });
 
   test.each(bad)("is not %s, and is not repeated, for it may hold a password", (given) => {
@@ -210,6 +214,45 @@ describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
     // The same words whatever was given.
     expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
     expect(problem).not.toContain("secret");
+  });
+});
+
+describe("several nodes in REDIS_URL", () => {
+  const oneDb = "expected no db behind a node of a Redis Cluster, which has only one; wrong: number";
+  const oneAccess =
+    "expected the same scheme, user and password for all nodes of a Redis Cluster; wrong: number";
+
+  test.each([
+    { given: "redis://a,redis://b:7000,redis://[::1]:7001/", why: "a Redis Cluster" },
+    { given: "redis://a,redis://a", why: "a cluster that has one address" },
+    { given: "redis://a/0,redis://b", why: "the db that there is" },
+    { given: "rediss://u:one,secret@a:1,rediss://u:one,secret@b:1", why: "a password with a comma" },
+  ])("may be $given: $why", ({ given }) => {
+    expect(loadConfig({ REDIS_URL: given }).redisUrls.join()).toBe(given);
+  });
+
+  test("may have blanks behind the commas", () => {
+    expect(loadConfig({ REDIS_URL: "redis://a, redis://b" }).redisUrls).toEqual(["redis://a", "redis://b"]);
+  });
+
+  test.each([
+    { given: "redis://a/1,redis://b/2,redis://c", problems: [`${oneDb} 1, 2 of 3`], why: "a db" },
+    { given: "redis://a,rediss://b,redis://c", problems: [`${oneAccess} 2 of 3`], why: "TLS for one" },
+    { given: "redis://:secret@a,redis://b", problems: [`${oneAccess} 2 of 2`], why: "no password" },
+    { given: "redis://u:secret@a,redis://v:secret@b", problems: [`${oneAccess} 2 of 2`], why: "users" },
+    {
+      given: "redis://:secret@a,redis://:99secret@host:99999,redis://b/secret,redis://c/3",
+      problems: [
+        expect.stringMatching(/^expected redis:.* several nodes, .*; wrong: number 2, 3 of 4$/),
+        `${oneDb} 4 of 4`,
+        `${oneAccess} 4 of 4`,
+      ],
+      why: "all of it at once",
+    },
+  ])("are not $given: $why", ({ given, problems }) => {
+    const said = problemsOf({ REDIS_URL: given });
+    expect(said.map((line) => line.replace("REDIS_URL: ", ""))).toEqual(problems);
+    expect(said.join()).not.toContain("secret");
   });
 });
 

@@ -1,0 +1,135 @@
+import { Cluster, type Redis, type RedisOptions } from "ioredis";
+import type { Logger } from "../core/logger.ts";
+
+export interface ClusterOptions {
+  /** Some of its nodes, from which the others are learned; all with the same scheme, user and password. */
+  readonly urls: readonly string[];
+  /** For the connection to each node. */
+  readonly redisOptions: Omit<RedisOptions, "replyMapping">;
+  /** Shown in our log. */
+  readonly name: string;
+  readonly logger: Logger;
+}
+
+/** How often is asked who serves what, though no node has said that it changed: a master that hangs says nothing. */
+const refreshEveryMs = 2_000;
+/**
+ * Of one command, also while its slot moves: then it is refused until all its keys have moved. Each try may be redirected
+ * twice, and the command's own time limit comes first.
+ */
+const maxRedirections = 100;
+const slotCount = 16_384;
+
+/**
+ * A client of a Redis Cluster that is not connected yet. It promises what {@link createRedis} does of each command: it is
+ * refused at once while its node is away, answered within the time limit of one command, and never sent again when it may
+ * have run. What a node has refused to run, because its slot has moved or is about to, goes to the node that it names.
+ */
+export function createCluster({ urls, redisOptions, name, logger }: ClusterOptions): Cluster {
+  const cluster = new FailFastCluster([...urls], {
+    lazyConnect: true,
+    // Else `connect` would never settle when the cluster is there, but does not serve; we ask that ourselves.
+    enableReadyCheck: false,
+    // The names of nodes are left to whoever connects to them, so that TLS can compare them with the certificates.
+    dnsLookup: (host, callback) => callback(null, host),
+    clusterRetryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    retryDelayOnTryAgain: 50,
+    maxRedirections,
+    slotsRefreshInterval: refreshEveryMs,
+    redisOptions: { ...redisOptions, ...accessOf(urls[0] ?? "") },
+  });
+  // Before any command can reach it.
+  cluster.on("+node", neverSendLate);
+  logAbsences(cluster, name, logger);
+  return cluster;
+}
+
+/** @throws Error unless each slot has a master that answers us, and sees all slots served. */
+export async function assertClusterServes(cluster: Cluster): Promise<void> {
+  const masters = cluster.nodes("master");
+  const connected = new Set(masters.map(nodeOf));
+  const away = new Set(cluster.slots.flatMap(([master]) => (connected.has(master ?? "") ? [] : [master])));
+  if (away.size > 0) throw new Error(`no connection to ${[...away].join(", ")}`);
+  const infos = await Promise.all(masters.map((master) => master.cluster("INFO")));
+  if (!infos.every((info) => String(info).includes(`\ncluster_slots_ok:${slotCount}\r`))) {
+    throw new Error("not all slots of the Redis Cluster are served");
+  }
+}
+
+/** Has a connection that is closed go to another node when it connects the next time: its own may be dead, or hang. */
+export function connectElsewhere(redis: Redis, cluster: Cluster): void {
+  const others = cluster.nodes("master").filter((node) => nodeOf(node) !== nodeOf(redis));
+  const next = others[Math.floor(Math.random() * others.length)];
+  if (next === undefined) return;
+  const { host, port } = next.options;
+  Object.assign(redis.options, { host, port });
+}
+
+class FailFastCluster extends Cluster {
+  /** While no node is known a command would wait for one with no limit, or end the wait for the first connection. */
+  override sendCommand(...args: Parameters<Cluster["sendCommand"]>): unknown {
+    const [command] = args;
+    if (this.status === "ready") return super.sendCommand(...args);
+    command.reject(new Error("no node of the Redis Cluster answers"));
+    return command.promise;
+  }
+}
+
+/**
+ * ioredis goes on redirecting a command, or sends it when a connection has opened, though its time limit has passed: it would
+ * run after its caller was told that it failed. And nobody hears when the ASKING in front of a redirected command fails,
+ * which would end the process; the command itself fails with it.
+ */
+function neverSendLate(node: Redis): void {
+  const { sendCommand, asking } = node;
+  node.sendCommand = (command, stream) =>
+    command.isSettled ? command.promise : sendCommand.call(node, command, stream);
+  node.asking = (...args) => asking.apply(node, args).catch(() => "OK");
+}
+
+/** One line when a node goes away that we need, or all of them, and one when it is back, or no longer needed. */
+function logAbsences(cluster: Cluster, connection: string, logger: Logger): void {
+  const away = new Set<string>();
+  let wasReady = false;
+  const isAway = (node: string, err: string) => {
+    // Why a first attempt fails is for whoever opens the connection to say.
+    if (!wasReady || away.has(node)) return;
+    away.add(node);
+    logger.warn({ err, connection, node }, "Redis is away");
+  };
+  const isBack = (node: string) => {
+    if (away.delete(node)) logger.info({ connection, node }, "Redis is back");
+  };
+  cluster.on("+node", (node: Redis) => {
+    node.on("error", (error: Error) => isAway(nodeOf(node), error.message));
+    node.on("ready", () => isBack(nodeOf(node)));
+  });
+  cluster.on("refresh", () => {
+    const needed = new Set(cluster.nodes("master").map(nodeOf));
+    for (const node of away) if (!needed.has(node)) isBack(node);
+  });
+  cluster.on("reconnecting", () => isAway("all", "no node answers"));
+  cluster.on("ready", () => {
+    wasReady = true;
+    isBack("all");
+  });
+  // Without a listener ioredis prints that no node answers, every time that it has tried all.
+  cluster.on("error", () => {});
+}
+
+/** As {@link Cluster.slots} has it. */
+function nodeOf({ options: { host, port } }: Redis): string {
+  return `${host}:${port}`;
+}
+
+/** What it takes to be let in by the nodes that are not named in the setting. */
+function accessOf(url: string): Pick<RedisOptions, "username" | "password" | "tls"> {
+  const { protocol, username, password } = new URL(url);
+  return {
+    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+    ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+    ...(protocol === "rediss:" ? { tls: {} } : {}),
+  };
+}

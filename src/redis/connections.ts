@@ -1,0 +1,105 @@
+import { Cluster, Redis } from "ioredis";
+import { messageOf, StartError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Service } from "../core/service.ts";
+import { assertClusterServes, connectElsewhere } from "./cluster.ts";
+import { createClient, createRedis, type RedisClient } from "./connect.ts";
+
+export interface RedisConnections extends Service {
+  readonly commands: RedisClient;
+  /**
+   * For subscriptions: those to a Redis Cluster are heard at any of its nodes, and this is connected to another one each
+   * time that it connects anew.
+   */
+  readonly changes: Redis;
+  readonly isCluster: boolean;
+  /** @throws Error while not everything that is kept in Redis can be reached. */
+  assertServes(): Promise<void>;
+}
+
+export interface RedisConnectionsOptions {
+  /** Of one Redis, or of several nodes of a Redis Cluster; or the path of a Unix socket. */
+  readonly urls: readonly string[];
+  readonly logger: Logger;
+}
+
+/** All connections to Redis. Its start throws StartError when Redis does not answer, or not to us. */
+export function createConnections({ urls, logger }: RedisConnectionsOptions): RedisConnections {
+  const commands = createClient({ urls, name: "commands", logger });
+  const changes = createRedis({ url: urls[0] ?? "", name: "changes", logger });
+  const cluster = commands instanceof Cluster ? commands : null;
+  if (cluster !== null) changes.on("close", () => connectElsewhere(changes, cluster));
+
+  async function assertServes(): Promise<void> {
+    if (cluster !== null) await assertClusterServes(cluster);
+    else await commands.ping();
+  }
+
+  return {
+    commands,
+    changes,
+    isCluster: cluster !== null,
+    assertServes,
+    async start() {
+      const where = urls.map(hostOf).join(", ");
+      await open(commands, where, async () => {
+        if (commands instanceof Redis) await assertSuits(commands, where);
+        await assertServes();
+      });
+      if (cluster !== null) connectElsewhere(changes, cluster);
+      await open(changes, where);
+    },
+    async stop() {
+      commands.disconnect();
+      changes.disconnect();
+    },
+  };
+}
+
+/** Opens a connection, and asks whether it is what we need. @throws StartError with the reason, if it can be had. */
+async function open(
+  connection: RedisClient,
+  where: string,
+  assertGood: () => Promise<void> = async () => {},
+): Promise<void> {
+  // What `connect` throws only says that it failed; the reason comes as an event.
+  let reason: unknown;
+  const hear = (error: unknown) => {
+    reason ??= error;
+  };
+  connection.on("error", hear);
+  connection.on("node error", hear);
+  try {
+    await connection.connect();
+    await assertGood();
+  } catch (error) {
+    if (error instanceof StartError) throw error;
+    const why = messageOf(reason ?? error).replace(/\.$/, "");
+    throw new StartError(
+      `Redis does not answer at ${where}: ${why}. Is REDIS_URL right, and Redis running?`,
+      { cause: error },
+    );
+  } finally {
+    connection.off("error", hear);
+    connection.off("node error", hear);
+  }
+}
+
+async function assertSuits(redis: Redis, where: string): Promise<void> {
+  // ioredis stays in database 0 when there is no such database.
+  await redis.select(redis.options.db ?? 0);
+  if (!(await redis.info("cluster")).includes("cluster_enabled:1")) return;
+  // A cluster of one node is like one Redis.
+  const [, masters] = /\bcluster_size:(\d+)/.exec(String(await redis.cluster("INFO"))) ?? [];
+  if (Number(masters) <= 1) return;
+  throw new StartError(
+    `${where} is one node of a Redis Cluster: set REDIS_URL to several of them, separated by commas.`,
+  );
+}
+
+/** Where a URL points, without its password. */
+function hostOf(url: string): string {
+  if (url.startsWith("/")) return url;
+  const { hostname, port } = new URL(url);
+  return `${hostname}:${port || 6379}`;
+}

@@ -1,0 +1,195 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { startRedis, type TestRedis } from "./redis.ts";
+
+/** A real Redis Cluster of three masters with a replica each, on loopback. */
+export interface TestCluster extends AsyncDisposable {
+  /** All of its nodes, as REDIS_URL wants them. */
+  readonly url: string;
+  /** At first three masters, then their replicas in the same order. */
+  readonly nodes: readonly TestRedis[];
+  /** The node that serves a key now, be it that it is dead. */
+  masterOf(key: string): Promise<TestRedis>;
+  /** Has another master serve the slot of a key, and moves all that is in it; resolves when every node knows. */
+  move(key: string, to: TestRedis): Promise<void>;
+  /** Begins to, with the keys where they are: what needs more than one key of the slot is refused until it is finished. */
+  beginMove(key: string, to: TestRedis): Promise<{ finish(): Promise<void> }>;
+  /** Resolves when a master has told its replica all that it has acknowledged: then it may die. */
+  replicate(master: TestRedis): Promise<void>;
+  /** Resolves when every node that lives sees all slots served by masters that live. */
+  settle(): Promise<void>;
+  /** On one node, by a connection of the test's own. */
+  control(node: TestRedis): Redis;
+  stop(): Promise<void>;
+}
+
+export interface TestClusterOptions {
+  /**
+   * How long a node must be silent to count as dead. Short where a test kills one; else so long that none is taken for dead
+   * on a busy machine.
+   *
+   * @default 60_000 // a minute
+   */
+  readonly nodeTimeoutMs?: number;
+  /** More options of redis-server's command line. */
+  readonly args?: readonly string[];
+}
+
+const masterCount = 3;
+const slotCount = 16_384;
+/** Short, so that nodes tell each other quickly what they know. */
+const timeoutWhileJoiningMs = 1_000;
+
+/** Starts six nodes and joins them; resolves when each of them sees the whole cluster as it should be. */
+export async function startCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const args = [
+    ...["--cluster-enabled", "yes", "--cluster-node-timeout", String(timeoutWhileJoiningMs)],
+    // A replica takes over however long it has not heard of its master, and is known as soon as it has caught up.
+    ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"],
+    ...["--repl-ping-replica-period", "1", ...(options.args ?? [])],
+  ];
+  const starts = await Promise.allSettled(
+    Array.from({ length: 2 * masterCount }, () => startRedis({ args })),
+  );
+  const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
+  const clients = new Map(nodes.map((node) => [node, new Redis(node.url, { retryStrategy: () => 50 })]));
+  // Nodes are killed: whoever asks one that is dead is told.
+  for (const client of clients.values()) client.on("error", () => {});
+  const control = (node: TestRedis) => clients.get(node)!;
+  const stop = async () => {
+    for (const client of clients.values()) client.disconnect();
+    await Promise.all(nodes.map((node) => node.stop()));
+  };
+  try {
+    const failed = starts.find((start) => start.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    await join(nodes.map(control));
+    for (const client of clients.values()) {
+      await client.config("SET", "cluster-node-timeout", options.nodeTimeoutMs ?? 60_000);
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const living = () => nodes.filter(({ isAlive }) => isAlive);
+
+  async function ask(...command: (string | number)[]): Promise<unknown> {
+    const [node] = living();
+    return await control(node!).call("CLUSTER", ...command.map(String));
+  }
+
+  async function masterOfSlot(slot: number): Promise<TestRedis> {
+    const ranges = (await ask("SLOTS")) as SlotRange[];
+    const port = ranges.find(([from, to]) => from <= slot && slot <= to)?.[2][1];
+    return nodes.find((node) => node.port === port)!;
+  }
+
+  async function beginMove(key: string, to: TestRedis) {
+    const slot = Number(await ask("KEYSLOT", key));
+    const from = await masterOfSlot(slot);
+    const [fromId, toId] = await Promise.all([from, to].map((node) => control(node).cluster("MYID")));
+    await control(to).call("CLUSTER", "SETSLOT", slot, "IMPORTING", String(fromId));
+    await control(from).call("CLUSTER", "SETSLOT", slot, "MIGRATING", String(toId));
+    return {
+      async finish() {
+        for (;;) {
+          const keys = (await control(from).call("CLUSTER", "GETKEYSINSLOT", slot, 10)) as string[];
+          if (keys.length === 0) break;
+          await control(from).call("MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "KEYS", ...keys);
+        }
+        // Who gets it first: should the others fail, the slot is served all the same.
+        for (const node of [to, from, ...living()]) {
+          await control(node).call("CLUSTER", "SETSLOT", slot, "NODE", String(toId));
+        }
+      },
+    };
+  }
+
+  return {
+    url: nodes.map(({ url }) => url.replace(/\/$/, "")).join(","),
+    nodes,
+    control,
+    masterOf: async (key) => await masterOfSlot(Number(await ask("KEYSLOT", key))),
+    beginMove,
+    move: async (key, to) => await (await beginMove(key, to)).finish(),
+    async replicate(master) {
+      const [, offset] = (await control(master).role()) as [string, number];
+      await until(async () => {
+        const replicas = /slave\d+:.*offset=(\d+)/.exec(await control(master).info("replication"));
+        return Number(replicas?.[1]) >= offset;
+      });
+    },
+    async settle() {
+      const ports = living().map(({ port }) => port);
+      await until(async () => {
+        const views = await Promise.all(
+          living().map(async (node) => ({
+            info: String(await control(node).cluster("INFO")),
+            slots: (await control(node).cluster("SLOTS")) as unknown as SlotRange[],
+          })),
+        );
+        return views.every(
+          ({ info, slots }) =>
+            info.includes(`cluster_slots_ok:${slotCount}`) &&
+            info.includes("cluster_state:ok") &&
+            slots.every(([, , [, port]]) => ports.includes(port)),
+        );
+      });
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** First and last slot, then the nodes that have them, the master first. */
+type SlotRange = [from: number, to: number, master: [host: string, port: number], ...replicas: unknown[]];
+
+async function join(clients: readonly Redis[]): Promise<void> {
+  const ids = await Promise.all(clients.map(async (client) => String(await client.cluster("MYID"))));
+  const ports = clients.map(({ options }) => Number(options.port));
+  await Promise.all(
+    clients.map(async (client, i) => {
+      await client.cluster("SET-CONFIG-EPOCH", i + 1);
+      if (i < masterCount) await client.call("CLUSTER", "ADDSLOTSRANGE", ...slotsOf(i));
+      // All with all: what nodes learn of each other by gossip alone takes seconds.
+      await Promise.all(ports.map((port) => client.cluster("MEET", "127.0.0.1", port)));
+    }),
+  );
+  await Promise.all(
+    clients.map(async (client, i) => {
+      const known = async () => String(await client.cluster("NODES")).match(/ connected/g)?.length;
+      await until(async () => (await known()) === clients.length);
+      if (i >= masterCount) await client.cluster("REPLICATE", ids[i - masterCount]!);
+    }),
+  );
+  await Promise.all(clients.map((client) => until(() => isComplete(client))));
+}
+
+function slotsOf(master: number): [from: number, to: number] {
+  const from = (i: number) => Math.ceil((i * slotCount) / masterCount);
+  return [from(master), from(master + 1) - 1];
+}
+
+/** Whether a node sees all slots served, each by a master with a replica that has caught up. */
+async function isComplete(client: Redis): Promise<boolean> {
+  const [state, slots, info] = await Promise.all([
+    client.cluster("INFO"),
+    client.cluster("SLOTS"),
+    client.info("replication"),
+  ]);
+  return (
+    String(state).includes("cluster_state:ok") &&
+    slots.length === masterCount &&
+    (slots as unknown as SlotRange[]).every(({ length }) => length === 4) &&
+    /role:master|master_link_status:up/.test(info) &&
+    !/state=(?!online)/.test(info)
+  );
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error("the Redis Cluster was not as it should be in time");
+    await delay(20);
+  }
+}
