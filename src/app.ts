@@ -19,7 +19,6 @@ import { createConnections, type RedisConnections } from "./redis/connections.ts
 import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
-import { createRedisClock } from "./redis/redis-clock.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
 import { isLoopback } from "./settings/fields.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
@@ -42,12 +41,16 @@ export function createApp(config: Config, logger: Logger): App {
   const connections = createConnections({ urls, logger });
   const { commands: redis } = connections;
   const keys = createKeys(config.keyPrefix);
-  const clock = createRedisClock();
 
   const { eventWindowMs, maxWaitMs, maxQueues, maxEvents } = config;
-  const tracker = createTracker({ redis, keys, clock, logger, eventWindowMs, maxWaitMs });
+  const tracker = createTracker({ redis, keys, logger, eventWindowMs, maxWaitMs });
   const feed = createChangeFeed({ redis: connections.changes, channel: keys.changes });
-  const live = createLive({ feed, read: tracker.read, clock, logger });
+  const live = createLive({
+    feed,
+    read: tracker.read,
+    logger,
+    rereadMs: connections.isCluster ? rereadMs : null,
+  });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
     createOneReader({
@@ -142,6 +145,9 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
     bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
   };
 }
+
+/** Notices of change can be lost between the nodes of a Redis Cluster. */
+const rereadMs = 5_000;
 
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
 

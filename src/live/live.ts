@@ -1,10 +1,11 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { processClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 import { createWatch, type Watch, type WatchControl } from "./watch.ts";
+import { createWatchedQueue, isNews, type WatchedQueue } from "./watched-queue.ts";
 
 export interface WatchRequest {
   readonly minIntervalMs: number;
@@ -13,8 +14,8 @@ export interface WatchRequest {
 
 export interface Live extends Service {
   /**
-   * The state of the queues at once, then whatever changes. While Redis is away the last word is pushed as stale; when it
-   * is back, a fresh state.
+   * The state of the queues at once, then whatever changes. While Redis is away, or the node of a Redis Cluster that has a
+   * queue, the last word is pushed as stale; when it is back, a fresh state.
    *
    * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
    */
@@ -24,27 +25,15 @@ export interface Live extends Service {
 export interface LiveOptions {
   readonly feed: ChangeFeed;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
-  /** Redis's time. */
-  readonly clock: Clock;
   readonly logger: Logger;
   /** For how long Redis may be away before what is known counts as stale. @default 1_000 // 1 second */
   readonly graceMs?: number;
-}
-
-/** One queue that somebody watches. */
-interface Watched {
-  readonly queue: string;
-  readonly watches: Set<WatchControl>;
-  snapshot: QueueSnapshot | undefined;
-  /** Since when it cannot be read though Redis answers; null: it can. */
-  failsSinceMs: number | null;
-  readAtMs: number;
-  /** The read that is under way; never rejects. */
-  reading: Promise<void> | undefined;
-  /** It changed since it was read, or since that began. */
-  isOutdated: boolean;
-  timer: NodeJS.Timeout | undefined;
-  timerAtMs: number;
+  /**
+   * After how long a queue is read again though no change of it was heard, for a feed that can lose one with nobody noticing.
+   *
+   * @default null // never
+   */
+  readonly rereadMs?: number | null;
 }
 
 const parts: SnapshotParts = {
@@ -55,33 +44,35 @@ const parts: SnapshotParts = {
   waitTime: new Set(),
 };
 const retryMs = 500;
+const unreadable = "a watched queue cannot be read";
 /** Whatever the reason, a queue is not read more often than this. */
 const leastBetweenReadsMs = 50;
 /** Node's timers take at most 2^31 - 1 ms; a queue that is read once more in a day harms nobody. */
 const longestTimerMs = 86_400_000;
 
-export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveOptions): Live {
-  const watched = new Map<string, Watched>();
+/** Instants without another word are by {@link processClock}. */
+export function createLive(options: LiveOptions): Live {
+  const { feed, read, logger, graceMs = 1_000, rereadMs = null } = options;
+  const watched = new Map<string, WatchedQueue>();
   const watches = new Set<WatchControl>();
-  /** Since when changes may have been missed; null while all is well. */
-  let troubleSinceMs: number | null = null;
-  let isAway = false;
+  /** Since when changes may have been missed; null while all are heard. */
+  let deafSinceMs: number | null = null;
+  /** That is longer than the grace. */
+  let isDeaf = false;
   /** How often the feed has connected: what was read before it last did may be out of date. */
   let connections = 0;
   let graceTimer: NodeJS.Timeout | undefined;
-  let retryTimer: NodeJS.Timeout | undefined;
   let isStopped = false;
 
   function latest(queue: string): QueueSnapshot {
     const entry = watched.get(queue);
     if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
-    const lastKnownMs = troubleSinceMs ?? entry.failsSinceMs;
-    if (lastKnownMs === null) return ageSnapshot(entry.snapshot, clock.now());
-    const lastKnown = ageSnapshot(entry.snapshot, lastKnownMs);
-    return { ...lastKnown, stale: lastKnown.stale || isAway || entry.failsSinceMs !== null };
+    const lastWordMs = entry.failsSinceMs ?? deafSinceMs;
+    const aged = ageSnapshot(entry.snapshot, entry.clock.at(lastWordMs ?? processClock.now()));
+    return { ...aged, stale: aged.stale || isDeaf || entry.isStale };
   }
 
-  function readAt(entry: Watched, wantedAtMs: number): void {
+  function readAt(entry: WatchedQueue, wantedAtMs: number): void {
     if (entry.watches.size === 0) return;
     const atMs = Math.max(wantedAtMs, entry.readAtMs + leastBetweenReadsMs);
     if (entry.timer !== undefined && entry.timerAtMs <= atMs) return;
@@ -98,7 +89,7 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
    * Reads it when the first of its subscribers may be pushed to: then what is pushed is as new as can be. And not more often
    * than the fastest of them wants, be it that none of them takes what it could have.
    */
-  function readWhenNeeded(entry: Watched): void {
+  function readWhenNeeded(entry: WatchedQueue): void {
     let neededAtMs = Number.POSITIVE_INFINITY;
     let fastestMs = Number.POSITIVE_INFINITY;
     for (const watch of entry.watches) {
@@ -108,115 +99,120 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     readAt(entry, Math.max(neededAtMs, entry.readAtMs + fastestMs));
   }
 
-  function readNow(entry: Watched): Promise<void> {
-    entry.isOutdated = false;
-    entry.readAtMs = processClock.now();
+  function readNow(entry: WatchedQueue): Promise<void> {
+    const startedAtMs = processClock.now();
+    const lastWordMs = entry.outdatedSinceMs ?? startedAtMs;
+    entry.outdatedSinceMs = null;
+    entry.readAtMs = startedAtMs;
     entry.reading = read([entry.queue], parts)
       .then(
         ([snapshot]) => learn(entry, snapshot),
-        (error: unknown) => (isUnavailable(error) ? recover(error) : fail(entry, error)),
+        (error: unknown) => fail(entry, error, lastWordMs),
       )
       .finally(() => {
         entry.reading = undefined;
-        if (entry.isOutdated) readWhenNeeded(entry);
+        if (entry.outdatedSinceMs !== null) readWhenNeeded(entry);
       });
     return entry.reading;
   }
 
   function catchUp(queues: readonly string[]): Promise<void> | null {
-    if (troubleSinceMs !== null) return null;
+    if (deafSinceMs !== null) return null;
     const now = processClock.now();
     const reads: Promise<void>[] = [];
     for (const queue of queues) {
       const entry = watched.get(queue);
-      if (entry === undefined) continue;
+      // One that cannot be read shall not hold up the others.
+      if (entry === undefined || entry.failsSinceMs !== null) continue;
       const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
       if (entry.reading !== undefined) reads.push(entry.reading);
-      else if (entry.isOutdated && mayBeRead) reads.push(readNow(entry));
+      else if (entry.outdatedSinceMs !== null && mayBeRead) reads.push(readNow(entry));
     }
     return reads.length === 0 ? null : Promise.all(reads).then(() => {});
   }
 
-  /** Redis answers, but not for this queue: its last word is stale until it can be read again. */
-  function fail(entry: Watched, error: unknown): void {
+  /** It is read again until it can be; its last word is stale by and by. */
+  function fail(entry: WatchedQueue, error: unknown, lastWordMs: number): void {
     if (entry.failsSinceMs === null) {
-      logger.error({ err: error, queue: entry.queue }, "a watched queue cannot be read");
-      entry.failsSinceMs = clock.now();
-      for (const watch of entry.watches) watch.changed(entry.queue);
+      entry.failsSinceMs = Math.min(lastWordMs, deafSinceMs ?? lastWordMs);
+      // That Redis is away is said by its connection.
+      if (isUnavailable(error)) logger.debug({ err: messageOf(error), queue: entry.queue }, unreadable);
+      else logger.error({ err: error, queue: entry.queue }, unreadable);
     }
-    readAt(entry, processClock.now() + retryMs);
+    const now = processClock.now();
+    if (!entry.isStale && now >= entry.failsSinceMs + graceMs) {
+      entry.isStale = true;
+      if (!isDeaf) tell(entry);
+    }
+    readAt(entry, now + retryMs);
   }
 
-  function learn(entry: Watched, snapshot: QueueSnapshot | undefined): void {
+  function learn(entry: WatchedQueue, snapshot: QueueSnapshot | undefined): void {
     if (snapshot === undefined) return;
-    const before = entry.failsSinceMs === null ? entry.snapshot : undefined;
+    const before = entry.isStale ? undefined : entry.snapshot;
     entry.snapshot = snapshot;
     entry.failsSinceMs = null;
+    entry.isStale = false;
+    // What is stale was measured long ago.
+    if (!snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
     if (entry.watches.size === 0) return;
+    const now = processClock.now();
     if (snapshot.changesAtMs !== null) {
       // By Redis's clock, which we only know roughly: when the timer was early, it is set again.
-      readAt(entry, processClock.now() + Math.max(snapshot.changesAtMs - clock.now(), 5));
+      readAt(entry, now + Math.max(snapshot.changesAtMs - entry.clock.at(now), 5));
     }
-    if (before === undefined || isNews(before, snapshot)) {
-      for (const watch of entry.watches) watch.changed(entry.queue);
+    if (rereadMs !== null) readAt(entry, now + rereadMs);
+    if (before === undefined || isNews(before, snapshot)) tell(entry);
+  }
+
+  function tell(entry: WatchedQueue): void {
+    for (const watch of entry.watches) watch.changed(entry.queue);
+  }
+
+  /** In one push each; what is stale by itself has been told before, and still is. */
+  function tellAll(): void {
+    for (const watch of watches) {
+      watch.changed(...watch.queues.filter((queue) => watched.get(queue)?.isStale === false));
     }
   }
 
-  /** Something of Redis failed: all is read again until it succeeds, and what is known meanwhile grows stale. */
-  function recover(error?: unknown): void {
-    if (isStopped) return;
-    if (error !== undefined) logger.debug({ err: messageOf(error) }, "could not read watched queues");
-    troubleSinceMs ??= clock.now();
+  function turnDeaf(): void {
+    deafSinceMs ??= processClock.now();
     graceTimer ??= setTimeout(() => {
-      isAway = true;
-      for (const watch of watches) watch.changedAll();
+      isDeaf = true;
+      tellAll();
     }, graceMs);
-    if (!feed.isConnected) return;
-    retryTimer ??= setTimeout(() => void readEverything(), error === undefined ? 0 : retryMs);
   }
 
-  async function readEverything(): Promise<void> {
-    const entries = [...watched.values()];
+  /** Once changes are heard again, everything is read: some may have been missed. */
+  async function catchUpWithEverything(): Promise<void> {
     const connection = connections;
-    const reads = await Promise.allSettled(entries.map(({ queue }) => read([queue], parts)));
-    retryTimer = undefined;
-    const away = reads.find((each) => each.status === "rejected" && isUnavailable(each.reason));
-    if (away !== undefined || !feed.isConnected || connection !== connections) {
-      recover(away?.status === "rejected" ? away.reason : undefined);
-      return;
-    }
+    await Promise.all(
+      [...watched.values()].map(async (entry) => {
+        // It may have begun before.
+        while (entry.reading !== undefined) await entry.reading;
+        await readNow(entry);
+      }),
+    );
+    if (!feed.isConnected || connection !== connections) return;
     clearTimeout(graceTimer);
     graceTimer = undefined;
-    troubleSinceMs = null;
-    const wasAway = isAway;
-    isAway = false;
-    entries.forEach((entry, i) => {
-      const each = reads[i];
-      if (each?.status === "fulfilled") learn(entry, each.value[0]);
-      else fail(entry, each?.reason);
-    });
-    if (wasAway) for (const watch of watches) watch.changedAll();
+    deafSinceMs = null;
+    if (isDeaf) {
+      isDeaf = false;
+      tellAll();
+    }
   }
 
-  function enter(queue: string, control: WatchControl): Watched {
+  function enter(queue: string, control: WatchControl): WatchedQueue {
     let entry = watched.get(queue);
     if (entry === undefined) {
-      entry = {
-        queue,
-        watches: new Set(),
-        snapshot: undefined,
-        failsSinceMs: null,
-        readAtMs: Number.NEGATIVE_INFINITY,
-        reading: undefined,
-        isOutdated: false,
-        timer: undefined,
-        timerAtMs: 0,
-      };
+      entry = createWatchedQueue(queue);
       watched.set(queue, entry);
     }
     entry.watches.add(control);
     // A read that is due when the slowest of the others may be pushed to may be too late for this one.
-    if (entry.isOutdated && entry.reading === undefined) readWhenNeeded(entry);
+    if (entry.outdatedSinceMs !== null && entry.reading === undefined) readWhenNeeded(entry);
     return entry;
   }
 
@@ -231,15 +227,16 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
   feed.listen({
     onChange(queue) {
       const entry = watched.get(queue);
-      if (entry === undefined || entry.isOutdated) return;
-      entry.isOutdated = true;
+      if (entry === undefined || entry.outdatedSinceMs !== null) return;
+      entry.outdatedSinceMs = processClock.now();
       if (entry.reading === undefined) readWhenNeeded(entry);
     },
     onConnected() {
       connections += 1;
-      recover();
+      turnDeaf();
+      void catchUpWithEverything();
     },
-    onDisconnected: () => recover(),
+    onDisconnected: turnDeaf,
   });
 
   return {
@@ -247,7 +244,6 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
     async stop() {
       isStopped = true;
       clearTimeout(graceTimer);
-      clearTimeout(retryTimer);
       for (const watch of [...watches]) watch.end();
       await feed.stop();
     },
@@ -282,17 +278,4 @@ export function createLive({ feed, read, clock, logger, graceMs = 1_000 }: LiveO
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
-}
-
-function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
-  return (
-    before.state !== after.state ||
-    before.oldestSinceMs !== after.oldestSinceMs ||
-    before.depth !== after.depth ||
-    before.scheduled !== after.scheduled ||
-    before.lost !== after.lost ||
-    before.accuracy !== after.accuracy ||
-    before.source !== after.source ||
-    before.stale !== after.stale
-  );
 }

@@ -23,12 +23,12 @@ export interface WatchOptions {
 /** The other end of a watch, for whoever learns of changes. */
 export interface WatchControl {
   readonly watch: Watch;
+  readonly queues: readonly string[];
   readonly minIntervalMs: number;
   /** When the next push may be, by {@link processClock}: what changed before is not needed earlier than that. */
   mayPushAtMs(): number;
-  /** This queue has changed. Cheap and never blocks, however slow the subscriber is. */
-  changed(queue: string): void;
-  changedAll(): void;
+  /** These queues have changed. Cheap and never blocks, however slow the subscriber is. */
+  changed(...queues: readonly string[]): void;
   end(): void;
 }
 
@@ -131,14 +131,11 @@ export function createWatch(options: WatchOptions): WatchControl {
 
   return {
     watch,
+    queues,
     minIntervalMs,
     mayPushAtMs: () => pushedAtMs + minIntervalMs,
-    changed(queue) {
-      changed.add(queue);
-      pushWhenDue();
-    },
-    changedAll() {
-      for (const queue of queues) changed.add(queue);
+    changed(...names) {
+      for (const name of names) changed.add(name);
       pushWhenDue();
     },
     end,

@@ -1,7 +1,9 @@
 import { type Clock, processClock } from "../core/clock.ts";
 
-/** Redis's time, known without asking: from the times that came with its recent answers. */
-export interface RedisClock extends Clock {
+/** The time of one Redis, known without asking: from the times that came with its recent answers. */
+export interface RedisClock {
+  /** What time it is there when it is so late by {@link processClock}. */
+  at(localMs: number): number;
   /** An answer that has just come says that it was `redisNowMs` when it was given. */
   heard(redisNowMs: number): void;
 }
@@ -19,7 +21,7 @@ export function createRedisClock(local: Clock = processClock): RedisClock {
   let bestBefore = Number.NEGATIVE_INFINITY;
   let periodEnds = 0;
   return {
-    now: () => Math.floor(local.now() + offset),
+    at: (localMs) => Math.floor(localMs + offset),
     heard(redisNowMs) {
       const localNow = local.now();
       if (localNow >= periodEnds) {

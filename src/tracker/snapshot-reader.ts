@@ -10,7 +10,6 @@ import {
 } from "../core/snapshot.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import type { RedisClock } from "../redis/redis-clock.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { Doubts } from "./doubts.ts";
 import { waitTimeOf } from "./wait-time.ts";
@@ -19,8 +18,6 @@ import type { Writer } from "./writer.ts";
 export interface SnapshotReaderOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  /** Is told the time of every answer. */
-  readonly clock: RedisClock;
   readonly maxWaitMs: number;
   readonly eventWindowMs: number;
   readonly writer: Writer;
@@ -49,7 +46,7 @@ interface Wanted {
 const queuesPerRoundTrip = 1000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
-  const { redis, keys, clock, maxWaitMs, eventWindowMs, writer, doubts } = options;
+  const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts } = options;
   const script = loadScript(
     "queueLatencySnapshot",
     new URL("lua/memory.lua", import.meta.url),
@@ -90,7 +87,6 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       }
       read.set(queue, snapshotOf(queue, parts, reply as Reply));
       if ((reply as Reply)[15] === 1) lacking.push(queue);
-      if (options.now === undefined) clock.heard((reply as Reply)[0]);
     });
     // Before anybody acts on the answer, others shall have no better one.
     if (lacking.length > 0) {

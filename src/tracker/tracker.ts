@@ -3,7 +3,6 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import type { RedisClock } from "../redis/redis-clock.ts";
 import { createDoubts, type Doubts } from "./doubts.ts";
 import { createFollower } from "./follower.ts";
 import { createForget } from "./forget.ts";
@@ -18,7 +17,6 @@ import { createWriter } from "./writer.ts";
 export interface TrackerOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  readonly clock: RedisClock;
   readonly logger: Logger;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;

@@ -7,7 +7,6 @@ import { createChangeFeed } from "../../src/live/change-feed.ts";
 import { createLive, type Live } from "../../src/live/live.ts";
 import type { Watch } from "../../src/live/watch.ts";
 import { createRedis } from "../../src/redis/connect.ts";
-import { createRedisClock } from "../../src/redis/redis-clock.ts";
 import type { Tracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
@@ -394,7 +393,6 @@ async function openLive(
   const redis = new Redis(server.url, { retryStrategy: () => 50 });
   redis.on("error", () => {});
   await feedRedis.connect();
-  const clock = createRedisClock();
   const feed = createChangeFeed({
     redis: feedRedis,
     channel: tracked.keys.changes,
@@ -402,12 +400,7 @@ async function openLive(
   });
   const live = createLive({
     feed,
-    async read(queues, parts) {
-      const snapshots = await tracked.tracker.read(queues, parts);
-      for (const { measuredAtMs } of snapshots) clock.heard(measuredAtMs);
-      return snapshots;
-    },
-    clock,
+    read: tracked.tracker.read,
     logger: silentLogger,
     ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }),
   });

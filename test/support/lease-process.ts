@@ -8,7 +8,6 @@ import { processClock } from "../../src/core/clock.ts";
 import { createClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
-import { createRedisClock } from "../../src/redis/redis-clock.ts";
 import { createTracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "./logger.ts";
 
@@ -18,7 +17,7 @@ await redis.connect();
 const keys = createKeys(prefix);
 const lease = createLease({ redis, keys, name: "faktory", logger: silentLogger });
 const tracker = createTracker({
-  ...{ redis, keys, clock: createRedisClock(), logger: silentLogger },
+  ...{ redis, keys, logger: silentLogger },
   ...{ eventWindowMs: 60_000, maxWaitMs: 60_000 },
 });
 const say = (fields: object) => process.stdout.write(`${JSON.stringify(fields)}\n`);

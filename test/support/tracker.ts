@@ -2,7 +2,6 @@ import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
-import { createRedisClock } from "../../src/redis/redis-clock.ts";
 import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
 import { createWriter } from "../../src/tracker/writer.ts";
@@ -69,7 +68,6 @@ export async function openTracker(
   const tracker = createTracker({
     redis,
     keys,
-    clock: createRedisClock(),
     logger: options.logger ?? silentLogger,
     eventWindowMs: options.eventWindowMs ?? 5 * 60_000,
     maxWaitMs: options.maxWaitMs ?? 7 * 86_400_000,

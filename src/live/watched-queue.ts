@@ -1,0 +1,53 @@
+import type { QueueSnapshot } from "../core/snapshot.ts";
+import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import type { WatchControl } from "./watch.ts";
+
+/** One queue that somebody watches. Instants are by `processClock`. */
+export interface WatchedQueue {
+  readonly queue: string;
+  readonly watches: Set<WatchControl>;
+  snapshot: QueueSnapshot | undefined;
+  /** The time of the Redis that has it: the nodes of a cluster need not agree. */
+  readonly clock: RedisClock;
+  /** When its last word is from, while it cannot be read; null: it can. */
+  failsSinceMs: number | null;
+  /** It could not be read for longer than the grace. */
+  isStale: boolean;
+  readAtMs: number;
+  /** The read that is under way; never rejects. */
+  reading: Promise<void> | undefined;
+  /** When it changed after it was read, or after that began; null: not as far as we heard. */
+  outdatedSinceMs: number | null;
+  timer: NodeJS.Timeout | undefined;
+  timerAtMs: number;
+}
+
+export function createWatchedQueue(queue: string): WatchedQueue {
+  return {
+    queue,
+    watches: new Set(),
+    snapshot: undefined,
+    clock: createRedisClock(),
+    failsSinceMs: null,
+    isStale: false,
+    readAtMs: Number.NEGATIVE_INFINITY,
+    reading: undefined,
+    outdatedSinceMs: null,
+    timer: undefined,
+    timerAtMs: 0,
+  };
+}
+
+/** Whether a subscriber who knows the one is to be told of the other. */
+export function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
+  return (
+    before.state !== after.state ||
+    before.oldestSinceMs !== after.oldestSinceMs ||
+    before.depth !== after.depth ||
+    before.scheduled !== after.scheduled ||
+    before.lost !== after.lost ||
+    before.accuracy !== after.accuracy ||
+    before.source !== after.source ||
+    before.stale !== after.stale
+  );
+}
