@@ -1,11 +1,23 @@
 import { defineConfig } from "vitest/config";
 
+/**
+ * What runs against a Redis Cluster, too: the files whose tests share the run's Redis. Left out are
+ *
+ * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live and tracker-cost,
+ *   e2e/limits, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
+ * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): what they tell our Redis is what
+ *   redis/observe, follow, lease and one-reader tell it;
+ * - e2e/graphiql, which is about the page.
+ */
+const alsoOnCluster = [
+  "test/redis/{follow,lease,observe,one-reader,sweeper,tracker,tracker-model}.test.ts",
+  "test/e2e/{api,subscription}.test.ts",
+];
+
 export default defineConfig({
   // vitest would take the package's ES module where Node takes its CommonJS one, and there must be one graphql only.
   resolve: { alias: [{ find: /^graphql$/, replacement: "graphql/index.js" }] },
   test: {
-    include: ["test/**/*.test.ts"],
-    globalSetup: ["test/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,
@@ -14,5 +26,15 @@ export default defineConfig({
     sequence: { shuffle: true },
     allowOnly: false,
     dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      {
+        extends: true,
+        test: { name: "redis", include: ["test/**/*.test.ts"], globalSetup: ["test/global-setup.ts"] },
+      },
+      {
+        extends: true,
+        test: { name: "cluster", include: alsoOnCluster, globalSetup: ["test/cluster-setup.ts"] },
+      },
+    ],
   },
 });

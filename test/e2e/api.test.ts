@@ -1,11 +1,11 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { createClient } from "graphql-ws";
-import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { RedisClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { type LogEntry, recordingLogger } from "../support/logger.ts";
-import { uniquePrefix } from "../support/redis.ts";
+import { connectTo, keysWith, uniquePrefix } from "../support/redis.ts";
 import { ask, type GraphQLAnswer, post, startApp } from "../support/server.ts";
 
 interface Event {
@@ -34,9 +34,9 @@ const recordMutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
 }`;
 const everything = `queue source state latency oldestSince depth scheduled accuracy measuredAt stale`;
 
-let redis: Redis;
+let redis: RedisClient;
 beforeAll(() => {
-  redis = new Redis(inject("redisUrl"));
+  redis = connectTo(inject("redisUrl"));
 });
 afterAll(() => redis.disconnect());
 
@@ -156,7 +156,7 @@ describe("recordEvents", () => {
     expect(problemOf(answer).message).toContain(names === "" ? "events[2]" : `events[2].${names}`);
     expect(answer.body.data ?? null).toBeNull();
     expect(await app.read(["good", "bad"], "state")).toEqual([{ state: "MISSING" }, { state: "MISSING" }]);
-    expect(await redis.keys(`${app.keys.index}*`)).toEqual([]);
+    expect(await keysWith(redis, app.keys.index)).toEqual([]);
   });
 
   test("takes what is just within each bound", async () => {

@@ -1,9 +1,9 @@
-import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { processClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation } from "../../src/core/observation.ts";
+import { connectTo, mastersOf } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
@@ -264,21 +264,24 @@ describe("a fence", () => {
 });
 
 describe("the notice of change", () => {
-  /** The names published by `work`, in order. */
+  /** The names published by `work`. */
   async function published(work: () => Promise<unknown>): Promise<string[]> {
-    const listener = new Redis(inject("redisUrl"));
+    const listener = connectTo(inject("redisUrl"));
     try {
       const heard: string[] = [];
       const end = Promise.withResolvers<void>();
+      const masters = mastersOf(opened.redis);
+      let ends = 0;
       listener.on("message", (_, message: string) => {
-        if (message === "the end") end.resolve();
-        else heard.push(message);
+        if (message !== "the end") heard.push(message);
+        else if (++ends === masters.length) end.resolve();
       });
       await listener.subscribe(opened.keys.changes);
       await work();
-      await opened.redis.publish(opened.keys.changes, "the end");
+      // What one node says is heard in order, but not what several say.
+      for (const master of masters) await master.publish(opened.keys.changes, "the end");
       await end.promise;
-      return heard;
+      return heard.sort();
     } finally {
       listener.disconnect();
     }

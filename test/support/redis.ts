@@ -5,6 +5,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Cluster, Redis } from "ioredis";
+import type { RedisClient } from "../../src/redis/connect.ts";
 
 /** A real redis-server that belongs to one test (or to the whole run): nobody else knows its port. */
 export interface TestRedis extends AsyncDisposable {
@@ -75,6 +77,22 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     kill: () => end(child, "SIGKILL"),
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** A client that nothing under test uses, of one Redis or of a Redis Cluster. */
+export function connectTo(redisUrl: string): RedisClient {
+  const urls = redisUrl.split(",");
+  return urls.length > 1 ? new Cluster(urls) : new Redis(redisUrl);
+}
+
+/** The one, or each of those that share the keys. */
+export function mastersOf(redis: RedisClient): readonly Redis[] {
+  return redis instanceof Cluster ? redis.nodes("master") : [redis];
+}
+
+/** All keys that begin so, wherever they are. */
+export async function keysWith(redis: RedisClient, prefix: string): Promise<string[]> {
+  return (await Promise.all(mastersOf(redis).map((master) => master.keys(`${prefix}*`)))).flat();
 }
 
 /** A key prefix that no other test uses; without braces, so that it is no hash tag. */
