@@ -74,18 +74,25 @@ async function runInPipeline(
   return (await pipeline.exec().catch((error: unknown) => Promise.reject(unavailableOr(error)))) ?? [];
 }
 
-/** In a cluster, all keys of a pipeline have to be at one node, and no command in it is redirected by itself. */
+/**
+ * In a cluster, all keys of a pipeline have to be at one node, and no command in it is redirected by itself. When a script was
+ * not answered, nobody waits for the commands, too: one that hangs takes as long as whoever asked may have to wait.
+ */
 async function runOneByOne(
   redis: RedisClient,
   script: Script,
   calls: readonly ScriptCall[],
   plainCommands: readonly PlainCommand[],
 ): Promise<readonly Answer[]> {
-  const replies = await Promise.allSettled(calls.map((call) => runOn(redis, script, call)));
-  const later = plainCommands.map(([command, ...args]) => redis.call(String(command), ...args));
-  return [...replies, ...(await Promise.allSettled(later))].map((reply): Answer => {
-    return reply.status === "fulfilled" ? [null, reply.value] : [reply.reason, null];
-  });
+  const answers = await answersOf(calls.map((call) => runOn(redis, script, call)));
+  const later = answersOf(plainCommands.map(([command, ...args]) => redis.call(String(command), ...args)));
+  const areAnswered = answers.every(([error]) => error === null || error.name === "ReplyError");
+  return areAnswered ? [...answers, ...(await later)] : answers;
+}
+
+async function answersOf(replies: readonly unknown[]): Promise<readonly Answer[]> {
+  const settled = await Promise.allSettled(replies);
+  return settled.map((reply) => (reply.status === "fulfilled" ? [null, reply.value] : [reply.reason, null]));
 }
 
 function runOn(target: object, script: Script, { keys, args }: ScriptCall): unknown {

@@ -10,13 +10,15 @@ export interface TestCluster extends AsyncDisposable {
   readonly nodes: readonly TestRedis[];
   /** The node that serves a key now, be it that it is dead. */
   masterOf(key: string): Promise<TestRedis>;
-  /** Has another master serve the slot of a key, and moves all that is in it; resolves when every node knows. */
+  /** Has another master serve the slot of a key, and moves all that is in it; resolves when every master knows. */
   move(key: string, to: TestRedis): Promise<void>;
   /** Begins to, with the keys where they are: what needs more than one key of the slot is refused until it is finished. */
   beginMove(key: string, to: TestRedis): Promise<{ finish(): Promise<void> }>;
   /** Resolves when a master has told its replica all that it has acknowledged: then it may die. */
   replicate(master: TestRedis): Promise<void>;
-  /** Resolves when every node that lives sees all slots served by masters that live. */
+  /** How long a node must be silent to count as dead, from now on. */
+  setNodeTimeout(ms: number): Promise<void>;
+  /** Resolves when every node that lives sees all slots served by masters that live, with replicas if all live. */
   settle(): Promise<void>;
   /** On one node, by a connection of the test's own. */
   control(node: TestRedis): Redis;
@@ -25,8 +27,8 @@ export interface TestCluster extends AsyncDisposable {
 
 export interface TestClusterOptions {
   /**
-   * How long a node must be silent to count as dead. Short where a test kills one; else so long that none is taken for dead
-   * on a busy machine.
+   * How long a node must be silent to count as dead. Short only where a replica is to take over: a busy machine may look
+   * dead, too.
    *
    * @default 60_000 // a minute
    */
@@ -56,6 +58,10 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
   // Nodes are killed: whoever asks one that is dead is told.
   for (const client of clients.values()) client.on("error", () => {});
   const control = (node: TestRedis) => clients.get(node)!;
+  const living = () => nodes.filter(({ isAlive }) => isAlive);
+  const setNodeTimeout = async (ms: number) => {
+    for (const node of living()) await control(node).config("SET", "cluster-node-timeout", ms);
+  };
   const stop = async () => {
     for (const client of clients.values()) client.disconnect();
     await Promise.all(nodes.map((node) => node.stop()));
@@ -64,15 +70,11 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
     const failed = starts.find((start) => start.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     await join(nodes.map(control));
-    for (const client of clients.values()) {
-      await client.config("SET", "cluster-node-timeout", options.nodeTimeoutMs ?? 60_000);
-    }
+    await setNodeTimeout(options.nodeTimeoutMs ?? 60_000);
   } catch (error) {
     await stop();
     throw error;
   }
-  const living = () => nodes.filter(({ isAlive }) => isAlive);
-
   async function ask(...command: (string | number)[]): Promise<unknown> {
     const [node] = living();
     return await control(node!).call("CLUSTER", ...command.map(String));
@@ -97,9 +99,10 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
           if (keys.length === 0) break;
           await control(from).call("MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "KEYS", ...keys);
         }
-        // Who gets it first: should the others fail, the slot is served all the same.
+        // Who gets it first: should another fail, the slot is served all the same. Replicas hear of it from their masters.
         for (const node of [to, from, ...living()]) {
-          await control(node).call("CLUSTER", "SETSLOT", slot, "NODE", String(toId));
+          const [role] = await control(node).role();
+          if (role === "master") await control(node).call("CLUSTER", "SETSLOT", slot, "NODE", String(toId));
         }
       },
     };
@@ -119,23 +122,8 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
         return Number(replicas?.[1]) >= offset;
       });
     },
-    async settle() {
-      const ports = living().map(({ port }) => port);
-      await until(async () => {
-        const views = await Promise.all(
-          living().map(async (node) => ({
-            info: String(await control(node).cluster("INFO")),
-            slots: (await control(node).cluster("SLOTS")) as unknown as SlotRange[],
-          })),
-        );
-        return views.every(
-          ({ info, slots }) =>
-            info.includes(`cluster_slots_ok:${slotCount}`) &&
-            info.includes("cluster_state:ok") &&
-            slots.every(([, , [, port]]) => ports.includes(port)),
-        );
-      });
-    },
+    setNodeTimeout,
+    settle: () => settle(living().map(control), nodes.length),
     stop,
     [Symbol.asyncDispose]: stop,
   };
@@ -157,12 +145,15 @@ async function join(clients: readonly Redis[]): Promise<void> {
   );
   await Promise.all(
     clients.map(async (client, i) => {
-      const known = async () => String(await client.cluster("NODES")).match(/ connected/g)?.length;
-      await until(async () => (await known()) === clients.length);
+      // While they shake hands, nodes go by other names.
+      await until(async () => {
+        const known = String(await client.cluster("NODES")).split("\n");
+        return ids.every((id) => known.some((line) => line.startsWith(id) && / connected/.test(line)));
+      });
       if (i >= masterCount) await client.cluster("REPLICATE", ids[i - masterCount]!);
     }),
   );
-  await Promise.all(clients.map((client) => until(() => isComplete(client))));
+  await settle(clients, clients.length);
 }
 
 function slotsOf(master: number): [from: number, to: number] {
@@ -170,20 +161,28 @@ function slotsOf(master: number): [from: number, to: number] {
   return [from(master), from(master + 1) - 1];
 }
 
-/** Whether a node sees all slots served, each by a master with a replica that has caught up. */
-async function isComplete(client: Redis): Promise<boolean> {
-  const [state, slots, info] = await Promise.all([
-    client.cluster("INFO"),
-    client.cluster("SLOTS"),
-    client.info("replication"),
-  ]);
-  return (
-    String(state).includes("cluster_state:ok") &&
-    slots.length === masterCount &&
-    (slots as unknown as SlotRange[]).every(({ length }) => length === 4) &&
-    /role:master|master_link_status:up/.test(info) &&
-    !/state=(?!online)/.test(info)
-  );
+/**
+ * Resolves when every node that lives sees all slots served by masters that live, and when all do, each by one with a replica
+ * that has caught up.
+ */
+async function settle(living: readonly Redis[], nodeCount: number): Promise<void> {
+  const ports = living.map(({ options }) => options.port);
+  const perRange = living.length === nodeCount ? 2 : 1;
+  const isSettled = async (client: Redis) => {
+    const [state, slots, info] = await Promise.all([
+      client.cluster("INFO"),
+      client.cluster("SLOTS") as Promise<unknown> as Promise<SlotRange[]>,
+      client.info("replication"),
+    ]);
+    return (
+      /cluster_state:ok/.test(String(state)) &&
+      String(state).includes(`cluster_slots_ok:${slotCount}`) &&
+      slots.every(([, , [, port], ...replicas]) => ports.includes(port) && replicas.length >= perRange - 1) &&
+      (perRange === 1 || /role:master|master_link_status:up/.test(info)) &&
+      !/state=(?!online)/.test(info)
+    );
+  };
+  await Promise.all(living.map((client) => until(() => isSettled(client))));
 }
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
