@@ -16,6 +16,8 @@ export interface TestCluster extends AsyncDisposable {
   beginMove(key: string, to: TestRedis): Promise<{ finish(): Promise<void> }>;
   /** Resolves when a master has told its replica all that it has acknowledged: then it may die. */
   replicate(master: TestRedis): Promise<void>;
+  /** Has the replica of a master that is dead take over from it at once, however short it has been dead. */
+  takeOver(master: TestRedis): Promise<void>;
   /** How long a node must be silent to count as dead, from now on. */
   setNodeTimeout(ms: number): Promise<void>;
   /** Resolves when every node that lives sees all slots served by masters that live, with replicas if all live. */
@@ -121,6 +123,14 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
         const replicas = /slave\d+:.*offset=(\d+)/.exec(await control(master).info("replication"));
         return Number(replicas?.[1]) >= offset;
       });
+    },
+    async takeOver(master) {
+      const replicas = await Promise.all(
+        living().map(async (node) => ({ node, role: (await control(node).role()) as unknown[] })),
+      );
+      const replica = replicas.find(({ role }) => role[0] === "slave" && role[2] === master.port);
+      await control(replica!.node).cluster("FAILOVER", "TAKEOVER");
+      await settle(living().map(control), nodes.length);
     },
     setNodeTimeout,
     settle: () => settle(living().map(control), nodes.length),
