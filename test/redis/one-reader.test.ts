@@ -96,7 +96,7 @@ describe("of several processes", () => {
       await until(() => expect(fences).toHaveLength(index + 1));
       await one.stop();
     }
-    expect(fences).toEqual([1, 2, 3]);
+    for (const [i, fence] of fences.slice(1).entries()) expect(fence).toBeGreaterThan(fences[i]!);
   });
 
   test("one that loses its lease ends its source, and starts it anew when it has the lease again", async () => {
@@ -106,7 +106,8 @@ describe("of several processes", () => {
     await first.redis.set(holder, "somebody else", "PX", 600);
     await until(() => expect(first.said("info")).toHaveLength(2));
     expect(story).toEqual(["first starts", "first ends", "first starts"]);
-    expect(first.said("info").map(({ fields }) => fields.fence)).toEqual([1, 2]);
+    const [before, after] = first.said("info").map(({ fields }) => Number(fields.fence));
+    expect(after).toBeGreaterThan(before!);
   });
 
   test("one that cannot reach Redis any more ends its source, and the others go on", async () => {
@@ -127,7 +128,9 @@ describe("the sink that a source is handed", () => {
         await handed.follow({} as Parameters<FollowSink["follow"]>[0]).catch(() => {});
       },
     }));
-    await until(() => expect(fences).toEqual([1, 1, 1]));
+    await until(() => expect(fences).toHaveLength(3));
+    expect(fences[0]).toBeGreaterThan(0);
+    expect(new Set(fences).size).toBe(1);
   });
 
   test("refuses everything once the lease has been lost, and passes nothing on", async () => {
@@ -148,7 +151,7 @@ describe("the sink that a source is handed", () => {
     const one = await reader("one", (handed) => ({ stop: () => handed.observe(nothing) }));
     await until(() => expect(story).toEqual(["one starts"]));
     await one.stop();
-    expect(fences).toEqual([1]);
+    expect(fences).toEqual([expect.any(Number)]);
   });
 });
 
