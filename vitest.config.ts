@@ -3,15 +3,15 @@ import { defineConfig } from "vitest/config";
 /**
  * What runs against a Redis Cluster, too: the files whose tests share the run's Redis. Left out are
  *
- * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live and tracker-cost,
- *   e2e/limits, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
+ * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live, tracker-cost and
+ *   doubts, e2e/limits and lost-writes, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
  * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): what they tell our Redis is what
  *   redis/observe, follow, lease and one-reader tell it;
- * - e2e/graphiql, which is about the page.
+ * - those of the page and of who may ask what (e2e/graphiql, tokens, graphql-over-http, hostile-requests).
  */
 const alsoOnCluster = [
   "test/redis/{follow,lease,observe,one-reader,sweeper,tracker,tracker-model}.test.ts",
-  "test/e2e/{api,subscription}.test.ts",
+  "test/e2e/{api,subscription,waiting-jobs}.test.ts",
 ];
 
 export default defineConfig({

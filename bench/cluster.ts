@@ -10,7 +10,10 @@ import { openTracker } from "../test/support/tracker.ts";
 const rounds = 300;
 const queues = Array.from({ length: 100 }, (_, i) => `queue-${i}`);
 /** As a watched queue is read. */
-const parts: SnapshotParts = { depth: true, scheduled: true, throughput: new Set(), waitTime: new Set() };
+const parts: SnapshotParts = {
+  ...{ depth: true, scheduled: true, lost: true },
+  ...{ throughput: new Set(), waitTime: new Set() },
+};
 
 await using one = await startRedis();
 await using cluster = await startCluster();

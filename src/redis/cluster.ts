@@ -24,6 +24,8 @@ const slotCount = 16_384;
  * A client of a Redis Cluster that is not connected yet. It promises what {@link createRedis} does of each command: it is
  * refused at once while its node is away, answered within the time limit of one command, and never sent again when it may
  * have run. What a node has refused to run, because its slot has moved or is about to, goes to the node that it names.
+ *
+ * Its event `node ready` says that a node is connected to anew, or has taken over from another: it may know less than before.
  */
 export function createCluster({ urls, redisOptions, name, logger }: ClusterOptions): Cluster {
   const cluster = new FailFastCluster([...urls], {
@@ -42,6 +44,7 @@ export function createCluster({ urls, redisOptions, name, logger }: ClusterOptio
   });
   // Before any command can reach it.
   cluster.on("+node", neverSendLate);
+  tellOfNodes(cluster);
   logAbsences(cluster, name, logger);
   return cluster;
 }
@@ -87,6 +90,18 @@ function neverSendLate(node: Redis): void {
   node.sendCommand = (command, stream) =>
     command.isSettled ? command.promise : sendCommand.call(node, command, stream);
   node.asking = (...args) => asking.apply(node, args).catch(() => "OK");
+}
+
+function tellOfNodes(cluster: Cluster): void {
+  const tell = () => cluster.emit("node ready");
+  cluster.on("+node", (node: Redis) => node.on("ready", tell));
+  let masters = new Set<string>();
+  cluster.on("refresh", () => {
+    const before = masters;
+    masters = new Set(cluster.nodes("master").map(nodeOf));
+    // It may have been connected to as a replica.
+    if (!masters.isSubsetOf(before)) tell();
+  });
 }
 
 /** One line when a node goes away that we need, or all of them, and one when it is back, or no longer needed. */

@@ -142,12 +142,14 @@ export function createDoubts(options: DoubtsOptions): Doubts {
     },
     async start() {
       redis.on("ready", check);
+      redis.on("node ready", check);
       timer = setInterval(check, everyMs);
       timer.unref();
     },
     async stop() {
       isStopped = true;
       redis.off("ready", check);
+      redis.off("node ready", check);
       clearInterval(timer);
       await checking;
       clearTimeout(retryTimer);

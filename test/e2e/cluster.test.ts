@@ -225,7 +225,7 @@ async function expectToAgree(server: TestServer, model: TrackerModel): Promise<v
     server.url,
     `query ($queues: [String!]!) {
       queueLatency(queues: $queues) {
-        queue state depth scheduled latency oldestSince measuredAt stale
+        queue state depth scheduled latency oldestSince accuracy measuredAt stale
         throughput(window: FIVE_MINUTES) { enqueuedPerSecond dequeuedPerSecond }
         waitTime(window: FIVE_MINUTES) { count max }
       }
@@ -250,9 +250,9 @@ async function expectToAgree(server: TestServer, model: TrackerModel): Promise<v
 
 /** What does not depend on when it is asked. */
 function rowOf(model: TrackerModel, name: string) {
-  const { queue, state, depth, scheduled, oldestSinceMs } = model.snapshot(name, Date.now());
+  const { queue, state, depth, scheduled, oldestSinceMs, accuracy } = model.snapshot(name, Date.now());
   const oldestSince = oldestSinceMs === null ? null : new Date(oldestSinceMs).toISOString();
-  return { queue, state, depth, scheduled, oldestSince, stale: false };
+  return { queue, state, depth, scheduled, oldestSince, accuracy, stale: false };
 }
 
 /** Somebody who watches all queues, and keeps what was last said of each. */
@@ -262,7 +262,7 @@ async function watch(transport: Transport) {
   const stream = transport.subscribe(
     `subscription ($queues: [String!]!) {
       queueLatency(queues: $queues, minIntervalMs: 50, refreshMs: 250) {
-        queue state depth scheduled oldestSince stale latency
+        queue state depth scheduled oldestSince accuracy stale latency
       }
     }`,
     { queues },

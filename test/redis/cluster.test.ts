@@ -89,8 +89,6 @@ describe("a slot that moves", () => {
     const startedAtMs = performance.now();
     await expect(record(queue, "refused")).rejects.toMatchObject(unavailable);
     expect(performance.now() - startedAtMs).toBeLessThan(2_000);
-    // All that it takes to read it is still there.
-    expect(await depthOf(queue)).toBe(1);
     await move.finish();
     for (let i = 0; i < 20; i++) await record(queue, "after");
     expect(await depthOf(queue)).toBe(2);
@@ -170,6 +168,29 @@ describe("a master that is away", () => {
     await vi.waitFor(() => connections.assertServes(), 10_000);
     expect(said().slice(-1)).not.toEqual(["Redis is away"]);
   });
+});
+
+it("a queue of which a master died with what its replica was never told says so by itself", async () => {
+  const { queue, master } = await aQueue();
+  await tracker.start();
+  const control = cluster.control(master);
+  try {
+    await record(queue, "known");
+    await cluster.replicate(master);
+    await control.config("SET", "requirepass", "not for replicas");
+    await control.call("CLIENT", "KILL", "TYPE", "replica");
+    await record(queue, "lost");
+    await master.kill();
+    await cluster.takeOver(master);
+    const heir = cluster.control(await cluster.masterOf(keys.state(queue)));
+    // Nobody reads the queue through the server that was answered.
+    await vi.waitFor(async () => {
+      expect(await heir.hget(keys.state(queue), "doubt")).not.toBeNull();
+    }, 20_000);
+    expect(await tracker.read([queue], allParts)).toMatchObject([{ depth: 1, accuracy: "LOWER_BOUND" }]);
+  } finally {
+    await tracker.stop();
+  }
 });
 
 it("a slot that no node serves is told, though every master answers", async () => {
