@@ -1,5 +1,6 @@
 import { Cluster, type Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../core/logger.ts";
+import { createTroubleLog, type TroubleLog } from "./trouble-log.ts";
 
 export interface ClusterOptions {
   /** Some of its nodes, from which the others are learned; all with the same scheme, user and password. */
@@ -11,7 +12,7 @@ export interface ClusterOptions {
   readonly logger: Logger;
 }
 
-/** How often is asked who serves what, though no node has said that it changed: a master that hangs says nothing. */
+/** How often is asked who serves what, also when no command has found out that it changed. */
 const refreshEveryMs = 2_000;
 /**
  * Of one command, also while its slot moves: then it is refused until all its keys have moved. Each try may be redirected
@@ -104,31 +105,29 @@ function tellOfNodes(cluster: Cluster): void {
   });
 }
 
-/** One line when a node goes away that we need, or all of them, and one when it is back, or no longer needed. */
+/** Logs which node is away that we need, or that all are; and the end of that: it is back, or no longer needed. */
 function logAbsences(cluster: Cluster, connection: string, logger: Logger): void {
-  const away = new Set<string>();
+  const lines = { begins: "Redis is away", ends: "Redis is back" };
+  const ofAll = createTroubleLog(logger, connection, lines);
+  const ofNodes = new Map<string, TroubleLog>();
   let wasReady = false;
-  const isAway = (node: string, err: string) => {
-    // Why a first attempt fails is for whoever opens the connection to say.
-    if (!wasReady || away.has(node)) return;
-    away.add(node);
-    logger.warn({ err, connection, node }, "Redis is away");
-  };
-  const isBack = (node: string) => {
-    if (away.delete(node)) logger.info({ connection, node }, "Redis is back");
-  };
+
   cluster.on("+node", (node: Redis) => {
-    node.on("error", (error: Error) => isAway(nodeOf(node), error.message));
-    node.on("ready", () => isBack(nodeOf(node)));
+    const name = nodeOf(node);
+    const trouble = ofNodes.get(name) ?? createTroubleLog(logger, `${connection} ${name}`, lines);
+    ofNodes.set(name, trouble);
+    // Why a first attempt fails is for whoever opens the connection to say.
+    node.on("error", (error: Error) => wasReady && trouble.wrong(error.message));
+    node.on("ready", trouble.well);
   });
   cluster.on("refresh", () => {
     const needed = new Set(cluster.nodes("master").map(nodeOf));
-    for (const node of away) if (!needed.has(node)) isBack(node);
+    for (const [name, trouble] of ofNodes) if (!needed.has(name)) trouble.well();
   });
-  cluster.on("reconnecting", () => isAway("all", "no node answers"));
+  cluster.on("reconnecting", () => wasReady && ofAll.wrong("no node answers"));
   cluster.on("ready", () => {
     wasReady = true;
-    isBack("all");
+    ofAll.well();
   });
   // Without a listener ioredis prints that no node answers, every time that it has tried all.
   cluster.on("error", () => {});
