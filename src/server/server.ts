@@ -192,8 +192,8 @@ export function createServer(options: ServerOptions): Server {
       const isBusy = () => running.size > 0 || webSockets.isBusy();
       while (isBusy() && processClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
-      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       await webSockets.stop(Math.max(0, deadline - processClock.now()));
+      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       http.closeAllConnections();
       await closed;
       stalled.stop();
