@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
-import type { RawData, WebSocket } from "ws";
+import type { WebSocket } from "ws";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { createAllowance } from "./allowance.ts";
@@ -13,11 +13,11 @@ export interface SocketExtra {
   readonly belongTo: (client: string) => boolean;
 }
 
-/** What one socket may have under way; one that goes beyond is closed with 1008 and a reason. */
+/** What one socket may have under way; while it has, nothing more is read from it, and TCP holds its sender back. */
 export interface SocketLimits {
   /** Subscriptions, queries and other messages. */
   readonly maxAtOnce: number;
-  /** What these weigh as they came. */
+  /** What these weigh as they came; the last one may go beyond. */
   readonly maxBytesAtOnce: number;
 }
 
@@ -28,9 +28,10 @@ export interface ServedSocket {
 
 /** How often a socket is asked whether its other end lives; one that does not answer until the next time is cut. */
 const pingEveryMs = 12_000;
-/** Frames of every kind. What an operation costs is charged besides. */
-const frames = { perSecond: 1_000, burst: 2_000 };
-/** Frames that only ask for an answer. */
+/** Who sends messages faster is read no faster. What an operation costs is charged besides. */
+const messages = { perSecond: 2_000, burst: 10_000 };
+const messagesAgainMs = 10;
+/** Pings and pongs; one that sends more is closed with 1008 and a reason. */
 const pings = { perSecond: 10, burst: 100 };
 /** What a client leaves unread of a few large answers; one that leaves more than that reads nothing at all. */
 const mostUnreadBytes = 16_000_000;
@@ -49,13 +50,17 @@ export function serveSocket(
   logger: Logger,
 ): ServedSocket {
   const { socket } = extra;
-  const framesLeft = createAllowance(frames);
+  const messagesLeft = createAllowance(messages);
   const pingsLeft = createAllowance(pings);
+  /** Came together with what is under way, and is to wait: as little as was read from the socket at once. */
+  let waiting: (() => void)[] = [];
+  let waitingForMore: NodeJS.Timeout | undefined;
   let atOnce = 0;
   let bytesAtOnce = 0;
 
   function close(code: number, reason: string): void {
     socket.close(code, Buffer.from(reason).subarray(0, longestReasonBytes));
+    takeWaiting();
   }
 
   /** What still comes before the other end has closed, too, is read and ignored; after a while the socket is cut. */
@@ -78,19 +83,33 @@ export function serveSocket(
     });
   }
 
-  async function take(data: RawData, handle: (message: string) => Promise<void>): Promise<void> {
-    const text = String(data);
+  /** Takes what waits as far as there is room for it, in the order in which it came; reads on when nothing waits. */
+  function takeWaiting(): void {
+    clearTimeout(waitingForMore);
+    // The end of a socket that is closing would not be read behind what waits.
+    if (socket.readyState !== socket.OPEN) waiting = [];
+    while (waiting.length > 0 && atOnce < maxAtOnce && bytesAtOnce < maxBytesAtOnce) {
+      if (!messagesLeft.take()) {
+        waitingForMore = setTimeout(takeWaiting, messagesAgainMs);
+        break;
+      }
+      waiting.shift()?.();
+    }
+    if (waiting.length > 0) socket.pause();
+    else if (socket.isPaused) socket.resume();
+  }
+
+  async function take(text: string, handle: (message: string) => Promise<void>): Promise<void> {
     atOnce += 1;
     bytesAtOnce += text.length;
     try {
-      if (!framesLeft.take()) refuse("Too many messages");
-      else if (atOnce > maxAtOnce || bytesAtOnce > maxBytesAtOnce) refuse("Too much at once");
-      else await handle(text);
+      await handle(text);
     } catch (error) {
       fail(error);
     } finally {
       atOnce -= 1;
       bytesAtOnce -= text.length;
+      takeWaiting();
     }
   }
 
@@ -117,7 +136,7 @@ export function serveSocket(
   }, pingEveryMs);
   socket.on("pong", () => {
     isAlive = true;
-    if (!framesLeft.take()) refuse("Too many messages");
+    if (!pingsLeft.take()) refuse("Too many pongs");
   });
   socket.on("ping", (data) => {
     if (socket.readyState !== socket.OPEN) return;
@@ -137,7 +156,11 @@ export function serveSocket(
       },
       onMessage(handle) {
         socket.on("message", (data) => {
-          if (socket.readyState === socket.OPEN) void take(data, handle);
+          // Its pong may be held back behind its messages.
+          isAlive = true;
+          const text = String(data);
+          waiting.push(() => void take(text, handle));
+          takeWaiting();
         });
       },
     },
@@ -145,6 +168,7 @@ export function serveSocket(
   );
   socket.once("close", (code, reason) => {
     clearInterval(ping);
+    clearTimeout(waitingForMore);
     closed(code, String(reason)).catch((error: unknown) => {
       logger.debug({ err: messageOf(error) }, "a WebSocket did not end cleanly");
     });
