@@ -71,7 +71,7 @@ export function createWebSockets(
     // Its types do not know it yet.
     ...{ closeTimeout: closeWithinMs },
   });
-  const places = createPlaces(Math.max(leastSockets, maxSubscriptions));
+  const places = createPlaces(maxSubscriptions + spareSockets);
   const socketLimits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * guard.maxBodyBytes };
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
@@ -192,8 +192,11 @@ export function createWebSockets(
   };
 }
 
-/** What a client needs when it has but few subscriptions: a page that is loaded again has its old socket for a moment. */
-const leastSockets = 10;
+/**
+ * Sockets with nothing open: of a page that is loaded again and has its old one for a moment, or that only asks. Whoever has a
+ * socket for each subscription is told that it has too many subscriptions, by the one that is too much, before this.
+ */
+const spareSockets = 100;
 /** It comes back with every answer. */
 const longestId = 256;
 /** For how long a socket that we have closed may take to close its end. */

@@ -13,10 +13,15 @@ const logger = recordingLogger();
 let app: Awaited<ReturnType<typeof startApp>>;
 const maxSubscriptions = 12;
 beforeAll(async () => {
-  const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), RATE_LIMIT_MAX: "1000000" };
-  app = await startApp({ ...env, MAX_SUBSCRIPTIONS: String(maxSubscriptions) }, logger);
+  app = await startMine();
 });
 afterAll(() => app?.stop());
+
+/** For tests that count, a server where nothing of another test is still open. */
+function startMine() {
+  const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), RATE_LIMIT_MAX: "1000000" };
+  return startApp({ ...env, MAX_SUBSCRIPTIONS: String(maxSubscriptions) }, logger);
+}
 
 const init = { type: "connection_init" };
 const subscribe = (id: string, query = `subscription { queueLatency(queues: ["q"]) { state } }`) => ({
@@ -169,7 +174,8 @@ describe("a flood", () => {
   });
 
   test("of subscriptions is answered to the last one, and only as many as may be are open", async () => {
-    const socket = await begun(app.url);
+    await using mine = await startMine();
+    const socket = await begun(mine.url);
     const answers = new Map<string, string>();
     socket.on("message", (data) => {
       const { id, type, payload } = JSON.parse(String(data));
@@ -207,18 +213,29 @@ describe("a flood", () => {
 });
 
 describe("the sockets of one client", () => {
-  test("are as many as its subscriptions may be; one more is refused, and may come when one has gone", async () => {
-    await using mine = await startApp({
-      REDIS_URL: inject("redisUrl"),
-      KEY_PREFIX: uniquePrefix(),
-      MAX_SUBSCRIPTIONS: String(maxSubscriptions),
-    });
-    const sockets = await Promise.all(Array.from({ length: maxSubscriptions }, () => begun(mine.url)));
+  test("are a hundred more than its subscriptions may be; one more is refused, and may come when one has gone", async () => {
+    await using mine = await startMine();
+    const sockets = await Promise.all(Array.from({ length: maxSubscriptions + 100 }, () => begun(mine.url)));
     const refused = await refusal(mine.url);
     expect(refused).toMatchObject({ status: 429, retryAfter: "1" });
     expect(refused.body).toContain("TOO_MANY_SUBSCRIPTIONS");
     sockets.pop()?.terminate();
     sockets.push(await vi.waitFor(() => begun(mine.url), { timeout: 5_000, interval: 20 }));
+    for (const socket of sockets) socket.terminate();
+  });
+
+  test("may have one subscription each, and the first that is too many is told so", async () => {
+    await using mine = await startMine();
+    const sockets = await Promise.all(Array.from({ length: maxSubscriptions + 10 }, () => begun(mine.url)));
+    const answers = await Promise.all(
+      sockets.map(async (socket) => {
+        socket.send(JSON.stringify(subscribe("1")));
+        const [data] = await once(socket, "message");
+        return JSON.parse(String(data)).payload.errors?.[0].extensions.code ?? "open";
+      }),
+    );
+    expect(answers.filter((answer) => answer === "open")).toHaveLength(maxSubscriptions);
+    expect(answers.filter((answer) => answer === "TOO_MANY_SUBSCRIPTIONS")).toHaveLength(10);
     for (const socket of sockets) socket.terminate();
   });
 
@@ -232,20 +249,20 @@ describe("the sockets of one client", () => {
     });
     const by = (token: string) => ({ ...init, payload: { authorization: `Bearer ${token}` } });
     const sockets: WebSocket[] = [];
-    for (let i = 0; i < 10; i++) sockets.push(await begun(mine.url, by("one")));
-    const eleventh = await open(mine.url);
-    eleventh.send(JSON.stringify(by("one")));
-    expect(await closing(eleventh)).toEqual({ code: 4429, reason: "Too many sockets of one client" });
+    for (let i = 0; i < 110; i++) sockets.push(await begun(mine.url, by("one")));
+    const another = await open(mine.url);
+    another.send(JSON.stringify(by("one")));
+    expect(await closing(another)).toEqual({ code: 4429, reason: "Too many sockets of one client" });
     // Another token from the same address has its own.
     sockets.push(await begun(mine.url, by("other")));
-    const silent = await Promise.all(Array.from({ length: 10 }, () => open(mine.url)));
+    const silent = await Promise.all(Array.from({ length: 110 }, () => open(mine.url)));
     expect(await refusal(mine.url)).toMatchObject({ status: 429 });
     for (const socket of [...sockets, ...silent]) socket.terminate();
   });
 
   test("are free again when they were never upgraded", async () => {
     await using server = await startBareServer({ maxSubscriptions: 1 });
-    for (let i = 0; i < 30; i++) {
+    for (let i = 0; i < 120; i++) {
       await using raw = await openRaw(server.url);
       raw.send("GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
       expect(await raw.until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 400 /);
