@@ -31,8 +31,8 @@ export function requestBounds(listed: number) {
     tokens: bound(tokens, "DOCUMENT_TOO_LARGE", "tokens in the document"),
     // Brackets of any kind. A type is looked for through nine `ofType` by GraphiQL's introspection: 15 levels without a fragment.
     depth: bound(20, "DOCUMENT_TOO_DEEP", "levels of brackets in the document"),
-    // A cursor of a queue's name, the longest string that means anything, has 272; what is little longer gets the field's words.
-    string: bound(1_000, "STRING_TOO_LONG", "characters in one string or number"),
+    // A cursor of a queue's name, the longest string that means anything, has 272; what is longer by mistake gets the field's words.
+    string: bound(20_000, "STRING_TOO_LONG", "characters in one string or number"),
     // Names come back in the answer, an alias once for each queue.
     name: bound(200, "STRING_TOO_LONG", "characters in one name"),
     // What is a little too long gets the field's own words.
