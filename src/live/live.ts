@@ -131,7 +131,7 @@ export function createLive(options: LiveOptions): Live {
     return reads.length === 0 ? null : Promise.all(reads).then(() => {});
   }
 
-  /** It is read again until it can be; its last word is stale by and by. */
+  /** It is read again until it can be. Its last word is stale at once, unless whoever has it may only be away for a moment. */
   function fail(entry: WatchedQueue, error: unknown, lastWordMs: number): void {
     if (entry.failsSinceMs === null) {
       entry.failsSinceMs = Math.min(lastWordMs, deafSinceMs ?? lastWordMs);
@@ -140,7 +140,7 @@ export function createLive(options: LiveOptions): Live {
       else logger.error({ err: error, queue: entry.queue }, unreadable);
     }
     const now = processClock.now();
-    if (!entry.isStale && now >= entry.failsSinceMs + graceMs) {
+    if (!entry.isStale && (!isUnavailable(error) || now >= entry.failsSinceMs + graceMs)) {
       entry.isStale = true;
       if (!isDeaf) tell(entry);
     }

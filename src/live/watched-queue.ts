@@ -11,7 +11,7 @@ export interface WatchedQueue {
   readonly clock: RedisClock;
   /** When its last word is from, while it cannot be read; null: it can. */
   failsSinceMs: number | null;
-  /** It could not be read for longer than the grace. */
+  /** It is broken, or could not be read for longer than the grace. */
   isStale: boolean;
   readAtMs: number;
   /** The read that is under way; never rejects. */

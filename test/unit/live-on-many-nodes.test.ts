@@ -111,6 +111,22 @@ describe("a queue whose node is away while another's answers", () => {
   });
 });
 
+describe("a queue that is broken, for which there is no waiting", () => {
+  it("is stale at once", async () => {
+    const { live, redis, change } = await openLive();
+    redis.isQuick = true;
+    redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: now() });
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 0 });
+    const got = collect(watch, ({ depth, stale }) => `${depth}${stale ? " stale" : ""}`);
+    await vi.advanceTimersByTimeAsync(100);
+    vi.spyOn(redis, "read").mockRejectedValue(new Error("WRONGTYPE"));
+    change("q");
+    await vi.advanceTimersByTimeAsync(60_000);
+    await live.stop();
+    expect(got()).toEqual({ 0: "1", 100: "1 stale" });
+  });
+});
+
 describe("a change that was lost on its way to us", () => {
   it("is pushed all the same when the feed can lose one, for one read every so often", async () => {
     const { live, redis } = await openLive({ rereadMs: 5_000 });
