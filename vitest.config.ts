@@ -7,7 +7,8 @@ import { defineConfig } from "vitest/config";
  *   doubts, e2e/limits and lost-writes, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
  * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): what they tell our Redis is what
  *   redis/observe, follow, lease and one-reader tell it;
- * - those of the page and of who may ask what (e2e/graphiql, tokens, graphql-over-http, hostile-requests).
+ * - those of who may ask what, and how (e2e/graphiql, tokens, names, hostile-*, graphql-over-http, ...): it is refused or passed
+ *   on before Redis is asked.
  */
 const alsoOnCluster = [
   "test/redis/{follow,lease,observe,one-reader,sweeper,tracker,tracker-model}.test.ts",
