@@ -5,13 +5,19 @@
 import { getIntrospectionQuery, validate } from "graphql";
 import { schema } from "../src/api/schema.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
-import { costOf } from "../src/limits/cost.ts";
+import { createCoercedSchema } from "../src/limits/coerced-schema.ts";
+import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
 import { readRequest } from "../src/server/read-request.ts";
 import { attacks, repeat } from "../test/support/hostile-documents.ts";
 
 const settings = { maxQueues: 100, maxEvents: 1_000, introspection: true };
 const guard = createRequestGuard(settings);
+const costOptions = {
+  schema,
+  coercedSchema: createCoercedSchema(schema),
+  context: { limits: { ...settings, sources: [] } },
+};
 const times = 21;
 
 const event = `{ type: ENQUEUED, queue: "some/queue", jobId: "6f7d0c9e-5f1c-4a8e-9a55-1f1b7a3c9f10", attempt: 0,
@@ -97,7 +103,7 @@ for (const { what, ...params } of rows) {
             operationName: what.startsWith("50 op") ? "Q1" : null,
           };
           try {
-            costOf(schema, named, { limits: { ...settings, sources: [] } });
+            priceOf(named, costOptions);
           } catch {
             // Refused for its cost, or an argument: that is an answer, too.
           }

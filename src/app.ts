@@ -7,6 +7,7 @@ import type { FollowSink } from "./core/following.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createAdmission } from "./limits/admission.ts";
+import { createCoercedSchema } from "./limits/coerced-schema.ts";
 import { createIdentify } from "./limits/identify.ts";
 import { createPayerOf } from "./limits/payer.ts";
 import { createRequestGuard } from "./limits/request-guard.ts";
@@ -84,11 +85,14 @@ export function createApp(config: Config, logger: Logger): App {
     findToken: tokenFile?.find ?? null,
     trustedProxies: config.trustedProxies,
   });
+  const coercedSchema = createCoercedSchema(schema);
+  const { maxCost } = config;
   const server = createServer({
     host: config.host,
     port: config.port,
     schema,
-    admit: createAdmission({ schema, throttle, maxCost: config.maxCost, costContext: { limits } }),
+    coercedSchema,
+    admit: createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } }),
     identify,
     payerOf: createPayerOf({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,

@@ -1,10 +1,13 @@
 import type { AppError } from "./errors.ts";
 
+/** By name. */
+export type Variables = Readonly<Record<string, unknown>>;
+
 /** One operation as it was sent; the document is parsed and valid. `Document` is GraphQL's own type for it. */
 export interface Operation<Document> {
   readonly document: Document;
   readonly operationName: string | null;
-  readonly variables: Readonly<Record<string, unknown>>;
+  readonly variables: Variables;
 }
 
 /** How a client stands, in the shape that Shopify's clients read. Points. */
@@ -31,6 +34,8 @@ export interface Admission {
    * knew last.
    */
   readonly costs: readonly CostReport[];
+  /** Of each operation that may run, in order, the variables as resolvers get them: they need not be coerced again. */
+  readonly variables: readonly (Variables | null)[];
 }
 
 /** What somebody may do: read how queues stand, record what happened to jobs, look after queues. None includes another. */

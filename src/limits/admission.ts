@@ -1,12 +1,14 @@
 import type { DocumentNode, GraphQLSchema } from "graphql";
-import type { Admit, ThrottleStatus } from "../core/admission.ts";
+import type { Admission, Admit, ThrottleStatus } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { costOf } from "./cost.ts";
+import { type Price, priceOf } from "./cost.ts";
 import { checkScopes } from "./scopes.ts";
 import type { Throttle } from "./throttle.ts";
 
 export interface AdmissionOptions {
   readonly schema: GraphQLSchema;
+  /** The same schema, for variables that were coerced before. */
+  readonly coercedSchema: GraphQLSchema;
   readonly throttle: Throttle;
   /** Most points that one request may cost. */
   readonly maxCost: number;
@@ -16,6 +18,7 @@ export interface AdmissionOptions {
 
 export function createAdmission({
   schema,
+  coercedSchema,
   throttle,
   maxCost,
   costContext,
@@ -23,16 +26,17 @@ export function createAdmission({
   /** A request that costs more than a whole window has will never pass, however long its client waits. */
   const mostPoints = Math.min(maxCost, throttle.max);
 
+  const costOptions = { schema, coercedSchema, context: costContext };
+  const free: Price = { cost: 0, variables: {} };
+
   return async (client, operations) => {
-    let costs: number[] = operations.map(() => 0);
+    let prices: Price[] = operations.map(() => free);
     let total = 0;
     let refusal: AppError | null = null;
     try {
       for (const operation of operations) if (operation !== null) checkScopes(schema, operation, client);
-      costs = operations.map((operation) =>
-        operation === null ? 0 : costOf(schema, operation, costContext),
-      );
-      total = costs.reduce((sum, cost) => sum + cost, 0);
+      prices = operations.map((operation) => (operation === null ? free : priceOf(operation, costOptions)));
+      total = prices.reduce((sum, { cost }) => sum + cost, 0);
       if (total > mostPoints) {
         refusal = new AppError(
           "MAX_COST_EXCEEDED",
@@ -44,15 +48,18 @@ export function createAdmission({
       refusal = error;
     }
 
-    const report = (status: ThrottleStatus) =>
-      costs.map((cost) => ({
+    const answer = (throttleStatus: ThrottleStatus): Admission => ({
+      refusal,
+      costs: prices.map(({ cost }) => ({
         requestedQueryCost: cost,
         actualQueryCost: refusal === null ? cost : null,
-        throttleStatus: status,
-      }));
+        throttleStatus,
+      })),
+      variables: prices.map(({ variables }) => variables),
+    });
     // Where nothing will run, Redis is not asked for anything, not even for what is left.
     if (refusal !== null || operations.every((operation) => operation === null)) {
-      return { refusal, costs: report(throttle.lastKnown(client.id)) };
+      return answer(throttle.lastKnown(client.id));
     }
     try {
       const taken = await throttle.take(client.id, total);
@@ -64,12 +71,12 @@ export function createAdmission({
           { retryAfterSeconds: taken.retryAfterSeconds },
         );
       }
-      return { refusal, costs: report(taken.status) };
+      return answer(taken.status);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       // What reads no queue (GraphiQL's introspection, say) needs no Redis, and works without it.
       if (total > 0) refusal = error;
-      return { refusal, costs: report(throttle.lastKnown(client.id)) };
+      return answer(throttle.lastKnown(client.id));
     }
   };
 }

@@ -13,6 +13,8 @@ export const endpoint = "/graphql";
 
 export interface GraphQLOptions {
   readonly schema: GraphQLSchema;
+  /** The same schema, for variables that admission has coerced. */
+  readonly coercedSchema: GraphQLSchema;
   readonly admit: Admit<DocumentNode>;
   /** Who a request is from. */
   readonly identify: Identify;
@@ -56,7 +58,7 @@ const maxBatch = 50;
 
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
 export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
-  const { schema, admit, contextOf, maskError, guard, logger } = options;
+  const { schema, coercedSchema, admit, contextOf, maskError, guard, logger } = options;
   const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
     schema,
@@ -67,7 +69,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
       return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
     },
     plugins: [
-      useAdmission({ admit, admitted, identify, guard, maxBatch }),
+      useAdmission({ admit, admitted, coercedSchema, identify, guard, maxBatch }),
       useBoundedBody(guard),
       useBriefErrors(guard),
     ],

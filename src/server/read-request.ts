@@ -98,5 +98,5 @@ export async function admitRequest(
       operations.map(({ operation }) => operation),
     );
   const { costs } = await admit(client, [null]);
-  return { refusal, costs: costs.map((cost) => ({ ...cost, actualQueryCost: null })) };
+  return { refusal, variables: [], costs: costs.map((cost) => ({ ...cost, actualQueryCost: null })) };
 }

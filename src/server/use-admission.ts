@@ -1,6 +1,6 @@
-import { type DocumentNode, type GraphQLError, getOperationAST, validate } from "graphql";
+import { type DocumentNode, type GraphQLError, type GraphQLSchema, getOperationAST, validate } from "graphql";
 import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
-import type { Admission, Admit, Client, CostReport } from "../core/admission.ts";
+import type { Admission, Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestBudget, RequestGuard, SentParams } from "../core/request-guard.ts";
 import { accepts } from "./accepts.ts";
@@ -19,6 +19,8 @@ export type Admitted = WeakMap<object, Client>;
 export interface AdmissionPluginOptions {
   readonly admitted: Admitted;
   readonly admit: Admit<DocumentNode>;
+  /** The same schema, for variables that admission has coerced. */
+  readonly coercedSchema: GraphQLSchema;
   /** Who the request is from, by what Node's adapter hands over. Throws when it may not come in. */
   readonly identify: (serverContext: object) => Client;
   readonly guard: RequestGuard<DocumentNode>;
@@ -36,11 +38,12 @@ interface BudgetContext {
  * answer what it cost.
  */
 export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetContext> {
-  const { admit, admitted, identify, guard, maxBatch } = options;
+  const { admit, admitted, coercedSchema, identify, guard, maxBatch } = options;
   const admissions = new WeakMap<Request, Admission>();
   /** By their parameters: what was parsed before is not parsed again, and not refused in other words. */
   const documents = new WeakMap<object, DocumentNode>();
   const problems = new WeakMap<object, readonly GraphQLError[]>();
+  const coerced = new WeakMap<object, Variables>();
   let parserFor: ((context: object) => Parser) | undefined;
 
   function readBatch(
@@ -111,6 +114,8 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
             if (each.operation === null) return;
             documents.set(params, each.operation.document);
             admitted.set(params, client);
+            const variables = admission.variables[i];
+            if (variables != null && kindOf(each.operation) === "mutation") coerced.set(params, variables);
           });
         },
       };
@@ -119,7 +124,11 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
       const errors = problems.get(params);
       if (errors !== undefined) setResult({ errors });
     },
-    onExecute: ({ args }) => assertAdmitted(args.contextValue),
+    onExecute({ args }) {
+      assertAdmitted(args.contextValue);
+      const variables = coerced.get(args.contextValue.params);
+      if (variables !== undefined) Object.assign(args, { schema: coercedSchema, variableValues: variables });
+    },
     onSubscribe: ({ args }) => assertAdmitted(args.contextValue),
     onResultProcess({ request, result, setResult }) {
       const costs = admissions.get(request)?.costs;
@@ -147,8 +156,12 @@ function badInput(expected: string): AppError {
 }
 
 function isSubscription({ operation }: ReadOperation): boolean {
-  if (operation === null) return false;
-  return getOperationAST(operation.document, operation.operationName)?.operation === "subscription";
+  return kindOf(operation) === "subscription";
+}
+
+function kindOf(operation: Operation<DocumentNode> | null): string | undefined {
+  if (operation === null) return undefined;
+  return getOperationAST(operation.document, operation.operationName)?.operation;
 }
 
 /** An answer with what it cost in its extensions. */

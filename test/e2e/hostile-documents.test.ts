@@ -215,7 +215,7 @@ test.each(ways)("over $over, whatever fields fail with is told in few words", as
   for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) field.resolve = fail;
   await using server = await startBareServer({
     ...{ schema, guard, maskError: createErrorMask(silentLogger) },
-    admit: async (_, operations) => ({ refusal: null, costs: operations.map(() => cost) }),
+    admit: async (_, operations) => ({ refusal: null, costs: operations.map(() => cost), variables: [] }),
   });
   const query = `{ ${names.join(" ")} }`;
   const { body, bytes } = await send(server.url, { attack: "", why: "", code: "BAD_USER_INPUT", query });

@@ -23,11 +23,13 @@ export function endlessSchema(bytes: number, onEnd: () => void): GraphQLSchema {
 export async function startBareServer(
   options: Partial<ServerOptions> = {},
 ): Promise<AsyncDisposable & { readonly url: string; stop(): Promise<void> }> {
+  const schema = buildSchema("type Query { a: String }");
   const server = createServer({
     host: "127.0.0.1",
     port: 0,
-    schema: buildSchema("type Query { a: String }"),
-    admit: async () => ({ refusal: null, costs: [] }),
+    schema,
+    coercedSchema: schema,
+    admit: async () => ({ refusal: null, costs: [], variables: [] }),
     identify: () => ({ id: "somebody", scopes: new Set() }),
     payerOf: () => "somebody",
     maxSubscriptions: 50,

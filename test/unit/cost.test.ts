@@ -1,11 +1,14 @@
-import { getIntrospectionQuery, parse, validate } from "graphql";
-import { describe, expect, test } from "vitest";
+import { type GraphQLScalarType, getIntrospectionQuery, parse, validate } from "graphql";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { ArgumentLimits } from "../../src/api/context.ts";
 import { schema } from "../../src/api/schema.ts";
 import { AppError } from "../../src/core/errors.ts";
-import { costOf } from "../../src/limits/cost.ts";
+import { createCoercedSchema } from "../../src/limits/coerced-schema.ts";
+import { priceOf } from "../../src/limits/cost.ts";
 
 const limits: ArgumentLimits = { maxQueues: 10, maxEvents: 3, sources: ["faktory"] };
+
+const costOptions = { schema, coercedSchema: createCoercedSchema(schema), context: { limits } };
 
 interface Sent {
   readonly query: string;
@@ -16,7 +19,7 @@ interface Sent {
 function cost({ query, variables = {}, operationName }: Sent): number {
   const document = parse(query);
   expect(validate(schema, document)).toEqual([]);
-  return costOf(schema, { document, variables, operationName: operationName ?? null }, { limits });
+  return priceOf({ document, variables, operationName: operationName ?? null }, costOptions).cost;
 }
 
 function refusal(sent: Sent): AppError {
@@ -210,7 +213,7 @@ describe("an operation costs", () => {
     const last = `fragment F${levels} on Query { queueLatency(queues: ["a"]) { queue } }`;
     const document = parse(`{ ...F0 } ${fragments.join(" ")} ${last}`);
     const startedMs = performance.now();
-    expect(costOf(schema, { document, variables: {}, operationName: null }, { limits })).toBe(2 ** levels);
+    expect(priceOf({ document, variables: {}, operationName: null }, costOptions).cost).toBe(2 ** levels);
     expect(performance.now() - startedMs).toBeLessThan(1_000);
   });
 });
@@ -316,4 +319,30 @@ describe("an operation is refused before it costs anything", () => {
       '{ good: queueLatency(queues: ["a"]) { queue } bad: queueLatency(queues: ["*"]) @skip(if: true) { queue } }';
     expect(cost({ query })).toBe(1);
   });
+});
+
+test("prices a document that is asked again with other variables anew", () => {
+  const query =
+    "query ($skip: Boolean!, $queues: [String!]!) { queueLatency(queues: $queues) @skip(if: $skip) { queue } }";
+  const document = parse(query);
+  const costWith = (variables: Readonly<Record<string, unknown>>) =>
+    priceOf({ document, variables, operationName: null }, costOptions).cost;
+  expect(costWith({ skip: true, queues: ["a"] })).toBe(0);
+  expect(costWith({ skip: false, queues: ["a"] })).toBe(1);
+  expect(costWith({ skip: false, queues: ["a", "b"] })).toBe(2);
+  expect(costWith({ skip: true, queues: ["a"] })).toBe(0);
+});
+
+test("coerces variables once, and tells what came of it", () => {
+  const parseValue = vi.spyOn(schema.getType("DateTime") as GraphQLScalarType, "parseValue");
+  onTestFinished(() => parseValue.mockRestore());
+  const at = "2026-11-23T08:15:30.250Z";
+  const events = [{ type: "ENQUEUED", queue: "a", jobId: 7, at }];
+  const document = parse(
+    "mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }",
+  );
+  const price = priceOf({ document, variables: { events }, operationName: null }, costOptions);
+  const coerced = [{ type: "ENQUEUED", queue: "a", jobId: "7", attempt: 0, at: new Date(at) }];
+  expect(price).toEqual({ cost: 1, variables: { events: coerced } });
+  expect(parseValue).toHaveBeenCalledOnce();
 });
