@@ -1,9 +1,10 @@
+import DataLoader from "dataloader";
 import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
 import type { ThrottleStatus } from "../core/admission.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript } from "../redis/scripts.ts";
+import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import { createLastKnown } from "./last-known.ts";
 
 export interface Taken {
@@ -18,7 +19,8 @@ export interface Throttle {
   readonly max: number;
   /**
    * Takes points from a client's window, which begins with the first points taken. Of any number of concurrent calls in any
-   * number of processes exactly `max` points pass in a window; what is refused costs nothing. 0 points always pass.
+   * number of processes exactly `max` points pass in a window; what is refused costs nothing. 0 points always pass. All calls
+   * of one tick of the event loop share one round trip, in which each is a script of its own.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
@@ -34,6 +36,9 @@ export interface ThrottleOptions {
   readonly windowMs: number;
 }
 
+/** More takes than this are made in several round trips. */
+const takesPerRoundTrip = 1_000;
+
 /**
  * graphql-rate-limit asks its store for the calls of the past, decides, and stores them again: requests that race all see the
  * same past. Here the store decides: it takes the points in one atomic script when it is asked, and shows the package either
@@ -47,6 +52,10 @@ export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions):
     restoreRate: max / (windowMs / 1000),
   });
   const lastKnown = createLastKnown(statusOf(max));
+  const takes = new DataLoader<ScriptCall, unknown>(
+    async (calls) => (await runScripts(redis, script, calls)) as (unknown | Error)[],
+    { cache: false, maxBatchSize: takesPerRoundTrip, batchScheduleFn: setImmediate },
+  );
 
   class TakingStore extends Store {
     taken: Taken | undefined;
@@ -63,7 +72,7 @@ export function createThrottle({ redis, keys, max, windowMs }: ThrottleOptions):
       readonly contextIdentity: string;
     }): Promise<readonly number[]> {
       const call = { keys: [keys.throttle(contextIdentity)], args: [this.points, max, windowMs] };
-      const [fits, available, endsInMs] = (await runScript(redis, script, call)) as [number, number, number];
+      const [fits, available, endsInMs] = (await takes.load(call)) as [number, number, number];
       this.taken = {
         isAllowed: fits === 1,
         status: statusOf(available),
