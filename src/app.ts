@@ -16,6 +16,7 @@ import { createThrottle } from "./limits/throttle.ts";
 import { createTokenFile } from "./limits/token-file.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
+import { createSharedCounts } from "./live/shared-counts.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
@@ -52,6 +53,7 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
     rereadMs: connections.isCluster ? rereadMs : null,
   });
+  const { withCounts } = createSharedCounts(tracker.read);
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
     createOneReader({
@@ -102,7 +104,7 @@ export function createApp(config: Config, logger: Logger): App {
       limits,
       subscriptions,
       tracker,
-      live,
+      live: { watch: live.watch, withCounts },
     }),
     maskError: createErrorMask(logger),
     guard: createRequestGuard(config),

@@ -14,7 +14,7 @@ export const subscription = `subscription ($queues: [String!]!, $minIntervalMs: 
   queueLatency(queues: $queues, minIntervalMs: $minIntervalMs, refreshMs: $refreshMs) { ${fields} }
 }`;
 
-/** The same with what is counted of each queue, which is read anew for every push. */
+/** The same with what is counted of each queue, which is read apart from the rest. */
 export function withCounts(document: string): string {
   const counts = "throughput { enqueuedPerSecond dequeuedPerSecond } waitTime { p50 p99 }";
   return document.replace(fields, `${fields} ${counts}`);

@@ -36,5 +36,10 @@ export interface Context {
       queues: readonly string[],
       request: { readonly minIntervalMs: number; readonly refreshMs: number },
     ): Promise<AsyncIterableIterator<QueueSnapshot[]>>;
+    withCounts(
+      snapshots: readonly QueueSnapshot[],
+      parts: Pick<SnapshotParts, "throughput" | "waitTime">,
+      holdMs: number,
+    ): Promise<readonly QueueSnapshot[]>;
   };
 }

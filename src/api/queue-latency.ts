@@ -212,19 +212,18 @@ builder.subscriptionField("queueLatency", (t) =>
       return perQueue(checkQueues(queues, limits).length);
     },
     description:
-      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
     subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
       subscriptions.hold(client, onGone, () =>
         live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
       ),
-    async resolve(snapshots, _, { tracker }, info) {
+    async resolve(snapshots, { refreshMs }, { live }, info) {
       const parts = selectedParts(info);
       if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;
-      // A stale snapshot is the last word: reading it again would fail, or say nothing new.
-      const current = snapshots.filter((snapshot) => !snapshot.stale).map((snapshot) => snapshot.queue);
+      // A little less than the time until the next push, so that it has counts of its own.
+      const holdMs = refreshMs === 0 ? Number.POSITIVE_INFINITY : 0.9 * refreshMs;
       try {
-        const read = new Map((await tracker.read(current, parts)).map((each) => [each.queue, each]));
-        return snapshots.map((snapshot) => read.get(snapshot.queue) ?? snapshot);
+        return await live.withCounts(snapshots, parts, holdMs);
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== "SERVICE_UNAVAILABLE") throw error;
         // Redis has just gone: what is known of the queues is still pushed, and marked as stale before long.

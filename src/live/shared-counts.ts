@@ -1,0 +1,84 @@
+import { type Clock, processClock } from "../core/clock.ts";
+import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+
+/** Which windows are wanted of what is counted. */
+export type CountParts = Pick<SnapshotParts, "throughput" | "waitTime">;
+
+export interface SharedCounts {
+  /**
+   * The same snapshots with what is counted of their queues. It is read once for all who are pushed a queue in the same state, and
+   * again when its state is another one, or after `holdMs`: whoever is told every second reads every second, and a thousand
+   * of them read no more often than one.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  withCounts(
+    snapshots: readonly QueueSnapshot[],
+    parts: CountParts,
+    holdMs: number,
+  ): Promise<readonly QueueSnapshot[]>;
+}
+
+interface Held {
+  readonly of: QueueSnapshot;
+  readonly readAtMs: number;
+  readonly counted: Promise<QueueSnapshot | undefined>;
+}
+
+/** What was read longer ago than this is of no use to anybody. */
+export const longestHoldMs = 900;
+
+export function createSharedCounts(
+  read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>,
+  clock: Clock = processClock,
+): SharedCounts {
+  /** By what is wanted of which queue; the oldest read stands first. */
+  const held = new Map<string, Held>();
+
+  function counted(snapshot: QueueSnapshot, parts: CountParts, holdMs: number): Held["counted"] {
+    const now = clock.now();
+    const key = [[...parts.throughput].sort(), [...parts.waitTime].sort(), snapshot.queue].join(" ");
+    const known = held.get(key);
+    if (known !== undefined && now < known.readAtMs + holdMs && isSameState(known.of, snapshot)) {
+      return known.counted;
+    }
+    const fresh = read([snapshot.queue], { depth: false, scheduled: false, lost: false, ...parts });
+    const entry = { of: snapshot, readAtMs: now, counted: fresh.then(([each]) => each) };
+    held.delete(key);
+    held.set(key, entry);
+    // A failure is told to those who wait for it, and to nobody after them.
+    entry.counted.catch(() => {
+      if (held.get(key) === entry) held.delete(key);
+    });
+    for (const [oldest, { readAtMs }] of held) {
+      if (now < readAtMs + longestHoldMs) break;
+      held.delete(oldest);
+    }
+    return entry.counted;
+  }
+
+  return {
+    withCounts: (snapshots, parts, holdMs) =>
+      Promise.all(
+        snapshots.map(async (snapshot) => {
+          // A stale snapshot is the last word: reading it again would fail, or say nothing new.
+          if (snapshot.stale) return snapshot;
+          const { throughput = null, waitTime = null } =
+            (await counted(snapshot, parts, Math.min(holdMs, longestHoldMs))) ?? {};
+          return { ...snapshot, throughput, waitTime };
+        }),
+      ),
+  };
+}
+
+/** Whether both tell the same of a queue, but for its growing older. */
+function isSameState(a: QueueSnapshot, b: QueueSnapshot): boolean {
+  return (
+    a.state === b.state &&
+    a.source === b.source &&
+    a.oldestSinceMs === b.oldestSinceMs &&
+    a.depth === b.depth &&
+    a.scheduled === b.scheduled &&
+    a.lost === b.lost
+  );
+}
