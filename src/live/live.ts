@@ -100,6 +100,8 @@ export function createLive(options: LiveOptions): Live {
   }
 
   function readNow(entry: WatchedQueue): Promise<void> {
+    // Whatever the timer was for, this read is: once is enough, and its answer says when the next is due.
+    entry.timer = void clearTimeout(entry.timer);
     const startedAtMs = processClock.now();
     const lastWordMs = entry.outdatedSinceMs ?? startedAtMs;
     entry.outdatedSinceMs = null;

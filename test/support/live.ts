@@ -50,6 +50,8 @@ export interface ScriptedRedis {
   isQuick: boolean;
   /** How many reads wait for an answer. */
   readonly asked: number;
+  /** How many reads there have been. */
+  readonly reads: number;
   set(queue: string, rest: Partial<QueueSnapshot>): void;
   read(queues: readonly string[]): Promise<QueueSnapshot[]>;
   /** Answers all reads that wait. */
@@ -66,13 +68,18 @@ function scriptedRedis(): ScriptedRedis {
   const waiting: { readonly queues: readonly string[]; settle: PromiseWithResolvers<QueueSnapshot[]> }[] = [];
   const stateOf = (queues: readonly string[]) =>
     queues.map((queue) => ageSnapshot(snapshot(queue, states.get(queue)), now()));
+  let reads = 0;
   const redis: ScriptedRedis = {
     isQuick: false,
+    get reads() {
+      return reads;
+    },
     get asked() {
       return waiting.length;
     },
     set: (queue, rest) => states.set(queue, rest),
     read(queues) {
+      reads += 1;
       if (redis.isQuick) return Promise.resolve(stateOf(queues));
       const settle = Promise.withResolvers<QueueSnapshot[]>();
       waiting.push({ queues, settle });

@@ -254,6 +254,22 @@ describe("live", () => {
     expect(Object.values(got())).toEqual(["gone WAITING, stays WAITING, ", "gone EMPTY, stays WAITING, "]);
   });
 
+  it("reads a change once, be it that a push is due before the timer that was set for it", async () => {
+    const { live, redis, change } = await openLive();
+    redis.isQuick = true;
+    redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: now() });
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 250 });
+    await watch.next();
+    await vi.advanceTimersByTimeAsync(1_000);
+    redis.set("q", { state: "WAITING", depth: 2, oldestSinceMs: now() });
+    const readsBefore = redis.reads;
+    change("q");
+    expect(await watch.next()).toMatchObject({ value: [{ depth: 2 }] });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(redis.reads - readsBefore).toBe(1);
+    await live.stop();
+  });
+
   it("reads anew after the feed has come back, whatever a read that was under way before may answer", async () => {
     const { live, redis, listener, feed } = await openLive();
     const watch = await watchOf(live, redis, 50);
