@@ -1,13 +1,13 @@
 import { expect, inject, onTestFinished, test, vi } from "vitest";
 import { createThrottle } from "../../src/limits/throttle.ts";
-import { createRedis, openRedis } from "../../src/redis/connect.ts";
+import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { silentLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 
 async function openThrottle({ max }: { readonly max: number }) {
   const redis = createRedis({ url: inject("redisUrl"), name: "throttle", logger: silentLogger });
-  await openRedis([redis], "the test's Redis");
+  await redis.connect();
   onTestFinished(() => redis.disconnect());
   const keys = createKeys(uniquePrefix());
   return { redis, keys, throttle: createThrottle({ redis, keys, max, windowMs: 60_000 }) };
