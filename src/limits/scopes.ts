@@ -4,7 +4,7 @@ import { AppError } from "../core/errors.ts";
 
 /**
  * Checks that a client may ask for every field at the root of an operation. Fields say what they need in their extensions
- * (`scope`); the others need `read`, and so does the schema itself. What `@skip` leaves out is checked, too.
+ * (`scope`); the others need `read`, and so does the schema itself, but for `__typename`. What `@skip` leaves out is checked, too.
  *
  * @throws AppError FORBIDDEN that says what is needed.
  */
@@ -13,6 +13,8 @@ export function checkScopes(schema: GraphQLSchema, operation: Operation<Document
   if (!node) return;
   const fields = schema.getRootType(node.operation)?.getFields() ?? {};
   for (const name of rootFields(operation.document, node.selectionSet)) {
+    // It tells nothing, and clients and health checks ask for it everywhere.
+    if (name === "__typename") continue;
     const scope = (fields[name]?.extensions.scope as Scope | undefined) ?? "read";
     if (client.scopes.has(scope)) continue;
     const has = scopes.filter((each) => client.scopes.has(each)).join(", ");
