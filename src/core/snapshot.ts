@@ -64,15 +64,23 @@ export interface QueueSnapshot {
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime>>> | null;
 }
 
+/** What each snapshot was last aged to. */
+const aged = new WeakMap<QueueSnapshot, QueueSnapshot>();
+
 /**
  * The same snapshot at a later instant, when nothing has happened since: a waiting head has grown older. What is stale
- * stays as it was, since nobody knows what happened to it.
+ * stays as it was, since nobody knows what happened to it. Whoever asks for the same instant gets the same object, so that
+ * what is made of it need not be made twice.
  */
 export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapshot {
   if (snapshot.stale || nowMs <= snapshot.measuredAtMs) return snapshot;
+  const known = aged.get(snapshot);
+  if (known?.measuredAtMs === nowMs) return known;
   const since = snapshot.oldestSinceMs;
   const latencyMs = since === null ? snapshot.latencyMs : Math.max(0, nowMs - since);
-  return { ...snapshot, latencyMs, measuredAtMs: nowMs };
+  const older = { ...snapshot, latencyMs, measuredAtMs: nowMs };
+  aged.set(snapshot, older);
+  return older;
 }
 
 /** A job that is claimable and has not been taken. */

@@ -8,6 +8,7 @@ import { createDocumentCache } from "./document-cache.ts";
 import { type Admitted, useAdmission } from "./use-admission.ts";
 import { useBoundedBody } from "./use-bounded-body.ts";
 import { useBriefErrors } from "./use-brief-errors.ts";
+import { useSharedPushes } from "./use-shared-pushes.ts";
 
 export const endpoint = "/graphql";
 
@@ -72,6 +73,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
       useAdmission({ admit, admitted, coercedSchema, identify, guard, maxBatch }),
       useBoundedBody(guard),
       useBriefErrors(guard),
+      useSharedPushes(),
     ],
     batching: { limit: maxBatch },
     parserAndValidationCache: { documentCache: createDocumentCache(), errorCache: createDocumentCache() },
