@@ -13,6 +13,12 @@ export interface SocketExtra {
   readonly belongTo: (client: string) => boolean;
 }
 
+/** The same, once it is served. */
+export interface ServedExtra extends SocketExtra {
+  /** Resolves when the message has left us; rejects when the socket is not open any more. */
+  readonly send: (message: string) => Promise<void>;
+}
+
 /** What one socket may have under way; while it has, nothing more is read from it, and TCP holds its sender back. */
 export interface SocketLimits {
   /** Subscriptions, queries and other messages. */
@@ -44,7 +50,7 @@ const longestReasonBytes = 123;
  * prints the stack of every error on the console, which any client can cause by breaking the protocol.
  */
 export function serveSocket(
-  server: Server<SocketExtra>,
+  server: Server<ServedExtra>,
   extra: SocketExtra,
   { maxAtOnce, maxBytesAtOnce }: SocketLimits,
   logger: Logger,
@@ -164,7 +170,7 @@ export function serveSocket(
         });
       },
     },
-    extra,
+    { ...extra, send },
   );
   socket.once("close", (code, reason) => {
     clearInterval(ping);

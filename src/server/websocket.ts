@@ -10,20 +10,23 @@ import {
   CloseCode,
   type Context,
   handleProtocols,
+  MessageType,
   makeServer,
   type OperationResult,
   type SubscribePayload,
 } from "graphql-ws";
+import { isAsyncIterable } from "graphql-yoga";
 import { WebSocketServer } from "ws";
 import type { Caller, Client, CostReport } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { leavingError, refuseSocket } from "./answers.ts";
 import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
+import { jsonOf } from "./push-stream.ts";
 import { admitRequest, type Parser, readRequest } from "./read-request.ts";
 import { type Admitted, withCost } from "./use-admission.ts";
 import { briefErrors, briefResult, withoutHttp } from "./use-brief-errors.ts";
-import { type ServedSocket, type SocketExtra, serveSocket } from "./websocket-transport.ts";
+import { type ServedExtra, type ServedSocket, type SocketExtra, serveSocket } from "./websocket-transport.ts";
 
 export interface WebSocketOptions extends GraphQLOptions {
   /** Who pays for a connection: its client, or its address as long as nobody knows whose it is. */
@@ -44,7 +47,7 @@ export interface WebSockets {
   stop(withinMs: number): Promise<void>;
 }
 
-type SocketContext = Context<Record<string, unknown>, SocketExtra>;
+type SocketContext = Context<Record<string, unknown>, ServedExtra>;
 
 /** Yoga's pipeline, with all its plugins, for one operation. */
 interface Enveloped extends Parser {
@@ -75,6 +78,8 @@ export function createWebSockets(
   const socketLimits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * guard.maxBodyBytes };
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
+  /** What tells the client of a subscription's push. */
+  const tellers = new WeakMap<object, (push: ExecutionResult) => Promise<void>>();
   const served = new Set<ServedSocket>();
   let isLeaving = false;
 
@@ -89,9 +94,10 @@ export function createWebSockets(
   /** What is to be executed, or why nothing is. */
   async function argsFor(
     ctx: SocketContext,
+    id: string,
     params: SubscribePayload,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const { request, socket } = ctx.extra;
+    const { request, socket, send } = ctx.extra;
     if (isLeaving) throw leavingError();
     const client = identify(ctx);
     const serverContext: ServerContext = { req: request, res: socket };
@@ -114,10 +120,18 @@ export function createWebSockets(
       rootValue: enveloped,
     };
     if (cost !== undefined) unreported.set(args, cost);
+    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
+    tellers.set(args, (push) => send(`${head}${jsonOf(answerOf(args, push))}}`));
     return args;
   }
 
-  const server = makeServer<Record<string, unknown>, SocketExtra>({
+  function answerOf(args: object, result: ExecutionResult): ExecutionResult {
+    const cost = unreported.get(args);
+    unreported.delete(args);
+    return withCost(briefResult(result, guard), cost);
+  }
+
+  const server = makeServer<Record<string, unknown>, ServedExtra>({
     ...(initMs !== undefined && { connectionInitWaitTimeout: initMs }),
     onConnect: (ctx) => {
       try {
@@ -134,19 +148,19 @@ export function createWebSockets(
       return true;
     },
     execute: (args) => (args.rootValue as Enveloped).execute(args),
-    subscribe: (args) => (args.rootValue as Enveloped).subscribe(args),
+    async subscribe(args) {
+      const stream = await (args.rootValue as Enveloped).subscribe(args);
+      const tell = tellers.get(args);
+      return isAsyncIterable(stream) && tell !== undefined ? onlyItsEnd(stream, tell) : stream;
+    },
     onSubscribe(ctx, id, params) {
       if (id.length > longestId) {
         ctx.extra.socket.close(CloseCode.BadRequest, "Invalid message received: its id is too long");
         return [new GraphQLError("its id is too long")];
       }
-      return argsFor(ctx, params).catch((error: unknown) => [maskError(error)]);
+      return argsFor(ctx, id, params).catch((error: unknown) => [maskError(error)]);
     },
-    onNext(_ctx, _id, _payload, args, result) {
-      const cost = unreported.get(args);
-      unreported.delete(args);
-      return formatted(withCost(briefResult(result as ExecutionResult, guard), cost));
-    },
+    onNext: (_ctx, _id, _payload, args, result) => formatted(answerOf(args, result as ExecutionResult)),
     onError: (_ctx, _id, _payload, errors) => briefErrors(errors, guard).map(withoutHttp),
   });
 
@@ -190,6 +204,37 @@ export function createWebSockets(
       clearTimeout(impatience);
     },
   };
+}
+
+/**
+ * A stream that tells each of its pushes itself, and of which graphql-ws learns nothing but the end: it would put every push into
+ * a message anew, and check it, though many are told the same.
+ */
+function onlyItsEnd(
+  stream: AsyncIterable<unknown>,
+  tell: (push: ExecutionResult) => Promise<void>,
+): AsyncIterableIterator<never, undefined> {
+  const pushes = stream[Symbol.asyncIterator]();
+  const end: AsyncIterableIterator<never, undefined> = {
+    async next() {
+      for (;;) {
+        const { done, value } = await pushes.next();
+        if (done === true) return { done, value: undefined };
+        try {
+          await tell(value as ExecutionResult);
+        } catch (error) {
+          await pushes.return?.();
+          throw error;
+        }
+      }
+    },
+    async return() {
+      await pushes.return?.();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]: () => end,
+  };
+  return end;
 }
 
 /**
