@@ -100,3 +100,10 @@ export async function admitRequest(
   const { costs } = await admit(client, [null]);
   return { refusal, variables: [], costs: costs.map((cost) => ({ ...cost, actualQueryCost: null })) };
 }
+
+const names: ReadonlySet<string> = new Set(["query", "operationName", "variables", "extensions"]);
+
+/** Yoga refuses parameters with other names, and nobody shall be charged for what is refused. */
+export function isKnown(params: SentParams | null): boolean {
+  return Object.entries(params ?? {}).every(([name, value]) => names.has(name) || value == null);
+}

@@ -9,8 +9,9 @@ import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
+import { createPlainPosts } from "./plain-posts.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
-import type { Admitted } from "./use-admission.ts";
+import type { Admitted, Begun } from "./use-admission.ts";
 import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
 
 /** What a plain route answers: a status and a JSON body. */
@@ -66,7 +67,9 @@ export function createServer(options: ServerOptions): Server {
   const { host, port, routes, payerOf, endStreams, logger, graceMs = 10_000 } = options;
   const patience = { ...usualPatience, ...options.patience };
   const admitted: Admitted = new WeakMap();
-  const yoga = createGraphQL(options, admitted);
+  const begun: Begun = new WeakMap();
+  const yoga = createGraphQL(options, admitted, begun);
+  const plainPosts = createPlainPosts(yoga, options, admitted, begun);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);
@@ -123,7 +126,7 @@ export function createServer(options: ServerOptions): Server {
       sendRefusal(response, leavingError());
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(response);
-      else await yoga(request, response);
+      else if ((await plainPosts(request, response)) === "to be answered") await yoga(request, response);
     } else if (path === "/") {
       response.writeHead(302, { Location: endpoint }).end();
     } else {

@@ -3,6 +3,7 @@ import type { GraphQLParams, Plugin } from "graphql-yoga";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import { accepts } from "./accepts.ts";
+import { type Begun, begunOf } from "./use-admission.ts";
 
 const answered = [
   "application/json",
@@ -17,7 +18,7 @@ type ParseText = (text: string) => GraphQLParams | GraphQLParams[];
  * Reads the parameters of an HTTP request in the place of Yoga: JSON is looked at before it is parsed, and what cannot be read
  * is refused in words of ours.
  */
-export function useBoundedBody(guard: RequestGuard<DocumentNode>): Plugin {
+export function useBoundedBody(guard: RequestGuard<DocumentNode>, begun: Begun): Plugin {
   // None that a page of another origin can send without the browser's asking first, such as a form.
   const parsers: ReadonlyMap<string, ParseText> = new Map<string, ParseText>([
     ["application/json", parseBody],
@@ -56,7 +57,12 @@ export function useBoundedBody(guard: RequestGuard<DocumentNode>): Plugin {
   }
 
   return {
-    onRequestParse({ request, setRequestParser }) {
+    onRequestParse({ request, serverContext, setRequestParser }) {
+      const known = begunOf(begun, serverContext);
+      if (known !== undefined) {
+        setRequestParser(() => known.params as GraphQLParams);
+        return;
+      }
       if (!accepts(request, ...answered)) {
         throw new AppError("NOT_ACCEPTABLE", `expected an Accept header with one of ${answered.join(", ")}`);
       }
