@@ -5,6 +5,7 @@ import type { Admission, Client, Operation, Variables } from "../core/admission.
 import type { SentParams } from "../core/request-guard.ts";
 import { callerOf, endpoint, type GraphQLOptions, type GraphQLServer } from "./graphql.ts";
 import { admitRequest, isKnown, type Parser, type ReadRequest, readRequest } from "./read-request.ts";
+import { createSharedRuns } from "./shared-runs.ts";
 import type { Admitted, Begun } from "./use-admission.ts";
 
 /** What is left to be done by Yoga: nothing; or all of it, or the rest. */
@@ -24,6 +25,7 @@ export function createPlainPosts(
   begun: Begun,
 ): Answer {
   const { admit, coercedSchema, identify, maskError, guard } = options;
+  const shared = createSharedRuns<Ran>();
 
   function readPost(params: SentParams, serverContext: object): Post {
     let enveloped: Enveloped | undefined;
@@ -102,7 +104,8 @@ export function createPlainPosts(
     const admission = runnable === null ? null : await admitRequest(admit, client, post.read);
     let ran: Ran = { result: null, data: null };
     if (runnable !== null && admission?.refusal === null) {
-      ran = await run(runnable, client, admission.variables[0] ?? {});
+      const begin = () => run(runnable, client, admission.variables[0] ?? {});
+      ran = await (runnable.isQuery ? shared.run(`${[...client.scopes].join()} ${text}`, begin) : begin());
     }
     if (admission === null || ran.data === null) {
       begun.set(request, { params, client, read: post.read, admission, result: ran.result });
