@@ -76,7 +76,11 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted, begun
       useSharedPushes(),
     ],
     batching: { limit: maxBatch },
-    parserAndValidationCache: { documentCache: createDocumentCache(), errorCache: createDocumentCache() },
+    // What is no GraphQL is read anew each time: an error that is kept has the HTTP status of how it was met first.
+    parserAndValidationCache: {
+      documentCache: createDocumentCache(),
+      errorCache: { get: () => undefined, set() {} },
+    },
     maskedErrors: { maskError },
     maxRequestBodySize: guard.maxBodyBytes,
     multipart: false,
