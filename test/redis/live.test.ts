@@ -109,7 +109,7 @@ describe("what a watch costs Redis", () => {
         await opened.record("q", [String(i)]);
         for (const [push] of await Promise.all(watches.map(next))) expect(push?.depth).toBe(i + 2);
       }
-      return opened.commandCounts();
+      return await opened.commandCounts();
     };
     const ofOne = await costOf(1);
     // One script call to record each change and one to read it, and the first read.
