@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
-import { uniquePrefix } from "../support/redis.ts";
+import { keysWith, uniquePrefix } from "../support/redis.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
@@ -170,7 +170,7 @@ describe("a queue known from events", () => {
     expect(await tracker.forget("q")).toBe(false);
     expect(await snapshot()).toMatchObject({ state: "MISSING" });
     expect(await redis.exists(keys.waiting("q"), keys.state("q"), keys.recent("q"))).toBe(0);
-    const [left, ...others] = await redis.keys(`${opened.prefix}:*`);
+    const [left, ...others] = await keysWith(redis, `${opened.prefix}:`);
     expect(others).toEqual([]);
     expect(keys.departed("q")).toContain(left);
     expect(Object.keys(await redis.hgetall(left!)).sort()).toEqual(["forgotten", "heardUntil"]);
