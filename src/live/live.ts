@@ -69,7 +69,8 @@ export function createLive(options: LiveOptions): Live {
     if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
     const lastWordMs = entry.failsSinceMs ?? deafSinceMs;
     const aged = ageSnapshot(entry.snapshot, entry.clock.at(lastWordMs ?? processClock.now()));
-    return { ...aged, stale: aged.stale || isDeaf || entry.isStale };
+    // The same object where it tells the same: what is pushed to many is found by it (server/use-shared-pushes.ts).
+    return aged.stale || !(isDeaf || entry.isStale) ? aged : { ...aged, stale: true };
   }
 
   function readAt(entry: WatchedQueue, wantedAtMs: number): void {
