@@ -6,8 +6,10 @@
 --       4 batch id ('' = none)              5 the batch's fingerprint
 --       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known
 --       9 writer ('' = none)               10 what the writer was answered last ('' = nothing): see memory.lua
---       then four for each event: kind (E enqueued, D dequeued, R removed), member, at in ms ('' = now),
---       available at in ms ('' = at)
+--      11 the events' kinds, a letter each (E enqueued, D dequeued, R removed)
+--      12 their members, as a JSON list
+--      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
+--      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
 -- Returns {accepted, duplicates, early, lost, taken, doubted, now, forgets, count}; the last three are the writer's new answer
 --   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
 --   out to be lost that the writer had been answered, else 0
@@ -20,8 +22,8 @@ local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
 local batchId, fingerprint, channel, queue = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local onlyKnown, writer, answered = ARGV[8] == '1', ARGV[9], ARGV[10]
-local firstEvent, perEvent = 11, 4
-local eventCount = (#ARGV - firstEvent + 1) / perEvent
+local kinds = ARGV[11]
+local eventCount = #kinds
 local chunk = 1000 -- below the number of arguments that Lua's unpack can take
 -- More than a batch can add, so that ghosts never gather; a sweep, which is an empty batch, does more at once.
 local ghostsAtOnce = eventCount == 0 and 1000 or 100 + eventCount
@@ -40,14 +42,21 @@ if source and source ~= 'events' then
   return redis.error_reply('SOURCE ' .. source)
 end
 
--- 1. Read all that the events touch.
-local members, position = {}, {}
-for event = 0, eventCount - 1 do
-  local member = ARGV[firstEvent + event * perEvent + 1]
-  if not position[member] then
-    members[#members + 1] = member
-    position[member] = #members
+-- 1. Read all that the events touch. What is kept of a member here is at its position in `members`.
+local memberOf, atOf, availableOf = {}, {}, {}
+if eventCount > 0 then memberOf = cjson.decode(ARGV[12]) end
+if ARGV[13] ~= '' then atOf = cjson.decode(ARGV[13]) end
+if ARGV[14] ~= '' then availableOf = cjson.decode(ARGV[14]) end
+local members, positionOf, positions = {}, {}, {} -- positions: of each event's member
+for event = 1, eventCount do
+  local member = memberOf[event]
+  local position = positionOf[member]
+  if not position then
+    position = #members + 1
+    members[position] = member
+    positionOf[member] = position
   end
+  positions[event] = position
 end
 
 local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId, members)
@@ -77,24 +86,27 @@ end
 
 if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, false) end
 
-local since, wasSince = {}, {}           -- member -> claimable since, of those in the waiting set now and before
-local departures, touched = {}, {}       -- member -> {kind, at, since}, and those to be written
+local since, wasSince = {}, {}   -- claimable since, of those in the waiting set now and before; false of others
+-- Of a departure that is remembered: its kind (one more: L lost), false when there is none; when it was; since when the job
+-- had waited, false when that is not known; and whether it is to be written.
+local departedAs, departedAt, departedSince, isTouched = {}, {}, {}, {}
+local heardAt = {}
 
-local function learnDeparture(member, value)
-  local kind, heard, ago, waitedSince = string.match(value, '^(%a)(%d+) (%-?%d+) (.*)$')
-  heard = tonumber(heard)
-  local known = departures[member]
-  if heard + window <= now or (known and known.heard > heard) then return end
-  local sinceAgo = tonumber(waitedSince)
-  departures[member] = {kind = kind, heard = heard, at = heard - tonumber(ago), since = sinceAgo and heard - sinceAgo}
+local function learnDeparture(position, value)
+  local kind, heard, ago, sinceAgo = cmsgpack.unpack(value)
+  if heard + window <= now or (departedAs[position] and heardAt[position] > heard) then return end
+  departedAs[position], departedAt[position], heardAt[position] = kind, heard - ago, heard
+  departedSince[position] = sinceAgo and heard - sinceAgo or false
 end
 
 for from = 1, #members, chunk do
   local to = math.min(from + chunk - 1, #members)
   local scores = redis.call('ZMSCORE', waitingKey, unpack(members, from, to))
   for i = from, to do
-    local score = tonumber(scores[i - from + 1] or nil)
-    since[members[i]], wasSince[members[i]] = score, score
+    local score = scores[i - from + 1]
+    score = score and tonumber(score)
+    since[i], wasSince[i] = score, score
+    departedAs[i], departedSince[i], isTouched[i] = false, false, false
   end
   for hash = 1, 2 do
     -- The first ones came with the memory, behind four other fields.
@@ -102,7 +114,7 @@ for from = 1, #members, chunk do
     if from > 1 then values, before = redis.call('HMGET', memory.hashes[hash], unpack(members, from, to)), 0 end
     for i = from, to do
       local value = values[before + i - from + 1]
-      if value then learnDeparture(members[i], value) end
+      if value then learnDeparture(i, value) end
     end
   end
 end
@@ -111,64 +123,67 @@ end
 local accepted, duplicates, early, lost, taken = 0, 0, 0, 0, 0
 local enqueued, dequeued, removed = 0, 0, 0
 local recent = createRecent(recentKey, now)
-local countRate, countWait = recent.countRate, recent.countWait
+local countEnqueue, countDequeue, countWait = recent.countEnqueue, recent.countDequeue, recent.countWait
 
-local function depart(member, kind, at, waitedSince)
-  departures[member] = {kind = kind, at = at, since = waitedSince}
-  touched[member] = true
-  since[member] = nil
+local function depart(position, kind, at, waitedSince)
+  departedAs[position], departedAt[position], departedSince[position] = kind, at, waitedSince
+  isTouched[position] = true
+  since[position] = false
 end
 
 local ghosts = redis.call('ZRANGE', waitingKey, '-inf', '(' .. (now - maxWait), 'BYSCORE', 'LIMIT', 0, ghostsAtOnce, 'WITHSCORES')
 for i = 1, #ghosts, 2 do
   local member, score = ghosts[i], tonumber(ghosts[i + 1])
-  wasSince[member] = score
-  depart(member, 'L', now, score)
+  local position = positionOf[member] or #members + 1
+  members[position], wasSince[position] = member, score
+  depart(position, 'L', now, score)
   lost = lost + 1
 end
 
-for event = 0, eventCount - 1 do
-  local first = firstEvent + event * perEvent
-  local kind, member = ARGV[first], ARGV[first + 1]
-  local at = math.min(tonumber(ARGV[first + 2]) or now, now)
-  local departure = departures[member]
+local enqueue, dequeue = string.byte('ED', 1, 2)
+for event = 1, eventCount do
+  local position = positions[event]
+  local kind, at = string.byte(kinds, event), atOf[event]
+  if not at or at == 0 or at > now then at = now end
+  local departed = departedAs[position]
   local isNew = true
-  if kind == 'E' then
-    local claimable = tonumber(ARGV[first + 3]) or at
-    if since[member] or (departure and departure.since) then
+  if kind == enqueue then
+    local claimable = availableOf[event]
+    if not claimable or claimable == 0 then claimable = at end
+    if since[position] or departedSince[position] then
       isNew = false
-    elseif departure then
-      departure.since = claimable
-      touched[member] = true
-      if departure.kind == 'D' then countWait(departure.at, claimable) end
+    elseif departed then
+      departedSince[position] = claimable
+      isTouched[position] = true
+      if departed == 'D' then countWait(departedAt[position], claimable) end
     elseif claimable < now - maxWait then
-      depart(member, 'L', now, claimable)
+      depart(position, 'L', now, claimable)
       lost = lost + 1
     else
-      since[member] = claimable
+      since[position] = claimable
     end
     if isNew then
       enqueued = enqueued + 1
-      countRate(at, recent.enqueued)
+      countEnqueue(at)
     end
-  elseif departure and (departure.kind == 'D' or (departure.kind == kind)) then
+  elseif departed == 'D' or (departed == 'R' and kind ~= dequeue) then
     isNew = false
   else
     -- A dequeue says more than a removal, and both say more than that we lost the job: so the order does not matter.
-    local waitedSince = since[member]
-    if departure then
-      waitedSince = departure.since
-      if departure.kind == 'L' then lost = lost - 1 end
-      if departure.kind == 'R' then removed = removed - 1 end
+    local waitedSince = since[position]
+    if departed then
+      waitedSince = departedSince[position]
+      if departed == 'L' then lost = lost - 1 else removed = removed - 1 end
     end
-    depart(member, kind, at, waitedSince)
-    if kind == 'D' then
+    if kind == dequeue then
+      depart(position, 'D', at, waitedSince)
       dequeued = dequeued + 1
-      countRate(at, recent.dequeued)
-      if waitedSince then countWait(at, waitedSince) else early = early + 1 end
+      countDequeue(at, waitedSince)
+      if not waitedSince then early = early + 1 end
     else
+      depart(position, 'R', at, waitedSince)
       removed = removed + 1
-      if not departure and waitedSince and waitedSince >= now - maxWait then taken = taken + 1 end
+      if not departed and waitedSince and waitedSince >= now - maxWait then taken = taken + 1 end
     end
   end
   if isNew then accepted = accepted + 1 else duplicates = duplicates + 1 end
@@ -176,20 +191,20 @@ end
 
 -- 3. Write what changed.
 local toAdd, toRemove = {}, {}
-for member, score in pairs(since) do
-  if not wasSince[member] then
-    toAdd[#toAdd + 1] = string.format('%.0f', score)
+for position, member in ipairs(members) do
+  local score = since[position]
+  if not score then
+    if wasSince[position] then toRemove[#toRemove + 1] = member end
+  elseif not wasSince[position] then
+    toAdd[#toAdd + 1] = score
     toAdd[#toAdd + 1] = member
   end
-end
-for member in pairs(wasSince) do
-  if not since[member] then toRemove[#toRemove + 1] = member end
-end
-for member in pairs(touched) do
-  local departure = departures[member]
-  local waited = departure.since and string.format('%.0f', now - departure.since) or '-'
-  toRemember[#toRemember + 1] = member
-  toRemember[#toRemember + 1] = string.format('%s%.0f %.0f %s', departure.kind, now, now - departure.at, waited)
+  if isTouched[position] then
+    local waitedSince = departedSince[position]
+    toRemember[#toRemember + 1] = member
+    toRemember[#toRemember + 1] = cmsgpack.pack(departedAs[position], now, now - departedAt[position],
+      waitedSince and now - waitedSince)
+  end
 end
 if batchId ~= '' then
   toRemember[#toRemember + 1] = 'batch:' .. batchId

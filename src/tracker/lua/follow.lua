@@ -69,8 +69,7 @@ for event = 0, eventCount - 1 do
   if kind == 'T' or kind == 'R' then
     if known then redis.call('ZREM', waitingKey, job) end
     if kind == 'T' then
-      recent.countRate(at, recent.dequeued)
-      if known then recent.countWait(at, math.ceil(known)) end
+      recent.countDequeue(at, known and math.ceil(known))
     end
   else
     local since = at
@@ -78,7 +77,7 @@ for event = 0, eventCount - 1 do
     -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
     if kind == 'P' and known then since = math.min(known, at) end
     redis.call('ZADD', waitingKey, string.format('%.1f', since), job)
-    if not known then recent.countRate(at, recent.enqueued) end
+    if not known then recent.countEnqueue(at) end
     seen[#seen + 1] = job
   end
 end

@@ -1,80 +1,112 @@
 -- Loaded in front of the scripts that count: the slots that throughput and wait times are counted in, which snapshot.lua
--- reads. Counts in memory, and writes once.
+-- reads. Counts in memory, by the second, and writes once; every slot is a whole number of seconds long.
 
 local function createRecent(recentKey, now)
-  local recent = {enqueued = 3, dequeued = 4}
-  local rates, waits = {}, {}              -- what is to be added to the slots
+  local recent = {}
+  local counted = {}                       -- start of a second, ms -> what was counted in it
   local slotsPerWindow = 20
   local windowSeconds = {60, 300, 900}
   local logGamma = math.log(1.04)          -- buckets grow by 4 %: see wait-time.ts, which reads them
 
-  -- The slot of an instant in each window; nil when it is older than the window.
-  local function eachSlot(at, visit)
-    for _, seconds in ipairs(windowSeconds) do
-      local slotMs = seconds * 1000 / slotsPerWindow
-      local slot = math.floor(at / slotMs)
-      if slot >= math.floor(now / slotMs) - slotsPerWindow then visit(seconds, slot) end
+  local function createCounts()
+    return {enqueued = 0, dequeued = 0, waits = 0, sum = 0, max = 0, buckets = {}}
+  end
+
+  local lastSecond, lastCounts
+  local function countsAt(at)
+    local second = at - at % 1000
+    if second ~= lastSecond then
+      if not counted[second] then counted[second] = createCounts() end
+      lastSecond, lastCounts = second, counted[second]
     end
+    return lastCounts
   end
 
-  -- index: recent.enqueued or recent.dequeued
-  function recent.countRate(at, index)
-    eachSlot(at, function(seconds, slot)
-      local id = seconds .. ':' .. slot
-      local rate = rates[id]
-      if not rate then
-        rate = {seconds, slot, 0, 0}
-        rates[id] = rate
-      end
-      rate[index] = rate[index] + 1
-    end)
+  function recent.countEnqueue(at)
+    local counts = countsAt(at)
+    counts.enqueued = counts.enqueued + 1
   end
 
+  -- waitedSince: nil when that is not known.
+  function recent.countDequeue(at, waitedSince)
+    local counts = countsAt(at)
+    counts.dequeued = counts.dequeued + 1
+    if waitedSince then recent.countWait(at, waitedSince) end
+  end
+
+  -- Of a dequeue that was counted before.
   function recent.countWait(at, waitedSince)
-    local wait = math.max(0, at - waitedSince)
-    local bucket = 0
-    if wait > 0 then bucket = 1 + math.max(0, math.ceil(math.log(wait) / logGamma - 1e-9)) end
-    eachSlot(at, function(seconds, slot)
-      local id = seconds .. ':' .. slot
-      local sums = waits[id]
-      if not sums then
-        sums = {seconds = seconds, slot = slot, count = 0, sum = 0, max = 0, buckets = {}}
-        waits[id] = sums
-      end
-      sums.count = sums.count + 1
-      sums.sum = sums.sum + wait
-      sums.max = math.max(sums.max, wait)
-      sums.buckets[bucket] = (sums.buckets[bucket] or 0) + 1
-    end)
+    local counts = countsAt(at)
+    local wait, bucket = at - waitedSince, 0
+    if wait > 0 then bucket = 1 + math.max(0, math.ceil(math.log(wait) / logGamma - 1e-9)) else wait = 0 end
+    counts.waits, counts.sum = counts.waits + 1, counts.sum + wait
+    if wait > counts.max then counts.max = wait end
+    counts.buckets[bucket] = (counts.buckets[bucket] or 0) + 1
+  end
+
+  local function sumOf(one, other)
+    local sum = createCounts()
+    for _, counts in ipairs({one, other}) do
+      sum.enqueued, sum.dequeued = sum.enqueued + counts.enqueued, sum.dequeued + counts.dequeued
+      sum.waits, sum.sum, sum.max = sum.waits + counts.waits, sum.sum + counts.sum, math.max(sum.max, counts.max)
+      for bucket, count in pairs(counts.buckets) do sum.buckets[bucket] = (sum.buckets[bucket] or 0) + count end
+    end
+    return sum
+  end
+
+  -- What was counted, by slots of a window; what is older than the window is left out.
+  local function bySlot(slotMs)
+    local slots, oldest = {}, math.floor(now / slotMs) - slotsPerWindow
+    for second, counts in pairs(counted) do
+      local slot = math.floor(second / slotMs)
+      if slot >= oldest then slots[slot] = slots[slot] and sumOf(slots[slot], counts) or counts end
+    end
+    return slots
+  end
+
+  -- A slot's value with more counted in it. kept: its value until now, if any; it may be that of an older slot.
+  local function withRates(kept, slot, counts)
+    local keptSlot, e, d = string.match(kept or '', '^(%d+) (%d+) (%d+)$')
+    if tonumber(keptSlot) ~= slot then e, d = 0, 0 end
+    return string.format('%.0f %d %d', slot, counts.enqueued + e, counts.dequeued + d)
+  end
+
+  local function withWaits(kept, slot, counts)
+    local flat, buckets = {slot, counts.waits, counts.sum, counts.max}, counts.buckets
+    kept = kept and cmsgpack.unpack(kept)
+    if kept and kept[1] == slot then
+      flat = {slot, counts.waits + kept[2], counts.sum + kept[3], math.max(counts.max, kept[4])}
+      buckets = {}
+      for i = 5, #kept, 2 do buckets[kept[i]] = kept[i + 1] end
+      for bucket, count in pairs(counts.buckets) do buckets[bucket] = (buckets[bucket] or 0) + count end
+    end
+    for bucket, count in pairs(buckets) do
+      flat[#flat + 1] = bucket
+      flat[#flat + 1] = count
+    end
+    return cmsgpack.pack(flat)
   end
 
   function recent.write()
-    for _, rate in pairs(rates) do
-      local field = 'r' .. rate[1] .. ':' .. rate[2] % (slotsPerWindow + 1)
-      local slot, e, d = string.match(redis.call('HGET', recentKey, field) or '', '^(%d+) (%d+) (%d+)$')
-      if tonumber(slot) == rate[2] then
-        rate[3], rate[4] = rate[3] + tonumber(e), rate[4] + tonumber(d)
-      end
-      redis.call('HSET', recentKey, field, string.format('%.0f %d %d', rate[2], rate[3], rate[4]))
+    local fields, changes = {}, {}
+    local function change(kind, seconds, slot, with, counts)
+      fields[#fields + 1] = kind .. seconds .. ':' .. slot % (slotsPerWindow + 1)
+      changes[#changes + 1] = {with = with, slot = slot, counts = counts}
     end
-    for _, sums in pairs(waits) do
-      local field = 'w' .. sums.seconds .. ':' .. sums.slot % (slotsPerWindow + 1)
-      local packed = redis.call('HGET', recentKey, field)
-      local before = packed and cmsgpack.unpack(packed)
-      if before and before[1] == sums.slot then
-        sums.count, sums.sum, sums.max = sums.count + before[2], sums.sum + before[3], math.max(sums.max, before[4])
-        for i = 5, #before, 2 do sums.buckets[before[i]] = (sums.buckets[before[i]] or 0) + before[i + 1] end
+    for _, seconds in ipairs(next(counted) and windowSeconds or {}) do
+      for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do
+        if counts.enqueued + counts.dequeued > 0 then change('r', seconds, slot, withRates, counts) end
+        if counts.waits > 0 then change('w', seconds, slot, withWaits, counts) end
       end
-      local flat = {sums.slot, sums.count, sums.sum, sums.max}
-      for bucket, count in pairs(sums.buckets) do
-        flat[#flat + 1] = bucket
-        flat[#flat + 1] = count
-      end
-      redis.call('HSET', recentKey, field, cmsgpack.pack(flat))
     end
-    if next(rates) or next(waits) then
-      redis.call('PEXPIRE', recentKey, (windowSeconds[#windowSeconds] + 60) * 1000)
+    if #fields == 0 then return end
+    local fieldsAndValues = {}
+    for i, kept in ipairs(redis.call('HMGET', recentKey, unpack(fields))) do
+      local one = changes[i]
+      fieldsAndValues[2 * i - 1], fieldsAndValues[2 * i] = fields[i], one.with(kept, one.slot, one.counts)
     end
+    redis.call('HSET', recentKey, unpack(fieldsAndValues))
+    redis.call('PEXPIRE', recentKey, (windowSeconds[#windowSeconds] + 60) * 1000)
   end
 
   return recent
