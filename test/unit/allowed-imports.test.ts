@@ -13,6 +13,14 @@ const table = [
   { importer: "redis", may: ["core"], why: "a driver knows none of its users" },
   { importer: "tracker", may: ["core", "redis"], why: "the heart does not know who asks" },
   { importer: "live", may: ["core", "redis"], why: "the feed does not know what makes the changes" },
+  {
+    importer: "history",
+    may: ["core", "redis"],
+    why: "what was is kept beside what is, by a key of its own",
+  },
+  { importer: "health", may: ["core"], why: "what numbers mean is pure" },
+  { importer: "alerts", may: ["core", "redis"], why: "an alert is handed what it is decided by" },
+  { importer: "exporters", may: ["core"], why: "an exporter is handed the reader of what it tells" },
   { importer: "limits", may: ["core", "redis"], why: "who may ask how much has nothing to do with queues" },
   { importer: "sources", may: ["core"], why: "a source is handed the sink for what it hears" },
   { importer: "api", may: ["core", "limits", "tracker", "live"], why: "a skin is handed what it presents" },
@@ -24,7 +32,10 @@ const table = [
   },
   {
     importer: "app.ts",
-    may: ["core", "redis", "tracker", "live", "limits", "sources", "api", "server", "settings", "config.ts"],
+    may: [
+      ...["core", "redis", "tracker", "live", "history", "health", "alerts", "exporters", "limits"],
+      ...["sources", "api", "server", "settings", "config.ts"],
+    ],
     why: "one place to learn the wiring",
   },
   {
