@@ -1,0 +1,83 @@
+import type { Hold, Lease } from "./lease.ts";
+import type { Logger } from "./logger.ts";
+import { pause } from "./pause.ts";
+import type { Service } from "./service.ts";
+
+export interface UnderLeaseOptions {
+  readonly lease: Lease;
+  /** Builds the service anew for every time that the lease is had. */
+  readonly create: (hold: Hold) => Service;
+  /** What is logged of it, such as which source it reads. */
+  readonly about: Readonly<Record<string, string>>;
+  /** Logged when this process begins, such as "this process reads a source". */
+  readonly says: string;
+  /** Logged when it cannot begin, such as "a source could not be started". */
+  readonly failure: string;
+  readonly logger: Logger;
+  /** After it could not be started, in ms. @default 1_000 // a second */
+  readonly retryMs?: number | undefined;
+}
+
+/**
+ * Runs a service in this process while this process has the lease: in one of all processes that share a Redis.
+ *
+ * - When the lease is lost the service is stopped, and it is built anew when the lease is had again. On `stop()` the service
+ *   ends first and the lease is given back after it, so that another process goes on at once.
+ * - One that cannot be built or started is logged and tried again, here or elsewhere: the lease is given back meanwhile.
+ *   `start()` waits for nothing and never throws.
+ */
+export function createUnderLease(options: UnderLeaseOptions): Service {
+  const { lease, create, about, says, failure, logger, retryMs = 1_000 } = options;
+  const stopping = new AbortController();
+  let failing = false;
+  let running: Promise<void> | undefined;
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const hold = await lease.acquire(stopping.signal).catch(() => null);
+      if (hold === null) return;
+      const worked = await serveUnder(hold);
+      await hold.release();
+      // Whoever has the lease next may fare better.
+      if (!worked) await pause(retryMs, stopping.signal);
+    }
+  }
+
+  /** Resolves when the lease has ended or all of this stops, and the service with it. @returns false when it did not start. */
+  async function serveUnder(hold: Hold): Promise<boolean> {
+    const over = AbortSignal.any([hold.ended, stopping.signal]);
+    let service: Service | undefined;
+    try {
+      service = create(hold);
+      await Promise.race([service.start(), aborted(over)]);
+      if (!over.aborted) logger.info({ ...about, fence: hold.fence }, says);
+      failing = false;
+      await aborted(over);
+      return true;
+    } catch (err) {
+      if (failing) logger.debug({ ...about, err }, failure);
+      else logger.error({ ...about, err }, failure);
+      failing = true;
+      return false;
+    } finally {
+      await service?.stop().catch((err: unknown) => {
+        logger.warn({ ...about, err }, "what runs in one process at a time did not stop cleanly");
+      });
+    }
+  }
+
+  return {
+    async start() {
+      running = run();
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
