@@ -6,6 +6,7 @@ import type { Config } from "./config.ts";
 import type { FollowSink } from "./core/following.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
+import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createCoercedSchema } from "./limits/coerced-schema.ts";
 import { createIdentify } from "./limits/identify.ts";
@@ -53,6 +54,18 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
     rereadMs: connections.isCluster ? rereadMs : null,
   });
+  const history = createHistory({
+    redis,
+    keys,
+    // No source can have this name.
+    lease: createLease({ redis, keys, name: "/history", logger }),
+    list: tracker.list,
+    read: tracker.read,
+    keptMs: config.historyKeptMs,
+    maxQueues: config.historyMaxQueues,
+    logger,
+  });
+  feed.listen(history.listener);
   const { withCounts } = createSharedCounts(tracker.read);
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
@@ -65,7 +78,12 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   );
 
-  const limits: ArgumentLimits = { maxQueues, maxEvents, sources: config.sources.map(({ name }) => name) };
+  const limits: ArgumentLimits = {
+    maxQueues,
+    maxEvents,
+    sources: config.sources.map(({ name }) => name),
+    historyKeptMs: config.historyKeptMs,
+  };
   const throttle = createThrottle({
     redis,
     keys,
@@ -89,6 +107,14 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const coercedSchema = createCoercedSchema(schema);
   const { maxCost } = config;
+  const forgetting = {
+    ...tracker,
+    async forget(queue: string): Promise<boolean> {
+      const wasKnown = await tracker.forget(queue);
+      await history.forget(queue);
+      return wasKnown;
+    },
+  };
   const server = createServer({
     host: config.host,
     port: config.port,
@@ -103,7 +129,8 @@ export function createApp(config: Config, logger: Logger): App {
       onGone,
       limits,
       subscriptions,
-      tracker,
+      tracker: forgetting,
+      history,
       live: { watch: live.watch, withCounts },
     }),
     maskError: createErrorMask(logger),
@@ -125,6 +152,7 @@ export function createApp(config: Config, logger: Logger): App {
     connections,
     tracker,
     live,
+    history,
     together(readers),
     server,
   ];

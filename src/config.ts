@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { StartError } from "./core/errors.ts";
+import type { HistoryStep } from "./core/history.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
@@ -29,6 +30,10 @@ export interface Config {
   readonly rateLimitWindowMs: number;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
+  /** For how long steps of the history are kept, in ms. */
+  readonly historyKeptMs: Readonly<Record<HistoryStep, number>>;
+  /** Of so many queues a history is kept; 0: of none. */
+  readonly historyMaxQueues: number;
   /** How long running requests may take to finish when the server stops. */
   readonly shutdownGraceMs: number;
   /** The job systems to read; no two have one name. */
@@ -62,6 +67,10 @@ const settings = z.object({
   RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
   EVENT_WINDOW: duration("5m", "1s", "1d"),
   MAX_WAIT: duration("7d", "1s", "3650d"),
+  HISTORY_TEN_SECONDS: duration("6h", "1h", "7d"),
+  HISTORY_MINUTES: duration("48h", "2h", "60d"),
+  HISTORY_HOURS: duration("90d", "1d", "3650d"),
+  HISTORY_MAX_QUEUES: whole(1000, 0, 100_000),
   SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
   FAKTORY_URL: sources(
     "faktory",
@@ -123,6 +132,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
     eventWindowMs: set.EVENT_WINDOW,
     maxWaitMs: set.MAX_WAIT,
+    historyKeptMs: {
+      TEN_SECONDS: set.HISTORY_TEN_SECONDS,
+      ONE_MINUTE: set.HISTORY_MINUTES,
+      ONE_HOUR: set.HISTORY_HOURS,
+    },
+    historyMaxQueues: set.HISTORY_MAX_QUEUES,
     shutdownGraceMs: set.SHUTDOWN_GRACE,
     sources: [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL],
     faktoryIntervalMs: set.FAKTORY_INTERVAL,

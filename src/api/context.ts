@@ -1,4 +1,5 @@
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
+import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { QueueSnapshot, SnapshotParts, WaitingJob } from "../core/snapshot.ts";
 import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
 
@@ -8,10 +9,14 @@ export interface ArgumentLimits {
   readonly maxEvents: number;
   /** Sources that are read by this server: names that begin with one of them and a slash belong to it. */
   readonly sources: readonly string[];
+  /** For how long each step of the history is kept, in ms. */
+  readonly historyKeptMs: Readonly<Record<HistoryStep, number>>;
 }
 
 /** What resolvers may use. */
 export interface Context {
+  /** Of what kind the operation is; known while its cost is calculated, and only then. */
+  readonly operation?: "query" | "mutation" | "subscription";
   /** Who the request is charged to, by id. */
   readonly client: string;
   /** Calls back when the client is gone, or was answered in full; returns a function that takes the callback back. */
@@ -31,6 +36,7 @@ export interface Context {
     waiting(queue: string, first: number): Promise<WaitingJob[]>;
     remove(queue: string, jobs: readonly JobIdentity[]): Promise<number>;
   };
+  readonly history: Pick<HistoryReader, "read">;
   readonly live: {
     watch(
       queues: readonly string[],

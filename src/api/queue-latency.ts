@@ -57,7 +57,7 @@ const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
   }),
 });
 
-const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
+export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
   description:
     "How long the jobs dequeued in a window had waited, from claimable to dequeued. Seconds; all 0 when `count` is 0. The window reaches back up to 5 % further than its name says. Free beyond the point of the field that holds it.",
   fields: (t) => ({

@@ -31,7 +31,7 @@ export interface HistoryPoint {
 export interface HistoryCounts {
   readonly enqueued: number;
   readonly dequeued: number;
-  /** Of the jobs that were dequeued, and whose enqueue is known; all 0 when there is none. Quantiles within 4 %. */
+  /** Of the jobs that were dequeued, and whose enqueue is known; all 0 when there is none. Quantiles within 6 %. */
   readonly waitTime: WaitTime;
 }
 

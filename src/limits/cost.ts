@@ -56,7 +56,8 @@ export function priceOf(
 
   const cost = calculated(() => {
     const priced = pricedPart(document, node, coerced);
-    const asked = { schema: coercedSchema, ctx: context, variables: coerced };
+    const ctx = { ...context, operation: node.operation };
+    const asked = { schema: coercedSchema, ctx, variables: coerced };
     const { complexity, depth } = complexityFromQuery(priced, asked);
     if (depth === 0 && node.operation === "subscription") {
       throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");

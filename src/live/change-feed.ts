@@ -14,7 +14,7 @@ export interface ChangeFeedListener {
 /** Tells which queues changed, whichever process changed them. */
 export interface ChangeFeed extends Service {
   readonly isConnected: boolean;
-  /** There is one listener; it is set before the start. */
+  /** Before the start. */
   listen(listener: ChangeFeedListener): void;
 }
 
@@ -30,7 +30,7 @@ export interface ChangeFeedOptions {
 }
 
 export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: ChangeFeedOptions): ChangeFeed {
-  let listener: ChangeFeedListener | undefined;
+  const listeners: ChangeFeedListener[] = [];
   let isConnected = false;
   let isAsking = false;
   let ping: NodeJS.Timeout | undefined;
@@ -39,7 +39,7 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
     await redis.subscribe(channel);
     await assertHears();
     isConnected = true;
-    listener?.onConnected();
+    for (const listener of listeners) listener.onConnected();
   }
 
   /**
@@ -70,7 +70,7 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
   function onClose(): void {
     if (!isConnected) return;
     isConnected = false;
-    listener?.onDisconnected();
+    for (const listener of listeners) listener.onDisconnected();
   }
 
   return {
@@ -78,10 +78,12 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
       return isConnected;
     },
     listen(added) {
-      listener = added;
+      listeners.push(added);
     },
     async start() {
-      redis.on("message", (_channel: string, queue: string) => listener?.onChange(queue));
+      redis.on("message", (_channel: string, queue: string) => {
+        for (const listener of listeners) listener.onChange(queue);
+      });
       redis.on("close", onClose);
       await subscribe().catch((error: unknown) => {
         const expected = "Redis does not let us hear of changes";

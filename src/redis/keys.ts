@@ -1,3 +1,5 @@
+import { type HistoryStep, stepSeconds } from "../core/history.ts";
+
 /**
  * Every key and channel name of the project. All keys of one queue carry the same hash tag, so that they live on one shard
  * of a Redis Cluster; different queues never share a key, whatever their names contain.
@@ -13,6 +15,8 @@ export interface Keys {
   departed(queue: string): readonly [even: string, odd: string];
   /** All keys that a queue can have, in the order that fold.lua and forget.lua want them. */
   all(queue: string): string[];
+  /** Stream of the steps of the history, each with the time at which it began as its id. Outlives the queue's other keys. */
+  history(queue: string, step: HistoryStep): string;
   /** Sorted set of all names of queues, every score 0, so that it is ordered by name. */
   readonly index: string;
   /** Channel on which the name of a queue is published whenever its state may have changed. */
@@ -32,6 +36,7 @@ export function createKeys(prefix: string): Keys {
     recent: (queue) => ofQueue(queue, "recent"),
     departed: (queue) => [ofQueue(queue, "departed:0"), ofQueue(queue, "departed:1")],
     all: (queue) => [keys.waiting(queue), keys.state(queue), keys.recent(queue), ...keys.departed(queue)],
+    history: (queue, step) => ofQueue(queue, `history:${stepSeconds[step]}`),
     index: `${prefix}:queues`,
     changes: `${prefix}:changes`,
     sweepLease: `${prefix}:sweep`,

@@ -8,11 +8,11 @@ import {
   type Window,
   windowSeconds,
 } from "../core/snapshot.ts";
+import { waitTimeOf } from "../core/wait-time.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { Doubts } from "./doubts.ts";
-import { waitTimeOf } from "./wait-time.ts";
 import type { Writer } from "./writer.ts";
 
 export interface SnapshotReaderOptions {

@@ -22,6 +22,8 @@ const defaults: Config = {
   rateLimitWindowMs: 60_000,
   eventWindowMs: 5 * 60_000,
   maxWaitMs: 7 * 86_400_000,
+  historyKeptMs: { TEN_SECONDS: 6 * 3_600_000, ONE_MINUTE: 48 * 3_600_000, ONE_HOUR: 90 * 86_400_000 },
+  historyMaxQueues: 1000,
   shutdownGraceMs: 10_000,
   sources: [],
   faktoryIntervalMs: 1_000,

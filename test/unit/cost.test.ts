@@ -6,7 +6,13 @@ import { AppError } from "../../src/core/errors.ts";
 import { createCoercedSchema } from "../../src/limits/coerced-schema.ts";
 import { priceOf } from "../../src/limits/cost.ts";
 
-const limits: ArgumentLimits = { maxQueues: 10, maxEvents: 3, sources: ["faktory"] };
+const dayMs = 86_400_000;
+const limits: ArgumentLimits = {
+  maxQueues: 10,
+  maxEvents: 3,
+  sources: ["faktory"],
+  historyKeptMs: { TEN_SECONDS: dayMs / 4, ONE_MINUTE: 2 * dayMs, ONE_HOUR: 90 * dayMs },
+};
 
 const costOptions = { schema, coercedSchema: createCoercedSchema(schema), context: { limits } };
 

@@ -1,13 +1,16 @@
 -- Loaded in front of the scripts that count: the slots that throughput and wait times are counted in, which snapshot.lua
--- reads. Counts in memory, by the second, and writes once; every slot is a whole number of seconds long.
+-- reads, and those of ten seconds from which the history is written (history/step-store.ts). Counts in memory, by the
+-- second, and writes once; every slot is a whole number of seconds long.
 
 local function createRecent(recentKey, now)
   local recent = {}
   local counted = {}                       -- start of a second, ms -> what was counted in it
   local slotsPerWindow = 20
   local windowSeconds = {60, 300, 900}
+  local historySeconds = 200               -- slots of ten seconds
   local logGamma = math.log(1.04)          -- buckets grow by 4 %: see wait-time.ts, which reads them
 
+  -- enqueued, dequeued: jobs.  waits, sum, max: of the waits, ms.  buckets: how many waits, by bucket.
   local function createCounts()
     return {enqueued = 0, dequeued = 0, waits = 0, sum = 0, max = 0, buckets = {}}
   end
@@ -93,13 +96,18 @@ local function createRecent(recentKey, now)
       fields[#fields + 1] = kind .. seconds .. ':' .. slot % (slotsPerWindow + 1)
       changes[#changes + 1] = {with = with, slot = slot, counts = counts}
     end
-    for _, seconds in ipairs(next(counted) and windowSeconds or {}) do
-      for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do
-        if counts.enqueued + counts.dequeued > 0 then change('r', seconds, slot, withRates, counts) end
-        if counts.waits > 0 then change('w', seconds, slot, withWaits, counts) end
-      end
+    local function changeSlot(seconds, slot, counts)
+      if counts.enqueued + counts.dequeued > 0 then change('r', seconds, slot, withRates, counts) end
+      if counts.waits > 0 then change('w', seconds, slot, withWaits, counts) end
     end
-    if #fields == 0 then return end
+    local heard
+    for _, counts in pairs(counted) do heard = heard and sumOf(heard, counts) or counts end
+    if not heard then return end
+    for _, seconds in ipairs(windowSeconds) do
+      for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do changeSlot(seconds, slot, counts) end
+    end
+    -- By when it is heard: a step that is over is complete, and every event is in one, however late it is told.
+    changeSlot(historySeconds, math.floor(now / (historySeconds * 1000 / slotsPerWindow)), heard)
     local fieldsAndValues = {}
     for i, kept in ipairs(redis.call('HMGET', recentKey, unpack(fields))) do
       local one = changes[i]

@@ -1,10 +1,10 @@
-import type { WaitTime } from "../core/snapshot.ts";
+import type { WaitTime } from "./snapshot.ts";
 
 /**
  * Each bucket's upper bound is 4 % above that of the one before, so that the value given for a bucket is within 2 % of
- * every wait in it (the relative-error histogram of DDSketch, Masson et al. 2019). fold.lua fills them.
+ * every wait in it (the relative-error histogram of DDSketch, Masson et al. 2019). tracker/lua/recent.lua fills them.
  */
-const gamma = 1.04;
+export const gamma = 1.04;
 
 /** Wait in ms that stands for all waits of one bucket. Bucket 0 holds those of 0 ms, bucket 1 those of 1 ms. */
 export function bucketMs(bucket: number): number {
@@ -17,9 +17,13 @@ export function bucketMs(bucket: number): number {
  * Wait times from what snapshot.lua counted: `[count, sum, max, bucket, count, bucket, count, ...]`, waits in ms, buckets
  * in any order. Quantiles are nearest-rank and within 2 % of the true ones; count, mean and max are exact.
  *
+ * @param msOf wait in ms that stands for all waits of a bucket.
  * @returns seconds; all 0 when nothing was counted.
  */
-export function waitTimeOf(counted: readonly number[]): WaitTime {
+export function waitTimeOf(
+  counted: readonly number[],
+  msOf: (bucket: number) => number = bucketMs,
+): WaitTime {
   const [count = 0, sumMs = 0, maxMs = 0] = counted;
   if (count === 0) return { count: 0, mean: 0, p50: 0, p95: 0, p99: 0, max: 0 };
   const buckets: [bucket: number, count: number][] = [];
@@ -30,7 +34,7 @@ export function waitTimeOf(counted: readonly number[]): WaitTime {
     let rank = Math.ceil(q * count);
     for (const [bucket, inBucket] of buckets) {
       rank -= inBucket;
-      if (rank <= 0) return seconds(Math.min(bucketMs(bucket), maxMs));
+      if (rank <= 0) return seconds(Math.min(msOf(bucket), maxMs));
     }
     return seconds(maxMs);
   };

@@ -1,0 +1,173 @@
+import { messageOf } from "../core/errors.ts";
+import type { HistoryReader, HistoryStep } from "../core/history.ts";
+import type { Lease } from "../core/lease.ts";
+import type { Logger } from "../core/logger.ts";
+import { pause } from "../core/pause.ts";
+import type { Service } from "../core/service.ts";
+import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { createUnderLease } from "../core/under-lease.ts";
+import type { RedisClient } from "../redis/connect.ts";
+import type { Keys } from "../redis/keys.ts";
+
+import { createSampler, type FinishedStep, type Sampler } from "./sampler.ts";
+import { toPoint } from "./step-record.ts";
+import { createStepStore } from "./step-store.ts";
+import { createHistoryWriter } from "./writer.ts";
+
+export interface HistoryOptions {
+  readonly redis: RedisClient;
+  readonly keys: Keys;
+  /** Of all processes that share a Redis, the one that has it writes. */
+  readonly lease: Lease;
+  readonly list: (options: { readonly after: string | null; readonly limit: number }) => Promise<string[]>;
+  readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** For how long steps are kept, in ms. */
+  readonly keptMs: Readonly<Record<HistoryStep, number>>;
+  /** Of the first so many queues, in the order of their names, a history is kept; 0: none is. */
+  readonly maxQueues: number;
+  readonly logger: Logger;
+}
+
+/** What was, beside what is: steps of every queue, written by one process as things happen. */
+export interface History extends Service, HistoryReader {
+  /** Lets all go that is kept of a queue. */
+  forget(queue: string): Promise<void>;
+  /** What the change feed says, so that only what changed is read again. */
+  readonly listener: {
+    onChange(queue: string): void;
+    onConnected(): void;
+    onDisconnected(): void;
+  };
+}
+
+const everyMs = 1_000;
+const listEveryMs = 5_000;
+const namesAtOnce = 1_000;
+/** How many steps are written at the same time. */
+const writesAtOnce = 50;
+
+export function createHistory(options: HistoryOptions): History {
+  const { lease, maxQueues, logger } = options;
+  const store = createStepStore(options);
+  let sampler: Sampler | undefined;
+  let isHearing = false;
+  /** When all names were listed last; a change of a queue that is not among them is a reason to list them again. */
+  let listedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** Looks at all queues once a second, until it is stopped. */
+  function createSampling(): Service {
+    const writer = createHistoryWriter(store);
+    const stopping = new AbortController();
+    const finished: FinishedStep[] = [];
+    let writing = Promise.resolve();
+    let sampling = Promise.resolve();
+    let isFailing = false;
+    const own = createSampler({ read: options.read, onStep: (step) => finished.push(step) });
+    own.hears(isHearing);
+    listedAtMs = Number.NEGATIVE_INFINITY;
+
+    async function run(): Promise<void> {
+      while (!stopping.signal.aborted) {
+        const beganAtMs = performance.now();
+        try {
+          if (beganAtMs - listedAtMs >= listEveryMs) {
+            listedAtMs = beganAtMs;
+            const queues = await names();
+            own.follow(queues);
+            writer.retain(queues);
+          }
+          await own.sample();
+          if (finished.length > 0) writing = writing.then(() => writeAll(finished.splice(0)));
+          isFailing = false;
+        } catch (error) {
+          if (!isFailing)
+            logger.warn({ err: messageOf(error) }, "queues cannot be sampled: the history has a gap");
+          isFailing = true;
+        }
+        await pause(Math.max(0, beganAtMs + everyMs - performance.now()), stopping.signal);
+      }
+    }
+
+    async function writeAll(steps: readonly FinishedStep[]): Promise<void> {
+      const failures: unknown[] = [];
+      for (let from = 0; from < steps.length; from += writesAtOnce) {
+        const results = await Promise.allSettled(steps.slice(from, from + writesAtOnce).map(writer.write));
+        failures.push(...results.flatMap((result) => (result.status === "rejected" ? [result.reason] : [])));
+      }
+      if (failures.length > 0) {
+        const about = { err: messageOf(failures[0]), queues: failures.length };
+        logger.warn(about, "some steps of the history could not be written: they are gaps");
+      }
+    }
+
+    return {
+      async start() {
+        sampler = own;
+        sampling = run();
+      },
+      async stop() {
+        stopping.abort();
+        sampler = undefined;
+        await sampling;
+        await writing;
+      },
+    };
+  }
+
+  let isOverflowing = false;
+  async function names(): Promise<string[]> {
+    const all: string[] = [];
+    while (all.length <= maxQueues) {
+      const limit = Math.min(namesAtOnce, maxQueues + 1 - all.length);
+      const page = await options.list({ after: all.at(-1) ?? null, limit });
+      all.push(...page);
+      if (page.length < limit) break;
+    }
+    const overflows = all.length > maxQueues;
+    if (overflows && !isOverflowing) {
+      logger.warn(
+        { maxQueues },
+        "there are more queues than HISTORY_MAX_QUEUES: the last ones by name have no history",
+      );
+    }
+    isOverflowing = overflows;
+    return all.slice(0, maxQueues);
+  }
+
+  const service = createUnderLease({
+    lease,
+    create: createSampling,
+    about: {},
+    says: "this process writes the history",
+    failure: "the history cannot be written",
+    logger,
+  });
+
+  return {
+    start: async () => (maxQueues === 0 ? undefined : service.start()),
+    stop: service.stop,
+    listener: {
+      onChange(queue) {
+        if (sampler?.changed(queue) === false && !isOverflowing) listedAtMs = Number.NEGATIVE_INFINITY;
+      },
+      onConnected() {
+        isHearing = true;
+        sampler?.hears(true);
+      },
+      onDisconnected() {
+        isHearing = false;
+        sampler?.hears(false);
+      },
+    },
+    forget: store.forget,
+    async read({ queue, step, fromMs, toMs }) {
+      const steps = await store.range(queue, step, { fromMs, toMs });
+      return steps.map(({ atMs, record }) => toPoint(atMs, record));
+    },
+    async latest(queues, sinceMs) {
+      const range = { fromMs: sinceMs, toMs: null };
+      const all = await Promise.all(queues.map((queue) => store.range(queue, "TEN_SECONDS", range)));
+      return all.map((steps) => steps.map(({ atMs, record }) => toPoint(atMs, record)));
+    },
+  };
+}

@@ -1,0 +1,164 @@
+import { processClock } from "../core/clock.ts";
+import { type HistoryStep, stepSeconds } from "../core/history.ts";
+import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
+import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import type { StepRecord } from "./step-record.ts";
+
+export interface SamplerOptions {
+  readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** Is handed what was seen of a queue in a step of ten seconds, once that is over by the queue's Redis; without its counts. */
+  readonly onStep: (finished: FinishedStep) => void;
+  /** For how long a queue of which no change was heard is taken to be as it was, in ms. @default 5_000 // 5 seconds */
+  readonly rereadMs?: number;
+  /** Tests only: this process's time, in ms. */
+  readonly now?: () => number;
+}
+
+export interface FinishedStep {
+  readonly queue: string;
+  readonly atMs: number;
+  readonly seen: Omit<StepRecord, "counts">;
+  /** Whether its source tells what came and went. */
+  readonly isCounted: boolean;
+}
+
+/** Looks at queues, and sums up what it sees by steps of ten seconds. */
+export interface Sampler {
+  /** From now on these queues, and no others, are looked at. */
+  follow(queues: readonly string[]): void;
+  /** This queue may have changed. @returns whether it is one of those that are looked at. */
+  changed(queue: string): boolean;
+  /** Whether all changes are told from now on; while they are not, every queue is read for every sample. */
+  hears(isHearing: boolean): void;
+  /** One sample of every queue. A queue that cannot be read has none; never rejects. */
+  sample(): Promise<void>;
+}
+
+interface Sampled {
+  readonly queue: string;
+  readonly clock: RedisClock;
+  snapshot: QueueSnapshot | undefined;
+  isOutdated: boolean;
+  readAtMs: number;
+  step: RunningStep | undefined;
+}
+
+interface RunningStep {
+  readonly atMs: number;
+  isCounted: boolean;
+  samples: number;
+  waitingSamples: number;
+  pausedSamples: number;
+  maxLatencyMs: number;
+  sumLatencyMs: number;
+  lastLatencyMs: number;
+  maxDepth: number;
+  lastDepth: number;
+}
+
+const parts: SnapshotParts = {
+  depth: true,
+  scheduled: false,
+  lost: false,
+  throughput: new Set(),
+  waitTime: new Set(),
+};
+const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
+
+/** Only what may have changed is read: what nobody touched has only grown older. Instants are by `processClock`. */
+export function createSampler(options: SamplerOptions): Sampler {
+  const { read, onStep, rereadMs = 5_000, now = () => processClock.now() } = options;
+  let sampled = new Map<string, Sampled>();
+  let isHearing = false;
+
+  function isDue({ isOutdated, readAtMs, snapshot, clock }: Sampled, nowMs: number): boolean {
+    if (!isHearing || isOutdated || snapshot === undefined || nowMs - readAtMs >= rereadMs) return true;
+    return snapshot.changesAtMs !== null && snapshot.changesAtMs <= clock.at(nowMs);
+  }
+
+  async function readAgain(entry: Sampled): Promise<void> {
+    entry.isOutdated = false;
+    try {
+      const [snapshot] = await read([entry.queue], parts);
+      entry.snapshot = snapshot;
+      entry.readAtMs = now();
+      if (snapshot !== undefined && !snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
+    } catch {
+      // Whoever reads for somebody says why; here it is a gap.
+      entry.snapshot = undefined;
+    }
+  }
+
+  function take(entry: Sampled, snapshot: QueueSnapshot): void {
+    const { state, stale, accuracy, latencyMs, depth, measuredAtMs } = snapshot;
+    if (state === "MISSING" || stale || accuracy === "UNKNOWN") return;
+    const atMs = measuredAtMs - (measuredAtMs % stepMs);
+    if (entry.step !== undefined && entry.step.atMs < atMs) finish(entry);
+    entry.step ??= emptyStep(atMs);
+    const step = entry.step;
+    step.isCounted = snapshot.throughput !== null;
+    step.samples += 1;
+    if (depth > 0 || latencyMs > 0) step.waitingSamples += 1;
+    if (state === "PAUSED") step.pausedSamples += 1;
+    const latency = Math.round(latencyMs);
+    step.maxLatencyMs = Math.max(step.maxLatencyMs, latency);
+    step.sumLatencyMs += latency;
+    step.lastLatencyMs = latency;
+    step.maxDepth = Math.max(step.maxDepth, depth);
+    step.lastDepth = depth;
+  }
+
+  function finish(entry: Sampled): void {
+    if (entry.step === undefined) return;
+    const { atMs, isCounted, ...seen } = entry.step;
+    entry.step = undefined;
+    onStep({ queue: entry.queue, atMs, seen, isCounted });
+  }
+
+  return {
+    follow(queues) {
+      const create = (queue: string): Sampled => ({
+        queue,
+        clock: createRedisClock({ now }),
+        snapshot: undefined,
+        isOutdated: true,
+        readAtMs: 0,
+        step: undefined,
+      });
+      sampled = new Map(queues.map((queue) => [queue, sampled.get(queue) ?? create(queue)]));
+    },
+    changed(queue) {
+      const entry = sampled.get(queue);
+      if (entry === undefined) return false;
+      entry.isOutdated = true;
+      return true;
+    },
+    hears(isHearingNow) {
+      isHearing = isHearingNow;
+      for (const entry of sampled.values()) entry.isOutdated = true;
+    },
+    async sample() {
+      const entries = [...sampled.values()];
+      await Promise.all(entries.filter((entry) => isDue(entry, now())).map(readAgain));
+      for (const entry of entries) {
+        const { snapshot, clock } = entry;
+        if (snapshot !== undefined) take(entry, ageSnapshot(snapshot, clock.at(now())));
+      }
+    },
+  };
+}
+
+function emptyStep(atMs: number): RunningStep {
+  return {
+    atMs,
+    isCounted: false,
+    samples: 0,
+    waitingSamples: 0,
+    pausedSamples: 0,
+    maxLatencyMs: 0,
+    sumLatencyMs: 0,
+    lastLatencyMs: 0,
+    maxDepth: 0,
+    lastDepth: 0,
+  };
+}

@@ -1,0 +1,126 @@
+import { decode } from "@msgpack/msgpack";
+import type { HistoryStep } from "../core/history.ts";
+import { stepSeconds } from "../core/history.ts";
+import type { RedisClient } from "../redis/connect.ts";
+import { unavailableOr } from "../redis/errors.ts";
+import type { Keys } from "../redis/keys.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  historyBucket,
+  type StepCounts,
+  type StepRecord,
+} from "./step-record.ts";
+
+export interface StepStoreOptions {
+  readonly redis: RedisClient;
+  readonly keys: Keys;
+  /** For how long steps are kept after they began, in ms. */
+  readonly keptMs: Readonly<Record<HistoryStep, number>>;
+}
+
+export interface StoredStep {
+  readonly atMs: number;
+  readonly record: StepRecord;
+}
+
+export interface StepRange {
+  readonly fromMs: number;
+  /** Exclusive; null: to the newest. */
+  readonly toMs: number | null;
+  /** @default all of them */
+  readonly limit?: number;
+}
+
+/** The steps of all queues, in Redis: a stream for each queue and length of step. Rejects with SERVICE_UNAVAILABLE. */
+export interface StepStore {
+  /** What was counted of a queue in a step of ten seconds that is over, and began less than three minutes ago. */
+  countsOf(queue: string, atMs: number): Promise<StepCounts>;
+  /** Writes one step, and lets old ones go. The first word counts: whoever comes later changes nothing. */
+  append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
+  /** In the order of their times; gaps are left out. */
+  range(queue: string, step: HistoryStep, range: StepRange): Promise<StoredStep[]>;
+  /** When the newest one began; null when there is none. */
+  newest(queue: string, step: HistoryStep): Promise<number | null>;
+  forget(queue: string): Promise<void>;
+}
+
+/** tracker/lua/recent.lua counts each step of ten seconds in one of 21 slots that take turns. */
+const slotsPerWindow = 20;
+const windowSeconds = 200;
+/** More than a stream ever holds. */
+const everything = 1_000_000;
+const noCounts: StepCounts = {
+  enqueued: 0,
+  dequeued: 0,
+  waits: 0,
+  sumMs: 0,
+  maxMs: 0,
+  buckets: new Map(),
+};
+
+export function createStepStore({ redis, keys, keptMs }: StepStoreOptions): StepStore {
+  return {
+    async countsOf(queue, atMs) {
+      const slot = Math.floor(atMs / (stepSeconds.TEN_SECONDS * 1000));
+      const fieldOf = (kind: string) => `${kind}${windowSeconds}:${slot % (slotsPerWindow + 1)}`;
+      const reply = redis.hmgetBuffer(keys.recent(queue), fieldOf("r"), fieldOf("w"));
+      const [rates, waits] = await answered(reply);
+      const [ratesSlot, enqueued = 0, dequeued = 0] = (rates?.toString() ?? "").split(" ").map(Number);
+      const packed = waits == null ? [] : (decode(waits) as number[]);
+      const [waitsSlot, count = 0, sumMs = 0, maxMs = 0] = packed;
+      return {
+        ...noCounts,
+        ...(ratesSlot === slot ? { enqueued, dequeued } : {}),
+        ...(waitsSlot === slot ? { waits: count, sumMs, maxMs, buckets: bucketsIn(packed) } : {}),
+      };
+    },
+    async append(queue, step, { atMs, record }) {
+      const key = keys.history(queue, step);
+      const oldest = Math.max(0, atMs - keptMs[step]);
+      const written = redis.xadd(key, "MINID", "~", oldest, `${atMs}-1`, "step", encodeRecord(record));
+      const isKnown = (error: unknown) => error instanceof Error && /equal or smaller/.test(error.message);
+      const expires = redis.pexpire(key, keptMs[step] + stepSeconds[step] * 1000);
+      const results = await Promise.allSettled([written, expires]);
+      for (const result of results) {
+        if (result.status === "rejected" && !isKnown(result.reason)) throw unavailableOr(result.reason);
+      }
+    },
+    async range(queue, step, { fromMs, toMs, limit }) {
+      const to = toMs === null ? "+" : `(${toMs}-0`;
+      const from = Math.max(0, fromMs);
+      const entries = await answered(
+        redis.xrangeBuffer(keys.history(queue, step), from, to, "COUNT", limit ?? everything),
+      );
+      return entries.map(([id, [, bytes]]) => ({
+        atMs: Number.parseInt(id.toString(), 10),
+        record: decodeRecord(bytes as Buffer),
+      }));
+    },
+    async newest(queue, step) {
+      const [entry] = await answered(redis.xrevrange(keys.history(queue, step), "+", "-", "COUNT", 1));
+      return entry === undefined ? null : Number.parseInt(entry[0], 10);
+    },
+    async forget(queue) {
+      const steps = Object.keys(stepSeconds) as HistoryStep[];
+      await answered(redis.unlink(...steps.map((step) => keys.history(queue, step))));
+    },
+  };
+}
+
+function bucketsIn(packed: readonly number[]): ReadonlyMap<number, number> {
+  const buckets = new Map<number, number>();
+  for (let i = 4; i + 1 < packed.length; i += 2) {
+    const bucket = historyBucket(packed[i] ?? 0);
+    buckets.set(bucket, (buckets.get(bucket) ?? 0) + (packed[i + 1] ?? 0));
+  }
+  return buckets;
+}
+
+async function answered<T>(reply: Promise<T>): Promise<T> {
+  try {
+    return await reply;
+  } catch (error) {
+    throw unavailableOr(error);
+  }
+}

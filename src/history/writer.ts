@@ -1,0 +1,61 @@
+import { type HistoryStep, stepSeconds } from "../core/history.ts";
+import type { FinishedStep } from "./sampler.ts";
+import { mergeRecords } from "./step-record.ts";
+import type { StepStore } from "./step-store.ts";
+
+/** Writes what was seen, and makes longer steps of shorter ones when they are over. */
+export interface HistoryWriter {
+  /** @throws AppError SERVICE_UNAVAILABLE: the step may be a gap. What is made of it later is made of what is there. */
+  write(finished: FinishedStep): Promise<void>;
+  /** What is known of other queues, of how far their steps have been merged, is let go of. */
+  retain(queues: readonly string[]): void;
+}
+
+const merges: readonly (readonly [from: HistoryStep, to: HistoryStep])[] = [
+  ["TEN_SECONDS", "ONE_MINUTE"],
+  ["ONE_MINUTE", "ONE_HOUR"],
+];
+
+/** @param store by one process at a time; should two write, the first word counts. */
+export function createHistoryWriter(store: StepStore): HistoryWriter {
+  /** By queue and length, when the first step begins that has not been merged. */
+  const mergedTo = new Map<string, Map<HistoryStep, number>>();
+
+  /** Merges all that is over before `nowMs`, also what was left by a process that died. */
+  async function merge(queue: string, from: HistoryStep, to: HistoryStep, nowMs: number): Promise<boolean> {
+    const toMs = stepSeconds[to] * 1000;
+    const end = nowMs - (nowMs % toMs);
+    const ofQueue = mergedTo.get(queue) ?? new Map<HistoryStep, number>();
+    mergedTo.set(queue, ofQueue);
+    let begin = ofQueue.get(to);
+    if (begin === undefined) {
+      const newest = await store.newest(queue, to);
+      begin = newest === null ? 0 : newest + toMs;
+    }
+    if (begin >= end) {
+      ofQueue.set(to, begin);
+      return false;
+    }
+    const shorter = await store.range(queue, from, { fromMs: begin, toMs: end });
+    for (const [atMs, steps] of Map.groupBy(shorter, (step) => step.atMs - (step.atMs % toMs))) {
+      await store.append(queue, to, { atMs, record: mergeRecords(steps.map(({ record }) => record)) });
+    }
+    ofQueue.set(to, end);
+    return true;
+  }
+
+  return {
+    async write({ queue, atMs, seen, isCounted }) {
+      const counts = isCounted ? await store.countsOf(queue, atMs) : null;
+      await store.append(queue, "TEN_SECONDS", { atMs, record: { ...seen, counts } });
+      const nowMs = atMs + stepSeconds.TEN_SECONDS * 1000;
+      for (const [from, to] of merges) {
+        if (!(await merge(queue, from, to, nowMs))) return;
+      }
+    },
+    retain(queues) {
+      const kept = new Set(queues);
+      for (const queue of mergedTo.keys()) if (!kept.has(queue)) mergedTo.delete(queue);
+    },
+  };
+}

@@ -1,0 +1,314 @@
+import fc from "fast-check";
+import { describe, expect, inject, test } from "vitest";
+import { processClock } from "../../src/core/clock.ts";
+import type { QueueEvent } from "../../src/core/events.ts";
+import { type HistoryStep, historySteps, stepSeconds } from "../../src/core/history.ts";
+import { mergeRecords, type StepRecord } from "../../src/history/step-record.ts";
+import { hourMs, openHistory } from "../support/history.ts";
+
+/** A whole number of hours. */
+const start = 1_790_000_000_000 - (1_790_000_000_000 % hourMs);
+const everything = { fromMs: 0, toMs: null };
+
+function event(type: QueueEvent["type"], jobId: string, rest: Partial<QueueEvent> = {}): QueueEvent {
+  return { type, queue: "q", jobId, attempt: 0, atMs: null, availableAtMs: null, ...rest };
+}
+const open = () => openHistory(inject("redisUrl"), start);
+
+describe("a step of ten seconds", () => {
+  test("tells what was seen and counted in it, and is written when it is over", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    await tracker.record([event("ENQUEUED", "1"), event("ENQUEUED", "2")], null);
+    const writer = history.openWriter(["q"]);
+    for (let second = 0; second < 10; second++) {
+      history.nowMs = start + second * 1000;
+      if (second === 4) await tracker.record([event("DEQUEUED", "1")], null);
+      writer.sampler.changed("q");
+      await writer.look();
+    }
+    expect(await history.store.range("q", "TEN_SECONDS", everything)).toEqual([]);
+    history.nowMs = start + 10_000;
+    await writer.look();
+    const [step, ...others] = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(others).toEqual([]);
+    expect(step).toEqual({
+      atMs: start,
+      record: {
+        samples: 10,
+        waitingSamples: 10,
+        pausedSamples: 0,
+        maxLatencyMs: 9_000,
+        sumLatencyMs: 45_000,
+        lastLatencyMs: 9_000,
+        maxDepth: 2,
+        lastDepth: 1,
+        counts: {
+          enqueued: 2,
+          dequeued: 1,
+          waits: 1,
+          sumMs: 4_000,
+          maxMs: 4_000,
+          buckets: expect.objectContaining({ size: 1 }),
+        },
+      } satisfies StepRecord,
+    });
+  });
+
+  test("counts an event when it is heard, so that one which is told late is in no step twice or not at all", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    await tracker.record([event("ENQUEUED", "0")], null);
+    const writer = history.openWriter(["q"]);
+    for (let step = 0; step < 3; step++) {
+      history.nowMs = start + step * 10_000 + 5_000;
+      // It happened a quarter of an hour ago, and longer ago than any window reaches.
+      const late = [15, 60].map((minutes) => history.nowMs - minutes * 60_000);
+      await tracker.record(
+        late.map((atMs) => event("ENQUEUED", `${step}-${atMs}`, { atMs })),
+        null,
+      );
+      await writer.look();
+    }
+    history.nowMs += 10_000;
+    await writer.look();
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps.map(({ record }) => record.counts?.enqueued)).toEqual([3, 2, 2]);
+  });
+
+  test("that nobody saw is left out", async () => {
+    await using history = await open();
+    await history.opened.tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    for (const second of [0, 30, 40, 50]) {
+      history.nowMs = start + second * 1000;
+      await writer.look();
+    }
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps.map(({ atMs }) => (atMs - start) / 1000)).toEqual([0, 30, 40]);
+  });
+
+  test("has no sample of a queue that cannot be read", async () => {
+    await using history = await open();
+    const { tracker, redis, keys } = history.opened;
+    await tracker.record([event("ENQUEUED", "1"), event("ENQUEUED", "1", { queue: "other" })], null);
+    const writer = history.openWriter(["q", "other", "missing"]);
+    const state = await redis.dumpBuffer(keys.state("q"));
+    for (const second of [0, 2, 6, 7, 12]) {
+      history.nowMs = start + second * 1000;
+      if (second === 2) await redis.set(keys.state("q"), "of another type");
+      if (second === 7 && state !== null) await redis.restore(keys.state("q"), 0, state, "REPLACE");
+      await writer.look();
+    }
+    const samples = async (queue: string) =>
+      (await history.store.range(queue, "TEN_SECONDS", everything)).map(({ record }) => record.samples);
+    expect(await samples("q")).toEqual([2]);
+    expect(await samples("other")).toEqual([4]);
+    expect(await samples("missing")).toEqual([]);
+  });
+
+  test("of a job system has no counts, which nobody knows, and no sample that is stale or UNKNOWN", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    const observe = (accuracy: "EXACT" | "UNKNOWN", depth: number) =>
+      tracker.observe({
+        source: "faktory",
+        freshForMs: 3_000,
+        queues: [
+          {
+            queue: "q",
+            headAgeMs: 5_000,
+            uncertaintyMs: 0,
+            depth,
+            scheduled: 0,
+            paused: depth === 8,
+            accuracy,
+            readAtMs: processClock.now(),
+          },
+        ],
+      });
+    const writer = history.openWriter(["faktory/q"]);
+    await observe("EXACT", 7);
+    for (const second of [0, 1, 4, 5, 6, 7, 12]) {
+      history.nowMs = start + second * 1000;
+      if (second === 5) await observe("EXACT", 8);
+      if (second === 6) await observe("UNKNOWN", 9);
+      if (second === 12) await observe("EXACT", 1);
+      await writer.look();
+    }
+    history.nowMs = start + 20_000;
+    await observe("EXACT", 1);
+    await writer.look();
+    const [first] = await history.store.range("faktory/q", "TEN_SECONDS", everything);
+    expect(first?.record).toMatchObject({
+      samples: 3,
+      pausedSamples: 1,
+      maxDepth: 8,
+      lastDepth: 8,
+      counts: null,
+    });
+  });
+
+  test("is read again only when it may have changed", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    writer.sampler.hears(true);
+    await writer.look();
+    // Nobody said so: what is seen is what was known, only older.
+    await tracker.record([event("ENQUEUED", "2")], null);
+    history.nowMs += 1_000;
+    await writer.look();
+    writer.sampler.changed("q");
+    history.nowMs += 1_000;
+    await writer.look();
+    await tracker.record([event("ENQUEUED", "3")], null);
+    // Now nothing is heard any more, so everything is read.
+    writer.sampler.hears(false);
+    history.nowMs += 1_000;
+    await writer.look();
+    history.nowMs += 10_000;
+    await writer.look();
+    const [step] = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(step?.record).toMatchObject({ samples: 4, maxLatencyMs: 3_000, maxDepth: 3 });
+  });
+});
+
+describe("longer steps", () => {
+  test("are the sum of the shorter ones, whoever died in between and wherever there are gaps", async () => {
+    const minuteArb = fc.record({
+      jobs: fc.array(fc.nat(9), { maxLength: 4 }),
+      isSeen: fc.boolean(),
+      isTakenOver: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(minuteArb, { minLength: 125, maxLength: 140 }), async (minutes) => {
+        await using history = await open();
+        const { tracker } = history.opened;
+        let writer = history.openWriter(["q"]);
+        let serial = 0;
+        for (const [minute, { jobs, isSeen, isTakenOver }] of minutes.entries()) {
+          history.nowMs = start + minute * 60_000;
+          const come = jobs.map(() => `${++serial}`);
+          await tracker.record(
+            [event("ENQUEUED", `head-${minute}`), ...come.map((id) => event("ENQUEUED", id))],
+            null,
+          );
+          for (const second of isSeen ? [3, 17, 42] : [17]) {
+            history.nowMs = start + minute * 60_000 + second * 1000;
+            if (second === 17)
+              await tracker.record(
+                come.map((id) => event("DEQUEUED", id)),
+                null,
+              );
+            writer.sampler.changed("q");
+            if (isSeen) await writer.look();
+          }
+          if (isTakenOver) writer = history.openWriter(["q"]);
+        }
+        for (let step = 1; step <= 7; step++) {
+          history.nowMs = start + minutes.length * 60_000 + step * 10_000;
+          await writer.look();
+        }
+        const steps = async (step: HistoryStep) => history.store.range("q", step, everything);
+        for (const [shorter, longer] of [
+          ["TEN_SECONDS", "ONE_MINUTE"],
+          ["ONE_MINUTE", "ONE_HOUR"],
+        ] as const) {
+          const longerMs = stepSeconds[longer] * 1000;
+          const end = history.nowMs - 10_000 - ((history.nowMs - 10_000) % longerMs);
+          const over = (await steps(shorter)).filter(({ atMs }) => atMs < end);
+          const expected = [...Map.groupBy(over, ({ atMs }) => atMs - (atMs % longerMs))].map(
+            ([atMs, merged]) => ({ atMs, record: mergeRecords(merged.map(({ record }) => record)) }),
+          );
+          expect(await steps(longer)).toEqual(expected);
+        }
+        const hours = await steps("ONE_HOUR");
+        expect(hours.length).toBe(2);
+      }),
+      { numRuns: 5 },
+    );
+  });
+});
+
+describe("what is kept", () => {
+  test("of each length of step is let go when its time is over", async () => {
+    await using history = await open();
+    const { store, opened } = history;
+    const record: StepRecord = {
+      samples: 1,
+      waitingSamples: 0,
+      pausedSamples: 0,
+      maxLatencyMs: 0,
+      sumLatencyMs: 0,
+      lastLatencyMs: 0,
+      maxDepth: 0,
+      lastDepth: 0,
+      counts: null,
+    };
+    for (const [step, keeps] of [
+      ["TEN_SECONDS", 2_160],
+      ["ONE_MINUTE", 2_880],
+      ["ONE_HOUR", 2_160],
+    ] as const) {
+      for (let from = 0; from < 5_000; from += 500) {
+        await Promise.all(
+          Array.from({ length: 500 }, (_, i) =>
+            store.append("q", step, { atMs: start + (from + i) * stepSeconds[step] * 1000, record }),
+          ),
+        );
+      }
+      const kept = await store.range("q", step, everything);
+      // Redis lets go of blocks of a hundred at once.
+      expect(kept.length).toBeGreaterThanOrEqual(keeps);
+      expect(kept.length).toBeLessThanOrEqual(keeps + 101);
+      expect(kept.at(-1)?.atMs).toBe(start + 4_999 * stepSeconds[step] * 1000);
+      const ttl = await opened.redis.pttl(opened.keys.history("q", step));
+      expect(ttl).toBeGreaterThan(keeps * stepSeconds[step] * 1000 - 60_000);
+    }
+  });
+
+  test("is what was written first", async () => {
+    await using history = await open();
+    const record = (samples: number): StepRecord => ({
+      samples,
+      waitingSamples: 0,
+      pausedSamples: 0,
+      maxLatencyMs: 0,
+      sumLatencyMs: 0,
+      lastLatencyMs: 0,
+      maxDepth: 0,
+      lastDepth: 0,
+      counts: null,
+    });
+    await history.store.append("q", "TEN_SECONDS", { atMs: start, record: record(10) });
+    await history.store.append("q", "TEN_SECONDS", { atMs: start, record: record(3) });
+    await history.store.append("q", "TEN_SECONDS", { atMs: start - 10_000, record: record(3) });
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps).toEqual([{ atMs: start, record: record(10) }]);
+  });
+
+  test("can be forgotten, all of it and of one queue only", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    const queues = ["q", "other"];
+    await tracker.record(
+      queues.map((queue) => event("ENQUEUED", "1", { queue })),
+      null,
+    );
+    const writer = history.openWriter(queues);
+    for (let step = 0; step <= 361; step += 1) {
+      history.nowMs = start + step * 10_000;
+      await writer.look();
+    }
+    const lengths = (queue: string) =>
+      Promise.all(
+        historySteps.map(async (step) => (await history.store.range(queue, step, everything)).length),
+      );
+    expect(await lengths("q")).toEqual([361, 60, 1]);
+    await history.store.forget("q");
+    expect(await lengths("q")).toEqual([0, 0, 0]);
+    expect(await lengths("other")).toEqual([361, 60, 1]);
+  });
+});
