@@ -4,7 +4,7 @@ import { exampleTabs } from "./api/examples.ts";
 import { schema } from "./api/schema.ts";
 import type { Config } from "./config.ts";
 import type { FollowSink } from "./core/following.ts";
-import type { Logger } from "./core/logger.ts";
+import { inBackground, type Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
 import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
@@ -58,7 +58,7 @@ export function createApp(config: Config, logger: Logger): App {
     redis,
     keys,
     // No source can have this name.
-    lease: createLease({ redis, keys, name: "/history", logger }),
+    lease: createLease({ redis, keys, name: "/history", logger: inBackground(logger) }),
     list: tracker.list,
     read: tracker.read,
     keptMs: config.historyKeptMs,

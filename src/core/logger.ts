@@ -10,3 +10,9 @@ export interface Logger {
   readonly warn: LogLine;
   readonly error: LogLine;
 }
+
+/** For what happens beside what a server is for: only its errors are told to operators, all else is for debugging. */
+export function inBackground(logger: Logger): Logger {
+  const debug: Logger["debug"] = (...args) => logger.debug(...args);
+  return { ...logger, debug, info: debug, warn: debug, error: (...args) => logger.error(...args) };
+}

@@ -1,7 +1,7 @@
-import { messageOf } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { Lease } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
+import { inBackground, type Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
 import type { Service } from "../core/service.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
@@ -80,8 +80,9 @@ export function createHistory(options: HistoryOptions): History {
           if (finished.length > 0) writing = writing.then(() => writeAll(finished.splice(0)));
           isFailing = false;
         } catch (error) {
-          if (!isFailing)
-            logger.warn({ err: messageOf(error) }, "queues cannot be sampled: the history has a gap");
+          // That Redis is away is said by its connection.
+          if (!isFailing && !isAway(error))
+            logger.warn({ err: messageOf(error) }, "queues cannot be sampled");
           isFailing = true;
         }
         await pause(Math.max(0, beganAtMs + everyMs - performance.now()), stopping.signal);
@@ -94,8 +95,9 @@ export function createHistory(options: HistoryOptions): History {
         const results = await Promise.allSettled(steps.slice(from, from + writesAtOnce).map(writer.write));
         failures.push(...results.flatMap((result) => (result.status === "rejected" ? [result.reason] : [])));
       }
-      if (failures.length > 0) {
-        const about = { err: messageOf(failures[0]), queues: failures.length };
+      const broken = failures.filter((failure) => !isAway(failure));
+      if (broken.length > 0) {
+        const about = { err: messageOf(broken[0]), queues: broken.length };
         logger.warn(about, "some steps of the history could not be written: they are gaps");
       }
     }
@@ -140,7 +142,7 @@ export function createHistory(options: HistoryOptions): History {
     about: {},
     says: "this process writes the history",
     failure: "the history cannot be written",
-    logger,
+    logger: inBackground(logger),
   });
 
   return {
@@ -170,4 +172,8 @@ export function createHistory(options: HistoryOptions): History {
       return all.map((steps) => steps.map(({ atMs, record }) => toPoint(atMs, record)));
     },
   };
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }

@@ -22,7 +22,7 @@ async function pointsOf(url: string, variables: object) {
 }
 
 test("what happened is told in steps, by whichever process is asked, also when the one that wrote is killed", async () => {
-  const settings = env();
+  const settings = { ...env(), LOG_LEVEL: "debug" };
   await using first = await startServer(settings);
   await using second = await startServer(settings);
   await ask(first.url, record, { events: events("ENQUEUED", "DEQUEUED", "ENQUEUED") });
