@@ -41,6 +41,13 @@ function refusal(sent: Sent): AppError {
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const event = `{ type: ENQUEUED, queue: "a", jobId: 1 }`;
 
+test("a history is for queries: a push would read it again and again at no cost", () => {
+  const selection =
+    '{ queueLatency(queues: ["q"]) { history(from: "2026-01-01T00:00:00Z", to: "2026-01-01T01:00:00Z") { at } } }';
+  expect(cost({ query: `query ${selection}` })).toBe(2);
+  expect(refusal({ query: `subscription ${selection}` })).toMatchObject({ code: "BAD_USER_INPUT" });
+});
+
 describe("an operation costs", () => {
   test.each<Sent & { readonly points: number; readonly why: string }>([
     { points: 0, query: "{ __typename a: __typename }", why: "clients add it everywhere" },
