@@ -5,7 +5,7 @@ import type { Admit, Caller, Client, Identify } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import { createDocumentCache } from "./document-cache.ts";
-import { type Admitted, type Begun, useAdmission } from "./use-admission.ts";
+import { type Admitted, useAdmission } from "./use-admission.ts";
 import { useBoundedBody } from "./use-bounded-body.ts";
 import { useBriefErrors } from "./use-brief-errors.ts";
 import { useSharedPushes } from "./use-shared-pushes.ts";
@@ -58,7 +58,7 @@ export type GraphQLServer = YogaServerInstance<ServerContext, object>;
 const maxBatch = 50;
 
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
-export function createGraphQL(options: GraphQLOptions, admitted: Admitted, begun: Begun): GraphQLServer {
+export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
   const { schema, coercedSchema, admit, contextOf, maskError, guard, logger } = options;
   const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
@@ -70,8 +70,8 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted, begun
       return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
     },
     plugins: [
-      useAdmission({ admit, admitted, begun, coercedSchema, identify, guard, maxBatch }),
-      useBoundedBody(guard, begun),
+      useAdmission({ admit, admitted, coercedSchema, identify, guard, maxBatch }),
+      useBoundedBody(guard),
       useBriefErrors(guard),
       useSharedPushes(),
     ],

@@ -1,28 +1,29 @@
 import { isUtf8 } from "node:buffer";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { type DocumentNode, type ExecutionArgs, type ExecutionResult, getOperationAST } from "graphql";
-import type { Admission, Client, Operation, Variables } from "../core/admission.ts";
+import type { Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { SentParams } from "../core/request-guard.ts";
 import { callerOf, endpoint, type GraphQLOptions, type GraphQLServer } from "./graphql.ts";
 import { admitRequest, isKnown, type Parser, type ReadRequest, readRequest } from "./read-request.ts";
 import { createSharedRuns } from "./shared-runs.ts";
-import type { Admitted, Begun } from "./use-admission.ts";
+import { type Admitted, withCost } from "./use-admission.ts";
+import { parseBody } from "./use-bounded-body.ts";
+import { briefResult } from "./use-brief-errors.ts";
+import { writtenResult } from "./written-result.ts";
 
-/** What is left to be done by Yoga: nothing; or all of it, or the rest. */
-type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<"answered" | "to be answered">;
+/** What is left to be done by Yoga: nothing, or all of it. */
+type Answered = "answered" | "to be answered";
+type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<Answered>;
 
 /**
  * Answers the plain case past Yoga's fetch layer, which would be most of its cost: one query or mutation that is posted as JSON,
- * and with which nothing is wrong. It is read, admitted and executed by what Yoga itself uses for that. Of everything else that
- * comes of it Yoga makes the answer, from where it has come to: there is one set of rules, and nothing runs or is charged twice.
- *
- * @param begun is told how far a request has come that Yoga is to go on with.
+ * whether it is run or refused. It is read, admitted, executed and answered by what Yoga itself uses for that: there is one set
+ * of rules. Yoga gets all else, of which nothing has run yet, and nothing was charged.
  */
 export function createPlainPosts(
   yoga: GraphQLServer,
   options: Pick<GraphQLOptions, "admit" | "coercedSchema" | "identify" | "maskError" | "guard">,
   admitted: Admitted,
-  begun: Begun,
 ): Answer {
   const { admit, coercedSchema, identify, maskError, guard } = options;
   const shared = createSharedRuns<Ran>();
@@ -45,14 +46,11 @@ export function createPlainPosts(
     return { params, read, enveloped };
   }
 
-  function paramsOf(text: string): SentParams | null {
-    try {
-      const sent = guard.parseJson(text);
-      return isParams(sent) && isKnown(sent) && sent.extensions == null ? sent : null;
-    } catch {
-      // Yoga finds the same, and says it.
-      return null;
-    }
+  /** Null for what Yoga is to read, and refuse if need be. @throws AppError */
+  function paramsOf(body: Buffer): SentParams | null {
+    if (!isUtf8(body) || body[0] === firstOfByteOrderMark) return null;
+    const sent = parseBody(body.toString(), guard);
+    return isParams(sent) && isKnown(sent) && sent.extensions == null ? sent : null;
   }
 
   async function run(
@@ -75,45 +73,49 @@ export function createPlainPosts(
     }
   }
 
-  return async (request, response) => {
-    if (!isPlainPost(request, guard.maxBodyBytes)) return "to be answered";
-    let client: Client;
-    try {
-      // Before the body is read: strangers are not listened to.
-      client = identify(callerOf({ req: request }));
-    } catch {
-      return "to be answered";
-    }
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<Answered> {
+    // Before the body is read: strangers are not listened to.
+    const client = identify(callerOf({ req: request }));
     const body = await bodyOf(request);
     // Somebody hung up, or broke off.
     if (body === null) return "answered";
 
-    const text = isUtf8(body) && body[0] !== firstOfByteOrderMark ? body.toString() : null;
-    const params = text === null ? null : paramsOf(text);
-    if (params === null) {
+    const params = paramsOf(body);
+    const post = params === null ? null : readPost(params, { req: request, res: response });
+    const runnable = post === null ? null : runnableOf(post);
+    if (post === null || (runnable === null && !isRefused(post))) {
       leaveToYoga(request, body);
       return "to be answered";
     }
-    const post = readPost(params, { req: request, res: response });
-    const runnable = runnableOf(post);
-    if (runnable === null && post.read.operations.some(({ operation }) => operation !== null)) {
-      // A stream: only Yoga knows how to answer with one.
-      leaveToYoga(request, body);
-      return "to be answered";
-    }
-    const admission = runnable === null ? null : await admitRequest(admit, client, post.read);
-    let ran: Ran = { result: null, data: null };
-    if (runnable !== null && admission?.refusal === null) {
+    const admission = await admitRequest(admit, client, post.read);
+    const [cost] = admission.costs;
+    if (admission.refusal !== null) sendErrors(response, { errors: [maskError(admission.refusal)] }, cost);
+    else if (runnable === null)
+      sendErrors(response, { errors: post.read.operations[0]?.problems ?? [] }, cost);
+    else {
       const begin = () => run(runnable, client, admission.variables[0] ?? {});
-      ran = await (runnable.isQuery ? shared.run(`${[...client.scopes].join()} ${text}`, begin) : begin());
+      const key = () => `${[...client.scopes].join()} ${body}`;
+      const { result, data } = await (runnable.isQuery ? shared.run(key(), begin) : begin());
+      if (data === null) sendErrors(response, result, cost);
+      else sendData(response, data, cost);
     }
-    if (admission === null || ran.data === null) {
-      begun.set(request, { params, client, read: post.read, admission, result: ran.result });
-      leaveToYoga(request, body);
-      return "to be answered";
-    }
-    sendData(response, ran.data, admission);
     return "answered";
+  }
+
+  /** In the very words of Yoga. */
+  function sendErrors(response: ServerResponse, result: ExecutionResult, cost?: CostReport): void {
+    const { text, status, headers } = writtenResult(withCost(briefResult(result, guard), cost));
+    send(response, text, status, headers);
+  }
+
+  return async (request, response) => {
+    if (!isPlainPost(request, guard.maxBodyBytes)) return "to be answered";
+    try {
+      return await answer(request, response);
+    } catch (error) {
+      sendErrors(response, { errors: [maskError(error)] });
+      return "answered";
+    }
   };
 }
 
@@ -138,9 +140,13 @@ function runnableOf(post: Post): Runnable | null {
   return { ...post, enveloped: post.enveloped, operation, isQuery: kind === "query" };
 }
 
+/** Whether all that there is to say of it is what is wrong with it. */
+function isRefused({ read: { refusal, operations } }: Post): boolean {
+  return refusal !== null || operations.some(({ problems }) => problems.length > 0);
+}
+
 interface Ran {
-  /** Null when nothing was run. */
-  readonly result: ExecutionResult | null;
+  readonly result: ExecutionResult;
   /** As JSON; null when there is anything to be said beside it. */
   readonly data: string | null;
 }
@@ -201,12 +207,12 @@ function isPlain(result: ExecutionResult): boolean {
   return Object.keys(result).every((name) => name === "data") && result.data != null;
 }
 
-function sendData(response: ServerResponse, data: string, { costs }: Admission): void {
-  const [cost] = costs;
+function sendData(response: ServerResponse, data: string, cost: CostReport | undefined): void {
   const text = `{"data":${data}${cost === undefined ? "" : `,"extensions":${JSON.stringify({ cost })}`}}`;
-  response.writeHead(200, {
-    "Content-Type": "application/json; charset=utf-8",
-    "Content-Length": Buffer.byteLength(text),
-  });
+  send(response, text, 200, { "Content-Type": "application/json; charset=utf-8" });
+}
+
+function send(response: ServerResponse, text: string, status: number, headers: OutgoingHttpHeaders): void {
+  response.writeHead(status, { ...headers, "Content-Length": Buffer.byteLength(text) });
   response.end(text);
 }

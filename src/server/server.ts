@@ -11,7 +11,7 @@ import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
 import { createPlainPosts } from "./plain-posts.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
-import type { Admitted, Begun } from "./use-admission.ts";
+import type { Admitted } from "./use-admission.ts";
 import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
 
 /** What a plain route answers: a status and a JSON body. */
@@ -67,9 +67,8 @@ export function createServer(options: ServerOptions): Server {
   const { host, port, routes, payerOf, endStreams, logger, graceMs = 10_000 } = options;
   const patience = { ...usualPatience, ...options.patience };
   const admitted: Admitted = new WeakMap();
-  const begun: Begun = new WeakMap();
-  const yoga = createGraphQL(options, admitted, begun);
-  const plainPosts = createPlainPosts(yoga, options, admitted, begun);
+  const yoga = createGraphQL(options, admitted);
+  const plainPosts = createPlainPosts(yoga, options, admitted);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);

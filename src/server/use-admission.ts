@@ -1,11 +1,4 @@
-import {
-  type DocumentNode,
-  type ExecutionResult,
-  type GraphQLError,
-  type GraphQLSchema,
-  getOperationAST,
-  validate,
-} from "graphql";
+import { type DocumentNode, type GraphQLError, type GraphQLSchema, getOperationAST, validate } from "graphql";
 import { isAsyncIterable, mapAsyncIterator, type Plugin } from "graphql-yoga";
 import type { Admission, Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
@@ -24,22 +17,8 @@ import {
 /** Parameters of operations that were admitted, each with who asked: nothing else is executed. */
 export type Admitted = WeakMap<object, Client>;
 
-/** What was done of a request before Yoga got it, by Node's request. */
-export type Begun = WeakMap<object, BegunRequest>;
-
-export interface BegunRequest {
-  readonly client: Client;
-  readonly params: SentParams;
-  readonly read: ReadRequest;
-  /** Null when it was not asked for yet. */
-  readonly admission: Admission | null;
-  /** Null when nothing was run. */
-  readonly result: ExecutionResult | null;
-}
-
 export interface AdmissionPluginOptions {
   readonly admitted: Admitted;
-  readonly begun: Begun;
   readonly admit: Admit<DocumentNode>;
   /** The same schema, for variables that admission has coerced. */
   readonly coercedSchema: GraphQLSchema;
@@ -60,37 +39,33 @@ interface BudgetContext {
  * answer what it cost.
  */
 export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetContext> {
-  const { admit, admitted, begun, coercedSchema, identify, guard, maxBatch } = options;
+  const { admit, admitted, coercedSchema, identify, guard, maxBatch } = options;
   const admissions = new WeakMap<Request, Admission>();
   /** By their parameters: what was parsed before is not parsed again, and not refused in other words. */
   const documents = new WeakMap<object, DocumentNode>();
   const problems = new WeakMap<object, readonly GraphQLError[]>();
   const coerced = new WeakMap<object, Variables>();
-  const results = new WeakMap<object, ExecutionResult>();
   let parserFor: ((context: object) => Parser) | undefined;
 
   function readBatch(
     sent: SentParams | readonly SentParams[],
     request: Request,
     context: object,
-    known?: ReadRequest,
   ): ReadRequest {
     const batch = isBatch(sent) ? sent : [sent];
     if (batch.length > maxBatch) {
       return refused(badInput(`at most ${maxBatch} operations in a batch, got ${batch.length}`));
     }
-    const read =
-      known ??
-      readRequest(
-        batch.map((params) => (isKnown(params) ? params : null)),
-        (params, budget) => {
-          // Yoga's own checks look at the parameters, too.
-          const parser = parserFor?.({ ...context, request, params, budget });
-          if (parser === undefined) throw new Error("Yoga was not initialized");
-          return parser;
-        },
-        guard,
-      );
+    const read = readRequest(
+      batch.map((params) => (isKnown(params) ? params : null)),
+      (params, budget) => {
+        // Yoga's own checks look at the parameters, too.
+        const parser = parserFor?.({ ...context, request, params, budget });
+        if (parser === undefined) throw new Error("Yoga was not initialized");
+        return parser;
+      },
+      guard,
+    );
     if (!read.operations.some(isSubscription)) return read;
     if (isBatch(sent)) return refused(badInput("a subscription to come alone, it came in a batch"));
     if (accepts(request, "text/event-stream")) return read;
@@ -125,16 +100,14 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
       );
     },
     onRequestParse({ request, serverContext }) {
-      const known = begunOf(begun, serverContext);
       // Before the body is read: strangers are not listened to.
-      const client = known?.client ?? identify(serverContext);
+      const client = identify(serverContext);
       return {
         async onRequestParseDone({ requestParserResult: sent }) {
-          const read = readBatch(sent, request, serverContext, known?.read);
-          const admission = known?.admission ?? (await admitRequest(admit, client, read));
+          const read = readBatch(sent, request, serverContext);
+          const admission = await admitRequest(admit, client, read);
           admissions.set(request, admission);
           if (admission.refusal !== null) throw admission.refusal;
-          if (known?.result != null) results.set(known.params, known.result);
           const batch: readonly object[] = Array.isArray(sent) ? sent : [sent];
           read.operations.forEach((each, i) => {
             const params = batch[i] as object;
@@ -151,8 +124,6 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
     onParams({ params, setResult }) {
       const errors = problems.get(params);
       if (errors !== undefined) setResult({ errors });
-      const result = results.get(params);
-      if (result !== undefined) setResult(result);
     },
     onExecute({ args }) {
       assertAdmitted(args.contextValue);
@@ -172,12 +143,6 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
 
 function isBatch(sent: SentParams | readonly SentParams[]): sent is readonly SentParams[] {
   return Array.isArray(sent);
-}
-
-/** What was done of a request before. */
-export function begunOf(begun: Begun, serverContext: object): BegunRequest | undefined {
-  const { req } = serverContext as { readonly req?: object };
-  return req === undefined ? undefined : begun.get(req);
 }
 
 function badInput(expected: string): AppError {

@@ -3,7 +3,6 @@ import type { GraphQLParams, Plugin } from "graphql-yoga";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import { accepts } from "./accepts.ts";
-import { type Begun, begunOf } from "./use-admission.ts";
 
 const answered = [
   "application/json",
@@ -18,25 +17,19 @@ type ParseText = (text: string) => GraphQLParams | GraphQLParams[];
  * Reads the parameters of an HTTP request in the place of Yoga: JSON is looked at before it is parsed, and what cannot be read
  * is refused in words of ours.
  */
-export function useBoundedBody(guard: RequestGuard<DocumentNode>, begun: Begun): Plugin {
+export function useBoundedBody(guard: RequestGuard<DocumentNode>): Plugin {
+  const parse: ParseText = (text) => parseBody(text, guard) as GraphQLParams | GraphQLParams[];
   // None that a page of another origin can send without the browser's asking first, such as a form.
   const parsers: ReadonlyMap<string, ParseText> = new Map<string, ParseText>([
-    ["application/json", parseBody],
-    ["application/graphql+json", parseBody],
+    ["application/json", parse],
+    ["application/graphql+json", parse],
   ]);
-
-  function parseBody(text: string): GraphQLParams | GraphQLParams[] {
-    const body = parseJson(text, "the body");
-    if (typeof body === "object" && body !== null) return body as GraphQLParams | GraphQLParams[];
-    const got = body === null ? "null" : `a ${typeof body}`;
-    throw new AppError("BAD_USER_INPUT", `expected the body to be an object or an array, got ${got}`);
-  }
 
   function parseSearch(text: string): GraphQLParams {
     const search = new URLSearchParams(text);
     const jsonOf = (name: string) => {
       const json = search.get(name);
-      return json ? { [name]: parseJson(json, name) as Record<string, unknown> } : {};
+      return json ? { [name]: parseJson(json, name, guard) as Record<string, unknown> } : {};
     };
     return {
       query: search.get("query") || undefined,
@@ -46,23 +39,8 @@ export function useBoundedBody(guard: RequestGuard<DocumentNode>, begun: Begun):
     } as GraphQLParams;
   }
 
-  function parseJson(text: string, what: string): unknown {
-    try {
-      return guard.parseJson(text);
-    } catch (error) {
-      // The parser's own words repeat what was sent.
-      if (error instanceof SyntaxError) throw new AppError("BAD_USER_INPUT", `expected ${what} to be JSON`);
-      throw error;
-    }
-  }
-
   return {
-    onRequestParse({ request, serverContext, setRequestParser }) {
-      const known = begunOf(begun, serverContext);
-      if (known !== undefined) {
-        setRequestParser(() => known.params as GraphQLParams);
-        return;
-      }
+    onRequestParse({ request, setRequestParser }) {
       if (!accepts(request, ...answered)) {
         throw new AppError("NOT_ACCEPTABLE", `expected an Accept header with one of ${answered.join(", ")}`);
       }
@@ -70,17 +48,39 @@ export function useBoundedBody(guard: RequestGuard<DocumentNode>, begun: Begun):
         setRequestParser(({ url }) => parseSearch(url.includes("?") ? url.slice(url.indexOf("?") + 1) : ""));
       } else if (request.method === "POST") {
         checkHeaders(request, guard.maxBodyBytes);
-        const parse = parsers.get(mediaTypeOf(request));
-        if (parse === undefined) {
+        const parser = parsers.get(mediaTypeOf(request));
+        if (parser === undefined) {
           throw new AppError(
             "UNSUPPORTED_MEDIA_TYPE",
             `expected a body of one of ${[...parsers.keys()].join(", ")}`,
           );
         }
-        setRequestParser(async (bounded) => parse(await textOf(bounded, guard.maxBodyBytes)));
+        setRequestParser(async (bounded) => parser(await textOf(bounded, guard.maxBodyBytes)));
       }
     },
   };
+}
+
+/**
+ * Reads the body of a request: an object, or an array of a batch.
+ *
+ * @throws AppError what is wrong with it.
+ */
+export function parseBody(text: string, guard: RequestGuard<DocumentNode>): object {
+  const body = parseJson(text, "the body", guard);
+  if (typeof body === "object" && body !== null) return body;
+  const got = body === null ? "null" : `a ${typeof body}`;
+  throw new AppError("BAD_USER_INPUT", `expected the body to be an object or an array, got ${got}`);
+}
+
+function parseJson(text: string, what: string, guard: RequestGuard<DocumentNode>): unknown {
+  try {
+    return guard.parseJson(text);
+  } catch (error) {
+    // The parser's own words repeat what was sent.
+    if (error instanceof SyntaxError) throw new AppError("BAD_USER_INPUT", `expected ${what} to be JSON`);
+    throw error;
+  }
 }
 
 function checkHeaders({ headers }: Request, maxBytes: number): void {

@@ -48,6 +48,10 @@ const recording = (jobId: string) => ({
   query: record,
   variables: { events: [{ type: "ENQUEUED", queue: "q0", jobId }], batchId: "batch" },
 });
+const aliases = (count: number) =>
+  names(count)
+    .map((name) => `${name}: __typename`)
+    .join(" ");
 const two = `query A { ${"queues(first: 1) { edges { node { queue } } }"} } query B { __typename }`;
 
 const rows: readonly Row[] = [
@@ -110,6 +114,37 @@ const rows: readonly Row[] = [
   },
   { why: "a field that there is not", status: 200, body: { query: "{ nothing }" } },
   {
+    why: "more fields that there are not than are told",
+    status: 200,
+    body: { query: `{ ${names(9).join(" ")} ${"n".repeat(199)} }` },
+  },
+  {
+    why: "something wrong in many places, and a name that nearly is one",
+    status: 200,
+    body: { query: "query ($a: Int, $a: Int, $a: Int) { queueLatenzy(a: $b) }" },
+  },
+  {
+    why: "a document that is too deep",
+    status: 400,
+    body: { query: `${"{ a".repeat(21)}${" }".repeat(21)}` },
+  },
+  { why: "a document with too many aliases", status: 400, body: { query: `{ ${aliases(201)} }` } },
+  { why: "a list that is too long", status: 400, body: asking(2_001) },
+  {
+    why: "JSON that is too deep",
+    status: 400,
+    body: { query: states, variables: { queues: JSON.parse(`${"[".repeat(20)}${"]".repeat(20)}`) } },
+  },
+  {
+    why: "a subscription with a queue too many, with an Accept of JSON",
+    status: 406,
+    body: {
+      query: "subscription ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",
+      variables: { queues: names(61) },
+    },
+  },
+  { why: "a subscription that is not valid", status: 200, body: { query: "subscription { nothing }" } },
+  {
     why: "a subscription, with an Accept of JSON",
     status: 406,
     body: { query: 'subscription { queueLatency(queues: "a") { queue } }' },
@@ -129,6 +164,12 @@ const rows: readonly Row[] = [
   { why: "no right to it", status: 403, body: recording("3"), headers: bearer("reader") },
   { why: "no token", status: 401, body: asking(1), headers: { authorization: undefined } },
   { why: "a token that is not known", status: 401, body: asking(1), headers: bearer("nobody") },
+  {
+    why: "a token that is not known, and no JSON",
+    status: 401,
+    body: Buffer.from("{"),
+    headers: bearer("nobody"),
+  },
   { why: "points enough", status: 200, body: asking(60), headers: bearer("poor") },
   { why: "points enough once more", status: 200, body: asking(60), headers: bearer("poor") },
   { why: "no points left", status: 429, body: asking(60), headers: bearer("poor") },
@@ -182,6 +223,7 @@ describe("past Yoga and through it, the same is said of", { shuffle: false }, ()
 
 interface Answered {
   readonly status: number | undefined;
+  readonly statusMessage: string | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
 }
@@ -207,5 +249,6 @@ async function send(
   asked.end(how === "in chunks" ? bytes.subarray(1) : bytes);
   const [answer] = (await once(asked, "response")) as [IncomingMessage];
   const { date: _, ...told } = answer.headers;
-  return { status: answer.statusCode, headers: told, body: await text(answer) };
+  const { statusCode: status, statusMessage } = answer;
+  return { status, statusMessage, headers: told, body: await text(answer) };
 }
