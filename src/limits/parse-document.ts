@@ -58,14 +58,12 @@ export function checkTexts(texts: readonly string[], bounds: RequestBounds): voi
   );
 }
 
-const lineFeed = 10;
-const carriageReturn = 13;
-
 function linesOf(text: string): number {
-  let lines = 1;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code === lineFeed || code === carriageReturn) lines++;
-  }
-  return lines;
+  return 1 + countOf(text, "\n") + countOf(text, "\r");
+}
+
+function countOf(text: string, what: string): number {
+  let count = 0;
+  for (let at = text.indexOf(what); at >= 0; at = text.indexOf(what, at + 1)) count++;
+  return count;
 }
