@@ -7,7 +7,6 @@ import {
   GraphQLSkipDirective,
   getDirectiveValues,
   getOperationAST,
-  getVariableValues,
   Kind,
   type OperationDefinitionNode,
   type SelectionNode,
@@ -15,6 +14,7 @@ import {
 } from "graphql";
 import type { Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
+import { coerceVariables } from "./coerce-variables.ts";
 
 export interface CostOptions {
   readonly schema: GraphQLSchema;
@@ -46,12 +46,7 @@ export function priceOf(
 ): Price {
   const node = getOperationAST(document, operationName);
   if (!node) return { cost: 0, variables: sent };
-  const { coerced, errors } = getVariableValues(
-    schema,
-    node.variableDefinitions ?? [],
-    { ...sent },
-    { maxErrors: 1 },
-  );
+  const { coerced, errors } = coerceVariables(schema, node, sent);
   if (errors !== undefined) throw badInput(errors[0]);
 
   const cost = calculated(() => {
