@@ -5,6 +5,7 @@ import type { Admit, Caller, Client, Identify } from "../core/admission.ts";
 import type { Logger } from "../core/logger.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import { createDocumentCache } from "./document-cache.ts";
+import type { Turns } from "./turns.ts";
 import { type Admitted, useAdmission } from "./use-admission.ts";
 import { useBoundedBody } from "./use-bounded-body.ts";
 import { useBriefErrors } from "./use-brief-errors.ts";
@@ -58,7 +59,7 @@ export type GraphQLServer = YogaServerInstance<ServerContext, object>;
 const maxBatch = 50;
 
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
-export function createGraphQL(options: GraphQLOptions, admitted: Admitted): GraphQLServer {
+export function createGraphQL(options: GraphQLOptions, admitted: Admitted, turns: Turns): GraphQLServer {
   const { schema, coercedSchema, admit, contextOf, maskError, guard, logger } = options;
   const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
@@ -70,7 +71,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted): Grap
       return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
     },
     plugins: [
-      useAdmission({ admit, admitted, coercedSchema, identify, guard, maxBatch }),
+      useAdmission({ admit, admitted, turns, coercedSchema, identify, guard, maxBatch }),
       useBoundedBody(guard),
       useBriefErrors(guard),
       useSharedPushes(),

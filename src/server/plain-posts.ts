@@ -6,6 +6,7 @@ import type { SentParams } from "../core/request-guard.ts";
 import { callerOf, endpoint, type GraphQLOptions, type GraphQLServer } from "./graphql.ts";
 import { admitRequest, isKnown, type Parser, type ReadRequest, readRequest } from "./read-request.ts";
 import { createSharedRuns } from "./shared-runs.ts";
+import type { Turns } from "./turns.ts";
 import { type Admitted, withCost } from "./use-admission.ts";
 import { parseBody } from "./use-bounded-body.ts";
 import { briefResult } from "./use-brief-errors.ts";
@@ -24,6 +25,7 @@ export function createPlainPosts(
   yoga: GraphQLServer,
   options: Pick<GraphQLOptions, "admit" | "coercedSchema" | "identify" | "maskError" | "guard">,
   admitted: Admitted,
+  turns: Turns,
 ): Answer {
   const { admit, coercedSchema, identify, maskError, guard } = options;
   const shared = createSharedRuns<Ran>();
@@ -73,13 +75,12 @@ export function createPlainPosts(
     }
   }
 
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<Answered> {
-    // Before the body is read: strangers are not listened to.
-    const client = identify(callerOf({ req: request }));
-    const body = await bodyOf(request);
-    // Somebody hung up, or broke off.
-    if (body === null) return "answered";
-
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    client: Client,
+    body: Buffer,
+  ): Promise<Answered> {
     const params = paramsOf(body);
     const post = params === null ? null : readPost(params, { req: request, res: response });
     const runnable = post === null ? null : runnableOf(post);
@@ -111,7 +112,12 @@ export function createPlainPosts(
   return async (request, response) => {
     if (!isPlainPost(request, guard.maxBodyBytes)) return "to be answered";
     try {
-      return await answer(request, response);
+      // Before the body is read: strangers are not listened to.
+      const client = identify(callerOf({ req: request }));
+      const body = await bodyOf(request);
+      // Somebody hung up, or broke off.
+      if (body === null) return "answered";
+      return await turns.begin(client.id, () => answer(request, response, client, body));
     } catch (error) {
       sendErrors(response, { errors: [maskError(error)] });
       return "answered";

@@ -11,6 +11,7 @@ import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
 import { createPlainPosts } from "./plain-posts.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
+import { createTurns } from "./turns.ts";
 import type { Admitted } from "./use-admission.ts";
 import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
 
@@ -67,8 +68,9 @@ export function createServer(options: ServerOptions): Server {
   const { host, port, routes, payerOf, endStreams, logger, graceMs = 10_000 } = options;
   const patience = { ...usualPatience, ...options.patience };
   const admitted: Admitted = new WeakMap();
-  const yoga = createGraphQL(options, admitted);
-  const plainPosts = createPlainPosts(yoga, options, admitted);
+  const turns = createTurns({ shareMs: 0.5 });
+  const yoga = createGraphQL(options, admitted, turns);
+  const plainPosts = createPlainPosts(yoga, options, admitted, turns);
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);

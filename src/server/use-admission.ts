@@ -13,12 +13,14 @@ import {
   readRequest,
   refused,
 } from "./read-request.ts";
+import type { Turns } from "./turns.ts";
 
 /** Parameters of operations that were admitted, each with who asked: nothing else is executed. */
 export type Admitted = WeakMap<object, Client>;
 
 export interface AdmissionPluginOptions {
   readonly admitted: Admitted;
+  readonly turns: Turns;
   readonly admit: Admit<DocumentNode>;
   /** The same schema, for variables that admission has coerced. */
   readonly coercedSchema: GraphQLSchema;
@@ -39,7 +41,7 @@ interface BudgetContext {
  * answer what it cost.
  */
 export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetContext> {
-  const { admit, admitted, coercedSchema, identify, guard, maxBatch } = options;
+  const { admit, admitted, turns, coercedSchema, identify, guard, maxBatch } = options;
   const admissions = new WeakMap<Request, Admission>();
   /** By their parameters: what was parsed before is not parsed again, and not refused in other words. */
   const documents = new WeakMap<object, DocumentNode>();
@@ -104,8 +106,10 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
       const client = identify(serverContext);
       return {
         async onRequestParseDone({ requestParserResult: sent }) {
-          const read = readBatch(sent, request, serverContext);
-          const admission = await admitRequest(admit, client, read);
+          const { read, admission } = await turns.begin(client.id, async () => {
+            const read = readBatch(sent, request, serverContext);
+            return { read, admission: await admitRequest(admit, client, read) };
+          });
           admissions.set(request, admission);
           if (admission.refusal !== null) throw admission.refusal;
           const batch: readonly object[] = Array.isArray(sent) ? sent : [sent];
