@@ -160,7 +160,8 @@ describe("the throttle", () => {
     await ask(app.url, reading(names(4)));
     const query = over === "SSE" ? watching(names(2)) : reading(names(2));
     const { reply, commands } = await commandsDuring(() => send(app.url, { over, operation: { query } }));
-    expect(commands).toEqual(onlyTheThrottle);
+    // It is known that too few are left, and for a second that is believed.
+    expect([{}, onlyTheThrottle]).toContainEqual(commands);
     if (over === "WebSocket") {
       expect(reply.body.errors?.[0]?.extensions).toMatchObject({ code: "THROTTLED" });
       expect(reply.body.errors?.[0]?.extensions.retryAfterSeconds).toBeGreaterThan(3_500);
