@@ -2,7 +2,7 @@
  * What the worst requests take that pass all bounds on their form, and the ones that do not: ms of a core to read (parse,
  * count, validate) and to price, the median of many. Run it with `node bench/hostile-documents.ts`; it needs no Redis.
  */
-import { getIntrospectionQuery, validate } from "graphql";
+import { createRequire } from "node:module";
 import { schema } from "../src/api/schema.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
 import { createCoercedSchema } from "../src/limits/coerced-schema.ts";
@@ -10,6 +10,10 @@ import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
 import { readRequest } from "../src/server/read-request.ts";
 import { attacks, repeat } from "../test/support/hostile-documents.ts";
+
+// That of the server: the one beside this file is the peers', and takes no schema of another's.
+const fromServer = createRequire(import.meta.resolve("../src/main.ts"));
+const { getIntrospectionQuery, validate } = fromServer("graphql") as typeof import("graphql");
 
 const settings = { maxQueues: 100, maxEvents: 1_000, introspection: true };
 const guard = createRequestGuard(settings);
