@@ -1,4 +1,5 @@
 import {
+  type GraphQLInputField,
   type GraphQLInputObjectType,
   type GraphQLInputType,
   type GraphQLSchema,
@@ -64,7 +65,7 @@ function coerceObject(sent: unknown, type: GraphQLInputObjectType): unknown {
   if (typeof sent !== "object" || sent === null || Array.isArray(sent) || type.isOneOf) return unclear;
   const coerced: Record<string, unknown> = {};
   let known = 0;
-  for (const field of Object.values(type.getFields())) {
+  for (const field of fieldsOf(type)) {
     const given = (sent as Record<string, unknown>)[field.name];
     if (given === undefined) {
       if (field.defaultValue !== undefined) coerced[field.name] = field.defaultValue;
@@ -77,4 +78,13 @@ function coerceObject(sent: unknown, type: GraphQLInputObjectType): unknown {
     known++;
   }
   return Object.keys(sent).length === known ? coerced : unclear;
+}
+
+const knownFields = new WeakMap<GraphQLInputObjectType, readonly GraphQLInputField[]>();
+
+/** Going through the fields as graphql keeps them would take more time than all the rest. */
+function fieldsOf(type: GraphQLInputObjectType): readonly GraphQLInputField[] {
+  const fields = knownFields.get(type) ?? Object.values(type.getFields());
+  knownFields.set(type, fields);
+  return fields;
 }
