@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { createYoga, type YogaServerInstance } from "graphql-yoga";
 import type { Admit, Caller, Client, Identify } from "../core/admission.ts";
@@ -39,12 +39,15 @@ export type OnGone = (callback: () => void) => () => void;
 /** What resolvers get as their context, beside what `contextOf` adds. */
 export interface ServerContext {
   /** Node's request, or the one that a WebSocket began with. */
-  readonly req?: {
-    readonly socket: { readonly remoteAddress?: string | undefined };
-    readonly headers: IncomingHttpHeaders;
-  };
+  readonly req?: CallingPart;
   /** Node's response, or the WebSocket. */
   readonly res?: Closable;
+}
+
+/** Of a request, what tells who it is from. */
+export interface CallingPart {
+  readonly socket: { readonly remoteAddress?: string | undefined };
+  readonly headers: IncomingHttpHeaders;
 }
 
 interface Closable {
@@ -74,7 +77,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted, turns
       useAdmission({ admit, admitted, turns, coercedSchema, identify, guard, maxBatch }),
       useBoundedBody(guard),
       useBriefErrors(guard),
-      useSharedPushes(),
+      useSharedPushes({ maskError, guard }),
     ],
     batching: { limit: maxBatch },
     // What is no GraphQL is read anew each time: an error that is kept has the HTTP status of how it was met first.
@@ -105,6 +108,18 @@ export function callerOf({ req }: ServerContext): Caller {
     address: req?.socket.remoteAddress,
     forwardedFor: Array.isArray(forwardedFor) ? forwardedFor.join() : forwardedFor,
     authorization: req?.headers.authorization,
+  };
+}
+
+/** What {@link callerOf} looks at, without the rest of the request: for what stays open after it. */
+export function callingPart({ socket: { remoteAddress }, headers }: IncomingMessage): CallingPart {
+  const { authorization, "x-forwarded-for": forwardedFor } = headers;
+  return {
+    socket: { remoteAddress },
+    headers: {
+      ...(authorization !== undefined && { authorization }),
+      ...(forwardedFor !== undefined && { "x-forwarded-for": forwardedFor }),
+    },
   };
 }
 

@@ -1,15 +1,23 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
-import { type DocumentNode, type ExecutionArgs, type ExecutionResult, getOperationAST } from "graphql";
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  getOperationAST,
+  type OperationTypeNode,
+} from "graphql";
 import type { Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { SentParams } from "../core/request-guard.ts";
 import { callerOf, endpoint, type GraphQLOptions, type GraphQLServer } from "./graphql.ts";
+import { sendOnePush, sendPushes } from "./push-stream.ts";
 import { admitRequest, isKnown, type Parser, type ReadRequest, readRequest } from "./read-request.ts";
 import { createSharedRuns } from "./shared-runs.ts";
 import type { Turns } from "./turns.ts";
 import { type Admitted, withCost } from "./use-admission.ts";
 import { parseBody } from "./use-bounded-body.ts";
 import { briefResult } from "./use-brief-errors.ts";
+import { isPushes, subscribePushes } from "./use-shared-pushes.ts";
 import { writtenResult } from "./written-result.ts";
 
 /** What is left to be done by Yoga: nothing, or all of it. */
@@ -17,7 +25,7 @@ type Answered = "answered" | "to be answered";
 type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<Answered>;
 
 /**
- * Answers the plain case past Yoga's fetch layer, which would be most of its cost: one query or mutation that is posted as JSON,
+ * Answers the plain case past Yoga's fetch layer, which would be most of its cost: one operation that is posted as JSON,
  * whether it is run or refused. It is read, admitted, executed and answered by what Yoga itself uses for that: there is one set
  * of rules. Yoga gets all else, of which nothing has run yet, and nothing was charged.
  */
@@ -55,11 +63,8 @@ export function createPlainPosts(
     return isParams(sent) && isKnown(sent) && sent.extensions == null ? sent : null;
   }
 
-  async function run(
-    { params, operation, enveloped, isQuery }: Runnable,
-    client: Client,
-    variables: Variables,
-  ) {
+  async function run({ params, operation, enveloped, kind }: Runnable, client: Client, variables: Variables) {
+    const isQuery = kind === "query";
     admitted.set(params, client);
     try {
       const result = await enveloped.execute({
@@ -75,6 +80,21 @@ export function createPlainPosts(
     }
   }
 
+  async function open({ params, operation, enveloped }: Runnable, client: Client) {
+    admitted.set(params, client);
+    try {
+      return await subscribePushes(enveloped, {
+        schema: enveloped.schema,
+        document: operation.document,
+        operationName: operation.operationName,
+        variableValues: operation.variables,
+        contextValue: await enveloped.contextFactory(),
+      });
+    } catch (error) {
+      return { errors: [maskError(error)] };
+    }
+  }
+
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
@@ -83,30 +103,40 @@ export function createPlainPosts(
   ): Promise<Answered> {
     const params = paramsOf(body);
     const post = params === null ? null : readPost(params, { req: request, res: response });
-    const runnable = post === null ? null : runnableOf(post);
+    const runnable = post === null ? null : runnableOf(post, isStream(request));
     if (post === null || (runnable === null && !isRefused(post))) {
       leaveToYoga(request, body);
       return "to be answered";
     }
     const admission = await admitRequest(admit, client, post.read);
     const [cost] = admission.costs;
-    if (admission.refusal !== null) sendErrors(response, { errors: [maskError(admission.refusal)] }, cost);
-    else if (runnable === null)
-      sendErrors(response, { errors: post.read.operations[0]?.problems ?? [] }, cost);
-    else {
+    const refuse = (result: ExecutionResult) => sendErrors(request, response, result, cost);
+    if (admission.refusal !== null) refuse({ errors: [maskError(admission.refusal)] });
+    else if (runnable === null) refuse({ errors: post.read.operations[0]?.problems ?? [] });
+    else if (runnable.kind === "subscription") {
+      const result = await open(runnable, client);
+      if (isPushes(result)) sendPushes(response, result, cost);
+      else refuse(result);
+    } else {
       const begin = () => run(runnable, client, admission.variables[0] ?? {});
       const key = () => `${[...client.scopes].join()} ${body}`;
-      const { result, data } = await (runnable.isQuery ? shared.run(key(), begin) : begin());
-      if (data === null) sendErrors(response, result, cost);
+      const { result, data } = await (runnable.kind === "query" ? shared.run(key(), begin) : begin());
+      if (data === null) refuse(result);
       else sendData(response, data, cost);
     }
     return "answered";
   }
 
   /** In the very words of Yoga. */
-  function sendErrors(response: ServerResponse, result: ExecutionResult, cost?: CostReport): void {
-    const { text, status, headers } = writtenResult(withCost(briefResult(result, guard), cost));
-    send(response, text, status, headers);
+  function sendErrors(
+    request: IncomingMessage,
+    response: ServerResponse,
+    result: ExecutionResult,
+    cost?: CostReport,
+  ): void {
+    const written = writtenResult(withCost(briefResult(result, guard), cost));
+    if (isStream(request)) sendOnePush(response, written);
+    else send(response, written.text, written.status, written.headers);
   }
 
   return async (request, response) => {
@@ -119,7 +149,7 @@ export function createPlainPosts(
       if (body === null) return "answered";
       return await turns.begin(client.id, () => answer(request, response, client, body));
     } catch (error) {
-      sendErrors(response, { errors: [maskError(error)] });
+      sendErrors(request, response, { errors: [maskError(error)] });
       return "answered";
     }
   };
@@ -134,16 +164,16 @@ interface Post {
 interface Runnable extends Post {
   readonly enveloped: Enveloped;
   readonly operation: Operation<DocumentNode>;
-  readonly isQuery: boolean;
+  readonly kind: OperationTypeNode;
 }
 
-/** Null for what cannot run, or has no single answer. */
-function runnableOf(post: Post): Runnable | null {
+/** Null for what cannot run, or is not to be answered in the usual way: one answer as a stream, or a stream as one answer. */
+function runnableOf(post: Post, asStream: boolean): Runnable | null {
   const operation = post.read.operations[0]?.operation ?? null;
   if (operation === null || post.enveloped === undefined) return null;
   const kind = getOperationAST(operation.document, operation.operationName)?.operation;
-  if (kind !== "query" && kind !== "mutation") return null;
-  return { ...post, enveloped: post.enveloped, operation, isQuery: kind === "query" };
+  if (kind === undefined || (kind === "subscription") !== asStream) return null;
+  return { ...post, enveloped: post.enveloped, operation, kind };
 }
 
 /** Whether all that there is to say of it is what is wrong with it. */
@@ -161,13 +191,19 @@ interface Ran {
 interface Enveloped extends Parser {
   contextFactory(): Promise<object>;
   execute(args: ExecutionArgs): Promise<ExecutionResult>;
+  subscribe(args: ExecutionArgs): unknown;
 }
 
 const contentTypes: ReadonlySet<string> = new Set(["application/json", "application/json; charset=utf-8"]);
-const accepted: ReadonlySet<string> = new Set(["application/json", "*/*"]);
+const eventStream = "text/event-stream";
+const accepted: ReadonlySet<string> = new Set(["application/json", "*/*", eventStream]);
 const firstOfByteOrderMark = 0xef;
 /** All that Yoga's plugins ask of a request when they parse: with none, errors would lack the status that they are kept with. */
 const asPosted = { method: "POST" };
+
+function isStream({ headers }: IncomingMessage): boolean {
+  return headers.accept === eventStream;
+}
 
 /** What most clients send, and only that: all the others are Yoga's. */
 function isPlainPost({ method, url, headers }: IncomingMessage, maxBytes: number): boolean {
@@ -183,14 +219,21 @@ function isPlainPost({ method, url, headers }: IncomingMessage, maxBytes: number
   );
 }
 
-/** Node sees to it that it is as long as was announced. */
+/** Node sees to it that it is as long as was announced. Leaves nothing at the request, which stays as long as a stream does. */
 function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.once("end", () => resolve(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)));
-    request.once("close", () => resolve(null));
-    request.once("error", () => resolve(null));
+    const finish = (body: Buffer | null) => {
+      for (const [event, listener] of Object.entries(listeners)) request.off(event, listener);
+      resolve(body);
+    };
+    const listeners = {
+      data: (chunk: Buffer) => void chunks.push(chunk),
+      end: () => finish(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)),
+      close: () => finish(null),
+      error: () => finish(null),
+    };
+    for (const [event, listener] of Object.entries(listeners)) request.on(event, listener);
   });
 }
 

@@ -148,7 +148,8 @@ export function createServer(options: ServerOptions): Server {
       return;
     }
     running.add(response);
-    response.once("close", () => {
+    // It closes once; `once` would keep more for as long as a stream lasts.
+    response.on("close", () => {
       running.delete(response);
       release();
     });

@@ -45,7 +45,7 @@ export function createStalledSockets(options: StalledSocketsOptions): StalledSoc
     watch(socket) {
       timer ??= setInterval(look, patienceMs / 4).unref();
       watched.set(socket, { sentBytes: 0, atMs: clock.now() });
-      socket.once("close", () => watched.delete(socket));
+      socket.on("close", () => watched.delete(socket));
     },
     stop() {
       clearInterval(timer);

@@ -36,12 +36,13 @@ it("runs it anew for whoever is pushed something else, be it that it looks the s
   expect(resolved).toHaveBeenCalledTimes(5);
 });
 
-it("tells an error to each of them, and goes on", async () => {
-  const { subscribe, push } = open();
+it("tells an error to each of them, masked once for all, and goes on", async () => {
+  const { subscribe, push, maskError } = open();
   const streams = [await subscribe(typed), await subscribe(typed)];
   push([{ text: new Error("broken") }]);
   for (const next of streams)
     expect(JSON.parse(await next())).toMatchObject({ errors: [{ path: ["pushes", 0, "text"] }] });
+  expect(maskError).toHaveBeenCalledTimes(1);
   push([{ text: "one" }]);
   for (const next of streams) expect(await next()).toContain('[{"text":"one"}]');
 });
@@ -67,7 +68,9 @@ function open() {
     });
   fields.pushes.resolve = (pushed) => pushed;
   text.resolve = resolved;
-  const yoga = createYoga({ schema, plugins: [useSharedPushes()], logging: false });
+  const maskError = vi.fn((error) => error);
+  const shared = useSharedPushes({ maskError, guard: { maxErrors: 10, introspection: true } });
+  const yoga = createYoga({ schema, plugins: [shared], logging: false });
 
   async function subscribe(query: string, variables: object = {}): Promise<() => Promise<string>> {
     const { body } = await yoga.fetch("http://localhost/graphql", {
@@ -94,6 +97,7 @@ function open() {
   return {
     subscribe,
     resolved,
+    maskError,
     push(pushed: unknown) {
       for (const sink of sinks) sink(pushed);
     },
