@@ -1,13 +1,14 @@
-import type { IncomingMessage } from "node:http";
 import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
 import type { WebSocket } from "ws";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { createAllowance } from "./allowance.ts";
+import type { CallingPart } from "./graphql.ts";
 
 /** What a WebSocket's operations know of it. */
 export interface SocketExtra {
-  readonly request: IncomingMessage;
+  /** Of the request that it began with. */
+  readonly req: CallingPart;
   readonly socket: WebSocket;
   /** Counts the socket as this client's from now on. @returns false: the client has as many as it may have. */
   readonly belongTo: (client: string) => boolean;
@@ -105,18 +106,18 @@ export function serveSocket(
     else if (socket.isPaused) socket.resume();
   }
 
-  async function take(text: string, handle: (message: string) => Promise<void>): Promise<void> {
+  /** Does not wait itself: it would keep the text for as long as a subscription lasts. */
+  function take(text: string, handle: (message: string) => Promise<void>): void {
+    const bytes = text.length;
     atOnce += 1;
-    bytesAtOnce += text.length;
-    try {
-      await handle(text);
-    } catch (error) {
-      fail(error);
-    } finally {
-      atOnce -= 1;
-      bytesAtOnce -= text.length;
-      takeWaiting();
-    }
+    bytesAtOnce += bytes;
+    void handle(text)
+      .catch(fail)
+      .finally(() => {
+        atOnce -= 1;
+        bytesAtOnce -= bytes;
+        takeWaiting();
+      });
   }
 
   function fail(error: unknown): void {
@@ -165,7 +166,7 @@ export function serveSocket(
           // Its pong may be held back behind its messages.
           isAlive = true;
           const text = String(data);
-          waiting.push(() => void take(text, handle));
+          waiting.push(() => take(text, handle));
           takeWaiting();
         });
       },

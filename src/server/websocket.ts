@@ -15,17 +15,23 @@ import {
   type OperationResult,
   type SubscribePayload,
 } from "graphql-ws";
-import { isAsyncIterable } from "graphql-yoga";
 import { WebSocketServer } from "ws";
 import type { Caller, Client, CostReport } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { leavingError, refuseSocket } from "./answers.ts";
-import { callerOf, type GraphQLOptions, type GraphQLServer, type ServerContext } from "./graphql.ts";
+import {
+  callerOf,
+  callingPart,
+  type GraphQLOptions,
+  type GraphQLServer,
+  type ServerContext,
+} from "./graphql.ts";
 import { createPlaces } from "./places.ts";
 import { jsonOf } from "./push-stream.ts";
 import { admitRequest, type Parser, readRequest } from "./read-request.ts";
 import { type Admitted, withCost } from "./use-admission.ts";
 import { briefErrors, briefResult, withoutHttp } from "./use-brief-errors.ts";
+import { isPushes, type Pushes, subscribePushes } from "./use-shared-pushes.ts";
 import { type ServedExtra, type ServedSocket, type SocketExtra, serveSocket } from "./websocket-transport.ts";
 
 export interface WebSocketOptions extends GraphQLOptions {
@@ -56,6 +62,13 @@ interface Enveloped extends Parser {
   subscribe(args: ExecutionArgs): OperationResult;
 }
 
+/** What an operation is run with. */
+interface Run {
+  readonly enveloped: Enveloped;
+  readonly args: ExecutionArgs;
+  readonly tell: (push: ExecutionResult) => Promise<void>;
+}
+
 /** `graphql-transport-ws`, through the same pipeline, admission and masking as HTTP. */
 export function createWebSockets(
   yoga: GraphQLServer,
@@ -78,14 +91,14 @@ export function createWebSockets(
   const socketLimits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * guard.maxBodyBytes };
   /** What an operation cost, until its first answer has said so. */
   const unreported = new WeakMap<object, CostReport>();
-  /** What tells the client of a subscription's push. */
-  const tellers = new WeakMap<object, (push: ExecutionResult) => Promise<void>>();
+  /** By what graphql-ws keeps of an operation for as long as it lasts, which is little: the rest goes once it has begun. */
+  const runs = new WeakMap<object, Run>();
   const served = new Set<ServedSocket>();
   let isLeaving = false;
 
   /** Asked for every operation anew: a token may have been revoked since the last one. */
   function identify({ connectionParams, extra }: SocketContext): Client {
-    const caller = callerOf({ req: extra.request });
+    const caller = callerOf({ req: extra.req });
     // Browsers cannot set headers on a WebSocket.
     const sent = connectionParams?.authorization ?? connectionParams?.Authorization;
     return options.identify(typeof sent === "string" ? { ...caller, authorization: sent } : caller);
@@ -97,10 +110,10 @@ export function createWebSockets(
     id: string,
     params: SubscribePayload,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const { request, socket, send } = ctx.extra;
+    const { req, socket, send } = ctx.extra;
     if (isLeaving) throw leavingError();
     const client = identify(ctx);
-    const serverContext: ServerContext = { req: request, res: socket };
+    const serverContext: ServerContext = { req, res: socket };
     const envelop = (more: object) =>
       yoga.getEnveloped({ ...serverContext, params, ...more }) as unknown as Enveloped;
     const read = readRequest([params], (_, budget) => envelop({ budget }), guard);
@@ -111,23 +124,32 @@ export function createWebSockets(
     if (operation === null) return withCostIn(problems, cost);
     admitted.set(params, client);
     const enveloped = envelop({});
-    const args = {
-      schema: enveloped.schema,
-      document: operation.document,
-      operationName: operation.operationName,
-      variableValues: operation.variables,
-      contextValue: await enveloped.contextFactory(),
-      rootValue: enveloped,
-    };
-    if (cost !== undefined) unreported.set(args, cost);
-    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
-    tellers.set(args, (push) => send(`${head}${jsonOf(answerOf(args, push))}}`));
-    return args;
+    const { schema } = enveloped;
+    const { document, operationName } = operation;
+    const contextValue = await enveloped.contextFactory();
+    const args = { schema, document, operationName, variableValues: operation.variables, contextValue };
+    const kept = { schema, document, operationName };
+    runs.set(kept, { enveloped, args, tell: tellerOf(id, kept, send) });
+    if (cost !== undefined) unreported.set(kept, cost);
+    return kept;
   }
 
-  function answerOf(args: object, result: ExecutionResult): ExecutionResult {
-    const cost = unreported.get(args);
-    unreported.delete(args);
+  /** Apart, so that nothing else of the beginning is kept. */
+  function tellerOf(id: string, kept: object, send: ServedExtra["send"]): Run["tell"] {
+    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
+    return (push) => send(`${head}${jsonOf(answerOf(kept, push))}}`);
+  }
+
+  function takeRun(kept: object): Run {
+    const run = runs.get(kept);
+    if (run === undefined) throw new Error("an operation runs once, after it was admitted");
+    runs.delete(kept);
+    return run;
+  }
+
+  function answerOf(kept: object, result: ExecutionResult): ExecutionResult {
+    const cost = unreported.get(kept);
+    unreported.delete(kept);
     return withCost(briefResult(result, guard), cost);
   }
 
@@ -147,11 +169,14 @@ export function createWebSockets(
       ctx.extra.socket.setMaxListeners(0);
       return true;
     },
-    execute: (args) => (args.rootValue as Enveloped).execute(args),
-    async subscribe(args) {
-      const stream = await (args.rootValue as Enveloped).subscribe(args);
-      const tell = tellers.get(args);
-      return isAsyncIterable(stream) && tell !== undefined ? onlyItsEnd(stream, tell) : stream;
+    execute(kept) {
+      const { enveloped, args } = takeRun(kept);
+      return enveloped.execute(args);
+    },
+    async subscribe(kept) {
+      const { enveloped, args, tell } = takeRun(kept);
+      const result = await subscribePushes(enveloped, args);
+      return isPushes(result) ? onlyItsEnd(result, tell) : result;
     },
     onSubscribe(ctx, id, params) {
       if (id.length > longestId) {
@@ -160,13 +185,14 @@ export function createWebSockets(
       }
       return argsFor(ctx, id, params).catch((error: unknown) => [maskError(error)]);
     },
-    onNext: (_ctx, _id, _payload, args, result) => formatted(answerOf(args, result as ExecutionResult)),
+    onNext: (_ctx, _id, _payload, kept, result) => formatted(answerOf(kept, result as ExecutionResult)),
     onError: (_ctx, _id, _payload, errors) => briefErrors(errors, guard).map(withoutHttp),
   });
 
   return {
     upgrade(request, socket, head) {
-      const payer = options.payerOf(callerOf({ req: request }));
+      const req = callingPart(request);
+      const payer = options.payerOf(callerOf({ req }));
       let held = { payer, release: places.take(payer) };
       if (held.release === null) {
         refuseSocket(
@@ -185,7 +211,7 @@ export function createWebSockets(
         return true;
       };
       webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        const extra: SocketExtra = { request, socket: webSocket, belongTo };
+        const extra: SocketExtra = { req, socket: webSocket, belongTo };
         const each = serveSocket(server, extra, socketLimits, logger);
         served.add(each);
         webSocket.once("close", () => served.delete(each));
@@ -210,26 +236,25 @@ export function createWebSockets(
  * A stream that tells each of its pushes itself, and of which graphql-ws learns nothing but the end: it would put every push into
  * a message anew, and check it, though many are told the same.
  */
-function onlyItsEnd(
-  stream: AsyncIterable<unknown>,
-  tell: (push: ExecutionResult) => Promise<void>,
-): AsyncIterableIterator<never, undefined> {
-  const pushes = stream[Symbol.asyncIterator]();
+function onlyItsEnd(pushes: Pushes, tell: Run["tell"]): AsyncIterableIterator<never, undefined> {
+  type End = IteratorResult<never, undefined>;
+  const { promise, resolve, reject } = Promise.withResolvers<End>();
+  const ask = () => void pushes.next().then(told, reject);
+  const told = ({ done, value }: IteratorResult<ExecutionResult, undefined>) => {
+    if (done === true) resolve({ done, value });
+    else tell(value).then(ask, stop);
+  };
+  const stop = async (error: unknown) => {
+    await pushes.return();
+    reject(error);
+  };
   const end: AsyncIterableIterator<never, undefined> = {
-    async next() {
-      for (;;) {
-        const { done, value } = await pushes.next();
-        if (done === true) return { done, value: undefined };
-        try {
-          await tell(value as ExecutionResult);
-        } catch (error) {
-          await pushes.return?.();
-          throw error;
-        }
-      }
+    next() {
+      ask();
+      return promise;
     },
     async return() {
-      await pushes.return?.();
+      await pushes.return();
       return { done: true, value: undefined };
     },
     [Symbol.asyncIterator]: () => end,
