@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import packageJson from "../../package.json" with { type: "json" };
 import { createApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Logger } from "../../src/core/logger.ts";
@@ -56,9 +57,13 @@ export async function startServer(env: Env): Promise<TestServer> {
   };
 }
 
+/** What `npm start` gives to Node. */
+const startArgs: readonly string[] = packageJson.scripts.start.split(" ").slice(2);
+
 function spawnServer(env: Env): { child: ChildProcess; stdout: () => string; stderr: () => string } {
-  const main = new URL("../../src/main.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [main], {
+  const root = new URL("../..", import.meta.url);
+  const args = startArgs.map((arg) => (arg === "src/main.ts" ? new URL(arg, root).pathname : arg));
+  const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

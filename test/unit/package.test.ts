@@ -50,6 +50,16 @@ describe("the package", () => {
   });
 });
 
+test("gives Node the same flags wherever the server is started", async () => {
+  const { scripts } = (await readJson("package.json")) as { scripts: { start: string } };
+  const args = scripts.start.replace("exec node ", "");
+  expect(args).toMatch(/^--max-semi-space-size=\d+ src\/main\.ts$/);
+  expect(await read("Dockerfile")).toContain(
+    `CMD ${JSON.stringify(["node", ...args.split(" ")]).replaceAll(",", ", ")}`,
+  );
+  expect(await read("script/server")).toContain(`exec node_modules/.bin/node ${args} "$@"`);
+});
+
 describe.each(["", "bench/"])("%spackage-lock.json", (directory) => {
   test("names no registry, so that everybody's own is used", async () => {
     const lock = await read(`${directory}package-lock.json`);
