@@ -332,12 +332,15 @@ async function closing(socket: WebSocket): Promise<{ readonly code: number; read
 
 /** What comes first for a small query. */
 async function ask(socket: WebSocket): Promise<unknown> {
-  socket.send(JSON.stringify(subscribe("asked", "{ __typename }")));
-  for (;;) {
-    const [data] = await once(socket, "message");
+  // Two messages may come at once: whoever listens anew for each would miss the second.
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const onMessage = (data: unknown) => {
     const message = JSON.parse(String(data));
-    if (message.id === "asked") return message;
-  }
+    if (message.id === "asked") resolve(message);
+  };
+  socket.on("message", onMessage);
+  socket.send(JSON.stringify(subscribe("asked", "{ __typename }")));
+  return promise.finally(() => socket.off("message", onMessage));
 }
 
 async function refusal(url: string) {
