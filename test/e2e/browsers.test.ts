@@ -32,7 +32,13 @@ beforeAll(async () => {
   redis = await startRedis();
   control = new Redis(redis.url);
   const start = (CORS_ORIGINS: string) =>
-    startApp({ REDIS_URL: redis.url, KEY_PREFIX: uniquePrefix(), RATE_LIMIT_MAX: "1000000", CORS_ORIGINS });
+    startApp({
+      REDIS_URL: redis.url,
+      KEY_PREFIX: uniquePrefix(),
+      RATE_LIMIT_MAX: "1000000",
+      HISTORY_MAX_QUEUES: "0",
+      CORS_ORIGINS,
+    });
   apps = {
     nobody: await start(""),
     listed: await start(`${dashboard}, http://localhost:3000`),
@@ -367,7 +373,12 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   let listing: App;
   beforeAll(async () => {
     foreign = await startForeignSite();
-    listing = await startApp({ REDIS_URL: redis.url, KEY_PREFIX: uniquePrefix(), CORS_ORIGINS: foreign.url });
+    listing = await startApp({
+      REDIS_URL: redis.url,
+      KEY_PREFIX: uniquePrefix(),
+      HISTORY_MAX_QUEUES: "0",
+      CORS_ORIGINS: foreign.url,
+    });
     browser = await startBrowser(["evil.example"]);
   });
   afterAll(async () => {
