@@ -1,7 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { type Scope, scopes } from "../core/admission.ts";
-import { messageOf, StartError } from "../core/errors.ts";
+import { createKeptFile } from "../core/kept-file.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 
@@ -32,69 +31,35 @@ export interface TokenFileOptions {
  * server from starting; later it changes nothing, and is logged, until it is right again.
  */
 export function createTokenFile({ path, logger, onRevoked, everyMs = 1_000 }: TokenFileOptions): TokenFile {
-  let text = "";
-  let tokens: readonly Token[] = [];
-  let problem = "";
-  let timer: NodeJS.Timeout | undefined;
-  let reading: Promise<void> = Promise.resolve();
-
-  /** Reads all of it each time: it is short, and neither its time nor its size tells of every change. */
-  async function read(): Promise<void> {
-    const found = await readFile(path, "utf8");
-    if (found === text && problem === "") return;
-    const before = tokens;
-    tokens = parseTokens(found);
-    text = found;
-    problem = "";
-    const revoked = before.filter((token) => !stillHas(token)).map(({ name }) => name);
-    if (timer !== undefined) logger.info({ tokens: tokens.length, revoked }, "the tokens were read again");
-    if (revoked.length > 0) onRevoked(revoked);
-  }
-
-  function stillHas(token: Token): boolean {
-    const now = tokens.find(({ name }) => name === token.name);
-    return now?.hash.equals(token.hash) === true && token.scopes.isSubsetOf(now.scopes);
-  }
-
-  async function readAgain(): Promise<void> {
-    try {
-      await read();
-    } catch (error) {
-      const message = messageOf(error);
-      // Once for each mistake, not once a second.
-      if (message !== problem) {
-        logger.error(
-          { err: message, path },
-          "the file of tokens is wrong; those known before are still good",
-        );
-      }
-      problem = message;
-    }
-  }
-
+  const file = createKeptFile<readonly Token[]>({
+    path,
+    setting: "API_TOKENS_FILE",
+    parse: parseTokens,
+    initial: [],
+    logger,
+    onChange(tokens, before) {
+      const revoked = before.filter((token) => !stillHas(tokens, token)).map(({ name }) => name);
+      logger.info({ tokens: tokens.length, revoked }, "the tokens were read again");
+      if (revoked.length > 0) onRevoked(revoked);
+    },
+    everyMs,
+  });
   return {
     find(secret) {
       const hash = createHash("sha256").update(secret).digest();
       let found: Token | null = null;
-      for (const token of tokens) if (timingSafeEqual(token.hash, hash)) found = token;
+      for (const token of file.value) if (timingSafeEqual(token.hash, hash)) found = token;
       return found;
     },
-    async start() {
-      try {
-        await read();
-      } catch (error) {
-        throw new StartError(`API_TOKENS_FILE: ${path}: ${messageOf(error)}`, { cause: error });
-      }
-      timer = setInterval(() => {
-        reading = reading.then(readAgain);
-      }, everyMs);
-      timer.unref();
-    },
-    async stop() {
-      clearInterval(timer);
-      await reading;
-    },
+    start: file.start,
+    stop: file.stop,
   };
+}
+
+/** Whether the token may still do all that it could. */
+function stillHas(tokens: readonly Token[], token: Token): boolean {
+  const now = tokens.find(({ name }) => name === token.name);
+  return now?.hash.equals(token.hash) === true && token.scopes.isSubsetOf(now.scopes);
 }
 
 /**
