@@ -1,0 +1,135 @@
+import type { Health } from "../core/health.ts";
+import type { HistoryPoint } from "../core/history.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
+import { isBusy, stepMs, windowBefore, windowMs } from "./window.ts";
+
+export interface HealthQuestion {
+  /** The steps of ten seconds of the last five minutes, or more; gaps are left out. */
+  readonly points: readonly HistoryPoint[];
+  /** How the queue stands, with its depth. */
+  readonly now: QueueSnapshot;
+  /** Within how long jobs are to be taken, in ms; null: nobody has said. */
+  readonly objectiveMs: number | null;
+}
+
+/**
+ * How a queue fares: the worst that is certain. Nobody is called ill for what was not seen, so the window is five minutes however
+ * short the trouble, and what cannot be told is UNKNOWN.
+ *
+ * - STALLED: for five minutes jobs waited, none left, and the head is the same.
+ * - FALLING_BEHIND: over five minutes more came than went, beyond noise, and the head grew older; neither a burst that is being
+ *   drained nor one that has just come does both all through.
+ * - SLOW: the head is older than the objective. One snapshot is enough.
+ * - UNKNOWN: never heard of, stale, doubted or incomplete, or too little was seen of it to exclude the others.
+ * - OK: all else; a queue that is paused, or in which nothing waits.
+ */
+export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
+  if (now.state === "MISSING" || now.stale) return "UNKNOWN";
+  if (now.state === "PAUSED") return "OK";
+  if (now.accuracy === "UNKNOWN") return "UNKNOWN";
+  const steps = windowBefore(points, now.measuredAtMs);
+  if (now.accuracy === "LOWER_BOUND") {
+    // What a job system has not told yet only makes the head older; but recorded events that are lost may have ended its wait.
+    return now.source !== "events" && isLate(now, steps, objectiveMs) ? "SLOW" : "UNKNOWN";
+  }
+  if (now.state === "EMPTY") return "OK";
+
+  const thirds = thirdsOf(steps, now.measuredAtMs);
+  const isSeen = thirds.every((third) => third.length >= leastOfThird);
+  const wasBusy = isSeen && steps.every(isBusy);
+  if (wasBusy && didNothingLeave(steps, now) && isSameHead(steps, now)) return "STALLED";
+  if (isSeen && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
+  if (isLate(now, steps, objectiveMs)) return "SLOW";
+  // Nobody takes a job, and yet the head is another one: removed, given up, or the dequeues are not told to us.
+  if (wasBusy && steps.every(({ counts }) => counts?.dequeued === 0)) return "UNKNOWN";
+  const hasCaughtUp = thirds.at(-1)?.some(({ samples, waitingSamples }) => waitingSamples < samples);
+  return isSeen || hasCaughtUp ? "OK" : "UNKNOWN";
+}
+
+/** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
+const leastOfThird = 7;
+
+function thirdsOf(steps: readonly HistoryPoint[], nowMs: number): readonly (readonly HistoryPoint[])[] {
+  const thirdMs = windowMs / 3;
+  const thirdOf = ({ atMs }: HistoryPoint) => Math.floor((atMs - (nowMs - windowMs)) / thirdMs);
+  return [0, 1, 2].map((third) => steps.filter((step) => thirdOf(step) === third));
+}
+
+function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): boolean {
+  return steps.every(({ counts, maxDepth, lastDepth }, i) => {
+    if (counts !== null) return counts.dequeued === 0;
+    // Who is not told sees it by the depth: it never fell, neither within the step nor after it.
+    return maxDepth <= lastDepth && lastDepth <= (steps[i + 1]?.lastDepth ?? now.depth);
+  });
+}
+
+/** What readings of the same head may differ by: they are rounded, and have been under way. */
+const slackMs = 1_000;
+
+/** Whether the head of now was the head at the end of each step: its age then is told by the clock. */
+function isSameHead(steps: readonly HistoryPoint[], { oldestSinceMs }: QueueSnapshot): boolean {
+  if (oldestSinceMs === null) return false;
+  return steps.every(({ atMs, lastLatencyMs }) => {
+    // The last sample of the step was taken at some time within it.
+    const leastMs = atMs - oldestSinceMs;
+    return lastLatencyMs >= leastMs - slackMs && lastLatencyMs <= leastMs + stepMs + slackMs;
+  });
+}
+
+/**
+ * Whether the troughs of depth and of the head's age rise from third to third. A burst that is being drained has its trough at the
+ * end or none before, and one that has just come has not raised two troughs; what comes every minute has a trough in each third.
+ */
+function isFallingBehind(thirds: readonly (readonly HistoryPoint[])[], now: QueueSnapshot): boolean {
+  const steps = thirds.flat();
+  if (steps.some(({ pausedSamples }) => pausedSamples > 0)) return false;
+  const depths = troughs(thirds, ({ lastDepth }) => lastDepth, now.depth);
+  const ages = troughs(thirds, ({ lastLatencyMs }) => lastLatencyMs, now.latencyMs);
+  if (!isRising(depths) || !isRising(ages)) return false;
+  if (growth(ages) <= slackMs) return false;
+  return growth(depths) > noise(steps);
+}
+
+function troughs(
+  thirds: readonly (readonly HistoryPoint[])[],
+  of: (step: HistoryPoint) => number,
+  nowValue: number,
+): readonly number[] {
+  const least = thirds.map((third) =>
+    Math.min(...third.map((step) => (step.waitingSamples < step.samples ? 0 : of(step)))),
+  );
+  return least.with(-1, Math.min(least.at(-1) ?? 0, nowValue));
+}
+
+function isRising(values: readonly number[]): boolean {
+  return values.every((value, i) => i === 0 || value > (values[i - 1] ?? 0));
+}
+
+function growth(values: readonly number[]): number {
+  return (values.at(-1) ?? 0) - (values[0] ?? 0);
+}
+
+/**
+ * By how many jobs a depth changes by chance: two standard deviations. Of counts that are Poisson's, of which a sum has its mean
+ * as variance; where there are none, of the changes from step to step.
+ */
+function noise(steps: readonly HistoryPoint[]): number {
+  const moved = steps.map(({ counts }) => (counts === null ? null : counts.enqueued + counts.dequeued));
+  if (moved.every((jobs) => jobs !== null)) return 2 * Math.sqrt(sum(moved));
+  const changes = steps.slice(1).map(({ lastDepth }, i) => lastDepth - (steps[i]?.lastDepth ?? 0));
+  const mean = sum(changes) / changes.length;
+  return 2 * Math.sqrt(sum(changes.map((change) => (change - mean) ** 2)));
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Whether the head is older than the objective for sure. */
+function isLate(now: QueueSnapshot, steps: readonly HistoryPoint[], objectiveMs: number | null): boolean {
+  if (objectiveMs === null || now.latencyMs <= objectiveMs) return false;
+  if (now.accuracy !== "ESTIMATED") return true;
+  // By a clock that may be off; but it came after we saw that nothing waited.
+  const caughtUp = steps.findLast(({ samples, waitingSamples }) => waitingSamples < samples);
+  return caughtUp === undefined || now.measuredAtMs - caughtUp.atMs > objectiveMs;
+}

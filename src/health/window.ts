@@ -1,0 +1,19 @@
+import type { HistoryPoint } from "../core/history.ts";
+
+/** How far back health and forecasts look: long enough to tell a trend from noise, short enough to speak of now. */
+export const windowMs = 300_000;
+
+/** Of the history: steps of ten seconds. */
+export const stepMs = 10_000;
+
+/** The steps that lie wholly within the window before an instant, in the order of their times. */
+export function windowBefore(points: readonly HistoryPoint[], nowMs: number): readonly HistoryPoint[] {
+  return points
+    .filter(({ atMs }) => atMs >= nowMs - windowMs && atMs + stepMs <= nowMs)
+    .toSorted((a, b) => a.atMs - b.atMs);
+}
+
+/** Whether a job waited in every sample of the step, and the queue was not paused in any. */
+export function isBusy({ samples, waitingSamples, pausedSamples }: HistoryPoint): boolean {
+  return waitingSamples === samples && pausedSamples === 0;
+}
