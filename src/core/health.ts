@@ -1,3 +1,22 @@
 /** How a queue fares. health/health.ts says when which is meant. */
 export const healths = ["OK", "SLOW", "FALLING_BEHIND", "STALLED", "UNKNOWN"] as const;
 export type Health = (typeof healths)[number];
+
+/** A number that is not known for sure: nine times of ten the truth is from `low` to `high`, if what was seen goes on so. */
+export interface Estimate {
+  readonly low: number;
+  readonly likely: number;
+  readonly high: number;
+}
+
+/** What becomes of a queue if what was seen of it goes on so; null where nothing honest can be said. */
+export interface Forecast {
+  /** Until nothing waits. */
+  readonly drainSeconds: Estimate | null;
+  /** Until the head is older than the objective; 0 when it is. */
+  readonly breachSeconds: Estimate | null;
+  /** The capacity that is needed for the arrivals seen, as a multiple of the capacity seen while jobs waited. */
+  readonly capacityRatio: Estimate | null;
+  /** More comes than can be taken: it would never drain. */
+  readonly unstable: boolean;
+}
