@@ -91,6 +91,8 @@ describe("a file of objectives", () => {
       why: "two files in one",
     },
     { text: 'a: 1\nb: "2', expected: "line 2: Missing closing", why: "no YAML" },
+    { text: "a: !weeks 3", expected: "line 1: Unresolved tag", why: "what it would mean is not known" },
+    { text: 'a: x\nb: "2', expected: /^line 1: a: .*; line 2: Missing/, why: "all mistakes, by their lines" },
     { text: "a: x\nb: 1\nc: y", expected: /^line 1: a: .*; line 3: c: /, why: "all mistakes at once" },
   ])("is refused: $why", ({ text, expected }) => {
     expect(() => parseObjectives(text)).toThrow(expected);
