@@ -6,6 +6,8 @@ import type { Config } from "./config.ts";
 import type { FollowSink } from "./core/following.ts";
 import { inBackground, type Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
+import { createHealthReader } from "./health/health-reader.ts";
+import { createObjectives } from "./health/objectives.ts";
 import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createCoercedSchema } from "./limits/coerced-schema.ts";
@@ -66,6 +68,8 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
   feed.listen(history.listener);
+  const objectives = createObjectives({ path: config.objectivesFile, logger });
+  const health = createHealthReader({ history, objectiveMsOf: objectives.objectiveMsOf });
   const { withCounts } = createSharedCounts(tracker.read);
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
@@ -131,6 +135,7 @@ export function createApp(config: Config, logger: Logger): App {
       subscriptions,
       tracker: forgetting,
       history,
+      health,
       live: { watch: live.watch, withCounts },
     }),
     maskError: createErrorMask(logger),
@@ -148,6 +153,7 @@ export function createApp(config: Config, logger: Logger): App {
 
   const services: readonly Service[] = [
     ...(tokenFile === undefined ? [] : [tokenFile]),
+    objectives,
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,

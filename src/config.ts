@@ -34,6 +34,8 @@ export interface Config {
   readonly historyKeptMs: Readonly<Record<HistoryStep, number>>;
   /** Of so many queues a history is kept; 0: of none. */
   readonly historyMaxQueues: number;
+  /** Within how long jobs of which queues are to be taken; null: only names of queues say. */
+  readonly objectivesFile: string | null;
   /** How long running requests may take to finish when the server stops. */
   readonly shutdownGraceMs: number;
   /** The job systems to read; no two have one name. */
@@ -71,6 +73,7 @@ const settings = z.object({
   HISTORY_MINUTES: duration("48h", "2h", "60d"),
   HISTORY_HOURS: duration("90d", "1d", "3650d"),
   HISTORY_MAX_QUEUES: whole(1000, 0, 100_000),
+  OBJECTIVES_FILE: path().optional(),
   SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
   FAKTORY_URL: sources(
     "faktory",
@@ -138,6 +141,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       ONE_HOUR: set.HISTORY_HOURS,
     },
     historyMaxQueues: set.HISTORY_MAX_QUEUES,
+    objectivesFile: set.OBJECTIVES_FILE ?? null,
     shutdownGraceMs: set.SHUTDOWN_GRACE,
     sources: [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL],
     faktoryIntervalMs: set.FAKTORY_INTERVAL,

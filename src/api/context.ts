@@ -1,4 +1,5 @@
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
+import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { QueueSnapshot, SnapshotParts, WaitingJob } from "../core/snapshot.ts";
 import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
@@ -37,6 +38,12 @@ export interface Context {
     remove(queue: string, jobs: readonly JobIdentity[]): Promise<number>;
   };
   readonly history: Pick<HistoryReader, "read">;
+  /** Of snapshots that have their depth. */
+  readonly health: {
+    objectiveMsOf(queue: string): number | null;
+    healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
+    forecastOf(snapshot: QueueSnapshot): Promise<Forecast | null>;
+  };
   readonly live: {
     watch(
       queues: readonly string[],

@@ -8,6 +8,7 @@ import {
   windows,
 } from "../core/snapshot.ts";
 import { builder } from "./builder.ts";
+import { describedValues } from "./described-values.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
 import { selectedParts } from "./selected-parts.ts";
 
@@ -43,7 +44,7 @@ export const WindowEnum = builder.enumType("Window", {
   }),
 });
 
-const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
+export const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
   description:
     "How many jobs came and went, on average over a window. By the times at which the events happened, so one that is heard late still counts where it belongs. Free beyond the point of the field that holds it.",
   fields: (t) => ({
@@ -235,14 +236,4 @@ builder.subscriptionField("queueLatency", (t) =>
 
 function perQueue(count: number): { readonly field: number; readonly multiplier: number } {
   return { field: count, multiplier: count };
-}
-
-function describedValues<T extends string>(
-  names: readonly T[],
-  descriptions: Readonly<Record<T, string>>,
-): Record<T, { readonly description: string }> {
-  return Object.fromEntries(names.map((name) => [name, { description: descriptions[name] }])) as Record<
-    T,
-    { readonly description: string }
-  >;
 }

@@ -88,7 +88,7 @@ builder.queryField("queues", (t) =>
       return { field: Math.max(first, 1), multiplier: first };
     },
     description:
-      "All queues that are known, by name. Costs `first` points, at least one, and as many again for each `throughput` or `waitTime`. Errors: BAD_USER_INPUT.",
+      "All queues that are known, by name. Costs `first` points, at least one, and as many again for each `throughput`, `waitTime`, `health` or `forecast`. Errors: BAD_USER_INPUT.",
     async resolve(_, { prefix, first, after }, { tracker }, info) {
       const parts = selectedParts(info);
       const found = await readPage(tracker, parts, {

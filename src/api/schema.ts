@@ -1,6 +1,7 @@
 import { type GraphQLSchema, lexicographicSortSchema, printSchema } from "graphql";
 import { builder } from "./builder.ts";
 import "./events.ts";
+import "./health.ts";
 import "./history.ts";
 import "./queue-latency.ts";
 import "./queues.ts";

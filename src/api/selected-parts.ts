@@ -43,7 +43,8 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
     if (node.selectionSet !== undefined) visitSelections(node.selectionSet);
   }
   return {
-    depth: names.has("depth"),
+    // How a queue fares is also seen by its depth.
+    depth: names.has("depth") || names.has("health") || names.has("forecast"),
     scheduled: names.has("scheduled"),
     lost: names.has("lost"),
     ...windowsOf,

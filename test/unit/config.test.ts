@@ -24,6 +24,7 @@ const defaults: Config = {
   maxWaitMs: 7 * 86_400_000,
   historyKeptMs: { TEN_SECONDS: 6 * 3_600_000, ONE_MINUTE: 48 * 3_600_000, ONE_HOUR: 90 * 86_400_000 },
   historyMaxQueues: 1000,
+  objectivesFile: null,
   shutdownGraceMs: 10_000,
   sources: [],
   faktoryIntervalMs: 1_000,
@@ -53,7 +54,14 @@ describe("with nothing set", () => {
     const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
     const durationNames = durations.map(({ name }) => name);
     const urlNames = ["REDIS_URL", "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL"];
-    const ours = [...names, ...durationNames, ...urlNames, "API_TOKENS_FILE", "TRUST_PROXY"];
+    const ours = [
+      ...names,
+      ...durationNames,
+      ...urlNames,
+      "API_TOKENS_FILE",
+      "OBJECTIVES_FILE",
+      "TRUST_PROXY",
+    ];
     const empty = Object.fromEntries(ours.map((name) => [name, ""]));
     expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
       defaults,
@@ -347,8 +355,9 @@ describe("text settings", () => {
     });
   });
 
-  test("DATA_DIR is taken from the directory that the server was started in", () => {
+  test("DATA_DIR and files are taken from the directory that the server was started in", () => {
     expect(loadConfig({ DATA_DIR: "data" }).dataDir).toBe(resolve(process.cwd(), "data"));
+    expect(loadConfig({ OBJECTIVES_FILE: "o.yaml" }).objectivesFile).toBe(resolve(process.cwd(), "o.yaml"));
   });
 
   test.each(["debug", "info", "warn", "error", "silent"])("LOG_LEVEL may be %s", (logLevel) => {

@@ -85,6 +85,17 @@ describe("an operation costs", () => {
       } }`,
       why: "each window is read",
     },
+    {
+      points: 4,
+      query: '{ queueLatency(queues: ["a", "b"]) { health objective } }',
+      why: "a health is made of the history, an objective is known",
+    },
+    {
+      points: 6,
+      query:
+        '{ queueLatency(queues: ["a", "b"]) { health forecast { unstable drainSeconds { low high } } } }',
+      why: "so is a forecast, whatever it tells",
+    },
     { points: 50, query: "{ queues { edges { node { queue } } } }", why: "the default of `first`" },
     {
       points: 7,

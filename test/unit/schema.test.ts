@@ -40,7 +40,13 @@ const contract = buildSchema(`
     stale: Boolean!
     throughput(window: Window! = ONE_MINUTE): Throughput
     waitTime(window: Window! = FIVE_MINUTES): WaitTime
+    health: Health!
+    objective: Float
+    forecast: Forecast
   }
+  enum Health { OK SLOW FALLING_BEHIND STALLED UNKNOWN }
+  type Forecast { drainSeconds: Estimate breachSeconds: Estimate capacityRatio: Estimate unstable: Boolean! }
+  type Estimate { low: Float! likely: Float! high: Float! }
   type Throughput { enqueuedPerSecond: Float! dequeuedPerSecond: Float! }
   type WaitTime { count: Int! mean: Float! p50: Float! p95: Float! p99: Float! max: Float! }
 
@@ -172,6 +178,8 @@ describe("descriptions", () => {
       "QueueLatency.throughput",
       "QueueLatency.waitTime",
       "QueueLatency.history",
+      "QueueLatency.health",
+      "QueueLatency.forecast",
       "Query.queueLatency",
       "Query.queues",
       "Query.waitingJobs",
@@ -182,7 +190,9 @@ describe("descriptions", () => {
       "Subscription.queueLatency",
     ];
     const isField = (path: string) =>
-      /^(QueueLatency|Throughput|WaitTime|HistoryPoint|WaitingJob|RecordEventsPayload)\.\w+$/.test(path);
+      /^(QueueLatency|Throughput|WaitTime|HistoryPoint|Forecast|Estimate|WaitingJob|RecordEventsPayload)\.\w+$/.test(
+        path,
+      );
     for (const { path, description } of elements) {
       if (costing.includes(path)) expect(description, path).toMatch(/\b(Costs|Charged)\b/);
       else if (isField(path)) expect(description, path).toMatch(/\bFree\b/);

@@ -1,0 +1,84 @@
+import { type Clock, processClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
+import type { Forecast, Health } from "../core/health.ts";
+import type { HistoryPoint, HistoryReader } from "../core/history.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
+import { forecastOf } from "./forecast.ts";
+import { healthOf } from "./health.ts";
+import { windowMs } from "./window.ts";
+
+export interface HealthReaderOptions {
+  readonly history: Pick<HistoryReader, "latest">;
+  readonly objectiveMsOf: (queue: string) => number | null;
+  /** Tests only. */
+  readonly clock?: Clock;
+}
+
+/**
+ * What is made of snapshots, which have their depth, and of the history. That is read once for all who ask for a queue within a
+ * second, and only where it can make a difference. Where it cannot be read, nothing is known of it: nobody is called well or ill
+ * for that, and nothing fails.
+ */
+export interface HealthReader {
+  /** In ms; null: nobody has said. */
+  objectiveMsOf(queue: string): number | null;
+  /** In the order asked. */
+  healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
+  forecastOf(snapshot: QueueSnapshot): Promise<Forecast | null>;
+}
+
+interface Held {
+  readonly readAtMs: number;
+  readonly points: Promise<readonly HistoryPoint[]>;
+}
+
+/** Steps are ten times as long, so nobody misses one for long. */
+const holdMs = 1_000;
+
+export function createHealthReader(options: HealthReaderOptions): HealthReader {
+  const { history, objectiveMsOf, clock = processClock } = options;
+  /** By queue; the oldest read stands first. */
+  const held = new Map<string, Held>();
+
+  function pointsOf({ queue, measuredAtMs }: QueueSnapshot): Held["points"] {
+    const nowMs = clock.now();
+    for (const [oldest, { readAtMs }] of held) {
+      if (nowMs < readAtMs + holdMs) break;
+      held.delete(oldest);
+    }
+    const known = held.get(queue);
+    if (known !== undefined) return known.points;
+    const points = readPoints(queue, measuredAtMs - windowMs);
+    held.set(queue, { readAtMs: nowMs, points });
+    return points;
+  }
+
+  /** One queue at a time: in a Redis Cluster one node may be away. All are asked in the same tick, and so in one go. */
+  async function readPoints(queue: string, sinceMs: number): Promise<readonly HistoryPoint[]> {
+    try {
+      const [points = []] = await history.latest([queue], sinceMs);
+      return points;
+    } catch (error) {
+      held.delete(queue);
+      if (error instanceof AppError && error.code === "SERVICE_UNAVAILABLE") return [];
+      throw error;
+    }
+  }
+
+  return {
+    objectiveMsOf,
+    healthOf: (snapshots) =>
+      Promise.all(
+        snapshots.map(async (now) => {
+          const isAsked = now.state === "WAITING" && !now.stale;
+          const points = isAsked ? await pointsOf(now) : [];
+          return healthOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
+        }),
+      ),
+    async forecastOf(now) {
+      const isAsked = now.state !== "MISSING" && !now.stale;
+      const points = isAsked ? await pointsOf(now) : [];
+      return forecastOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
+    },
+  };
+}
