@@ -27,8 +27,10 @@ const times = 21;
 const event = `{ type: ENQUEUED, queue: "some/queue", jobId: "6f7d0c9e-5f1c-4a8e-9a55-1f1b7a3c9f10", attempt: 0,
   at: "2026-11-23T08:15:30.250Z", availableAt: "2026-11-23T08:15:30.250Z" }`;
 const smallEvent = '{type:ENQUEUED queue:"a" jobId:1}';
-const fields = `queue source state latency oldestSince depth scheduled accuracy measuredAt stale clockSkew
-  throughput { enqueuedPerSecond dequeuedPerSecond } waitTime { count mean p50 p95 p99 max }`;
+const estimate = "{ low likely high }";
+const fields = `queue source state latency oldestSince depth scheduled lost accuracy measuredAt stale clockSkew
+  throughput { enqueuedPerSecond dequeuedPerSecond } waitTime { count mean p50 p95 p99 max } health objective
+  forecast { unstable drainSeconds ${estimate} breachSeconds ${estimate} capacityRatio ${estimate} }`;
 const queue = `queueLatency(queues: ["a"]) { ${fields} }`;
 const longQueue = `queueLatency(queues: [${repeat(290, (i) => `"q${i}"`)}]) { queue }`;
 const spreadAll = repeat(50, (i) => `...F${i}`);
@@ -48,6 +50,7 @@ const passing: Readonly<Record<string, string>> = {
   "fields repeated, here and in 50 fragments": `{ ${repeat(2, () => queue)} ${spreadAll} } ${fragments((i) => `${i < 18 ? queue : ""} ${queue} ${following(i, 9)}`)}`,
   "long lists repeated, here and in 50 fragments": `{ ${repeat(20, () => longQueue)} ${spreadAll} } ${fragments(() => longQueue)}`,
   "pages repeated, here and in 50 fragments": `{ ${repeat(10, () => `queues { ${repeat(2, () => `edges { node { ${fields} } }`)} }`)} ${spreadAll} } ${fragments(() => `queues { edges { node { ${fields} } } }`)}`,
+  "all fields of a queue, with 200 aliases": `{ ${repeat(200, (i) => `a${i}: ${queue}`)} }`,
   "200 aliases that spread 50 fragments": `{ ${repeat(200, (i) => `a${i}: queueLatency(queues: ["a"]) { ...F${i % 50} }`)} } ${fragments((i) => `${fields} ${following(i, 5)}`, "QueueLatency")}`,
   "50 operations over 50 fragments": `${repeat(50, (i) => `query Q${i}(${repeat(10, (j) => `$v${j}: Int!`)}) { ...F0 }`)} ${fragments((i) => `${repeat(4, (k) => `a${i}_${k}: queues(first: $v${(i * 4 + k) % 10}) { edges { cursor } }`)} ${following(i, 3)}`)}`,
   "fragments that spread the next one twice": `{ ...F0 } ${fragments((i) => (i < 49 ? `...F${i + 1} ...F${i + 1}` : queue))}`,

@@ -39,7 +39,7 @@ export function requestBounds(listed: number) {
     list: bound(2 * listed, "LIST_TOO_LONG", "elements in one list"),
 
     // All fields of a queue for each of the most aliases.
-    fields: bound(5_000, "TOO_MANY_FIELDS", "fields"),
+    fields: bound(8_500, "TOO_MANY_FIELDS", "fields"),
     // Validation compares fields of the same name with each other, in pairs, and all that is below them. Nobody needs any.
     repeats: bound(20, "TOO_MANY_FIELDS", "repetitions of a field in one selection"),
     // Every alias is one more value for each queue of the answer.
