@@ -3,7 +3,7 @@ import type { HistoryPoint } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import type { HealthQuestion } from "./health.ts";
 import { type Measured, secondsToFall, sigmas, trendOf } from "./trend.ts";
-import { isBusy, stepMs, windowBefore } from "./window.ts";
+import { isBusy, isSeldomRead, stepMs, windowBefore } from "./window.ts";
 
 /**
  * What becomes of a queue if what was seen of it in the last five minutes goes on so. Depth and age of the head are followed since
@@ -16,7 +16,8 @@ export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Foreca
   const isKnown = now.accuracy === "EXACT" || now.accuracy === "ESTIMATED";
   if (now.state === "MISSING" || now.stale || !isKnown) return null;
   const steps = windowBefore(points, now.measuredAtMs);
-  const busy = now.state === "WAITING" ? sinceBusy(steps, now.measuredAtMs) : [];
+  const isFollowed = now.state === "WAITING" && !isSeldomRead(now);
+  const busy = isFollowed ? sinceBusy(steps, now.measuredAtMs) : [];
   const capacityRatio = capacityRatioOf(steps);
   const isBroken = objectiveMs !== null && now.latencyMs > objectiveMs;
   const brokenSeconds = isBroken ? { low: 0, likely: 0, high: 0 } : null;

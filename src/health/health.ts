@@ -1,7 +1,7 @@
 import type { Health } from "../core/health.ts";
 import type { HistoryPoint } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
-import { isBusy, stepMs, windowBefore, windowMs } from "./window.ts";
+import { isBusy, isSeldomRead, stepMs, windowBefore, windowMs } from "./window.ts";
 
 export interface HealthQuestion {
   /** The steps of ten seconds of the last five minutes, or more; gaps are left out. */
@@ -20,7 +20,7 @@ export interface HealthQuestion {
  * - FALLING_BEHIND: over five minutes more came than went, beyond noise, and the head grew older; neither a burst that is being
  *   drained nor one that has just come does both all through.
  * - SLOW: the head is older than the objective. One snapshot is enough.
- * - UNKNOWN: never heard of, stale, doubted or incomplete, or too little was seen of it to exclude the others.
+ * - UNKNOWN: never heard of, stale, doubted or incomplete, or too little was seen of it to exclude the others, or too seldom.
  * - OK: all else; a queue that is paused, or in which nothing waits.
  */
 export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
@@ -35,7 +35,7 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.state === "EMPTY") return "OK";
 
   const thirds = thirdsOf(steps, now.measuredAtMs);
-  const isSeen = thirds.every((third) => third.length >= leastOfThird);
+  const isSeen = !isSeldomRead(now) && thirds.every((third) => third.length >= leastOfThird);
   const wasBusy = isSeen && steps.every(isBusy);
   if (wasBusy && didNothingLeave(steps, now) && isSameHead(steps, now)) return "STALLED";
   if (isSeen && isFallingBehind(thirds, now)) return "FALLING_BEHIND";

@@ -1,4 +1,5 @@
 import type { HistoryPoint } from "../core/history.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
 
 /** How far back health and forecasts look: long enough to tell a trend from noise, short enough to speak of now. */
 export const windowMs = 300_000;
@@ -16,4 +17,15 @@ export function windowBefore(points: readonly HistoryPoint[], nowMs: number): re
 /** Whether a job waited in every sample of the step, and the queue was not paused in any. */
 export function isBusy({ samples, waitingSamples, pausedSamples }: HistoryPoint): boolean {
   return waitingSamples === samples && pausedSamples === 0;
+}
+
+/** Three readings of a job system, for so long is one believed, that comes once a minute. */
+const seldomMs = 180_000;
+
+/**
+ * Whether the queue's job system is read less often than once a minute: then most samples only repeat what the last reading said,
+ * and a head that stays, or a depth, may have been another one for long. What is heard of by events is heard of at once.
+ */
+export function isSeldomRead({ source, measuredAtMs, changesAtMs }: QueueSnapshot): boolean {
+  return source !== "events" && changesAtMs !== null && changesAtMs - measuredAtMs > seldomMs;
 }

@@ -176,6 +176,13 @@ const rows: readonly Row[] = [
       unstable: true,
     },
   },
+  {
+    why: "its job system is read every five minutes: a line through two readings is no trend",
+    points: stepsOf((step, at) => draining(step, at, { isCounted: false })),
+    now: { ...drainingNow, source: "faktory", changesAtMs: nowMs + 600_000 },
+    objective: 50,
+    expected: { drainSeconds: null, breachSeconds: zero, unstable: false },
+  },
   // Until the objective is broken.
   {
     why: "more comes than goes, and the head is 0.2 s older each second",

@@ -162,6 +162,31 @@ const rows: readonly Row[] = [
     points: stepsOf(stuck).map((point) => ({ ...point, atMs: point.atMs - 300_000 })),
     now: stuckNow,
   },
+  {
+    health: "UNKNOWN",
+    why: "its job system is read every five minutes: that the head stays is what one reading said, told over and over",
+    points: stepsOf((step, at) => stuck(step, at, { depth: 10, isCounted: false })),
+    now: { ...stuckNow, depth: 10, source: "faktory", changesAtMs: nowMs + 600_000 },
+  },
+  {
+    health: "SLOW",
+    why: "its job system is read every five minutes, and what it said is late already",
+    points: stepsOf((step, at) => stuck(step, at, { depth: 10, isCounted: false })),
+    now: { ...stuckNow, depth: 10, source: "faktory", changesAtMs: nowMs + 600_000 },
+    objective: 30,
+  },
+  {
+    health: "STALLED",
+    why: "its job system is read every minute, and five times said the same",
+    points: stepsOf((step, at) => stuck(step, at, { depth: 10, isCounted: false })),
+    now: { ...stuckNow, depth: 10, source: "faktory", changesAtMs: nowMs + 180_000 },
+  },
+  {
+    health: "STALLED",
+    why: "of recorded events everything is heard, and a ghost in days is no word of how often",
+    points: stepsOf(stuck),
+    now: { ...stuckNow, changesAtMs: nowMs + 600_000 },
+  },
   // SLOW
   {
     health: "SLOW",
@@ -479,8 +504,13 @@ describe("health", () => {
       fc.property(question, natural(1e5), ({ points, now, objectiveMs }, minutes) => {
         const later = (atMs: number) => atMs + minutes * 60_000;
         const moved = points.map((each) => ({ ...each, atMs: later(each.atMs) })).reverse();
-        const since = now.oldestSinceMs === null ? null : later(now.oldestSinceMs);
-        const nowThen = { ...now, measuredAtMs: later(now.measuredAtMs), oldestSinceMs: since };
+        const laterIf = (atMs: number | null) => (atMs === null ? null : later(atMs));
+        const nowThen = {
+          ...now,
+          measuredAtMs: later(now.measuredAtMs),
+          oldestSinceMs: laterIf(now.oldestSinceMs),
+          changesAtMs: laterIf(now.changesAtMs),
+        };
         // Two steps at the same time are none that a history has.
         fc.pre(new Set(points.map(({ atMs }) => atMs)).size === points.length);
         expect(healthOf({ points: moved, now: nowThen, objectiveMs })).toBe(
