@@ -213,7 +213,7 @@ builder.subscriptionField("queueLatency", (t) =>
       return perQueue(checkQueues(queues, limits).length);
     },
     description:
-      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less; health and forecast are made anew for each push, and are no reason for one. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
     subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
       subscriptions.hold(client, onGone, () =>
         live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
