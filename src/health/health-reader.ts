@@ -15,8 +15,8 @@ export interface HealthReaderOptions {
 }
 
 /**
- * What is made of snapshots, which have their depth, and of the history. That is read once for all who ask for a queue within a
- * second, and only where it can make a difference. Where it cannot be read, nothing is known of it: nobody is called well or ill
+ * What is made of snapshots, which have their depth, and of the history. That is read once in five seconds for all who ask for a
+ * queue, and only where it can make a difference. Where it cannot be read, nothing is known of it: nobody is called well or ill
  * for that, and nothing fails.
  */
 export interface HealthReader {
@@ -32,8 +32,8 @@ interface Held {
   readonly points: Promise<readonly HistoryPoint[]>;
 }
 
-/** Steps are ten times as long, so nobody misses one for long. */
-const holdMs = 1_000;
+/** Half a step: nobody misses one for long, and who looks at all queues each second does not read them all each second. */
+const holdMs = 5_000;
 
 export function createHealthReader(options: HealthReaderOptions): HealthReader {
   const { history, objectiveMsOf, clock = processClock } = options;
