@@ -1,0 +1,250 @@
+import { describe, expect, test } from "vitest";
+import { parseRules } from "../../src/alerts/parse-rules.ts";
+import { ruleMatches } from "../../src/alerts/rules.ts";
+
+const rule = (lines: string) => `rules:\n  - name: A\n    queues: mail\n${lines.replace(/^/gm, "    ")}\n`;
+
+function problemsOf(text: string): readonly string[] {
+  try {
+    parseRules(text);
+  } catch (error) {
+    return (error as AggregateError).errors;
+  }
+  return [];
+}
+
+describe("a file of rules", () => {
+  test("tells all of a rule", () => {
+    const text = `
+rules:
+  - name: MailIsLate
+    queues: [mail, "mail-*"]
+    latency_above: 1m
+    resolve_below: 20
+    for: 2m
+    severity: critical
+    labels: { team: payments, pager: 7 }
+    annotations:
+      summary: Customers wait for their mail.
+queue_unknown: { for: 90s, severity: info }
+`;
+    expect(parseRules(text)).toEqual([
+      {
+        name: "MailIsLate",
+        queues: ["mail", "mail-*"],
+        condition: { subject: "latency", above: 60, resolveBelow: 20 },
+        forMs: 120_000,
+        severity: "critical",
+        labels: { team: "payments", pager: "7" },
+        annotations: { summary: "Customers wait for their mail." },
+      },
+      {
+        name: "QueueUnknown",
+        queues: ["mail", "mail-*"],
+        condition: { subject: "unknown" },
+        forMs: 90_000,
+        severity: "info",
+        labels: {},
+        annotations: {},
+      },
+    ]);
+  });
+
+  test.each([
+    { lines: "latency_above: 1.5", condition: { subject: "latency", above: 1.5, resolveBelow: null } },
+    { lines: "latency_above: 250ms", condition: { subject: "latency", above: 0.25, resolveBelow: null } },
+    { lines: "depth_above: 0", condition: { subject: "depth", above: 0, resolveBelow: null } },
+    {
+      lines: "p95_above: 2h\nresolve_below: 90m",
+      condition: { subject: "p95", above: 7_200, resolveBelow: 5_400 },
+    },
+    { lines: "health: STALLED", condition: { subject: "health", among: ["STALLED"] } },
+    {
+      lines: "health: [SLOW, FALLING_BEHIND]",
+      condition: { subject: "health", among: ["SLOW", "FALLING_BEHIND"] },
+    },
+  ])("takes $lines", ({ lines, condition }) => {
+    expect(parseRules(rule(lines))[0]).toMatchObject({
+      condition,
+      forMs: 0,
+      severity: "warning",
+      labels: {},
+    });
+  });
+
+  test("says of a label once what several rules have, with YAML's own means", () => {
+    const text = `rules:
+  - { name: A, queues: a, depth_above: 1, labels: &ours { team: x } }
+  - { name: B, queues: b, depth_above: 1, labels: *ours }
+`;
+    expect(parseRules(text)[1]).toMatchObject({ name: "B", labels: { team: "x" } });
+  });
+
+  test.each([
+    { text: rule(""), line: 2, expected: "expected one condition", why: "nothing to fire on" },
+    {
+      text: rule("latency_above: 1\ndepth_above: 2"),
+      line: 2,
+      expected: "found latency_above, depth_above",
+      why: "which one?",
+    },
+    {
+      text: rule("latency_above: soon"),
+      line: 4,
+      expected: "expected seconds, or a duration",
+      why: "no number",
+    },
+    {
+      text: rule("latency_above: -1"),
+      line: 4,
+      expected: "expected seconds",
+      why: "no latency is less than 0",
+    },
+    { text: rule("latency_above: 31d"), line: 4, expected: "at most 30d", why: "longer than anything waits" },
+    {
+      text: rule("depth_above: 1m"),
+      line: 4,
+      expected: "expected a number of jobs",
+      why: "jobs are no time",
+    },
+    { text: rule("depth_above: 1.5"), line: 4, expected: "expected a number of jobs", why: "nor halved" },
+    {
+      text: rule("depth_above: 2\nresolve_below: 3"),
+      line: 5,
+      expected: "not more than depth_above",
+      why: "it would resolve while it fires",
+    },
+    {
+      text: rule("depth_above: 2\nresolve_below: 0"),
+      line: 5,
+      expected: "expected more than 0",
+      why: "nothing is below",
+    },
+    {
+      text: rule("health: [STALLED, OK]"),
+      line: 4,
+      expected: "rules[0].health[1]: expected one or more of SLOW",
+      why: "well is no alert",
+    },
+    {
+      text: rule("health: UNKNOWN"),
+      line: 4,
+      expected: "expected one or more of SLOW",
+      why: "that has a rule of its own",
+    },
+    {
+      text: rule("health: SLOW\nresolve_below: 1"),
+      line: 5,
+      expected: "expected nothing",
+      why: "health has no threshold",
+    },
+    {
+      text: rule("depth_above: 1\nfor: 1y"),
+      line: 5,
+      expected: "rules[0].for: expected seconds",
+      why: "no such unit",
+    },
+    {
+      text: rule("depth_above: 1\nfor:"),
+      line: 5,
+      expected: "rules[0].for: expected seconds",
+      why: "nothing said",
+    },
+    {
+      text: rule("depth_above: 1\nfro: 1m"),
+      line: 5,
+      expected: 'found "fro"',
+      why: "a slip of the pen changes nothing silently",
+    },
+    {
+      text: rule("depth_above: 1\nlabels: { queue: x }"),
+      line: 5,
+      expected: "expected another name",
+      why: "it is told of every alert",
+    },
+    {
+      text: rule("depth_above: 1\nlabels: { a-b: x }"),
+      line: 5,
+      expected: "expected a name of letters",
+      why: "Alertmanager refuses it",
+    },
+    {
+      text: rule("depth_above: 1\nannotations: { s: '{{ $value }}' }"),
+      line: 5,
+      expected: "expected plain text",
+      why: "here are no templates",
+    },
+    { text: rule("depth_above: 1\nseverity: []"), line: 5, expected: "expected text", why: "a list" },
+    {
+      text: "rules:\n  - queues: a\n    depth_above: 1",
+      line: 2,
+      expected: "expected a name",
+      why: "nobody could name it",
+    },
+    {
+      text: "rules:\n  - name: A\n    depth_above: 1",
+      line: 2,
+      expected: "queues: expected names",
+      why: "of no queue",
+    },
+    {
+      text: "rules:\n  - name: A\n    queues: []\n    depth_above: 1",
+      line: 3,
+      expected: "expected 1 to 50",
+      why: "of no queue",
+    },
+    {
+      text: `${rule("depth_above: 1")}${rule("depth_above: 1").slice(7)}`,
+      line: 5,
+      expected: '"A" stands above',
+      why: "alerts are told apart by it",
+    },
+    {
+      text: "rules:\n  - { name: QueueUnknown, queues: a, depth_above: 1 }",
+      line: 2,
+      expected: "is ours",
+      why: "taken",
+    },
+    {
+      text: "rules: []\nqueue_unknown: { queues: a }",
+      line: 2,
+      expected: 'found "queues"',
+      why: "it is of all of them",
+    },
+    { text: "", line: 1, expected: "expected a map", why: "nothing" },
+    { text: "rule: []", line: 1, expected: "expected rules: a list of rules", why: "no rules" },
+    { text: "rules:\n  - name: A\n   queues: x", line: 3, expected: "", why: "no YAML" },
+    {
+      text: "rules:\n  - a: 1\n    a: 2",
+      line: 3,
+      expected: "Map keys must be unique",
+      why: "which of them?",
+    },
+  ])("is refused at line $line: $expected ($why)", ({ text, line, expected }) => {
+    const problems = problemsOf(text);
+    expect(
+      problems.some((problem) => problem.startsWith(`line ${line}: `) && problem.includes(expected)),
+      problems.join("\n"),
+    ).toBe(true);
+  });
+
+  test("tells all that is wrong at once, in the order of the lines", () => {
+    const text = `${rule("depth_above: x\nfor: y")}  - name: B\n    queues: b\n`;
+    expect(problemsOf(text).map((problem) => problem.split(":", 1)[0])).toEqual([
+      "line 4",
+      "line 5",
+      "line 6",
+    ]);
+  });
+
+  test("matches queues by globs", () => {
+    const [first, unknown] = parseRules(
+      rule("depth_above: 1").replace("queues: mail", 'queues: [mail, "faktory/*"]'),
+    );
+    for (const each of [first!, unknown!]) {
+      expect(["mail", "mailer", "faktory/a", "x/faktory/a"].map((queue) => ruleMatches(each, queue))).toEqual(
+        [true, false, true, false],
+      );
+    }
+  });
+});
