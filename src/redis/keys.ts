@@ -26,6 +26,21 @@ export interface Keys {
   throttle(client: string): string;
   /** Of a lease: who has it, and the counter of its fencing tokens. */
   lease(name: string): readonly [holder: string, fence: string];
+  readonly alerts: AlertKeys;
+}
+
+/** All alerts are at one node, so that what becomes of one is written in one step with the word that tells of it. */
+export interface AlertKeys {
+  /** Hash of the alerts that have not ended, by id: a line of who acknowledged it, empty while nobody has, and one of the alert. */
+  readonly active: string;
+  /** List of those that fired and have ended, as `active` has them, newest first. */
+  readonly resolved: string;
+  /** Stream of notifications that the webhook has not taken yet: `alert` its id, `body` what is sent. */
+  readonly outbox: string;
+  /** Hash: newest fencing token, when it was last decided, and what is counted of receivers. */
+  readonly state: string;
+  /** Channel on which an alert is published, as `active` has it, whenever it is another one. */
+  readonly changes: string;
 }
 
 export function createKeys(prefix: string): Keys {
@@ -41,6 +56,13 @@ export function createKeys(prefix: string): Keys {
     changes: `${prefix}:changes`,
     sweepLease: `${prefix}:sweep`,
     throttle: (client) => `${prefix}:throttle:${client}`,
+    alerts: {
+      active: `${prefix}:alerts:{alerts}:active`,
+      resolved: `${prefix}:alerts:{alerts}:resolved`,
+      outbox: `${prefix}:alerts:{alerts}:outbox`,
+      state: `${prefix}:alerts:{alerts}:state`,
+      changes: `${prefix}:alerts`,
+    },
     lease: (name) => [`${prefix}:lease:{${hashTag(name)}}`, `${prefix}:lease:{${hashTag(name)}}:fence`],
   };
   return keys;

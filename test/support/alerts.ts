@@ -1,0 +1,142 @@
+import { expect, onTestFinished } from "vitest";
+import { type AlertStore, createAlertStore } from "../../src/alerts/alert-store.ts";
+import { createDecider, type Decider } from "../../src/alerts/decider.ts";
+import { parseRules } from "../../src/alerts/parse-rules.ts";
+import type { AlertRule } from "../../src/alerts/rules.ts";
+import type { Sights } from "../../src/alerts/sights.ts";
+import type { Alert } from "../../src/core/alerts.ts";
+import { AppError } from "../../src/core/errors.ts";
+import type { Health } from "../../src/core/health.ts";
+import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import { createClient, type RedisClient } from "../../src/redis/connect.ts";
+import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import { snapshot } from "./live.ts";
+import { silentLogger } from "./logger.ts";
+import { uniquePrefix } from "./redis.ts";
+
+export const startMs = 1_790_000_000_000;
+
+/** Queues as a test says that they stand. */
+export interface TestSights extends Sights {
+  set(queue: string, rest: Partial<QueueSnapshot>, health?: Health): void;
+  /** It is not known any more. */
+  forget(queue: string): void;
+  /** It cannot be read any more. */
+  lose(queue: string): void;
+  /** Which queues were read, and how often anything was. */
+  readonly readOf: Map<string, number>;
+}
+
+export function testSights(): TestSights {
+  const queues = new Map<
+    string,
+    { readonly rest: Partial<QueueSnapshot>; readonly health: Health } | "lost"
+  >();
+  const readOf = new Map<string, number>();
+  return {
+    readOf,
+    set: (queue, rest, health = "OK") =>
+      void queues.set(queue, { rest: { state: "WAITING", ...rest }, health }),
+    forget: (queue) => void queues.delete(queue),
+    lose: (queue) => void queues.set(queue, "lost"),
+    list: async ({ after, limit }) =>
+      [...queues.keys()]
+        .sort()
+        .filter((name) => after === null || name > after)
+        .slice(0, limit),
+    async read(names, parts) {
+      return names.map((name) => {
+        readOf.set(name, (readOf.get(name) ?? 0) + 1);
+        const known = queues.get(name);
+        if (known === "lost") throw new AppError("SERVICE_UNAVAILABLE", "its node is away");
+        if (known === undefined)
+          return snapshot(name, { source: null, state: "MISSING", accuracy: "UNKNOWN" });
+        const rates = { ONE_MINUTE: { enqueuedPerSecond: 3, dequeuedPerSecond: 2 } };
+        return snapshot(name, {
+          ...known.rest,
+          depth: parts.depth ? (known.rest.depth ?? 0) : 0,
+          throughput: parts.throughput.size > 0 ? rates : {},
+          waitTime: parts.waitTime.size > 0 ? (known.rest.waitTime ?? null) : {},
+        });
+      });
+    },
+    healthOf: async (snapshots) =>
+      snapshots.map(({ queue }) => {
+        const known = queues.get(queue);
+        return known === undefined || known === "lost" ? "UNKNOWN" : known.health;
+      }),
+  };
+}
+
+export interface TestAlerts {
+  readonly redis: RedisClient;
+  readonly keys: Keys;
+  readonly store: AlertStore;
+  readonly sights: TestSights;
+  /** Redis's clock goes on by so many ms. */
+  pass(ms: number): void;
+  /** From now on these are the rules, as the file has them. */
+  rule(yaml: string): void;
+  /** Begins to decide with a fence of its own, as a process does that has the lease. */
+  decide(fence: number, options?: { readonly mostActive?: number }): Promise<Decider>;
+  /** Resolves when a whole round has seen what was said before. */
+  round(decider: Decider): Promise<void>;
+  /** All that have not ended, as `queue rule STATE`, by queue and rule. */
+  active(): Promise<readonly string[]>;
+  resolved(): Promise<readonly Alert[]>;
+  /** What the webhook would be told, as `type queue rule`, in order. */
+  told(): Promise<readonly string[]>;
+}
+
+export async function openAlerts(
+  redisUrl: string,
+  yaml: string,
+  options: { readonly mostWords?: number } = {},
+): Promise<TestAlerts> {
+  const redis = createClient({ urls: redisUrl.split(","), name: "test", logger: silentLogger });
+  await redis.connect();
+  const keys = createKeys(uniquePrefix());
+  let now = startMs;
+  let rules: readonly AlertRule[] = parseRules(yaml);
+  const store = createAlertStore({ redis, keys, now: () => now, ...options });
+  const sights = testSights();
+  const deciders: Decider[] = [];
+  onTestFinished(async () => {
+    await Promise.all(deciders.map((decider) => decider.stop()));
+    redis.disconnect();
+  });
+  return {
+    ...{ redis, keys, store, sights },
+    pass(ms) {
+      now += ms;
+    },
+    rule(text) {
+      rules = parseRules(text);
+    },
+    async decide(fence, { mostActive } = {}) {
+      const decider = createDecider({
+        ...{ store, sights, fence, mostActive, everyMs: 5, logger: silentLogger },
+        rules: () => rules,
+        onWritten() {},
+      });
+      deciders.push(decider);
+      await decider.start();
+      return decider;
+    },
+    async round(decider) {
+      // The clock goes on only here, so a round that has this time began after it, and five of them list all names anew.
+      for (let rounds = 0; rounds < 6; rounds++) {
+        now += 1;
+        await expect.poll(() => decider.decidedAtMs, { interval: 2, timeout: 10_000 }).toBe(now);
+      }
+    },
+    active: async () =>
+      (await store.active()).map(({ queue, rule, state }) => `${queue} ${rule} ${state}`).sort(),
+    resolved: () => store.resolved(100),
+    told: async () =>
+      (await store.outbox(10_000)).map(({ body }) => {
+        const { type, data } = JSON.parse(body);
+        return `${type} ${data.queue} ${data.rule}`;
+      }),
+  };
+}
