@@ -1,0 +1,45 @@
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { onTestFinished } from "vitest";
+
+export interface ReceivedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Somebody who is told something over HTTP. */
+export interface HttpReceiver {
+  readonly url: string;
+  /** All that was received, in order, whatever it was answered. */
+  readonly received: readonly ReceivedRequest[];
+  /** Answers with this from now on; "nothing": never. At first 200. */
+  answer: (request: ReceivedRequest) => number | "nothing";
+}
+
+export async function startReceiver(): Promise<HttpReceiver> {
+  const received: ReceivedRequest[] = [];
+  const receiver = { url: "", received, answer: (): number | "nothing" => 200 } as {
+    -readonly [K in keyof HttpReceiver]: HttpReceiver[K];
+  };
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const { method = "", url: path = "", headers } = request;
+    const told = { method, path, headers, body: Buffer.concat(chunks).toString() };
+    received.push(told);
+    const status = receiver.answer(told);
+    if (status !== "nothing") response.writeHead(status, { location: "/elsewhere" }).end("so it is");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  receiver.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+  });
+  return receiver;
+}

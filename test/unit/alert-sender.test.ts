@@ -1,0 +1,80 @@
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { createSender, retryAfterMs, type Sender } from "../../src/alerts/sender.ts";
+import { recordingLogger } from "../support/logger.ts";
+
+describe("the wait after a failure", () => {
+  test.each([
+    { failures: 1, random: 0, ms: 500, why: "at least half, so that not all come back at once" },
+    { failures: 1, random: 1, ms: 1_000, why: "at most all of it" },
+    { failures: 4, random: 1, ms: 8_000, why: "doubled with each" },
+    { failures: 7, random: 1, ms: 60_000, why: "but never more than a minute" },
+    { failures: 9_999, random: 1, ms: 60_000, why: "however long it goes on" },
+  ])("is $ms ms after $failures: $why", ({ failures, random, ms }) => {
+    expect(retryAfterMs(failures, 1_000, () => random)).toBe(ms);
+  });
+});
+
+describe("a sender", () => {
+  let sender: Sender;
+  const logger = recordingLogger();
+  const levels = () => logger.lines.map(({ level }) => level);
+  const start = async (send: (signal: AbortSignal) => Promise<void>, everyMs = 3_600_000, retryMs = 1) => {
+    logger.lines.length = 0;
+    sender = createSender({ receiver: "r", send, everyMs, retryMs, logger });
+    await sender.start();
+  };
+  afterEach(() => sender.stop());
+
+  test("tells at once, and again when it is nudged, be it while it tells", async () => {
+    const gates: (() => void)[] = [];
+    await start(() => new Promise((resolve) => gates.push(resolve)));
+    expect(gates).toHaveLength(1);
+    sender.nudge();
+    expect(gates).toHaveLength(1);
+    gates[0]!();
+    await expect.poll(() => gates.length, { interval: 1 }).toBe(2);
+    gates[1]!();
+    // Nobody has nudged it since: only then it rests.
+    await new Promise(setImmediate);
+    sender.nudge();
+    await expect.poll(() => gates.length, { interval: 1 }).toBe(3);
+    gates[2]!();
+  });
+
+  test("tells again by itself when its time has come", async () => {
+    const send = vi.fn(async () => {});
+    await start(send, 2);
+    await expect.poll(() => send.mock.calls.length, { interval: 1 }).toBeGreaterThan(3);
+  });
+
+  test("tries again after a failure, and says once that it fails and once that it does not", async () => {
+    const send = vi.fn(async () => {
+      if (send.mock.calls.length < 5) throw new Error("no");
+    });
+    await start(send);
+    await expect.poll(() => levels().includes("info"), { interval: 1 }).toBe(true);
+    expect(levels()).toEqual(["warn", "debug", "debug", "debug", "info"]);
+    expect(logger.lines.at(-1)).toMatchObject({ fields: { receiver: "r", failures: 4 } });
+  });
+
+  test("is hurried by nobody while it fails", async () => {
+    const send = vi.fn(async () => {
+      throw new Error("no");
+    });
+    await start(send, 3_600_000, 3_600_000);
+    await expect.poll(levels, { interval: 1 }).toEqual(["warn"]);
+    for (let n = 0; n < 100; n++) {
+      sender.nudge();
+      await new Promise(setImmediate);
+    }
+    expect(send).toHaveBeenCalledTimes(1);
+  });
+
+  test("stops at once, whatever it waits for", async () => {
+    await start(
+      (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    );
+    await sender.stop();
+    expect(levels()).toEqual([]);
+  });
+});
