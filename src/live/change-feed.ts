@@ -3,15 +3,15 @@ import { messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 
 export interface ChangeFeedListener {
-  /** The state of this queue may have changed. May be any text: whoever can publish on the channel can send it. */
-  onChange(queue: string): void;
+  /** What was published: the name of a queue whose state may have changed, or any text, by whoever can publish there. */
+  onChange(text: string): void;
   /** Every change from now on will be heard; those of before may have been missed. Also called at the start. */
   onConnected(): void;
   /** Changes are not heard any more, until `onConnected`. */
   onDisconnected(): void;
 }
 
-/** Tells which queues changed, whichever process changed them. */
+/** Tells what is published on one channel, by whichever process. */
 export interface ChangeFeed extends Service {
   readonly isConnected: boolean;
   /** Before the start. */
@@ -20,7 +20,7 @@ export interface ChangeFeed extends Service {
 
 export interface ChangeFeedOptions {
   /**
-   * A connection of its own with `autoResubscribe` off: a fresh snapshot must follow the subscription, not precede it. Its
+   * A connection for feeds alone, with `autoResubscribe` off: a fresh snapshot must follow the subscription, not precede it. Its
    * `error` event tells, and logs, why it is given up.
    */
   readonly redis: Redis;
@@ -63,6 +63,11 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
     redis.disconnect(true);
   }
 
+  function onMessage(on: string, text: string): void {
+    if (on !== channel) return;
+    for (const listener of listeners) listener.onChange(text);
+  }
+
   function onReady(): void {
     subscribe().catch(reconnect);
   }
@@ -81,9 +86,7 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
       listeners.push(added);
     },
     async start() {
-      redis.on("message", (_channel: string, queue: string) => {
-        for (const listener of listeners) listener.onChange(queue);
-      });
+      redis.on("message", onMessage);
       redis.on("close", onClose);
       await subscribe().catch((error: unknown) => {
         const expected = "Redis does not let us hear of changes";
@@ -106,7 +109,7 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
       clearInterval(ping);
       redis.off("ready", onReady);
       redis.off("close", onClose);
-      redis.removeAllListeners("message");
+      redis.off("message", onMessage);
     },
   };
 }

@@ -489,3 +489,32 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+describe("feeds that share a connection", () => {
+  it("hear their own channel only, and one goes on when the other stops", async () => {
+    await using redis = await startRedis();
+    await using connection = await open(redis.url);
+    await using publisher = await open(redis.url);
+    const feeds = ["a", "b"].map((channel) => {
+      const feed = createChangeFeed({ redis: connection.redis, channel });
+      const heard: string[] = [];
+      feed.listen({ onChange: (text) => heard.push(text), onConnected() {}, onDisconnected() {} });
+      return { ...feed, heard };
+    });
+    const [a, b] = feeds as [(typeof feeds)[number], (typeof feeds)[number]];
+    await Promise.all([a.start(), b.start()]);
+    await publisher.redis.publish("a", "1");
+    await publisher.redis.publish("b", "2");
+    await expect.poll(() => [a.heard, b.heard]).toEqual([["1"], ["2"]]);
+    await a.stop();
+    await publisher.redis.publish("b", "3");
+    await expect.poll(() => b.heard).toEqual(["2", "3"]);
+    await b.stop();
+  });
+
+  async function open(url: string) {
+    const redis = createRedis({ url, name: "shared", logger: silentLogger });
+    await redis.connect();
+    return { redis, [Symbol.asyncDispose]: async () => redis.disconnect() };
+  }
+});
