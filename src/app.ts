@@ -1,3 +1,5 @@
+import { createAlerts } from "./alerts/alerts.ts";
+import { createRuleFile } from "./alerts/rule-file.ts";
 import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
@@ -82,6 +84,27 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   );
 
+  const ruleFile = config.alertsFile === null ? undefined : createRuleFile(config.alertsFile, logger);
+  const alerts = createAlerts({
+    redis,
+    keys,
+    // No source can have this name.
+    lease: createLease({ redis, keys, name: "/alerts", logger }),
+    feed: createChangeFeed({ redis: connections.changes, channel: keys.alerts.changes }),
+    rules: ruleFile === undefined ? null : () => ruleFile.value,
+    receivers: {
+      alertmanagers: config.alertmanagerUrls,
+      webhook: config.alertWebhook,
+      heartbeat: config.alertHeartbeatUrl,
+    },
+    sights: {
+      list: tracker.list,
+      read: tracker.read,
+      healthOf: health.healthOf,
+    },
+    logger,
+  });
+
   const limits: ArgumentLimits = {
     maxQueues,
     maxEvents,
@@ -137,6 +160,7 @@ export function createApp(config: Config, logger: Logger): App {
       history,
       health,
       live: { watch: live.watch, withCounts },
+      alerts,
     }),
     maskError: createErrorMask(logger),
     guard: createRequestGuard(config),
@@ -146,7 +170,7 @@ export function createApp(config: Config, logger: Logger): App {
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
-    endStreams: live.stop,
+    endStreams: async () => void (await Promise.all([live.stop(), alerts.endStreams()])),
     graceMs: config.shutdownGraceMs,
     logger,
   });
@@ -154,11 +178,13 @@ export function createApp(config: Config, logger: Logger): App {
   const services: readonly Service[] = [
     ...(tokenFile === undefined ? [] : [tokenFile]),
     objectives,
+    ...(ruleFile === undefined ? [] : [ruleFile]),
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,
     live,
     history,
+    alerts,
     together(readers),
     server,
   ];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { StartError } from "./core/errors.ts";
 import type { HistoryStep } from "./core/history.ts";
+import { httpUrl, httpUrls, receiverProblems, webhookSecret } from "./settings/alert-receivers.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
@@ -43,6 +44,11 @@ export interface Config {
   readonly faktoryIntervalMs: number;
   readonly sidekiqIntervalMs: number;
   readonly bullmqReconcileMs: number;
+  /** The rules for alerts; null: there are none. */
+  readonly alertsFile: string | null;
+  readonly alertmanagerUrls: readonly string[];
+  readonly alertWebhook: { readonly url: string; readonly secret: string } | null;
+  readonly alertHeartbeatUrl: string | null;
 }
 
 const settings = z.object({
@@ -93,6 +99,11 @@ const settings = z.object({
     "redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], or rediss:// for TLS",
   ),
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
+  ALERTS_FILE: path().optional(),
+  ALERTMANAGER_URL: httpUrls(),
+  ALERT_WEBHOOK_URL: httpUrl(),
+  ALERT_WEBHOOK_SECRET: webhookSecret(),
+  ALERT_HEARTBEAT_URL: httpUrl(),
 });
 
 /**
@@ -108,10 +119,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const parsed = settings.safeParse(given);
   const issues = (parsed.error?.issues ?? []).map((issue) => {
     const name = String(issue.path[0]);
-    const got = name.endsWith("_URL") ? "" : `, got ${JSON.stringify(given[name])}`;
+    const got = /_(URL|SECRET)$/.test(name) ? "" : `, got ${JSON.stringify(given[name])}`;
     return `${name}: ${issue.message}${got}`;
   });
-  const problems = [...issues, ...nameClashes(given), ...openToAll(given)];
+  const problems = [...issues, ...nameClashes(given), ...receiverProblems(given), ...openToAll(given)];
   if (!parsed.success || problems.length > 0) {
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
@@ -147,7 +158,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     faktoryIntervalMs: set.FAKTORY_INTERVAL,
     sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
+    alertsFile: set.ALERTS_FILE ?? null,
+    alertmanagerUrls: set.ALERTMANAGER_URL,
+    alertWebhook: webhookOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),
+    alertHeartbeatUrl: set.ALERT_HEARTBEAT_URL ?? null,
   });
+}
+
+function webhookOf(url: string | undefined, secret: string | undefined): Config["alertWebhook"] {
+  return url === undefined || secret === undefined ? null : { url, secret };
 }
 
 /** Without tokens whoever reaches the port may read and write, so nobody but this machine may reach it. */

@@ -1,5 +1,5 @@
 import type { Alert } from "../core/alerts.ts";
-import { messageOf } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
@@ -151,11 +151,13 @@ export function createDecider(options: DeciderOptions): Decider {
         // What was written by a call that was not answered is read again.
         isActiveKnown = false;
         const message = messageOf(error);
-        // Whoever has lost the lease is stopped in a moment.
-        const log = error instanceof LeaseLostError ? logger.debug : logger.warn;
-        if (message !== problem)
-          log({ err: message }, "alerts could not be decided; tried again each second");
-        problem = message;
+        // That Redis is away is said by its connection, and whoever has lost the lease is stopped in a moment.
+        if (error instanceof AppError || error instanceof LeaseLostError) {
+          logger.debug({ err: message }, "alerts could not be decided");
+        } else if (message !== problem) {
+          logger.error({ err: error }, "alerts cannot be decided; tried again each second");
+          problem = message;
+        }
       }
       await pause(everyMs - (performance.now() - startedAtMs), stopping.signal);
     }

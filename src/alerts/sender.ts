@@ -22,6 +22,7 @@ export interface Sender extends Service {
 }
 
 const longestRetryMs = 60_000;
+const cannotDeliver = "alerts cannot be delivered; tried again until they are";
 
 export function createSender({ receiver, send, everyMs, logger, retryMs = 1_000 }: SenderOptions): Sender {
   const stopping = new AbortController();
@@ -41,11 +42,10 @@ export function createSender({ receiver, send, everyMs, logger, retryMs = 1_000 
       } catch (error) {
         if (stopping.signal.aborted) return;
         failures += 1;
-        const log = failures === 1 ? logger.warn : logger.debug;
-        log(
-          { receiver, failures, err: messageOf(error) },
-          "alerts cannot be delivered; tried again until they are",
-        );
+        const said = { receiver, failures, err: messageOf(error) };
+        // Once, and not at every try.
+        if (failures === 1) logger.warn(said, cannotDeliver);
+        else logger.debug(said, cannotDeliver);
         await wait(retryAfterMs(failures, retryMs), false);
       }
     }

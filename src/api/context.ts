@@ -1,3 +1,4 @@
+import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
@@ -54,5 +55,15 @@ export interface Context {
       parts: Pick<SnapshotParts, "throughput" | "waitTime">,
       holdMs: number,
     ): Promise<readonly QueueSnapshot[]>;
+  };
+  readonly alerts: {
+    list(query: {
+      readonly state: AlertState | null;
+      readonly queue: string | null;
+      readonly first: number;
+    }): Promise<Alert[]>;
+    watch(filter: { readonly queue: string | null }): Promise<AsyncIterableIterator<Alert>>;
+    acknowledge(id: string, by: string): Promise<Alert | null>;
+    status(): Promise<AlertStatus>;
   };
 }

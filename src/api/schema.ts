@@ -1,5 +1,6 @@
 import { type GraphQLSchema, lexicographicSortSchema, printSchema } from "graphql";
 import { builder } from "./builder.ts";
+import "./alerts.ts";
 import "./events.ts";
 import "./health.ts";
 import "./history.ts";

@@ -276,7 +276,9 @@ describe("what is kept is bounded", () => {
   });
 
   test("by no outbox where nobody empties it", async () => {
-    const { sights, decide, round, told, store } = await open(late2.replace("mail*", "none"), { mostWords: 0 });
+    const { sights, decide, round, told, store } = await open(late2.replace("mail*", "none"), {
+      mostWords: 0,
+    });
     sights.set("mail", { depth: 6 });
     await round(await decide(1));
     expect(await told()).toEqual([]);

@@ -16,7 +16,7 @@ import { uniquePrefix } from "./redis.ts";
 
 export const startMs = 1_790_000_000_000;
 
-/** Queues as a test says that they stand. */
+/** Queues as a test says that they stand: all that it says between two rounds is seen by the second one, and by none before. */
 export interface TestSights extends Sights {
   set(queue: string, rest: Partial<QueueSnapshot>, health?: Health): void;
   /** It is not known any more. */
@@ -25,6 +25,8 @@ export interface TestSights extends Sights {
   lose(queue: string): void;
   /** Which queues were read, and how often anything was. */
   readonly readOf: Map<string, number>;
+  /** A round begins. */
+  apply(): void;
 }
 
 export function testSights(): TestSights {
@@ -33,12 +35,16 @@ export function testSights(): TestSights {
     { readonly rest: Partial<QueueSnapshot>; readonly health: Health } | "lost"
   >();
   const readOf = new Map<string, number>();
+  const said: (() => void)[] = [];
   return {
     readOf,
+    apply() {
+      for (const change of said.splice(0)) change();
+    },
     set: (queue, rest, health = "OK") =>
-      void queues.set(queue, { rest: { state: "WAITING", ...rest }, health }),
-    forget: (queue) => void queues.delete(queue),
-    lose: (queue) => void queues.set(queue, "lost"),
+      void said.push(() => queues.set(queue, { rest: { state: "WAITING", ...rest }, health })),
+    forget: (queue) => void said.push(() => queues.delete(queue)),
+    lose: (queue) => void said.push(() => queues.set(queue, "lost")),
     list: async ({ after, limit }) =>
       [...queues.keys()]
         .sort()
@@ -98,8 +104,12 @@ export async function openAlerts(
   const keys = createKeys(uniquePrefix());
   let now = startMs;
   let rules: readonly AlertRule[] = parseRules(yaml);
-  const store = createAlertStore({ redis, keys, now: () => now, ...options });
   const sights = testSights();
+  const timeOfRound = () => {
+    sights.apply();
+    return now;
+  };
+  const store = createAlertStore({ redis, keys, now: timeOfRound, ...options });
   const deciders: Decider[] = [];
   onTestFinished(async () => {
     await Promise.all(deciders.map((decider) => decider.stop()));

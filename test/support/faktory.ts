@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { isExecutable, isOnPath } from "./programs.ts";
 
 /** A real Faktory server, with the redis-server that it starts for itself; nobody else knows its port. */
 export interface TestFaktory extends AsyncDisposable {
@@ -103,20 +104,6 @@ export async function startFaktory(options: TestFaktoryOptions = {}): Promise<Te
 }
 
 const startTimeoutMs = 20_000;
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isOnPath(program: string): boolean {
-  const path = (process.env.PATH ?? "").split(delimiter);
-  return path.some((dir) => isExecutable(join(dir, program)));
-}
 
 function whatIsMissing(): string | null {
   if (faktoryBinary() === null) return "Faktory is not installed: run script/install-faktory, which needs Go";

@@ -30,6 +30,10 @@ const defaults: Config = {
   faktoryIntervalMs: 1_000,
   sidekiqIntervalMs: 1_000,
   bullmqReconcileMs: 10_000,
+  alertsFile: null,
+  alertmanagerUrls: [],
+  alertWebhook: null,
+  alertHeartbeatUrl: null,
 };
 
 /** What `loadConfig` says is wrong, one line each. */
@@ -336,6 +340,68 @@ describe("job systems", () => {
   ])("are refused: $why", ({ given, problems }) => {
     expect(problemsOf(given as Record<string, string>)).toEqual(problems);
     expect(problems.join()).not.toMatch(/secret/i);
+  });
+});
+
+describe("who is told of alerts", () => {
+  const secret = `whsec_${Buffer.alloc(24, "secret").toString("base64")}`;
+
+  test("is taken from five settings", () => {
+    const config = loadConfig({
+      ALERTS_FILE: "/etc/alerts.yml",
+      ALERTMANAGER_URL: " http://a:9093  https://user:p%20w@b/alertmanager ",
+      ALERT_WEBHOOK_URL: "https://c/hook?x=1",
+      ALERT_WEBHOOK_SECRET: secret,
+      ALERT_HEARTBEAT_URL: "https://d/ping",
+    });
+    expect(config).toMatchObject({
+      alertsFile: "/etc/alerts.yml",
+      alertmanagerUrls: ["http://a:9093", "https://user:p%20w@b/alertmanager"],
+      alertWebhook: { url: "https://c/hook?x=1", secret },
+      alertHeartbeatUrl: "https://d/ping",
+    });
+  });
+
+  const aUrl = "expected http://[user:password@]host[:port][/path], or https://";
+  test.each([
+    { given: { ALERT_HEARTBEAT_URL: "d/secret" }, problems: [`ALERT_HEARTBEAT_URL: ${aUrl}`] },
+    { given: { ALERT_HEARTBEAT_URL: "ftp://d/secret" }, problems: [`ALERT_HEARTBEAT_URL: ${aUrl}`] },
+    { given: { ALERT_HEARTBEAT_URL: "http://%zz@d/secret" }, problems: [`ALERT_HEARTBEAT_URL: ${aUrl}`] },
+    {
+      given: { ALERTMANAGER_URL: "http://a http://:secret@" },
+      problems: [`ALERTMANAGER_URL: ${aUrl}; several are separated by spaces`],
+    },
+    {
+      given: { ALERT_WEBHOOK_URL: "http://c" },
+      problems: ["ALERT_WEBHOOK_URL: expected ALERT_WEBHOOK_SECRET beside it"],
+    },
+    {
+      given: { ALERT_WEBHOOK_SECRET: secret },
+      problems: ["ALERT_WEBHOOK_SECRET: expected ALERT_WEBHOOK_URL beside it"],
+    },
+    ...[
+      "secret",
+      "whsec_",
+      "whsec_c2VjcmV0",
+      `${secret}-`,
+      `whsec_${Buffer.alloc(65).toString("base64")}`,
+    ].map((wrong) => ({
+      given: { ALERT_WEBHOOK_URL: "http://c", ALERT_WEBHOOK_SECRET: wrong },
+      problems: [
+        "ALERT_WEBHOOK_SECRET: expected whsec_ and 24 to 64 random bytes as base64; make one with: echo whsec_$(openssl rand -base64 32)",
+      ],
+    })),
+  ])("is refused: $given", ({ given, problems }) => {
+    const said = problemsOf({ ALERTS_FILE: "a", ...given });
+    expect(said).toEqual(problems);
+    expect(said.join().replaceAll("_SECRET", "")).not.toMatch(/secret/);
+  });
+
+  test("is nobody with no rules, and so is refused without", () => {
+    expect(problemsOf({ ALERTMANAGER_URL: "http://a", ALERT_HEARTBEAT_URL: "http://b" })).toEqual([
+      "ALERTMANAGER_URL: expected ALERTS_FILE beside it",
+      "ALERT_HEARTBEAT_URL: expected ALERTS_FILE beside it",
+    ]);
   });
 });
 

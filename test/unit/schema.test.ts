@@ -44,7 +44,6 @@ const contract = buildSchema(`
     objective: Float
     forecast: Forecast
   }
-  enum Health { OK SLOW FALLING_BEHIND STALLED UNKNOWN }
   type Forecast { drainSeconds: Estimate breachSeconds: Estimate capacityRatio: Estimate unstable: Boolean! }
   type Estimate { low: Float! likely: Float! high: Float! }
   type Throughput { enqueuedPerSecond: Float! dequeuedPerSecond: Float! }
@@ -58,7 +57,53 @@ const contract = buildSchema(`
     queueLatency(queues: [String!]!): [QueueLatency!]!
     queues(prefix: String, first: Int! = 50, after: String): QueueConnection!
     waitingJobs(queue: String!, first: Int! = 50): [WaitingJob!]!
+    alerts(state: AlertState, queue: String, first: Int! = 50): [Alert!]!
+    alertStatus: AlertStatus!
   }
+
+  enum AlertState { PENDING FIRING RESOLVED }
+  enum AlertEnd { RECOVERED QUEUE_GONE RULE_GONE }
+  enum AlertSubject { LATENCY DEPTH P50 P95 P99 HEALTH UNKNOWN }
+  enum Health { OK SLOW FALLING_BEHIND STALLED UNKNOWN }
+  type Alert {
+    id: ID!
+    rule: String!
+    queue: String!
+    state: AlertState!
+    since: DateTime!
+    firedAt: DateTime
+    endedAt: DateTime
+    end: AlertEnd
+    subject: AlertSubject!
+    value: Float
+    threshold: Float
+    severity: String!
+    labels: [AlertText!]!
+    annotations: [AlertText!]!
+    facts: AlertFacts
+    acknowledgedAt: DateTime
+    acknowledgedBy: String
+  }
+  type AlertText { name: String! text: String! }
+  type AlertFacts {
+    measuredAt: DateTime!
+    latency: Float!
+    oldestSince: DateTime
+    depth: Int!
+    accuracy: Accuracy!
+    throughput: Throughput
+    health: [AlertHealth!]!
+  }
+  type AlertHealth { health: Health! since: DateTime! }
+  type AlertStatus {
+    pending: Int!
+    firing: Int!
+    decidedAt: DateTime
+    outbox: Int!
+    ignored: Int!
+    receivers: [ReceiverStatus!]!
+  }
+  type ReceiverStatus { receiver: String! delivered: Int! failed: Int! dropped: Int! }
   type WaitingJob { jobId: ID! attempt: Int! since: DateTime! waited: Float! }
   input WaitingJobInput { jobId: ID! attempt: Int! = 0 }
 
@@ -76,10 +121,12 @@ const contract = buildSchema(`
     forgetQueue(queue: String!): Boolean!
     removeWaitingJobs(queue: String!, jobs: [WaitingJobInput!]!): Int!
     trustQueue(queue: String!): Boolean!
+    acknowledgeAlert(id: ID!): Alert
   }
 
   type Subscription {
     queueLatency(queues: [String!]!, minIntervalMs: Int! = 100, refreshMs: Int! = 1000): [QueueLatency!]!
+    alertChanged(queue: String): Alert!
   }
 `);
 
@@ -187,12 +234,18 @@ describe("descriptions", () => {
       "Mutation.forgetQueue",
       "Mutation.removeWaitingJobs",
       "Mutation.trustQueue",
+      "Query.alerts",
+      "Query.alertStatus",
+      "Mutation.acknowledgeAlert",
+      "Subscription.alertChanged",
       "Subscription.queueLatency",
     ];
-    const isField = (path: string) =>
-      /^(QueueLatency|Throughput|WaitTime|HistoryPoint|Forecast|Estimate|WaitingJob|RecordEventsPayload)\.\w+$/.test(
-        path,
-      );
+    const types = [
+      ...["QueueLatency", "Throughput", "WaitTime", "HistoryPoint", "Forecast", "Estimate"],
+      ...["WaitingJob", "RecordEventsPayload"],
+      ...["Alert", "AlertFacts", "AlertHealth", "AlertText", "AlertStatus", "ReceiverStatus"],
+    ];
+    const isField = (path: string) => types.includes(/^(\w+)\.\w+$/.exec(path)?.[1] ?? "");
     for (const { path, description } of elements) {
       if (costing.includes(path)) expect(description, path).toMatch(/\b(Costs|Charged)\b/);
       else if (isField(path)) expect(description, path).toMatch(/\bFree\b/);

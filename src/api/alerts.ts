@@ -1,0 +1,119 @@
+import type { AlertStatus, ReceiverStatus } from "../core/alerts.ts";
+import { AppError } from "../core/errors.ts";
+import { checkQueueName } from "../core/queue-name.ts";
+import { AlertStateEnum, AlertType } from "./alert-types.ts";
+import { builder } from "./builder.ts";
+import { checkBounds } from "./queue-arguments.ts";
+
+const mostAlerts = 1000;
+
+builder.queryField("alerts", (t) =>
+  t.field({
+    type: [AlertType],
+    args: {
+      state: t.arg({
+        type: AlertStateEnum,
+        description: "Only those in this state. Default: those that are PENDING or FIRING.",
+      }),
+      queue: t.arg.string({ description: "Only those of the queue with this name." }),
+      first: t.arg.int({
+        required: true,
+        defaultValue: 50,
+        description: `At most so many, 0 to ${mostAlerts}.`,
+      }),
+    },
+    complexity({ queue, first }) {
+      if (queue != null) checkQueueName(queue, "queue");
+      checkBounds("first", first, 0, mostAlerts);
+      return { field: Math.max(first, 1), multiplier: first };
+    },
+    description:
+      "Alerts, the newest first, as they were at most half a second ago. Of the RESOLVED ones the last 1000 are kept. Costs `first` points, at least one. Errors: BAD_USER_INPUT.",
+    resolve: (_, { state, queue, first }, { alerts }) =>
+      alerts.list({ state: state ?? null, queue: queue ?? null, first }),
+  }),
+);
+
+builder.subscriptionField("alertChanged", (t) =>
+  t.field({
+    type: AlertType,
+    args: { queue: t.arg.string({ description: "Only alerts of the queue with this name." }) },
+    complexity({ queue }) {
+      if (queue != null) checkQueueName(queue, "queue");
+      return 1;
+    },
+    description:
+      "At once every alert that is PENDING or FIRING, one in each push; then each whose state or acknowledgement is another one. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+    subscribe: (_, { queue }, { client, onGone, alerts, subscriptions }) =>
+      subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null })),
+    resolve: (alert) => alert,
+  }),
+);
+
+builder.mutationField("acknowledgeAlert", (t) =>
+  t.field({
+    type: AlertType,
+    nullable: true,
+    args: { id: t.arg.id({ required: true, description: "The alert's id." }) },
+    extensions: { scope: "admin" },
+    complexity({ id }) {
+      if (!/^[\w-]{1,50}$/.test(String(id))) {
+        throw new AppError("BAD_USER_INPUT", "id: expected the id of an alert");
+      }
+      return 1;
+    },
+    description:
+      "Says that somebody has seen an alert, for others to see; who said so first stays. Nobody is told less for it: silences are Alertmanager's. Answers the alert; null when there is none with this id, or it has ended. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+    resolve: (_, { id }, { alerts, client }) => alerts.acknowledge(String(id), client),
+  }),
+);
+
+const ReceiverStatusType = builder.objectRef<ReceiverStatus>("ReceiverStatus").implement({
+  description: "How one receiver of alerts fares. Counted by all servers together.",
+  fields: (t) => ({
+    receiver: t.exposeString("receiver", {
+      description: 'Which one: "webhook", "heartbeat", or "alertmanager" and the host of its URL. Free.',
+    }),
+    delivered: t.exposeInt("delivered", { description: "Requests that it answered with 2xx. Free." }),
+    failed: t.exposeInt("failed", {
+      description: "Requests that it answered otherwise, or not at all; they are tried again. Free.",
+    }),
+    dropped: t.exposeInt("dropped", {
+      description:
+        "Notifications that were given up: refused five times, older than a day, or the oldest of more than 10,000. Free.",
+    }),
+  }),
+});
+
+const AlertStatusType = builder.objectRef<AlertStatus>("AlertStatus").implement({
+  description: "How deciding and telling of alerts goes on.",
+  fields: (t) => ({
+    pending: t.exposeInt("pending", { description: "How many alerts are PENDING. Free." }),
+    firing: t.exposeInt("firing", { description: "How many alerts are FIRING. Free." }),
+    decidedAt: t.field({
+      type: "DateTime",
+      nullable: true,
+      description:
+        "When the rules were last held against the queues: a second or two ago. Null when they never were. Free.",
+      resolve: ({ decidedAtMs }) => (decidedAtMs === null ? null : new Date(decidedAtMs)),
+    }),
+    outbox: t.exposeInt("outbox", { description: "Notifications that the webhook has not taken yet. Free." }),
+    ignored: t.exposeInt("ignored", {
+      description: "Alerts that did not begin, since 10,000 were there already. Free.",
+    }),
+    receivers: t.field({
+      type: [ReceiverStatusType],
+      description: "Everybody who was told anything. Free.",
+      resolve: ({ receivers }) => [...receivers],
+    }),
+  }),
+});
+
+builder.queryField("alertStatus", (t) =>
+  t.field({
+    type: AlertStatusType,
+    complexity: () => 1,
+    description: "How deciding and telling of alerts goes on. Costs one point.",
+    resolve: (_, __, { alerts }) => alerts.status(),
+  }),
+);
