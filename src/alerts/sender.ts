@@ -1,4 +1,4 @@
-import { messageOf } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
 import type { Service } from "../core/service.ts";
@@ -30,22 +30,27 @@ export function createSender({ receiver, send, everyMs, logger, retryMs = 1_000 
   let isNudged = false;
   let wake = () => {};
   let failures = 0;
+  let isSaid = false;
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       isNudged = false;
       try {
         await send(stopping.signal);
-        if (failures > 0) logger.info({ receiver, failures }, "alerts are delivered again");
+        if (isSaid) logger.info({ receiver, failures }, "alerts are delivered again");
+        isSaid = false;
         failures = 0;
         await wait(everyMs, true);
       } catch (error) {
         if (stopping.signal.aborted) return;
         failures += 1;
         const said = { receiver, failures, err: messageOf(error) };
-        // Once, and not at every try.
-        if (failures === 1) logger.warn(said, cannotDeliver);
-        else logger.debug(said, cannotDeliver);
+        // Once, and not at every try; that Redis is away is said by its connection.
+        if (isSaid || error instanceof AppError) logger.debug(said, cannotDeliver);
+        else {
+          logger.warn(said, cannotDeliver);
+          isSaid = true;
+        }
         await wait(retryAfterMs(failures, retryMs), false);
       }
     }
