@@ -97,9 +97,9 @@ export function createDecider(options: DeciderOptions): Decider {
       for (const rule of sight.rules) {
         const { verdict, value } = lookout.findingOf(sight, rule);
         const known = alertOf(rule, sight.queue);
-        const alert = known ?? begun(rule, sight.queue, value, nowMs);
         const step = nextStep(known, verdict, rule.forMs, nowMs);
         if (step === "STAY") continue;
+        const alert = known ?? begun(rule, sight.queue, value, nowMs);
         if (step === "BEGIN" && room-- <= 0) ignored += 1;
         else if (step === "BEGIN" && rule.forMs > 0) changes.push(changeTo(alert));
         else if (step === "BEGIN" || step === "FIRE") firing.push({ alert, rule, sight, value });

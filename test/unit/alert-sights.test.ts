@@ -1,0 +1,53 @@
+import { expect, test, vi } from "vitest";
+import { parseRules } from "../../src/alerts/parse-rules.ts";
+import { createLookout } from "../../src/alerts/sights.ts";
+import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
+import { snapshot } from "../support/live.ts";
+import { recordingLogger } from "../support/logger.ts";
+
+const rules = parseRules(`rules:
+  - { name: Late, queues: "*", latency_above: 1 }
+  - { name: Slow, queues: "*", p95_above: 1 }
+  - { name: Ill, queues: "*", health: SLOW }`);
+const [late, slow, ill] = rules as [(typeof rules)[number], (typeof rules)[number], (typeof rules)[number]];
+
+function open(rest: Partial<QueueSnapshot> = {}) {
+  const read = vi.fn(async ([queue = ""]: readonly string[], _parts: SnapshotParts) => [
+    snapshot(queue, { state: "WAITING", ...rest }),
+  ]);
+  const healthOf = vi.fn(async (snapshots: readonly QueueSnapshot[]) => snapshots.map(() => "SLOW" as const));
+  const logger = recordingLogger();
+  return { ...createLookout({ list: async () => [], read, healthOf }, logger), read, healthOf, logger };
+}
+
+test("queues are looked at no closer than their rules need", async () => {
+  const { look, read, healthOf } = open();
+  const queues = [late, slow, ill].map((rule) => ({ queue: rule.name, rules: [rule] }));
+  const seen = await look(queues, ({ queue }) => queue === "Slow", 1);
+  const waitsOf = (queue: string) => [...read.mock.calls.find(([[name]]) => name === queue)![1].waitTime];
+  expect(["Late", "Slow", "Ill"].map(waitsOf)).toEqual([[], ["FIVE_MINUTES"], []]);
+  expect(read.mock.calls.every(([, { throughput, scheduled }]) => throughput.size === 0 && !scheduled)).toBe(
+    true,
+  );
+  expect(healthOf.mock.calls.map(([snapshots]) => snapshots.map(({ queue }) => queue))).toEqual([
+    ["Slow", "Ill"],
+  ]);
+  expect(seen.map(({ health }) => health)).toEqual(["UNKNOWN", "SLOW", "SLOW"]);
+});
+
+test("that a rule cannot fire, since its source tells no wait times, is said once for each source", async () => {
+  const { look, findingOf, logger } = open({ source: "faktory", waitTime: null });
+  for (let round = 0; round < 3; round++) {
+    for (const sight of await look(
+      [
+        { queue: "a", rules: [slow, late] },
+        { queue: "b", rules: [slow] },
+      ],
+      () => false,
+      1,
+    )) {
+      for (const rule of sight.rules) findingOf(sight, rule);
+    }
+  }
+  expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
+});
