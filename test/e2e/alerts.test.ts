@@ -146,6 +146,22 @@ describe("a webhook", () => {
   });
 });
 
+test("a rule about health fires by what health says, and keeps it among its facts", async () => {
+  await writeFile(file, "rules: [{ name: Ill, queues: 'latency_*', health: SLOW }]");
+  const server = await start();
+  await record(server, "ENQUEUED", "latency_1s");
+  const query = "{ alerts { rule queue state subject value facts { health { health } } } }";
+  await expect
+    .poll(async () => (await ask(server.url, query)).body.data.alerts, soon)
+    .toMatchObject([{ rule: "Ill", queue: "latency_1s", state: "FIRING", subject: "HEALTH", value: null }]);
+  const { body } = await ask(server.url, query);
+  expect(body.data.alerts[0].facts.health.at(-1)).toEqual({ health: "SLOW" });
+  await record(server, "DEQUEUED", "latency_1s");
+  await expect
+    .poll(() => alertsOf(server, "RESOLVED"), soon)
+    .toMatchObject([{ rule: "Ill", end: "RECOVERED" }]);
+});
+
 test("a heartbeat is asked for by the process that decides, and by no other", async () => {
   await rule("depth_above: 0");
   const receiver = await startReceiver();
