@@ -27,11 +27,39 @@ export interface WaitTime {
   readonly max: number;
 }
 
+/** What `QueueTotals.waits` is counted by, in ms. tracker/lua/totals.lua has the same. */
+export const waitBoundsMs: readonly number[] = [
+  ...[10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000],
+  ...[300_000, 900_000, 3_600_000, 10_800_000, 43_200_000],
+];
+
+/**
+ * How many jobs have come and gone since a queue became known. None of these is ever less than it was, unless the queue was
+ * forgotten meanwhile, or Redis has lost what it had acknowledged.
+ */
+export interface QueueTotals {
+  readonly enqueued: number;
+  readonly dequeued: number;
+  /** Also those that turned out to have been dequeued. */
+  readonly removed: number;
+  /** Dropped since they had waited for too long, also those that turned out to have gone; null where the source cannot tell. */
+  readonly lost: number | null;
+  /** For how long all of `waits` had waited, in ms. */
+  readonly waitedMs: number;
+  /**
+   * Dequeued jobs whose enqueue is known, by how long they had waited: at most as long as the bound of {@link waitBoundsMs}, and
+   * longer than the one before; the last entry is of all longer ones.
+   */
+  readonly waits: readonly number[];
+}
+
 /** Which parts of a snapshot somebody wants; what nobody wants is not read. The head and the state always are. */
 export interface SnapshotParts {
   readonly depth: boolean;
   readonly scheduled: boolean;
   readonly lost: boolean;
+  /** @default false */
+  readonly totals?: boolean;
   readonly throughput: ReadonlySet<Window>;
   readonly waitTime: ReadonlySet<Window>;
 }
@@ -62,6 +90,8 @@ export interface QueueSnapshot {
   /** By window, for the windows asked for; null where the source cannot tell. */
   readonly throughput: Readonly<Partial<Record<Window, Throughput>>> | null;
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime>>> | null;
+  /** Absent where the source cannot tell, or when it was not asked for. */
+  readonly totals?: QueueTotals;
 }
 
 /** What each snapshot was last aged to. */

@@ -14,6 +14,8 @@ export interface ListOptions {
 export interface QueueIndex {
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   list(options: ListOptions): Promise<string[]>;
+  /** How many there are. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  count(): Promise<number>;
   /** Puts names in, of queues that are known. */
   add(queues: readonly string[]): Promise<void>;
   /** Takes a name out, unless its queue was recorded or read again meanwhile: then it has this key. */
@@ -31,6 +33,7 @@ export function createQueueIndex(redis: RedisClient, keys: Keys): QueueIndex {
       const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
       return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
     },
+    count: () => answered(redis.zcard(keys.index)),
     async add(queues) {
       if (queues.length === 0) return;
       await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));

@@ -85,7 +85,7 @@ const noEvents = new EventColumns();
 export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
-  const script = loadScript("queueLatencyFold", lua("memory"), lua("recent"), lua("fold"));
+  const script = loadScript("queueLatencyFold", lua("memory"), lua("totals"), lua("recent"), lua("fold"));
   const nobody = ["", ""];
 
   function callOf({ queue, events, batchId = null, onlyKnown = false }: Fold): ScriptCall {

@@ -2,6 +2,7 @@ import DataLoader from "dataloader";
 import {
   type Accuracy,
   type QueueSnapshot,
+  type QueueTotals,
   type SnapshotParts,
   type Throughput,
   type WaitTime,
@@ -113,6 +114,7 @@ function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {
     depth: a.depth || b.depth,
     scheduled: a.scheduled || b.scheduled,
     lost: a.lost || b.lost,
+    totals: a.totals === true || b.totals === true,
     throughput: a.throughput.union(b.throughput),
     waitTime: a.waitTime.union(b.waitTime),
   };
@@ -127,6 +129,7 @@ function partsArgs(parts: SnapshotParts): (string | number)[] {
     Number(parts.lost),
     secondsOf(parts.throughput),
     secondsOf(parts.waitTime),
+    Number(parts.totals ?? false),
   ];
 }
 
@@ -150,17 +153,20 @@ type Reply =
       skew: string,
       lost: number,
       lacking: number,
+      totals: string,
     ];
 
 function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
   if (reply.length === 1) return missing(queue, reply[0]);
   const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
-  const [rates, waits, counted, skew, lost] = reply.slice(10) as [
+  const [rates, waits, counted, skew, lost, , totals] = reply.slice(10) as [
     string[],
     number[][],
     number,
     string,
     number,
+    number,
+    string,
   ];
   const waiting = since >= 0;
   const isCounted = counted === 1;
@@ -180,6 +186,29 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     clockSkewMs: skew === "" ? null : Number(skew),
     throughput: isCounted ? byWindow(parts.throughput, (window, i) => throughputOf(window, rates, i)) : null,
     waitTime: isCounted ? byWindow(parts.waitTime, (_, i) => waitTimeOf(waits[i] ?? [])) : null,
+    ...(totals === "" ? {} : { totals: totalsOf(totals, source === "events") }),
+  };
+}
+
+/** What is taken back is added again: see totals.lua. */
+function totalsOf(text: string, knowsLost: boolean): QueueTotals {
+  const [
+    enqueued = 0,
+    dequeued = 0,
+    removed = 0,
+    unremoved = 0,
+    lost = 0,
+    unlost = 0,
+    waitedMs = 0,
+    ...waits
+  ] = text.split(" ").map(Number);
+  return {
+    enqueued,
+    dequeued,
+    removed: removed + unremoved,
+    lost: knowsLost ? lost + unlost : null,
+    waitedMs,
+    waits,
   };
 }
 

@@ -30,7 +30,7 @@ export interface Tracker
     FollowSink,
     Pick<Recorder, "record" | "remove">,
     Pick<Doubts, "trust">,
-    Pick<QueueIndex, "list">,
+    Pick<QueueIndex, "list" | "count">,
     SnapshotReader {
   forget(queue: string): Promise<boolean>;
   readonly waiting: WaitingList;
@@ -63,6 +63,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     forget: (queue) => forget(queue),
     trust: doubts.trust,
     list: index.list,
+    count: index.count,
     read: reader.read,
     waiting: createWaitingList(options),
   };

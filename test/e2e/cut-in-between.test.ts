@@ -13,7 +13,7 @@ import { sseTransport, websocketTransport } from "../support/streams.ts";
 import { allParts, openTracker } from "../support/tracker.ts";
 import { createTrackerModel, type TrackerModel } from "../support/tracker-model.ts";
 
-const folds = callsOf("tracker/lua/memory.lua", "tracker/lua/recent.lua", "tracker/lua/fold.lua");
+const folds = callsOf(...["memory", "totals", "recent", "fold"].map((name) => `tracker/lua/${name}.lua`));
 const reads = callsOf("tracker/lua/memory.lua", "tracker/lua/snapshot.lua");
 const takes = callsOf("limits/lua/take.lua");
 const forgets = callsOf("tracker/lua/memory.lua", "tracker/lua/forget.lua");
@@ -325,7 +325,10 @@ describe("what a connection that breaks does to everything else", () => {
         },
         ...{ expected: [], clockSkewMs: null },
       };
-      const done = proxy.cut(callsOf("tracker/lua/recent.lua", "tracker/lua/follow.lua"), point);
+      const done = proxy.cut(
+        callsOf(...["totals", "recent", "follow"].map((name) => `tracker/lua/${name}.lua`)),
+        point,
+      );
       await expect(opened.tracker.follow(followed)).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
       await done;
       await vi.waitFor(() => opened.redis.ping(), 5_000);

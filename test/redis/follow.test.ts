@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest"
 import { processClock } from "../../src/core/clock.ts";
 import type { FollowedEvent, FollowedKind, FollowedQueue, RepairStep } from "../../src/core/following.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
+import { waitBoundsMs } from "../../src/core/snapshot.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
@@ -78,6 +79,20 @@ describe("a queue whose log is followed", () => {
     expect(await opened.tracker.cursors("bullmq")).toEqual(
       new Map([["mail", { cursor: "2", repairing: false }]]),
     );
+  });
+
+  it("is counted since it is known, each entry of the log once", async () => {
+    const totals = async () => {
+      const [read] = await opened.tracker.read(["bullmq/mail"], { ...allParts, totals: true });
+      return read?.totals;
+    };
+    const first = told(null, "1", { events: [event("WAITS", "a", 3_000), event("WAITS", "b", 0)] });
+    await opened.tracker.follow(first);
+    await opened.tracker.follow(first);
+    await follow("1", "2", { events: [event("TAKEN", "a", 1_000), event("REMOVED", "b")] });
+    const counted = { enqueued: 2, dequeued: 1, removed: 1, lost: null, waitedMs: 2_000 };
+    expect(await totals()).toMatchObject(counted);
+    expect((await totals())?.waits).toEqual([...waitBoundsMs, 0].map((ms) => Number(ms === 2_500)));
   });
 
   it("changes nothing when it is told again, or from elsewhere", async () => {

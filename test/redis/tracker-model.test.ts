@@ -2,7 +2,13 @@ import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
 import { eventTypes, type QueueEvent, type RecordResult } from "../../src/core/events.ts";
 import { queueNameProblem } from "../../src/core/queue-name.ts";
-import { type QueueSnapshot, type WaitingJob, windows } from "../../src/core/snapshot.ts";
+import {
+  type QueueSnapshot,
+  type QueueTotals,
+  type WaitingJob,
+  waitBoundsMs,
+  windows,
+} from "../../src/core/snapshot.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 import {
@@ -123,8 +129,10 @@ describe("held against the model", () => {
         await using other = await openTracker(inject("redisUrl"), { now: () => now, ...settings, prefix });
         const model = createTrackerModel(settings);
         const batchOf = createSender();
+        const totals = new Map<string, QueueTotals>();
         for (const { advanceMs, send, admin, server } of history) {
           now += advanceMs;
+          if (admin !== null && "forget" in admin) totals.delete(admin.forget);
           const [opened, notAsked] = server === 0 ? [one, other] : [other, one];
           await administer(notAsked, model, admin, now);
           const { events, batchId } = batchOf(send, now);
@@ -132,8 +140,9 @@ describe("held against the model", () => {
           expect(await recordOrRefused(opened, events, batchId)).toEqual(expected);
           if (expected !== "REFUSED") expect(expected.accepted + expected.duplicates).toBe(events.length);
 
-          const snapshots = await opened.tracker.read(queues, allParts);
+          const snapshots = await opened.tracker.read(queues, { ...allParts, totals: true });
           for (const snapshot of snapshots) {
+            expectTotals(snapshot, model, totals);
             expectAsModelled(snapshot, model.snapshot(snapshot.queue, now));
             expect(await totalsOf(opened, snapshot.queue)).toEqual(model.totals(snapshot.queue));
             await expectWaiting(opened, snapshot, model.waiting(snapshot.queue, now));
@@ -560,7 +569,7 @@ async function recordOrRefused(
 }
 
 function expectAsModelled(snapshot: QueueSnapshot, expected: ModelSnapshot): void {
-  const { throughput, waitTime, ...rest } = snapshot;
+  const { throughput, waitTime, totals: _, ...rest } = snapshot;
   const { throughput: expectedThroughput, waitsMs, ...expectedRest } = expected;
   expect(rest).toEqual(expectedRest);
   if (expectedThroughput === null || waitsMs === null) {
@@ -573,6 +582,36 @@ function expectAsModelled(snapshot: QueueSnapshot, expected: ModelSnapshot): voi
     expect(throughput?.[window]?.dequeuedPerSecond, window).toBeCloseTo(rates.dequeuedPerSecond, 7);
     expectWaitTime(waitTime?.[window], waitsMs[window], 0.05);
   }
+}
+
+/** All that was counted is as modelled, and nothing is less than it was before. */
+function expectTotals(
+  { queue, state, totals }: QueueSnapshot,
+  model: TrackerModel,
+  before: Map<string, QueueTotals>,
+): void {
+  if (state === "MISSING") {
+    expect(totals).toBeUndefined();
+    return;
+  }
+  const { enqueued, dequeued, removed, lost } = model.totals(queue);
+  expect(totals).toMatchObject({ enqueued, dequeued });
+  expect(totals?.removed).toBeGreaterThanOrEqual(removed);
+  expect(totals?.lost).toBeGreaterThanOrEqual(lost);
+  const waits = model.waits(queue);
+  expect(totals?.waitedMs).toBe(waits.reduce((sum, waitMs) => sum + waitMs, 0));
+  expect(totals?.waits).toEqual(
+    [...waitBoundsMs, Number.POSITIVE_INFINITY].map((bound, i, bounds) => {
+      const above = bounds[i - 1] ?? Number.NEGATIVE_INFINITY;
+      return waits.filter((waitMs) => waitMs > above && waitMs <= bound).length;
+    }),
+  );
+  const least = before.get(queue);
+  if (least !== undefined) {
+    const fell = numbersIn(totals).map((count, i) => count < numbersIn(least)[i]!);
+    expect(fell).not.toContain(true);
+  }
+  before.set(queue, totals!);
 }
 
 /** Of jobs that became claimable at once, any order. */

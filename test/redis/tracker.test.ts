@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { waitBoundsMs } from "../../src/core/snapshot.ts";
 import { keysWith, uniquePrefix } from "../support/redis.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
@@ -134,6 +135,42 @@ describe("a queue known from events", () => {
     // One was not lost after all: its dequeue arrives late, and counts.
     await record([event("DEQUEUED", "ghost")]);
     expect(await opened.redis.hget(opened.keys.state("q"), "lost")).toBe("1");
+  });
+
+  it("counts each dequeued job by how long it waited, a wait of just a bound below it, and tells that only when asked", async () => {
+    const longest = waitBoundsMs.at(-1)!;
+    const waits = [0, ...waitBoundsMs.flatMap((bound) => [bound, bound + 1])].toReversed();
+    await record(
+      waits.flatMap((waitMs, i) => [
+        event("ENQUEUED", `${i}`, { atMs: start - waitMs }),
+        event("DEQUEUED", `${i}`),
+      ]),
+    );
+    const [read] = await opened.tracker.read(["q"], { ...allParts, totals: true });
+    expect(read?.totals).toEqual({
+      ...{ enqueued: waits.length, dequeued: waits.length, removed: 0, lost: 0 },
+      waitedMs: waits.reduce((sum, waitMs) => sum + waitMs, 0),
+      // 0 and the bound itself; one more than a bound and the next bound; one more than the last.
+      waits: [...waitBoundsMs.map(() => 2), 1],
+    });
+    expect(longest).toBeGreaterThanOrEqual(12 * 3_600_000);
+    expect(await snapshot()).not.toHaveProperty("totals");
+  });
+
+  it("tells totals that never become less: a job was removed or lost though it turns out to have been dequeued", async () => {
+    const totals = async () => {
+      const [read] = await opened.tracker.read(["q"], { ...allParts, totals: true });
+      return { net: read?.lost, ...read?.totals };
+    };
+    await record([event("ENQUEUED", "ghost"), event("ENQUEUED", "a"), event("REMOVED", "a")]);
+    expect(await totals()).toMatchObject({ enqueued: 2, dequeued: 0, removed: 1, lost: 0 });
+    await record([event("DEQUEUED", "a")]);
+    expect(await totals()).toMatchObject({ enqueued: 2, dequeued: 1, removed: 1, lost: 0 });
+    now += 86_400_001;
+    await record([event("ENQUEUED", "b")]);
+    expect(await totals()).toMatchObject({ net: 1, enqueued: 3, dequeued: 1, removed: 1, lost: 1 });
+    await record([event("DEQUEUED", "ghost")]);
+    expect(await totals()).toMatchObject({ net: 0, enqueued: 3, dequeued: 2, removed: 1, lost: 1 });
   });
 
   it("answers a batch that is sent again as it did first, and changes nothing", async () => {

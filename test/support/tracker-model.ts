@@ -40,6 +40,8 @@ export interface TrackerModel {
   /** All windows are always told. */
   snapshot(queue: string, nowMs: number): ModelSnapshot;
   totals(queue: string): Totals;
+  /** How long all jobs waited that were ever dequeued, in ms and in no order. */
+  waits(queue: string): readonly number[];
 }
 
 /** One job's stay in a queue. Either end may be learned first. */
@@ -202,6 +204,8 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
         lost: left("LOST"),
       };
     },
+
+    waits: (name) => (queues.get(name)?.stays ?? []).flatMap(waitOf),
   };
 }
 
@@ -247,10 +251,13 @@ function throughputOf(stays: readonly Stay[], window: Window, nowMs: number): Th
 
 /** A wait counts in full as long as any of the slot in which it ended lies in the window. */
 function waitsOf(stays: readonly Stay[], window: Window, nowMs: number): number[] {
-  return stays.flatMap(({ enqueued, left }) => {
-    if (enqueued === null || left?.how !== "DEQUEUED" || weightOf(left.atMs, window, nowMs) === 0) return [];
-    return [Math.max(0, left.atMs - enqueued.claimableMs)];
-  });
+  return stays.filter(({ left }) => left !== null && weightOf(left.atMs, window, nowMs) > 0).flatMap(waitOf);
+}
+
+/** None, or one. */
+function waitOf({ enqueued, left }: Stay): number[] {
+  if (enqueued === null || left?.how !== "DEQUEUED") return [];
+  return [Math.max(0, left.atMs - enqueued.claimableMs)];
 }
 
 function missing(queue: string, nowMs: number): ModelSnapshot {

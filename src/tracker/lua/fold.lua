@@ -16,7 +16,7 @@
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
--- depend on the number of events. memory.lua and recent.lua are loaded in front of it.
+-- depend on the number of events. memory.lua, totals.lua and recent.lua are loaded in front of it.
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -121,7 +121,7 @@ end
 
 -- 2. Fold.
 local accepted, duplicates, early, lost, taken = 0, 0, 0, 0, 0
-local enqueued, dequeued, removed = 0, 0, 0
+local enqueued, dequeued, removed, unlost, unremoved = 0, 0, 0, 0, 0
 local recent = createRecent(recentKey, now)
 local countEnqueue, countDequeue, countWait = recent.countEnqueue, recent.countDequeue, recent.countWait
 
@@ -173,7 +173,11 @@ for event = 1, eventCount do
     local waitedSince = since[position]
     if departed then
       waitedSince = departedSince[position]
-      if departed == 'L' then lost = lost - 1 else removed = removed - 1 end
+      if departed == 'L' then
+        lost, unlost = lost - 1, unlost + 1
+      else
+        removed, unremoved = removed - 1, unremoved + 1
+      end
     end
     if kind == dequeue then
       depart(position, 'D', at, waitedSince)
@@ -221,8 +225,8 @@ for from = 1, #toRemove, chunk do
 end
 
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, lost = lost}
-for name, by in pairs(totals) do
-  if by ~= 0 then redis.call('HINCRBY', stateKey, name, by) end
-end
+if unlost + unremoved > 0 then totals.unlost, totals.unremoved = unlost, unremoved end
+recent.addWaits(totals)
+writeTotals(stateKey, totals)
 
 return finish(accepted, duplicates, early, lost, taken, accepted > 0 or lost ~= 0 or not source)

@@ -1,5 +1,5 @@
 -- Takes down what one queue's own log said behind a cursor, exactly once, and one step of a repair; publishes the queue's
--- name when something changed. recent.lua is loaded in front of it.
+-- name when something changed. totals.lua and recent.lua are loaded in front of it.
 --
 -- KEYS  1 waiting  2 state  3 recent  4 set of the jobs that the running repair has seen
 -- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 fencing token ('' = is not compared)
@@ -16,7 +16,7 @@
 --      token was here; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
 --
 -- In `waiting`, a score that is no whole number marks a time that was not seen but estimated: half a ms before it.
--- State: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt, freshUntil, skew.
+-- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt, freshUntil, skew.
 
 local waitingKey, stateKey, recentKey, seenKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local source, fence, fromCursor, toCursor = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -62,6 +62,7 @@ end
 local seen = {}
 
 local recent = createRecent(recentKey, now)
+local enqueued, dequeued, removed = 0, 0, 0
 for event = 0, eventCount - 1 do
   local first = firstEvent + event * perEvent
   local kind, job, at = ARGV[first], ARGV[first + 1], here(tonumber(ARGV[first + 2]))
@@ -70,6 +71,9 @@ for event = 0, eventCount - 1 do
     if known then redis.call('ZREM', waitingKey, job) end
     if kind == 'T' then
       recent.countDequeue(at, known and math.ceil(known))
+      dequeued = dequeued + 1
+    else
+      removed = removed + 1
     end
   else
     local since = at
@@ -77,11 +81,17 @@ for event = 0, eventCount - 1 do
     -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
     if kind == 'P' and known then since = math.min(known, at) end
     redis.call('ZADD', waitingKey, string.format('%.1f', since), job)
-    if not known then recent.countEnqueue(at) end
+    if not known then
+      recent.countEnqueue(at)
+      enqueued = enqueued + 1
+    end
     seen[#seen + 1] = job
   end
 end
 recent.write()
+local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed}
+recent.addWaits(totals)
+writeTotals(stateKey, totals)
 
 for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
   local job, since, isScheduled = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'

@@ -1,6 +1,6 @@
--- Loaded in front of the scripts that count: the slots that throughput and wait times are counted in, which snapshot.lua
--- reads, and those of ten seconds from which the history is written (history/step-store.ts). Counts in memory, by the
--- second, and writes once; every slot is a whole number of seconds long.
+-- Loaded in front of the scripts that count, behind totals.lua: the slots that throughput and wait times are counted in, which
+-- snapshot.lua reads, and those of ten seconds from which the history is written (history/step-store.ts). Counts in memory, by
+-- the second, and writes once; every slot is a whole number of seconds long.
 
 local function createRecent(recentKey, now)
   local recent = {}
@@ -9,6 +9,8 @@ local function createRecent(recentKey, now)
   local windowSeconds = {60, 300, 900}
   local historySeconds = 200               -- slots of ten seconds
   local logGamma = math.log(1.04)          -- buckets grow by 4 %: see wait-time.ts, which reads them
+
+  local allWaits, bounds, place            -- jobs by the bounds of totals.lua, once there are any
 
   -- enqueued, dequeued: jobs.  waits, sum, max: of the waits, ms.  buckets: how many waits, by bucket.
   local function createCounts()
@@ -45,6 +47,22 @@ local function createRecent(recentKey, now)
     counts.waits, counts.sum = counts.waits + 1, counts.sum + wait
     if wait > counts.max then counts.max = wait end
     counts.buckets[bucket] = (counts.buckets[bucket] or 0) + 1
+    -- Waits of one batch are mostly alike, so the last one's place is where to look first.
+    if not bounds then allWaits, bounds, place = {}, waitBounds(), 1 end
+    while wait > bounds[place] do place = place + 1 end
+    while wait <= bounds[place - 1] do place = place - 1 end
+    allWaits[place] = (allWaits[place] or 0) + 1
+  end
+
+  -- Adds all waits, whenever they ended, to what grows of the totals.
+  function recent.addWaits(totals)
+    if not bounds then return end
+    local waited = 0
+    for _, counts in pairs(counted) do waited = waited + counts.sum end
+    totals.waited = math.floor(waited)
+    for at, count in pairs(allWaits) do
+      totals['wait:' .. (at < #bounds and bounds[at] or 'inf')] = count
+    end
   end
 
   local function sumOf(one, other)

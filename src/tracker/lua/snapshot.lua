@@ -4,17 +4,20 @@
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms
 --       3 '1' to count the waiting          4 '1' to count the scheduled      5 '1' to count the lost
 --       6 windows, in seconds and separated by commas, to give the throughput of   7 the same for wait times
---       8 writer   9 what it was answered last: see memory.lua   10 event window, ms; none of the three when no writer asks
+--       8 '1' to read the totals
+--       9 writer  10 what it was answered last: see memory.lua   11 event window, ms; none of the three when no writer asks
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
---   skew, lost, lacking}
+--   skew, lost, lacking, totals}
 --   since: ms, -1 when nothing waits.  depth, scheduled: 0 where not asked for.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
 --   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where nobody can tell, or not
 --   asked for.  lacking: 1 when writes were lost that the writer had been answered: then this is told as if the doubt, which
---   somebody has to raise, stood already, and the queue is known, else 0
+--   somebody has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
+--   else one text, which is less for both sides than a list: enqueued, dequeued, removed, unremoved, lost, unlost, waited, and the
+--   waits by their bounds (see totals.lua)
 --
 -- memory.lua is loaded in front of it.
 
@@ -31,7 +34,7 @@ end
 local source, doubtAt = unpack(redis.call('HMGET', stateKey, 'source', 'doubt'))
 local lost, lacking = -1, 0
 if KEYS[4] and (not source or source == 'events') then
-  local writer, answered, window = ARGV[8], ARGV[9], tonumber(ARGV[10])
+  local writer, answered, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
   local count, at = string.match(answered, '^(%d+ %d+) (%d+)$')
   local hashes = {KEYS[4], KEYS[5]}
   -- Mostly the answer is found as it was written, and nothing has come since.
@@ -49,7 +52,7 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   return {
     now, source, tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]),
     stale and -1 or freshUntil + 1, fields[4], tonumber(fields[5]),
-    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking
+    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking, ''
   }
 end
 
@@ -134,7 +137,16 @@ for seconds in string.gmatch(ARGV[7], '%d+') do
   waitTimes[#waitTimes + 1] = flat
 end
 
+local totals = ''
+if ARGV[8] == '1' then
+  local values = redis.call('HMGET', stateKey, 'enqueued', 'dequeued', 'removed', 'unremoved', 'lost', 'unlost', 'waited',
+    'wait:10', 'wait:50', 'wait:100', 'wait:250', 'wait:500', 'wait:1000', 'wait:2500', 'wait:5000', 'wait:10000', 'wait:30000',
+    'wait:60000', 'wait:300000', 'wait:900000', 'wait:3600000', 'wait:10800000', 'wait:43200000', 'wait:inf')
+  for i = 1, #values do values[i] = values[i] or '0' end
+  totals = table.concat(values, ' ')
+end
+
 return {
   heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes, 1, skew,
-  lost, lacking
+  lost, lacking, totals
 }
