@@ -8,6 +8,7 @@ import type { Config } from "./config.ts";
 import type { FollowSink } from "./core/following.ts";
 import { inBackground, type Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
+import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
 import { createObjectives } from "./health/objectives.ts";
 import { createHistory } from "./history/history.ts";
@@ -132,6 +133,14 @@ export function createApp(config: Config, logger: Logger): App {
     findToken: tokenFile?.find ?? null,
     trustedProxies: config.trustedProxies,
   });
+  const exporters = createExporters({
+    reader: tracker,
+    maxQueues: config.metricsMaxQueues,
+    statsd: config.statsd,
+    statsdLease: createLease({ redis, keys, name: "/statsd", logger }),
+    subscriptions: subscriptions.taken,
+    logger,
+  });
   const coercedSchema = createCoercedSchema(schema);
   const { maxCost } = config;
   const forgetting = {
@@ -142,12 +151,17 @@ export function createApp(config: Config, logger: Logger): App {
       return wasKnown;
     },
   };
+  const admit = createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } });
   const server = createServer({
     host: config.host,
     port: config.port,
     schema,
     coercedSchema,
-    admit: createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } }),
+    async admit(client, operations) {
+      const admission = await admit(client, operations);
+      if (admission.refusal !== null) exporters.server.refused(admission.refusal.code);
+      return admission;
+    },
     identify,
     payerOf: createPayerOf({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,
@@ -171,6 +185,8 @@ export function createApp(config: Config, logger: Logger): App {
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
     endStreams: async () => void (await Promise.all([live.stop(), alerts.endStreams()])),
+    texts: { "/metrics": { ...exporters.metrics, scope: "read" } },
+    onAnswered: exporters.server.answered,
     graceMs: config.shutdownGraceMs,
     logger,
   });
@@ -186,6 +202,7 @@ export function createApp(config: Config, logger: Logger): App {
     history,
     alerts,
     together(readers),
+    exporters,
     server,
   ];
   return {

@@ -5,6 +5,7 @@ import { httpUrl, httpUrls, receiverProblems, webhookSecret } from "./settings/a
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
+import { type StatsdAddress, statsdUrl } from "./settings/statsd-url.ts";
 
 /** All settings, checked. Durations are in ms. */
 export interface Config {
@@ -49,6 +50,10 @@ export interface Config {
   readonly alertmanagerUrls: readonly string[];
   readonly alertWebhook: { readonly url: string; readonly secret: string } | null;
   readonly alertHeartbeatUrl: string | null;
+  /** Of so many queues Prometheus and StatsD are told. */
+  readonly metricsMaxQueues: number;
+  /** Null: there is none to be told. */
+  readonly statsd: StatsdAddress | null;
 }
 
 const settings = z.object({
@@ -104,6 +109,8 @@ const settings = z.object({
   ALERT_WEBHOOK_URL: httpUrl(),
   ALERT_WEBHOOK_SECRET: webhookSecret(),
   ALERT_HEARTBEAT_URL: httpUrl(),
+  METRICS_MAX_QUEUES: whole(1000, 1, 50_000),
+  STATSD_URL: statsdUrl(),
 });
 
 /**
@@ -162,6 +169,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     alertmanagerUrls: set.ALERTMANAGER_URL,
     alertWebhook: webhookOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),
     alertHeartbeatUrl: set.ALERT_HEARTBEAT_URL ?? null,
+    metricsMaxQueues: set.METRICS_MAX_QUEUES,
+    statsd: set.STATSD_URL,
   });
 }
 

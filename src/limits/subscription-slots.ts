@@ -14,6 +14,8 @@ export interface SubscriptionSlots {
     onGone: (callback: () => void) => () => void,
     open: () => Promise<AsyncIterableIterator<T>>,
   ): Promise<AsyncIterableIterator<T>>;
+  /** How many are taken, of all clients. */
+  taken(): number;
   /** Ends all streams of a client that may not have them any more. */
   endAll(client: string): void;
 }
@@ -65,6 +67,7 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
         throw error;
       }
     },
+    taken: () => [...held.values()].reduce((sum, slots) => sum + slots.size, 0),
     endAll(client) {
       for (const slot of [...(held.get(client) ?? [])]) slot.end();
     },

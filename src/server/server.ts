@@ -11,6 +11,7 @@ import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
 import { createPlaces } from "./places.ts";
 import { createPlainPosts } from "./plain-posts.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
+import { createTextRoutes, type TextRoute } from "./text-routes.ts";
 import { createTurns } from "./turns.ts";
 import type { Admitted } from "./use-admission.ts";
 import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
@@ -36,6 +37,10 @@ export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
   readonly needsToken: boolean;
   /** GET routes beside GraphQL, by path. They answer until the very end. */
   readonly routes: Readonly<Record<string, (state: ServerState) => Promise<RouteAnswer>>>;
+  /** GET routes for programs that may, by path. */
+  readonly texts: Readonly<Record<string, TextRoute>>;
+  /** Is told the status of every answer over HTTP. */
+  readonly onAnswered?: (status: number) => void;
   /** Streams never end by themselves; this ends them all, so that the server can stop. */
   readonly endStreams: () => Promise<void>;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
@@ -65,7 +70,7 @@ export interface Server extends Service {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { host, port, routes, payerOf, endStreams, logger, graceMs = 10_000 } = options;
+  const { host, port, routes, texts, payerOf, endStreams, logger, graceMs = 10_000 } = options;
   const patience = { ...usualPatience, ...options.patience };
   const admitted: Admitted = new WeakMap();
   const turns = createTurns({ shareMs: 0.5 });
@@ -74,6 +79,7 @@ export function createServer(options: ServerOptions): Server {
   const webSockets = createWebSockets(yoga, options, admitted);
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);
+  const sendText = createTextRoutes(options.identify);
   const places = createPlaces(mostRequestsAtOnce + options.maxSubscriptions);
   const stalled = createStalledSockets({
     patienceMs: patience.unreadMs,
@@ -103,7 +109,7 @@ export function createServer(options: ServerOptions): Server {
     // Yoga reads it, too.
     request.url = target;
     const path = pathOf(target);
-    const refusal = browsers.refusalOf(request, path !== endpoint || wantsPage(request));
+    const refusal = browsers.refusalOf(request, !isForPrograms(path) || wantsPage(request));
     if (refusal !== null) {
       sendRefusal(response, refusal);
       return;
@@ -118,8 +124,14 @@ export function createServer(options: ServerOptions): Server {
     } else await serve(path, request, response);
   }
 
+  /** No link of somebody else's page leads there. */
+  function isForPrograms(path: string): boolean {
+    return path === endpoint || Object.hasOwn(texts, path);
+  }
+
   async function serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    const text = Object.hasOwn(texts, path) ? texts[path] : undefined;
     if (route !== undefined) {
       const { status, body } = await route({ isLeaving });
       sendJson(response, status, body);
@@ -128,6 +140,8 @@ export function createServer(options: ServerOptions): Server {
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(response);
       else if ((await plainPosts(request, response)) === "to be answered") await yoga(request, response);
+    } else if (text !== undefined) {
+      await sendText(text, request, response);
     } else if (path === "/") {
       response.writeHead(302, { Location: endpoint }).end();
     } else {
@@ -152,6 +166,7 @@ export function createServer(options: ServerOptions): Server {
     response.on("close", () => {
       running.delete(response);
       release();
+      if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
     answer(request, response).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");

@@ -46,6 +46,7 @@ export async function startBareServer(
     exampleTabs: [],
     needsToken: false,
     routes: { "/health": async () => ({ status: 200, body: { status: "ok" } }) },
+    texts: {},
     endStreams: async () => {},
     ...options,
   });

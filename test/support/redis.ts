@@ -144,7 +144,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   clearTimeout(forced);
 }
 
-async function freePort(): Promise<number> {
+/** A port of 127.0.0.1 that nobody has now; somebody else may take it before it is bound. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

@@ -34,6 +34,8 @@ const defaults: Config = {
   alertmanagerUrls: [],
   alertWebhook: null,
   alertHeartbeatUrl: null,
+  metricsMaxQueues: 1_000,
+  statsd: null,
 };
 
 /** What `loadConfig` says is wrong, one line each. */
@@ -66,6 +68,8 @@ describe("with nothing set", () => {
       "OBJECTIVES_FILE",
       "TRUST_PROXY",
     ];
+    const urlNames = ["REDIS_URL", "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL", "STATSD_URL"];
+    const ours = [...names, ...durationNames, ...urlNames, "API_TOKENS_FILE", "TRUST_PROXY"];
     const empty = Object.fromEntries(ours.map((name) => [name, ""]));
     expect(loadConfig({ ...empty, MAX_QUEUES: undefined, HOME: "/", PATH: "", port: "x" })).toMatchObject(
       defaults,
@@ -84,6 +88,7 @@ const wholeNumbers = [
   { name: "MAX_EVENTS", field: "maxEvents", low: 1, high: 10_000 },
   { name: "MAX_SUBSCRIPTIONS", field: "maxSubscriptions", low: 1, high: 100_000 },
   { name: "RATE_LIMIT_MAX", field: "rateLimitMax", low: 1, high: 1_000_000_000 },
+  { name: "METRICS_MAX_QUEUES", field: "metricsMaxQueues", low: 1, high: 50_000 },
 ] as const;
 
 describe.each(wholeNumbers)("$name", ({ name, field, low, high }) => {
@@ -228,6 +233,27 @@ describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
     // The same words whatever was given.
     expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
     expect(problem).not.toContain("secret");
+  });
+});
+
+describe("STATSD_URL", () => {
+  test.each([
+    { given: "udp://localhost", host: "localhost", port: 8125, why: "StatsD's own port" },
+    { given: "udp://statsd.example.org:9125/", host: "statsd.example.org", port: 9125, why: "another one" },
+    { given: "udp://[::1]:1", host: "::1", port: 1, why: "an address of IPv6" },
+  ])("may be $given: $why", ({ given, host, port }) => {
+    expect(loadConfig({ STATSD_URL: given }).statsd).toEqual({ host, port });
+  });
+
+  test.each([
+    { given: "localhost:8125", why: "there is no scheme" },
+    { given: "tcp://localhost:8125", why: "it is sent as datagrams" },
+    { given: "udp://localhost:0", why: "nobody listens at port 0" },
+    { given: "udp://localhost/1", why: "there is nothing behind the host" },
+    { given: "udp://secret@localhost", why: "StatsD knows no users" },
+    { given: "udp://localhost?prefix=a", why: "there are no parameters" },
+  ])("is not $given: $why", ({ given }) => {
+    expect(problemsOf({ STATSD_URL: given })).toEqual(["STATSD_URL: expected udp://host[:port]"]);
   });
 });
 
@@ -541,6 +567,8 @@ test("everything that is wrong is told at once, one line each", () => {
     SIDEKIQ_INTERVAL: "1",
     BULLMQ_URL: "secret-4",
     BULLMQ_RECONCILE: "1",
+    METRICS_MAX_QUEUES: "0",
+    STATSD_URL: "udp://secret-5@host",
     HOST: "0.0.0.0",
   });
   expect(problems.map((problem) => problem.split(":")[0])).toEqual([
@@ -554,6 +582,8 @@ test("everything that is wrong is told at once, one line each", () => {
       "SIDEKIQ_INTERVAL",
       "BULLMQ_URL",
       "BULLMQ_RECONCILE",
+      "METRICS_MAX_QUEUES",
+      "STATSD_URL",
     ],
     "HOST",
   ]);

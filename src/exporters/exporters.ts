@@ -1,0 +1,51 @@
+import type { Lease } from "../core/lease.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Service } from "../core/service.ts";
+import { createUnderLease } from "../core/under-lease.ts";
+import type { QueueReader } from "./all-queues.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { createServerMetrics, type ServerMetrics, type ServerMetricsOptions } from "./server-metrics.ts";
+import { createStatsd } from "./statsd.ts";
+
+export interface ExportersOptions extends ServerMetricsOptions {
+  readonly reader: QueueReader;
+  /** Of so many queues others are told: the first ones by name. */
+  readonly maxQueues: number;
+  /** Null: there is none to be told. */
+  readonly statsd: { readonly host: string; readonly port: number } | null;
+  /** Of all processes that share a Redis, the one that has it tells StatsD. */
+  readonly statsdLease: Lease;
+  readonly logger: Logger;
+}
+
+/** The same numbers for others: Prometheus asks, StatsD is told. */
+export interface Exporters extends Service {
+  readonly metrics: Metrics;
+  readonly server: ServerMetrics;
+}
+
+export function createExporters(options: ExportersOptions): Exporters {
+  const { reader, maxQueues, statsd, statsdLease, logger } = options;
+  const server = createServerMetrics(options);
+  const metrics = createMetrics({ reader, maxQueues, server });
+  const toStatsd =
+    statsd === null
+      ? null
+      : createUnderLease({
+          lease: statsdLease,
+          create: () => createStatsd({ ...statsd, reader, maxQueues, logger }),
+          about: { exporter: "statsd" },
+          says: "this process tells StatsD",
+          failure: "StatsD cannot be told",
+          logger,
+        });
+  return {
+    metrics,
+    server,
+    async start() {
+      server.start();
+      await toStatsd?.start();
+    },
+    stop: async () => void (await toStatsd?.stop()),
+  };
+}

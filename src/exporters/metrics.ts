@@ -1,0 +1,100 @@
+import { AppError } from "../core/errors.ts";
+import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
+import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
+
+export interface MetricsOptions {
+  readonly reader: QueueReader;
+  /** Series are made of so many queues at most, the first ones by name; of how many more there are, is told. */
+  readonly maxQueues: number;
+  readonly server: ServerMetrics;
+}
+
+/** Everything for Prometheus, in its text format. */
+export interface Metrics {
+  readonly contentType: string;
+  /**
+   * What there is now; pieces of one text. All who ask while it is being read share it, and so do those who ask within a second
+   * after: however many ask, the queues are read once a second at most.
+   */
+  read(): Promise<readonly Buffer[]>;
+}
+
+/** For so long after it was read, what was read is good enough for others: two Prometheus that scrape the same server. */
+const shareMs = 1_000;
+
+/**
+ * The series of queues are written by hand, page by page, from what is read at each scrape: of a queue that is gone nothing is
+ * left. prom-client, which keeps each series as an object, would take several times as long, all at once, and have to be told
+ * what to forget; it keeps the server's own few (server-metrics.ts).
+ */
+export function createMetrics({ reader, maxQueues, server }: MetricsOptions): Metrics {
+  let shared: Promise<readonly Buffer[]> | undefined;
+
+  async function queueSeries(): Promise<readonly Buffer[]> {
+    const pages = queueMetrics.map((metric) => [Buffer.from(headOf(metric))]);
+    let stale = 0;
+    const found = await readAllQueues({
+      reader,
+      parts: seriesParts,
+      maxQueues,
+      onPage(snapshots) {
+        const labels = snapshots.map(labelsOf);
+        stale += snapshots.filter((snapshot) => snapshot.stale).length;
+        queueMetrics.forEach(({ lines }, i) => {
+          const texts = snapshots.map((snapshot, j) => lines(snapshot, labels[j] ?? ""));
+          pages[i]?.push(Buffer.from(texts.join("")));
+        });
+      },
+    });
+    return [...pages.flat(), Buffer.from(countsOf(found, stale))];
+  }
+
+  async function collect(): Promise<readonly Buffer[]> {
+    let queues: readonly Buffer[] = [];
+    let isRedisUp = true;
+    try {
+      queues = await queueSeries();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      // Of half of the queues it would look as if the others had died: so there are none.
+      isRedisUp = false;
+    }
+    return [...queues, Buffer.from(await server.text(isRedisUp))];
+  }
+
+  return {
+    contentType: "text/plain; version=0.0.4; charset=utf-8",
+    read() {
+      if (shared === undefined) {
+        const mine = collect();
+        shared = mine;
+        const forget = () => {
+          if (shared === mine) shared = undefined;
+        };
+        mine.then(() => setTimeout(forget, shareMs).unref(), forget);
+      }
+      return shared;
+    },
+  };
+}
+
+/** How many queues the series are not of, so that nobody takes what is there for all. */
+function countsOf({ known, omitted, unreadable }: Found, stale: number): string {
+  const gauge = (name: string, help: string, value: number) =>
+    `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`;
+  return (
+    gauge("queue_latency_known_queues", "Queues that are known. Absent while Redis does not answer.", known) +
+    gauge(
+      "queue_latency_omitted_queues",
+      "Known queues that have no series here, since there are more than METRICS_MAX_QUEUES.",
+      omitted,
+    ) +
+    gauge(
+      "queue_latency_unreadable_queues",
+      "Known queues that have no series in this scrape, since they could not be read.",
+      unreadable,
+    ) +
+    gauge("queue_latency_stale_queues", "Queues with series here that are stale.", stale)
+  );
+}

@@ -1,0 +1,87 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+
+/** How this process fares, for Prometheus. */
+export interface ServerMetrics {
+  /** Begins to watch the process. */
+  start(): void;
+  /** An HTTP request was answered. */
+  answered(status: number): void;
+  /** A GraphQL request was refused, with an error code, over HTTP or a WebSocket. */
+  refused(code: string): void;
+  text(isRedisUp: boolean): Promise<string>;
+}
+
+export interface ServerMetricsOptions {
+  /** How many subscriptions are open. */
+  readonly subscriptions: () => number;
+}
+
+export function createServerMetrics({ subscriptions }: ServerMetricsOptions): ServerMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const redisUp = new Gauge({
+    name: "queue_latency_redis_up",
+    help: "1 when Redis answered this scrape, else 0: then there is no series of any queue.",
+    registers,
+  });
+  new Gauge({
+    name: "queue_latency_open_subscriptions",
+    help: "Subscriptions that are open at this server.",
+    registers,
+    collect() {
+      this.set(subscriptions());
+    },
+  });
+  const answers = new Counter({
+    name: "queue_latency_http_responses_total",
+    help: "HTTP requests that this server has answered, by status.",
+    labelNames: ["status"],
+    registers,
+  });
+  const refusals = new Counter({
+    name: "queue_latency_refused_requests_total",
+    help: "GraphQL requests, over HTTP or a WebSocket, that this server has refused when it was to admit them, by error code.",
+    labelNames: ["code"],
+    registers,
+  });
+  return {
+    start: () => void processMetrics(),
+    answered: (status) => answers.inc({ status }),
+    refused: (code) => refusals.inc({ code }),
+    async text(isRedisUp) {
+      redisUp.set(Number(isRedisUp));
+      return `${await registry.metrics()}\n${await processMetrics().metrics()}\n`;
+    },
+  };
+}
+
+/**
+ * In this order: some are set when another one is read. Left out of prom-client's own are those that tell little, and those whose
+ * names promtool finds fault with.
+ */
+const told = [
+  ...["process_cpu_user_seconds_total", "process_cpu_system_seconds_total", "process_cpu_seconds_total"],
+  ...["process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"],
+  ...["nodejs_eventloop_lag_seconds", "nodejs_eventloop_lag_p99_seconds", "nodejs_eventloop_lag_max_seconds"],
+  ...[
+    "nodejs_heap_size_total_bytes",
+    "nodejs_heap_size_used_bytes",
+    "nodejs_gc_duration_seconds",
+    "nodejs_version_info",
+  ],
+];
+
+let ofProcess: Registry | undefined;
+
+/** They watch the process from the first time that they are asked for; there is one process, so there is one of them. */
+function processMetrics(): Registry {
+  if (ofProcess !== undefined) return ofProcess;
+  const all = new Registry();
+  collectDefaultMetrics({ register: all });
+  ofProcess = new Registry();
+  for (const name of told) {
+    const metric = all.getSingleMetric(name);
+    if (metric !== undefined) ofProcess.registerMetric(metric);
+  }
+  return ofProcess;
+}

@@ -1,0 +1,144 @@
+import { StatsD } from "hot-shots";
+import { processClock } from "../core/clock.ts";
+import { AppError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { pause } from "../core/pause.ts";
+import type { Service } from "../core/service.ts";
+import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { type QueueReader, readAllQueues } from "./all-queues.ts";
+
+export interface StatsdOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly reader: QueueReader;
+  /** No more than so many queues are told of: the first ones by name. */
+  readonly maxQueues: number;
+  readonly logger: Logger;
+  /** @default 10_000 // 10 seconds */
+  readonly intervalMs?: number;
+}
+
+const parts: SnapshotParts = {
+  ...{ depth: true, scheduled: false, lost: false },
+  ...{ throughput: new Set(), waitTime: new Set() },
+};
+/** Fits into an Ethernet frame, also with IPv6's headers. */
+const maxDatagramBytes = 1_432;
+/** Between two pages of queues, so that the buffer of whoever listens does not run over. */
+const betweenPagesMs = 20;
+const addressTtlMs = 60_000;
+
+/**
+ * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does (DogStatsD's
+ * format), in every interval. Nothing is sent of a queue that is stale, and no latency that nobody knows: a gauge that is not sent
+ * goes away, or keeps its last value, as the receiver is set. `queue.omitted` says how many queues are not told of.
+ *
+ * One process at a time should run it. Datagrams that nobody receives are lost, and nobody is told; that none can be sent (the
+ * name of the host is not known, say) is logged once when it begins, and once when it ends.
+ */
+export function createStatsd(options: StatsdOptions): Service {
+  const { host, port, reader, maxQueues, logger, intervalMs = 10_000 } = options;
+  const stopping = new AbortController();
+  let client: StatsD | undefined;
+  let running: Promise<void> | undefined;
+  let isFailing = false;
+  let isSaid = false;
+  let sendError: Error | undefined;
+
+  function open(): StatsD {
+    return new StatsD({
+      ...{ host, port, protocol: "udp", cacheDns: true, cacheDnsTtl: addressTtlMs },
+      ...{ maxBufferSize: maxDatagramBytes, bufferFlushInterval: intervalMs },
+      // What Datadog has in the environment is not for us.
+      ...{ includeDatadogTags: false, datadog: false },
+      errorHandler(error) {
+        sendError ??= error;
+      },
+    });
+  }
+
+  /** Hands over what was gathered; resolves also when it could not be sent. */
+  function flush(from: StatsD): Promise<void> {
+    return new Promise((resolve) => {
+      from.flush((error) => {
+        sendError ??= error ?? undefined;
+        resolve();
+      });
+    });
+  }
+
+  function sendPage(to: StatsD, snapshots: readonly QueueSnapshot[]): void {
+    for (const { queue, latencyMs, depth, stale, accuracy } of snapshots) {
+      if (stale) continue;
+      const tags = { queue: tagValue(queue) };
+      if (accuracy !== "UNKNOWN") to.gauge("queue.latency", latencyMs / 1_000, tags);
+      to.gauge("queue.size", depth, tags);
+    }
+  }
+
+  async function sendAll(to: StatsD): Promise<void> {
+    const { omitted } = await readAllQueues({
+      ...{ reader, parts, maxQueues, patienceMs: intervalMs / 2 },
+      async onPage(snapshots) {
+        sendPage(to, snapshots);
+        await flush(to);
+        await pause(betweenPagesMs, stopping.signal);
+        stopping.signal.throwIfAborted();
+      },
+    });
+    to.gauge("queue.omitted", omitted);
+    await flush(to);
+    if (omitted > 0 && !isSaid) {
+      logger.warn(
+        { omitted, maxQueues },
+        "StatsD is not told of all queues: there are more than METRICS_MAX_QUEUES",
+      );
+    }
+    isSaid = omitted > 0;
+  }
+
+  /** One round. That Redis is away is said by its connection. */
+  async function round(to: StatsD): Promise<void> {
+    sendError = undefined;
+    try {
+      await sendAll(to);
+    } catch (error) {
+      if (stopping.signal.aborted || error instanceof AppError) return;
+      sendError ??= error as Error;
+    }
+    const err = sendError === undefined ? undefined : messageOf(sendError);
+    if (err !== undefined && !isFailing) logger.warn({ err, host, port }, "StatsD cannot be told");
+    if (err === undefined && isFailing) logger.info({ host, port }, "StatsD can be told again");
+    isFailing = err !== undefined;
+  }
+
+  async function run(to: StatsD): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const startedAtMs = processClock.now();
+      await round(to);
+      await pause(startedAtMs + intervalMs - processClock.now(), stopping.signal);
+    }
+  }
+
+  return {
+    async start() {
+      client = open();
+      running = run(client);
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+      const ended = client;
+      client = undefined;
+      if (ended !== undefined) await new Promise((resolve) => ended.close(resolve));
+    },
+  };
+}
+
+/**
+ * What would end a tag is written as percent codes: hot-shots writes `_` for it, and then two queues could be one. What is told
+ * of a queue stays with that queue.
+ */
+function tagValue(queue: string): string {
+  return queue.replace(/[%|@,#]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
+}

@@ -1,0 +1,50 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Identify, Scope } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+import { sendRefusal } from "./answers.ts";
+import { callerOf } from "./graphql.ts";
+
+/** What programs other than GraphQL's clients are told, by GET: one text, for those who may. */
+export interface TextRoute {
+  readonly contentType: string;
+  /** What a token must be good for. */
+  readonly scope: Scope;
+  /** Pieces of the text, one after the other. They may be handed to several at once, so nobody writes to them. */
+  readonly read: () => Promise<readonly Buffer[]>;
+}
+
+/**
+ * Answers with a text, piece by piece, as fast as it is read at the other end. It costs no points: how dear it is for us must not
+ * depend on how often it is asked for, which is for the route to see to.
+ */
+export function createTextRoutes(
+  identify: Identify,
+): (route: TextRoute, request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  return async ({ contentType, scope, read }, request, response) => {
+    let pieces: readonly Buffer[];
+    try {
+      const { scopes } = identify(callerOf({ req: request }));
+      if (!scopes.has(scope)) {
+        const has = [...scopes].join(", ");
+        throw new AppError("FORBIDDEN", `this needs a token with the scope "${scope}"; this one has ${has}`);
+      }
+      pieces = await read();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      sendRefusal(response, error);
+      return;
+    }
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    response.writeHead(200, { "Content-Type": contentType, "Content-Length": length });
+    if (request.method === "HEAD") {
+      response.end();
+      return;
+    }
+    await pipeline(Readable.from(pieces), response).catch((error: unknown) => {
+      // Somebody hung up, or reads nothing and was cut.
+      if (!response.destroyed) throw error;
+    });
+  };
+}

@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { waitBoundsMs } from "../../src/core/snapshot.ts";
+import { createMetrics } from "../../src/exporters/metrics.ts";
+import { createServerMetrics } from "../../src/exporters/server-metrics.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+import { openTracker, type TestTracker } from "../support/tracker.ts";
+
+const count = 10_000;
+const nameOf = (i: number) => `queue-${String(i).padStart(5, "0")}`;
+/** One of each gauge, four kinds of events, and a histogram. */
+const seriesOfAQueue = 8 + 4 + (waitBoundsMs.length + 1) + 2;
+
+let redis: TestRedis;
+let opened: TestTracker;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  opened = await openTracker(redis.url);
+  for (let from = 0; from < count; from += 500) {
+    const events = Array.from({ length: 500 }, (_, k) =>
+      Array.from({ length: 1 + ((from + k) % 3) }, (_, job) => ({
+        ...{ type: "ENQUEUED" as const, queue: nameOf(from + k), jobId: `${job}`, attempt: 0 },
+        ...{ atMs: null, availableAtMs: null },
+      })),
+    );
+    await opened.tracker.record(events.flat(), null);
+  }
+});
+afterAll(async () => {
+  await opened?.[Symbol.asyncDispose]();
+  await redis?.stop();
+});
+
+async function linesOf(maxQueues: number): Promise<readonly string[]> {
+  const server = createServerMetrics({ subscriptions: () => 0 });
+  const metrics = createMetrics({ reader: opened.tracker, maxQueues, server });
+  const text = Buffer.concat(await metrics.read()).toString();
+  return text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+}
+
+describe(`${count} queues`, () => {
+  it("have each their own numbers in one scrape, and a bounded number of series", async () => {
+    const lines = await linesOf(count);
+    const ofQueues = lines.filter((line) => line.includes('queue="'));
+    expect(ofQueues).toHaveLength(count * seriesOfAQueue);
+    expect(new Set(ofQueues.map((line) => line.slice(0, line.lastIndexOf(" ")))).size).toBe(ofQueues.length);
+    const depths = lines.filter((line) => line.startsWith("queue_depth{"));
+    expect(depths).toEqual(
+      Array.from(
+        { length: count },
+        (_, i) => `queue_depth{queue="${nameOf(i)}",source="events"} ${1 + (i % 3)}`,
+      ),
+    );
+    expect(lines).toContain("queue_latency_omitted_queues 0");
+    expect(lines.length - ofQueues.length).toBeLessThan(100);
+  });
+
+  it("are cut at METRICS_MAX_QUEUES, which is said", async () => {
+    const lines = await linesOf(700);
+    expect(lines.filter((line) => line.startsWith("queue_depth{"))).toHaveLength(700);
+    expect(lines).toContain(`queue_latency_known_queues ${count}`);
+    expect(lines).toContain(`queue_latency_omitted_queues ${count - 700}`);
+  });
+});

@@ -1,0 +1,21 @@
+import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import type { QueueReader } from "../../src/exporters/all-queues.ts";
+
+/** Reads queues that are EMPTY but for what `stateOf` says of them, or throws. Names are in order. */
+export function fakeReader(
+  names: readonly string[],
+  stateOf: (queue: string) => Partial<QueueSnapshot> = () => ({}),
+): QueueReader {
+  return {
+    list: async ({ after, limit }) => names.filter((name) => after === null || name > after).slice(0, limit),
+    count: async () => names.length,
+    read: async (queues) =>
+      queues.map((queue) => ({
+        ...{ queue, source: "events", state: "EMPTY", accuracy: "EXACT", stale: false },
+        ...{ oldestSinceMs: null, latencyMs: 0, depth: 0, scheduled: 0, lost: 0 },
+        ...{ measuredAtMs: 1_790_000_000_000, changesAtMs: null, clockSkewMs: null },
+        ...{ throughput: null, waitTime: null },
+        ...stateOf(queue),
+      })),
+  };
+}
