@@ -34,7 +34,7 @@ export interface AllQueuesOptions {
 }
 
 /** So many that a page is worth its round trip, and so few that the event loop does something else in between. */
-export const queuesPerPage = 500;
+export const queuesPerPage = 200;
 
 /**
  * Reads all queues, a page at a time, so that nobody else has to wait for long. One that cannot be read costs the others nothing.
