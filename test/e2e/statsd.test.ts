@@ -84,7 +84,13 @@ describe("StatsD", () => {
       { length: 1_300 },
       (_, i) => `${"queue".repeat(20)}-${String(i).padStart(4, "0")}`,
     );
-    await start({ reader: fakeReader(names), port: statsd.port, maxQueues: 1_200, intervalMs: 1_000, logger });
+    await start({
+      reader: fakeReader(names),
+      port: statsd.port,
+      maxQueues: 1_200,
+      intervalMs: 1_000,
+      logger,
+    });
     // Datagrams can be lost: what one round did not bring, the next one does.
     await vi.waitFor(() => {
       const sizes = statsd.lines().filter((line) => line.startsWith("queue.size:"));
