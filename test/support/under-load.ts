@@ -49,7 +49,7 @@ export interface UnderLoad extends AsyncDisposable {
   /** How many jobs have been acknowledged, and how many were sent at all; all of them were enqueued, none left. */
   readonly acknowledged: number;
   readonly sent: number;
-  /** How many had been acknowledged by then. */
+  /** How many had been acknowledged before then. */
   acknowledgedAt(ms: number): number;
   /** Ends the recording, once all that was sent has been acknowledged. */
   finishRecording(): Promise<void>;
@@ -177,7 +177,8 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
     get sent() {
       return sent;
     },
-    acknowledgedAt: (ms) => acknowledgedAtMs.filter((at) => at <= ms).length,
+    // In the same millisecond it may have been acknowledged later.
+    acknowledgedAt: (ms) => acknowledgedAtMs.filter((at) => at < ms).length,
     async finishRecording() {
       isRecording = false;
       await recording;
