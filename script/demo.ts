@@ -5,13 +5,21 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { driveQueues } from "./demo-driver.ts";
 import { demoPlans } from "./demo-model.ts";
+import { tellAlerts } from "./demo-news.ts";
 
-/** Apart from where the server keeps what is real. */
-const dataDir = process.env.DATA_DIR || "./.data/demo";
-
-const server = spawn(process.execPath, [join(import.meta.dirname, "../src/main.ts")], {
+const here = (file: string) => join(import.meta.dirname, file);
+const settings = {
+  // Apart from where the server keeps what is real.
+  DATA_DIR: process.env.DATA_DIR || "./.data/demo",
+  ALERTS_FILE: process.env.ALERTS_FILE || here("demo-alerts.yml"),
+  OBJECTIVES_FILE: process.env.OBJECTIVES_FILE || here("demo-objectives.yml"),
+  LOG_LEVEL: process.env.LOG_LEVEL || "warn",
   // With no tokens, it is for this machine only.
-  env: { ...process.env, API_TOKENS_FILE: "", DATA_DIR: dataDir, LOG_LEVEL: process.env.LOG_LEVEL || "warn" },
+  API_TOKENS_FILE: "",
+};
+
+const server = spawn(process.execPath, [here("../src/main.ts")], {
+  env: { ...process.env, ...settings },
   stdio: ["ignore", "pipe", "inherit"],
   // A process group of its own: Ctrl-C is for us, and the server is stopped when the producers have.
   detached: true,
@@ -34,13 +42,14 @@ try {
   const graphiql = await ready(server);
   if (graphiql !== null) {
     const { signal } = stopping;
-    await driveQueues({
-      url: graphiql,
-      plans: demoPlans,
-      signal,
-      say: print,
-      begun: () => welcome(graphiql),
-    });
+    const told = { url: graphiql, signal, say: print };
+    let news = Promise.resolve();
+    const begun = () => {
+      welcome(graphiql);
+      news = tellAlerts(told);
+    };
+    await driveQueues({ ...told, plans: demoPlans, begun });
+    await news;
   }
 } catch (error) {
   process.exitCode = 1;
@@ -70,6 +79,7 @@ function welcome(graphiql: string): void {
   print("Four queues live, driven by simulated producers and workers through the API:");
   for (const { queue, story } of demoPlans) print(`  ${queue.padEnd(width)}  ${story}`);
   print(`Watch them in GraphiQL: ${graphiql}`);
+  print("An alert of demo/falling-behind fires soon, and ends when more workers have come.");
   print("Ctrl-C stops the demo and its server.");
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a first visitor finds in GraphiQL: a query, a subscription and a mutation. They work on a server with no data and
+ * What a first visitor finds in GraphiQL: a query, a subscription, a mutation, and alerts. They work on a server with no data and
  * show more on a demo. Lines are short, for the editor has half of the window.
  */
 export const exampleTabs: readonly { readonly query: string }[] = [
@@ -16,6 +16,7 @@ query Queues {
         latency
         depth
         scheduled
+        health
         throughput {
           enqueuedPerSecond
           dequeuedPerSecond
@@ -76,6 +77,25 @@ mutation Record {
     accepted
     duplicates
     early
+  }
+}
+`,
+  },
+  {
+    query: `# What is too late now, and whatever becomes
+# of it. Rules come from ALERTS_FILE; "npm run
+# demo" has some. README tells the rest.
+subscription Alerts {
+  alertChanged {
+    rule
+    queue
+    state
+    since
+    value
+    facts {
+      oldestSince
+      depth
+    }
   }
 }
 `,

@@ -29,6 +29,10 @@ test("shows four queues that live within seconds, and ends on Ctrl-C with all it
   // Below a second by the model; what a busy machine adds is that events are told of late.
   expect(await latencyOf(demo.url, "demo/steady")).toBeLessThan(3);
 
+  // By its objective it is late at once, and the alert of that has to last for ten seconds.
+  expect(rows.find(({ queue }) => queue === "demo/falling-behind")?.health).toBe("SLOW");
+  await expect.poll(demo.stdout, within).toContain("Alert: DemoIsLate of demo/falling-behind fires.");
+
   // Whoever looks in from the same address has nearly all of the points.
   const { maximumAvailable, currentlyAvailable } = (await ask(demo.url, "{ __typename }")).body.extensions!
     .cost!.throttleStatus;
@@ -96,6 +100,7 @@ interface Row {
   readonly queue: string;
   readonly latency: number;
   readonly scheduled: number;
+  readonly health: string;
   readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number };
   readonly waitTime: { readonly count: number };
 }
@@ -104,7 +109,7 @@ async function look(url: string): Promise<readonly Row[]> {
   const { body } = await ask(
     url,
     `{ queues(prefix: "demo/", first: 10) { edges { node {
-      queue latency scheduled throughput { enqueuedPerSecond dequeuedPerSecond } waitTime { count }
+      queue latency scheduled health throughput { enqueuedPerSecond dequeuedPerSecond } waitTime { count }
     } } } }`,
   );
   return body.data.queues.edges.map(({ node }: { node: Row }) => node);

@@ -56,14 +56,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     return rows.find(({ queue }) => queue === "example");
   };
 
-  test("opens with a query, a subscription and a mutation as tabs, and keeps them", async () => {
+  test("opens with a query, two subscriptions and a mutation as tabs, and keeps them", async () => {
     const window = await open();
-    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record"]);
+    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record", "Alerts"]);
     await window.reload();
-    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record"]);
+    expect(await window.tabs()).toEqual(["Queues*", "Watch", "Record", "Alerts"]);
     await window.goTo("Watch");
     await window.reload();
-    expect(await window.tabs()).toEqual(["Queues", "Watch*", "Record"]);
+    expect(await window.tabs()).toEqual(["Queues", "Watch*", "Record", "Alerts"]);
   });
 
   test("shows rows when the query is run", async () => {

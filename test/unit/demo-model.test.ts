@@ -1,5 +1,10 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { createRandom, type DemoEvent, demoPlans, simulate } from "../../script/demo-model.ts";
+import { nextStep, type Step } from "../../src/alerts/life.ts";
+import { parseRules } from "../../src/alerts/parse-rules.ts";
+import { findingOf } from "../../src/alerts/verdict.ts";
+import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const minutes = 30;
@@ -39,6 +44,26 @@ function of(queue: string): readonly Second[] {
   return seconds.get(queue)!;
 }
 
+function snapshotOf(latencyMs: number, depth: number): QueueSnapshot {
+  return {
+    queue: "demo/falling-behind",
+    source: "events",
+    state: depth > 0 ? "WAITING" : "EMPTY",
+    oldestSinceMs: null,
+    latencyMs,
+    depth,
+    scheduled: 0,
+    lost: null,
+    accuracy: "EXACT",
+    measuredAtMs: 0,
+    stale: false,
+    changesAtMs: null,
+    clockSkewMs: null,
+    throughput: null,
+    waitTime: null,
+  };
+}
+
 function most(values: readonly number[]): number {
   return Math.max(...values);
 }
@@ -66,6 +91,25 @@ describe("the demo's queues", () => {
       expect(cycle.at(-1)).toBeLessThan(1_000);
     }
     expect(most(latencies)).toBeLessThan(180_000);
+  });
+
+  test("demo/falling-behind makes its alert fire once in each six minutes, and end before the next", async () => {
+    const rules = parseRules(
+      await readFile(new URL("../../script/demo-alerts.yml", import.meta.url), "utf8"),
+    );
+    const { condition, forMs } = rules.find(({ name }) => name === "DemoIsLate")!;
+    let alert: { state: "PENDING" | "FIRING"; sinceMs: number } | null = null;
+    const steps: string[] = [];
+    for (const [second, { latencyMs, depth }] of of("demo/falling-behind").entries()) {
+      const nowMs = second * 1_000;
+      const { verdict } = findingOf(condition, snapshotOf(latencyMs, depth), "UNKNOWN");
+      const step: Step = nextStep(alert, verdict, forMs, nowMs);
+      if (step === "BEGIN") alert = { state: "PENDING", sinceMs: nowMs };
+      if (step === "FIRE") alert = { state: "FIRING", sinceMs: nowMs };
+      if (step === "END" || step === "RESOLVE") alert = null;
+      if (step === "FIRE" || step === "RESOLVE") steps.push(step);
+    }
+    expect(steps).toEqual(Array.from({ length: minutes / 6 }, () => ["FIRE", "RESOLVE"]).flat());
   });
 
   test("demo/scheduled always has jobs that nobody may take yet, and takes them soon after", () => {
