@@ -112,6 +112,10 @@ function readCondition(reader: YamlReader, rule: Place, fields: Fields): Conditi
   if (key === undefined || given.length > 1) {
     const found = given.length === 0 ? "none" : given.join(", ");
     reader.wrong(rule, `expected one condition out of ${conditionKeys.join(", ")}, found ${found}`);
+    for (const each of given) {
+      if (each === "health") readHealths(reader, fields[each] as Place);
+      else readAmount(reader, fields[each] as Place, each);
+    }
     return { subject: "health", among: [] };
   }
   const place = fields[key] as Place;
@@ -129,10 +133,13 @@ function readCondition(reader: YamlReader, rule: Place, fields: Fields): Conditi
 }
 
 function readHealths(reader: YamlReader, place: Place): readonly Health[] {
-  return reader.items(place).flatMap((item) => {
+  const expected = `expected one or more of ${badHealths.join(", ")}`;
+  const items = reader.items(place);
+  if (items.length === 0) reader.wrong(place, expected);
+  return items.flatMap((item) => {
     const health = badHealths.find((each) => each === reader.scalar(item));
     if (health !== undefined) return [health];
-    reader.wrong(item, `expected one or more of ${badHealths.join(", ")}`);
+    reader.wrong(item, expected);
     return [];
   });
 }

@@ -24,7 +24,7 @@ export interface YamlReader {
 
 export function createYamlReader(text: string): YamlReader {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const found: { readonly line: number; readonly problem: string }[] = document.errors.map(
     ({ pos, message }) => ({ line: lines.linePos(pos[0]).line, problem: message }),
   );
@@ -48,8 +48,13 @@ export function createYamlReader(text: string): YamlReader {
   function entries(place: Place): readonly (readonly [string, Place])[] | null {
     const node = map(place);
     if (node === null) return null;
+    const names = new Set<string>();
     return node.items.map(({ key, value }) => {
       const name = String(isScalar(key) ? key.value : key);
+      // Said here and not by the parser, after which nothing else could be said.
+      if (names.has(name))
+        wrong({ node: key, path: place.path }, `Map keys must be unique, found "${name}" again`);
+      names.add(name);
       // What has no value has no place of its own.
       const at = isScalar(value) && value.value === null ? key : (value ?? key);
       return [name, { node: at === key ? withoutValue(key) : at, path: join(place.path, name) }];

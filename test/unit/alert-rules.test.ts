@@ -132,6 +132,13 @@ queue_unknown: { for: 90s, severity: info }
       expected: "expected one or more of SLOW",
       why: "that has a rule of its own",
     },
+    { text: rule("health: []"), line: 4, expected: "expected one or more of SLOW", why: "it never fires" },
+    {
+      text: rule("depth_above: 1\ndepth_above: 2"),
+      line: 5,
+      expected: 'found "depth_above" again',
+      why: "which?",
+    },
     {
       text: rule("health: SLOW\nresolve_below: 1"),
       line: 5,
@@ -235,6 +242,14 @@ queue_unknown: { for: 90s, severity: info }
       "line 5",
       "line 6",
     ]);
+  });
+
+  test.each([
+    { lines: "for: 1s\nfor: 2s\ndepth_above: x", told: [5, 6], why: "a key twice" },
+    { lines: "latency_above: x\ndepth_above: y\nfor: z", told: [2, 4, 5, 6], why: "two conditions" },
+  ])("tells what else is wrong beside $why", ({ lines, told }) => {
+    const linesOf = problemsOf(rule(lines)).map((problem) => Number(/^line (\d+):/.exec(problem)?.[1]));
+    expect(linesOf).toEqual(told);
   });
 
   test("matches queues by globs", () => {
