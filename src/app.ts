@@ -135,6 +135,7 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const exporters = createExporters({
     reader: tracker,
+    alertStatus: alerts.status,
     maxQueues: config.metricsMaxQueues,
     statsd: config.statsd,
     statsdLease: createLease({ redis, keys, name: "/statsd", logger }),

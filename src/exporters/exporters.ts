@@ -1,3 +1,4 @@
+import type { AlertStatus } from "../core/alerts.ts";
 import type { Lease } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
@@ -9,6 +10,8 @@ import { createStatsd } from "./statsd.ts";
 
 export interface ExportersOptions extends ServerMetricsOptions {
   readonly reader: QueueReader;
+  /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  readonly alertStatus: () => Promise<AlertStatus>;
   /** Of so many queues others are told: the first ones by name. */
   readonly maxQueues: number;
   /** Null: there is none to be told. */
@@ -25,9 +28,9 @@ export interface Exporters extends Service {
 }
 
 export function createExporters(options: ExportersOptions): Exporters {
-  const { reader, maxQueues, statsd, statsdLease, logger } = options;
+  const { reader, alertStatus, maxQueues, statsd, statsdLease, logger } = options;
   const server = createServerMetrics(options);
-  const metrics = createMetrics({ reader, maxQueues, server });
+  const metrics = createMetrics({ reader, maxQueues, server, alertStatus });
   const toStatsd =
     statsd === null
       ? null

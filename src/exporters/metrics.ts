@@ -1,4 +1,6 @@
+import type { AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
+import { alertSeries } from "./alert-series.ts";
 import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
 import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
@@ -8,6 +10,8 @@ export interface MetricsOptions {
   /** Series are made of so many queues at most, the first ones by name; of how many more there are, is told. */
   readonly maxQueues: number;
   readonly server: ServerMetrics;
+  /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  readonly alertStatus: () => Promise<AlertStatus>;
 }
 
 /** Everything for Prometheus, in its text format. */
@@ -28,7 +32,7 @@ const shareMs = 1_000;
  * left. prom-client, which keeps each series as an object, would take several times as long, all at once, and have to be told
  * what to forget; it keeps the server's own few (server-metrics.ts).
  */
-export function createMetrics({ reader, maxQueues, server }: MetricsOptions): Metrics {
+export function createMetrics({ reader, maxQueues, server, alertStatus }: MetricsOptions): Metrics {
   let shared: Promise<readonly Buffer[]> | undefined;
 
   async function queueSeries(): Promise<readonly Buffer[]> {
@@ -50,6 +54,16 @@ export function createMetrics({ reader, maxQueues, server }: MetricsOptions): Me
     return [...pages.flat(), Buffer.from(countsOf(found, stale))];
   }
 
+  /** In a Redis Cluster the node that has them may be away while others answer: then nothing is told of them. */
+  async function ofAlerts(): Promise<string> {
+    try {
+      return alertSeries(await alertStatus());
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return "";
+    }
+  }
+
   async function collect(): Promise<readonly Buffer[]> {
     let queues: readonly Buffer[] = [];
     let isRedisUp = true;
@@ -60,7 +74,8 @@ export function createMetrics({ reader, maxQueues, server }: MetricsOptions): Me
       // Of half of the queues it would look as if the others had died: so there are none.
       isRedisUp = false;
     }
-    return [...queues, Buffer.from(await server.text(isRedisUp))];
+    const alerts = isRedisUp ? await ofAlerts() : "";
+    return [...queues, Buffer.from(alerts), Buffer.from(await server.text(isRedisUp))];
   }
 
   return {

@@ -101,7 +101,7 @@ export const queueMetrics: readonly QueueMetric[] = [
 const bounds: readonly string[] = [...waitBoundsMs.map((ms) => String(ms / 1_000)), "+Inf"];
 
 /** What stands before the lines of a metric. */
-export function headOf({ name, help, type }: QueueMetric): string {
+export function headOf({ name, help, type }: Pick<QueueMetric, "name" | "help" | "type">): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
 }
 
@@ -110,7 +110,8 @@ export function labelsOf({ queue, source }: QueueSnapshot): string {
   return `queue="${escaped(queue)}",source="${escaped(source ?? "")}"`;
 }
 
-function escaped(text: string): string {
+/** As the value of a label. */
+export function escaped(text: string): string {
   return /["\\\n]/.test(text) ? text.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n") : text;
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { waitBoundsMs } from "../../src/core/snapshot.ts";
 import { createMetrics } from "../../src/exporters/metrics.ts";
 import { createServerMetrics } from "../../src/exporters/server-metrics.ts";
+import { noAlerts } from "../support/queue-reader.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { openTracker, type TestTracker } from "../support/tracker.ts";
 
@@ -33,7 +34,12 @@ afterAll(async () => {
 
 async function linesOf(maxQueues: number): Promise<readonly string[]> {
   const server = createServerMetrics({ subscriptions: () => 0 });
-  const metrics = createMetrics({ reader: opened.tracker, maxQueues, server });
+  const metrics = createMetrics({
+    reader: opened.tracker,
+    maxQueues,
+    server,
+    alertStatus: async () => noAlerts,
+  });
   const text = Buffer.concat(await metrics.read()).toString();
   return text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
 }

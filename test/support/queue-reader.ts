@@ -1,3 +1,4 @@
+import type { AlertStatus } from "../../src/core/alerts.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import type { QueueReader } from "../../src/exporters/all-queues.ts";
 
@@ -19,3 +20,8 @@ export function fakeReader(
       })),
   };
 }
+
+/** Of whom nobody has told anything. */
+export const noAlerts: AlertStatus = {
+  ...{ pending: 0, firing: 0, decidedAtMs: null, outbox: 0, ignored: 0, receivers: [] },
+};

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import { createMetrics } from "../../src/exporters/metrics.ts";
 import type { ServerMetrics } from "../../src/exporters/server-metrics.ts";
-import { fakeReader } from "../support/queue-reader.ts";
+import { fakeReader, noAlerts } from "../support/queue-reader.ts";
 
 const server: ServerMetrics = {
   start() {},
@@ -11,13 +11,15 @@ const server: ServerMetrics = {
   text: async (isRedisUp) => `redis_up ${Number(isRedisUp)}\n`,
 };
 
+const alertStatus = async () => noAlerts;
+
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 function metricsOf(names: readonly string[], maxQueues = 1_000) {
   const reader = fakeReader(names);
   const list = vi.fn(reader.list);
-  const metrics = createMetrics({ reader: { ...reader, list }, maxQueues, server });
+  const metrics = createMetrics({ reader: { ...reader, list }, maxQueues, server, alertStatus });
   return { list, text: async () => Buffer.concat(await metrics.read()).toString() };
 }
 
@@ -58,15 +60,49 @@ describe("a scrape", () => {
     const list = async () => {
       throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
     };
-    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server });
+    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server, alertStatus });
     expect(Buffer.concat(await metrics.read()).toString()).toBe("redis_up 0\n");
   });
 
   it("that failed is nobody else's", async () => {
     const reader = fakeReader(["a"]);
     const list = vi.fn(reader.list).mockRejectedValueOnce(new TypeError("a mistake of ours"));
-    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server });
+    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server, alertStatus });
     await expect(metrics.read()).rejects.toThrow("a mistake of ours");
     expect(Buffer.concat(await metrics.read()).toString()).toContain("redis_up 1\n");
+  });
+
+  it("tells how alerts fare, and who was told of them", async () => {
+    const status = {
+      ...{ pending: 2, firing: 1, decidedAtMs: 1_790_000_000_250, outbox: 4, ignored: 5 },
+      receivers: [{ receiver: "webhook", delivered: 7, failed: 8, dropped: 9 }],
+    };
+    const reader = fakeReader([]);
+    const metrics = createMetrics({ reader, maxQueues: 1, server, alertStatus: async () => status });
+    const lines = Buffer.concat(await metrics.read())
+      .toString()
+      .split("\n")
+      .filter((line) => line.startsWith("queue_latency_alert"));
+    expect(lines).toEqual([
+      'queue_latency_alerts{state="pending"} 2',
+      'queue_latency_alerts{state="firing"} 1',
+      "queue_latency_alerts_decided_timestamp_seconds 1790000000.25",
+      "queue_latency_alerts_ignored_total 5",
+      "queue_latency_alert_outbox 4",
+      'queue_latency_alert_deliveries_total{receiver="webhook",result="delivered"} 7',
+      'queue_latency_alert_deliveries_total{receiver="webhook",result="failed"} 8',
+      'queue_latency_alert_deliveries_total{receiver="webhook",result="dropped"} 9',
+    ]);
+  });
+
+  it("tells of queues also when nobody can tell of alerts", async () => {
+    const away = async () => {
+      throw new AppError("SERVICE_UNAVAILABLE", "its node is away");
+    };
+    const metrics = createMetrics({ reader: fakeReader(["a"]), maxQueues: 1, server, alertStatus: away });
+    const text = Buffer.concat(await metrics.read()).toString();
+    expect(text).toContain('queue_depth{queue="a",source="events"} 0\n');
+    expect(text).toContain("redis_up 1\n");
+    expect(text).not.toContain("queue_latency_alert");
   });
 });
