@@ -89,20 +89,23 @@ export function createLookout({ read, healthOf }: Sights, logger: Logger) {
     /** By queue; those that could not be read have none. With rates, which nobody needs to know before. */
     async factsOf(sights: readonly Sight[], nowMs: number): Promise<ReadonlyMap<string, AlertFacts>> {
       const seen = sights.filter(({ snapshot }) => snapshot !== null);
+      if (seen.length === 0) return new Map();
+      // Of what fires at once nobody has asked yet.
+      const healths = await healthOf(seen.map(({ snapshot }) => snapshot as QueueSnapshot));
+      for (const [i, { queue }] of seen.entries()) memory.note(queue, healths[i] ?? "UNKNOWN", nowMs);
       const rates = await each(
         seen,
         async ({ queue }) => (await read([queue], withRates))[0]?.throughput?.ONE_MINUTE,
       );
       return new Map(
-        seen.map(({ queue, snapshot, health }, i) => {
+        seen.map(({ queue, snapshot }, i) => {
           const { measuredAtMs, latencyMs, oldestSinceMs, depth, accuracy } = snapshot as QueueSnapshot;
-          const before = memory.of(queue);
           return [
             queue,
             {
               ...{ measuredAtMs, latencyMs, oldestSinceMs, depth, accuracy },
               throughput: rates[i] ?? null,
-              health: before.length > 0 ? [...before] : [{ health, sinceMs: nowMs }],
+              health: [...memory.of(queue)],
             },
           ];
         }),

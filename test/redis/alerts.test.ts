@@ -56,6 +56,20 @@ describe("an alert", () => {
     ]);
   });
 
+  test("that fires at once has the health of that moment among its facts", async () => {
+    const { sights, decide, round, store } = await open(late2.replace("mail*", "none"));
+    const decider = await decide(1);
+    const healths = async () => (await store.active())[0]?.facts?.health.map(({ health }) => health);
+    sights.set("mail", { depth: 6 }, "SLOW");
+    await round(decider);
+    expect(await healths()).toEqual(["SLOW"]);
+    sights.set("mail", { depth: 0 }, "OK");
+    await round(decider);
+    sights.set("mail", { depth: 6 }, "STALLED");
+    await round(decider);
+    expect(await healths()).toEqual(["SLOW", "STALLED"]);
+  });
+
   test("that is over before it fires leaves no trace", async () => {
     const { sights, decide, round, active, resolved, told } = await open();
     const decider = await decide(1);
