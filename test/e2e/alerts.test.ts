@@ -140,6 +140,13 @@ describe("a webhook", () => {
         soon,
       )
       .toEqual({ alertStatus: { outbox: 0, receivers: [{ receiver: "webhook", delivered: 2 }] } });
+    const metrics = await (await fetch(`${third.url}/metrics`)).text();
+    expect(metrics).toMatch(
+      /^queue_latency_alert_deliveries_total\{receiver="webhook",result="delivered"\} 2$/m,
+    );
+    expect(metrics).toMatch(
+      /^queue_latency_alert_deliveries_total\{receiver="webhook",result="failed"\} [1-9]/m,
+    );
     expect(new Set(told()).size).toBe(2);
     expect(told().filter((each) => each.startsWith("alert.firing"))).toHaveLength(1);
     for (const { stderr } of [first, second, third]) expect(stderr()).not.toContain("whsec_");
