@@ -183,9 +183,9 @@ export function createDecider(options: DeciderOptions): Decider {
 function ofGoneRules(alerts: readonly Alert[], rules: readonly AlertRule[], nowMs: number): AlertChange[] {
   const byName = new Map(rules.map((rule) => [rule.name, rule]));
   return alerts
-    .filter(({ rule, queue }) => {
+    .filter(({ rule, queue, subject }) => {
       const now = byName.get(rule);
-      return now === undefined || !ruleMatches(now, queue);
+      return now === undefined || !ruleMatches(now, queue) || now.condition.subject !== subject;
     })
     .map((alert) => changeTo(ended(alert, "RULE_GONE", null, nowMs)));
 }

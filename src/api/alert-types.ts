@@ -19,7 +19,8 @@ const AlertEndEnum = builder.enumType("AlertEnd", {
   values: describedValues(alertEnds, {
     RECOVERED: "The queue is below the rule's lower threshold, or its condition holds no more.",
     QUEUE_GONE: "The queue is MISSING.",
-    RULE_GONE: "The file of rules has no such rule any more, or it does not match the queue any more.",
+    RULE_GONE:
+      "The file of rules has no such rule any more, or it does not match the queue any more, or looks at something else.",
   }),
 });
 

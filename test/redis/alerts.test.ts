@@ -164,6 +164,21 @@ describe("an alert", () => {
     ]);
   });
 
+  test("ends when its rule is about something else by now, and its value would be told in the wrong unit", async () => {
+    const { sights, decide, round, rule, store, resolved } = await open(
+      "rules: [{ name: A, queues: mail, latency_above: 60 }]",
+    );
+    const decider = await decide(1);
+    sights.set("mail", { ...minutes(2), depth: 7 });
+    await round(decider);
+    rule("rules: [{ name: A, queues: mail, depth_above: 5 }]");
+    await round(decider);
+    expect(await resolved()).toMatchObject([{ subject: "latency", end: "RULE_GONE", value: null }]);
+    expect(await store.active()).toMatchObject([
+      { state: "FIRING", subject: "depth", value: 7, threshold: 5 },
+    ]);
+  });
+
   test("is told by health, for as long as anybody can tell it", async () => {
     const { sights, decide, round, active, store } = await open(
       "rules: [{ name: Ill, queues: q, health: [STALLED, SLOW] }]",
