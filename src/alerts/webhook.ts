@@ -15,8 +15,8 @@ export interface WebhookOptions {
 }
 
 const atOnce = 10;
-/** What a receiver refuses so often is given up: it would refuse it for ever. */
-const mostRefusals = 5;
+/** What a receiver refuses so often is given up, after about two minutes: it would refuse it for ever. */
+const mostRefusals = 8;
 /** What is older than this helps nobody. */
 const longestMs = 86_400_000;
 

@@ -155,13 +155,13 @@ describe("a webhook", () => {
     ]);
   });
 
-  test("that refuses a word five times is not told it any more, and the others are not held up", async () => {
+  test("that refuses a word eight times is not told it any more, and the others are not held up", async () => {
     const receiver = await startReceiver();
     receiver.answer = ({ body }) => (body.includes('"bad"') ? 400 : 200);
     const { write, empty, counts, logger } = await open(hook(receiver));
     await write(firing("bad"), firing("good"));
     await empty();
-    await expect.poll(counts).toEqual({ webhook: { delivered: 1, failed: 5, dropped: 1 } });
+    await expect.poll(counts).toEqual({ webhook: { delivered: 1, failed: 8, dropped: 1 } });
     expect(logger.lines.filter(({ level }) => level === "error")).toMatchObject([
       { message: "a notification is given up", fields: { reason: expect.stringContaining("400: so it is") } },
     ]);
