@@ -27,7 +27,10 @@ export interface HistoryPoint {
   readonly counts: HistoryCounts | null;
 }
 
-/** By when it was heard, so that every event is in exactly one step, however late it was told. */
+/**
+ * By when it was heard, so that every event is in exactly one step, however late it was told. The first step of a queue has also
+ * what came in the one before, when nobody knew of it yet.
+ */
 export interface HistoryCounts {
   readonly enqueued: number;
   readonly dequeued: number;

@@ -64,6 +64,8 @@ const parts: SnapshotParts = {
   waitTime: new Set(),
 };
 const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
+/** StepStore.countsOf tells counts of steps that began less than so long ago. */
+const countedForMs = 180_000;
 
 /** Only what may have changed is read: what nobody touched has only grown older. Instants are by `processClock`. */
 export function createSampler(options: SamplerOptions): Sampler {
@@ -91,6 +93,8 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   function take(entry: Sampled, snapshot: QueueSnapshot): void {
     const { state, stale, accuracy, latencyMs, depth, measuredAtMs } = snapshot;
+    // Forgotten, and its history with it.
+    if (state === "MISSING") entry.step = undefined;
     if (state === "MISSING" || stale || accuracy === "UNKNOWN") return;
     const atMs = measuredAtMs - (measuredAtMs % stepMs);
     if (entry.step !== undefined && entry.step.atMs < atMs) finish(entry);
@@ -106,6 +110,15 @@ export function createSampler(options: SamplerOptions): Sampler {
     step.lastLatencyMs = latency;
     step.maxDepth = Math.max(step.maxDepth, depth);
     step.lastDepth = depth;
+  }
+
+  /** Whether or not the queue can still be seen: what was counted in a step that is over is not kept for long. */
+  function endStep(entry: Sampled, nowMs: number): void {
+    if (entry.step === undefined) return;
+    const sinceMs = nowMs - entry.step.atMs;
+    // This process slept, and the counts may have gone; or Redis's clock was ahead and has been set right: there was no such time.
+    if (sinceMs >= countedForMs || sinceMs < -stepMs) entry.step = undefined;
+    else if (sinceMs >= stepMs) finish(entry);
   }
 
   function finish(entry: Sampled): void {
@@ -142,7 +155,9 @@ export function createSampler(options: SamplerOptions): Sampler {
       await Promise.all(entries.filter((entry) => isDue(entry, now())).map(readAgain));
       for (const entry of entries) {
         const { snapshot, clock } = entry;
-        if (snapshot !== undefined) take(entry, ageSnapshot(snapshot, clock.at(now())));
+        const nowMs = clock.at(now());
+        endStep(entry, nowMs);
+        if (snapshot !== undefined) take(entry, ageSnapshot(snapshot, nowMs));
       }
     },
   };

@@ -61,7 +61,8 @@ export function mergeRecords(records: readonly StepRecord[]): StepRecord {
   };
 }
 
-function mergeCounts(all: readonly StepCounts[]): StepCounts {
+/** @param all at least one. */
+export function mergeCounts(all: readonly StepCounts[]): StepCounts {
   const buckets = new Map<number, number>();
   for (const counts of all) {
     for (const [bucket, count] of counts.buckets) buckets.set(bucket, (buckets.get(bucket) ?? 0) + count);
@@ -101,7 +102,9 @@ export function encodeRecord(record: StepRecord): Buffer {
 /** @throws Error when it is not what {@link encodeRecord} made. */
 export function decodeRecord(bytes: Uint8Array): StepRecord {
   const numbers = decode(bytes);
-  if (!Array.isArray(numbers) || numbers.length < 8) throw new Error("expected the numbers of a step");
+  if (!Array.isArray(numbers) || numbers.length < 8 || !numbers.every(Number.isFinite)) {
+    throw new Error("expected the numbers of a step");
+  }
   const at = (index: number): number => numbers[index] ?? 0;
   return {
     samples: at(0),

@@ -4,6 +4,7 @@ import { stepSeconds } from "../core/history.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript } from "../redis/scripts.ts";
 import {
   decodeRecord,
   encodeRecord,
@@ -17,6 +18,8 @@ export interface StepStoreOptions {
   readonly keys: Keys;
   /** For how long steps are kept after they began, in ms. */
   readonly keptMs: Readonly<Record<HistoryStep, number>>;
+  /** Tests only: the time instead of Redis's, in ms. */
+  readonly now?: () => number;
 }
 
 export interface StoredStep {
@@ -36,12 +39,15 @@ export interface StepRange {
 export interface StepStore {
   /** What was counted of a queue in a step of ten seconds that is over, and began less than three minutes ago. */
   countsOf(queue: string, atMs: number): Promise<StepCounts>;
-  /** Writes one step, and lets old ones go. The first word counts: whoever comes later changes nothing. */
+  /**
+   * Writes one step, and lets old ones go. The first word counts: whoever comes later changes nothing. Steps that begin later
+   * than now, by Redis's clock, and are in the way are let go of, too.
+   */
   append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
-  /** In the order of their times; gaps are left out. */
+  /** In the order of their times; gaps are left out, and so is what is no step. */
   range(queue: string, step: HistoryStep, range: StepRange): Promise<StoredStep[]>;
-  /** When the newest one began; null when there is none. */
-  newest(queue: string, step: HistoryStep): Promise<number | null>;
+  /** When the newest one that began before an instant did; null when there is none. */
+  newest(queue: string, step: HistoryStep, beforeMs: number): Promise<number | null>;
   forget(queue: string): Promise<void>;
 }
 
@@ -59,7 +65,20 @@ const noCounts: StepCounts = {
   buckets: new Map(),
 };
 
-export function createStepStore({ redis, keys, keptMs }: StepStoreOptions): StepStore {
+export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions): StepStore {
+  const putRight = loadScript("queueLatencyHistoryPutRight", new URL("lua/put-right.lua", import.meta.url));
+
+  /** @returns false when the stream has a step of that time, or a later one. */
+  async function add(key: string, oldestMs: number, { atMs, record }: StoredStep): Promise<boolean> {
+    try {
+      await redis.xadd(key, "MINID", "~", oldestMs, `${atMs}-1`, "step", encodeRecord(record));
+      return true;
+    } catch (error) {
+      if (error instanceof Error && /equal or smaller/.test(error.message)) return false;
+      throw unavailableOr(error);
+    }
+  }
+
   return {
     async countsOf(queue, atMs) {
       const slot = Math.floor(atMs / (stepSeconds.TEN_SECONDS * 1000));
@@ -75,16 +94,16 @@ export function createStepStore({ redis, keys, keptMs }: StepStoreOptions): Step
         ...(waitsSlot === slot ? { waits: count, sumMs, maxMs, buckets: bucketsIn(packed) } : {}),
       };
     },
-    async append(queue, step, { atMs, record }) {
+    async append(queue, step, written) {
       const key = keys.history(queue, step);
-      const oldest = Math.max(0, atMs - keptMs[step]);
-      const written = redis.xadd(key, "MINID", "~", oldest, `${atMs}-1`, "step", encodeRecord(record));
-      const isKnown = (error: unknown) => error instanceof Error && /equal or smaller/.test(error.message);
-      const expires = redis.pexpire(key, keptMs[step] + stepSeconds[step] * 1000);
-      const results = await Promise.allSettled([written, expires]);
-      for (const result of results) {
-        if (result.status === "rejected" && !isKnown(result.reason)) throw unavailableOr(result.reason);
-      }
+      const oldestMs = Math.max(0, written.atMs - keptMs[step]);
+      const expire = () => answered(redis.pexpire(key, keptMs[step] + stepSeconds[step] * 1000));
+      const [isAdded] = await Promise.all([add(key, oldestMs, written), expire()]);
+      if (isAdded) return;
+      const letGo = await runScript(redis, putRight, { keys: [key], args: [now?.() ?? ""] });
+      if (letGo === 0) return;
+      await add(key, oldestMs, written);
+      await expire();
     },
     async range(queue, step, { fromMs, toMs, limit }) {
       const to = toMs === null ? "+" : `(${toMs}-0`;
@@ -92,13 +111,14 @@ export function createStepStore({ redis, keys, keptMs }: StepStoreOptions): Step
       const entries = await answered(
         redis.xrangeBuffer(keys.history(queue, step), from, to, "COUNT", limit ?? everything),
       );
-      return entries.map(([id, [, bytes]]) => ({
-        atMs: Number.parseInt(id.toString(), 10),
-        record: decodeRecord(bytes as Buffer),
-      }));
+      return entries.flatMap(([id, [, bytes]]) => {
+        const record = readable(bytes);
+        return record === null ? [] : [{ atMs: Number.parseInt(id.toString(), 10), record }];
+      });
     },
-    async newest(queue, step) {
-      const [entry] = await answered(redis.xrevrange(keys.history(queue, step), "+", "-", "COUNT", 1));
+    async newest(queue, step, beforeMs) {
+      const key = keys.history(queue, step);
+      const [entry] = await answered(redis.xrevrange(key, `(${beforeMs}-0`, "-", "COUNT", 1));
       return entry === undefined ? null : Number.parseInt(entry[0], 10);
     },
     async forget(queue) {
@@ -106,6 +126,15 @@ export function createStepStore({ redis, keys, keptMs }: StepStoreOptions): Step
       await answered(redis.unlink(...steps.map((step) => keys.history(queue, step))));
     },
   };
+}
+
+/** Null: it is no step. One that nobody can read is a gap, and shall not hide all others. */
+function readable(bytes: Buffer | undefined): StepRecord | null {
+  try {
+    return bytes === undefined ? null : decodeRecord(bytes);
+  } catch {
+    return null;
+  }
 }
 
 function bucketsIn(packed: readonly number[]): ReadonlyMap<number, number> {

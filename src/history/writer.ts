@@ -1,6 +1,6 @@
 import { type HistoryStep, stepSeconds } from "../core/history.ts";
 import type { FinishedStep } from "./sampler.ts";
-import { mergeRecords } from "./step-record.ts";
+import { mergeCounts, mergeRecords, type StepCounts } from "./step-record.ts";
 import type { StepStore } from "./step-store.ts";
 
 /** Writes what was seen, and makes longer steps of shorter ones when they are over. */
@@ -16,6 +16,8 @@ const merges: readonly (readonly [from: HistoryStep, to: HistoryStep])[] = [
   ["ONE_MINUTE", "ONE_HOUR"],
 ];
 
+const stepMs = stepSeconds.TEN_SECONDS * 1000;
+
 /** @param store by one process at a time; should two write, the first word counts. */
 export function createHistoryWriter(store: StepStore): HistoryWriter {
   /** By queue and length, when the first step begins that has not been merged. */
@@ -28,8 +30,9 @@ export function createHistoryWriter(store: StepStore): HistoryWriter {
     const ofQueue = mergedTo.get(queue) ?? new Map<HistoryStep, number>();
     mergedTo.set(queue, ofQueue);
     let begin = ofQueue.get(to);
-    if (begin === undefined) {
-      const newest = await store.newest(queue, to);
+    // Later than now: Redis's clock was ahead.
+    if (begin === undefined || begin > end) {
+      const newest = await store.newest(queue, to, end);
       begin = newest === null ? 0 : newest + toMs;
     }
     if (begin >= end) {
@@ -44,11 +47,18 @@ export function createHistoryWriter(store: StepStore): HistoryWriter {
     return true;
   }
 
+  /** A queue is looked at first a little after it came: its first step has also what was counted in the one before. */
+  async function countsOf(queue: string, atMs: number): Promise<StepCounts> {
+    const counts = await store.countsOf(queue, atMs);
+    const isNew = !mergedTo.has(queue) && (await store.newest(queue, "TEN_SECONDS", atMs)) === null;
+    return isNew ? mergeCounts([await store.countsOf(queue, atMs - stepMs), counts]) : counts;
+  }
+
   return {
     async write({ queue, atMs, seen, isCounted }) {
-      const counts = isCounted ? await store.countsOf(queue, atMs) : null;
+      const counts = isCounted ? await countsOf(queue, atMs) : null;
       await store.append(queue, "TEN_SECONDS", { atMs, record: { ...seen, counts } });
-      const nowMs = atMs + stepSeconds.TEN_SECONDS * 1000;
+      const nowMs = atMs + stepMs;
       for (const [from, to] of merges) {
         if (!(await merge(queue, from, to, nowMs))) return;
       }

@@ -19,6 +19,10 @@ test("a month of 100 queues keeps what is to be kept and no more, and every hour
   const { store } = history;
   // What the tracker counted is drawn here, for a month of real events would take a month of this machine.
   const countsOf = async (queue: string, atMs: number): Promise<StepCounts> => {
+    // Nobody knew of any queue before that.
+    if (atMs < start + 30 * 60_000) {
+      return { enqueued: 0, dequeued: 0, waits: 0, sumMs: 0, maxMs: 0, buckets: new Map() };
+    }
     const waits = (queues.indexOf(queue) + atMs / 10_000) % 7;
     const buckets = new Map(waits === 0 ? [] : [[waits, waits]]);
     return { enqueued: waits + 1, dequeued: waits, waits, sumMs: waits * 10, maxMs: waits, buckets };

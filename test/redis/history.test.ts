@@ -1,3 +1,4 @@
+import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { describe, expect, inject, test } from "vitest";
 import { processClock } from "../../src/core/clock.ts";
@@ -74,6 +75,117 @@ describe("a step of ten seconds", () => {
     await writer.look();
     const steps = await history.store.range("q", "TEN_SECONDS", everything);
     expect(steps.map(({ record }) => record.counts?.enqueued)).toEqual([3, 2, 2]);
+  });
+
+  test("counts what came to a new queue before anybody could look", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    history.nowMs = start + 9_900;
+    await tracker.record([event("ENQUEUED", "1"), event("ENQUEUED", "2")], null);
+    const writer = history.openWriter(["q"]);
+    for (const second of [10, 11, 20, 30]) {
+      history.nowMs = start + second * 1000;
+      if (second === 11) await tracker.record([event("ENQUEUED", "3"), event("DEQUEUED", "1")], null);
+      await writer.look();
+    }
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps.map(({ record }) => record.counts)).toMatchObject([
+      { enqueued: 3, dequeued: 1, waits: 1 },
+      { enqueued: 0, dequeued: 0, waits: 0 },
+    ]);
+    // Whoever takes over knows that it is not new: what came while nobody looked stays a gap.
+    history.nowMs = start + 39_000;
+    await tracker.record([event("ENQUEUED", "4")], null);
+    const other = history.openWriter(["q"]);
+    for (const second of [40, 50]) {
+      history.nowMs = start + second * 1000;
+      await other.look();
+    }
+    const [, , last] = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(last).toMatchObject({ atMs: start + 40_000, record: { counts: { enqueued: 0 } } });
+  });
+
+  test("is written as soon as it is over, also when the queue cannot be read any more", async () => {
+    await using history = await open();
+    const { tracker, redis, keys } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    await writer.look();
+    await redis.set(keys.state("q"), "of another type");
+    for (const second of [5, 10]) {
+      history.nowMs = start + second * 1000;
+      await writer.look();
+    }
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps).toMatchObject([{ atMs: start, record: { samples: 1, counts: { enqueued: 1 } } }]);
+  });
+
+  test("is a gap when whoever looked slept until nobody knows what was counted in it", async () => {
+    await using history = await open();
+    await history.opened.tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    for (const second of [0, 1_800, 1_810]) {
+      history.nowMs = start + second * 1000;
+      await writer.look();
+    }
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    expect(steps.map(({ atMs }) => (atMs - start) / 1000)).toEqual([1_800]);
+  });
+
+  test("is none of a queue that was forgotten in it", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    await writer.look();
+    await tracker.forget("q");
+    await history.store.forget("q");
+    for (const second of [5, 10, 11]) {
+      history.nowMs = start + second * 1000;
+      await writer.look();
+    }
+    expect(await history.store.range("q", "TEN_SECONDS", everything)).toEqual([]);
+  });
+
+  test("is written again when Redis's clock was ahead and is set right, by whoever wrote and whoever comes", async () => {
+    await using history = await open();
+    const { tracker } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    const lookFor = async (by: typeof writer, fromMs: number, seconds: number) => {
+      for (let second = 0; second <= seconds; second += 5) {
+        history.nowMs = fromMs + second * 1000;
+        await by.look();
+      }
+    };
+    await lookFor(writer, start, 130);
+    await lookFor(writer, start + 30 * 24 * hourMs, 130);
+    await lookFor(writer, start + 180_000, 130);
+    await lookFor(history.openWriter(["q"]), start + 360_000, 130);
+    const atSeconds = async (step: HistoryStep) =>
+      (await history.store.range("q", step, everything)).map(({ atMs }) => (atMs - start) / 1000);
+    const tens = [0, 180, 360].flatMap((from) => Array.from({ length: 13 }, (_, i) => from + 10 * i));
+    expect(await atSeconds("TEN_SECONDS")).toEqual(tens);
+    expect(await atSeconds("ONE_MINUTE")).toEqual([0, 60, 120, 180, 240, 300, 360, 420]);
+  });
+
+  test("that nobody can read is left out", async () => {
+    await using history = await open();
+    const { tracker, redis, keys } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    const nonsense = ["garbage", encode("text"), encode([1, 2, 3]), encode(["a", 2, 3, 4, 5, 6, 7, 8])];
+    for (const [i, bytes] of nonsense.entries()) {
+      await redis.xadd(keys.history("q", "TEN_SECONDS"), start - 50_000 + i, "step", Buffer.from(bytes));
+    }
+    await redis.xadd(keys.history("q", "TEN_SECONDS"), start - 10_000, "of", "somebody else");
+    for (let second = 0; second <= 70; second += 5) {
+      history.nowMs = start + second * 1000;
+      await writer.look();
+    }
+    const counted = async (step: HistoryStep) => (await history.store.range("q", step, everything)).length;
+    expect(await counted("TEN_SECONDS")).toBe(7);
+    expect(await counted("ONE_MINUTE")).toBe(1);
   });
 
   test("that nobody saw is left out", async () => {

@@ -29,7 +29,7 @@ export interface ManualHistory extends AsyncDisposable {
 export async function openHistory(redisUrl: string, startMs: number): Promise<ManualHistory> {
   const now = () => history.nowMs;
   const opened = await openTracker(redisUrl, { now });
-  const store = createStepStore({ redis: opened.redis, keys: opened.keys, keptMs });
+  const store = createStepStore({ redis: opened.redis, keys: opened.keys, keptMs, now });
   const history: ManualHistory = {
     opened,
     store,

@@ -1,0 +1,22 @@
+-- Lets go of the steps of a history that begin later than now. They were written while Redis's clock was ahead, and as long as
+-- Redis knows of them, it takes no step of the time before.
+--
+-- KEYS  1 stream of steps
+-- ARGV  1 now, ms ('' = Redis's own time)
+-- Returns how many it let go of; when they are 1000, there may be more
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local ahead = redis.call('XREVRANGE', KEYS[1], '+', string.format('%.0f-0', now + 1), 'COUNT', 1000)
+if #ahead == 0 then return 0 end
+local ids = {}
+for i, entry in ipairs(ahead) do ids[i] = entry[1] end
+redis.call('XDEL', KEYS[1], unpack(ids))
+-- A stream remembers its newest id, also when that has gone.
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if newest then redis.call('XSETID', KEYS[1], newest[1]) else redis.call('DEL', KEYS[1]) end
+return #ahead
