@@ -62,7 +62,7 @@ export function createLookout({ read, healthOf }: Sights, logger: Logger) {
         const isAboutHealth = queue.rules.some(({ condition }) => condition.subject === "health");
         return snapshot != null && (isAboutHealth || isPending(queue)) ? [snapshot] : [];
       });
-      const healths = asked.length === 0 ? [] : await healthOf(asked);
+      const healths = await each(asked, async (one) => (await healthOf([one]))[0]);
       const known = new Map(asked.map(({ queue }, i) => [queue, healths[i] ?? "UNKNOWN"]));
       for (const [queue, health] of known) memory.note(queue, health, nowMs);
       memory.sweep(nowMs);

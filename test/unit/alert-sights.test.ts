@@ -29,9 +29,8 @@ test("queues are looked at no closer than their rules need", async () => {
   expect(read.mock.calls.every(([, { throughput, scheduled }]) => throughput.size === 0 && !scheduled)).toBe(
     true,
   );
-  expect(healthOf.mock.calls.map(([snapshots]) => snapshots.map(({ queue }) => queue))).toEqual([
-    ["Slow", "Ill"],
-  ]);
+  const asked = healthOf.mock.calls.flatMap(([snapshots]) => snapshots.map(({ queue }) => queue));
+  expect(asked).toEqual(["Slow", "Ill"]);
   expect(seen.map(({ health }) => health)).toEqual(["UNKNOWN", "SLOW", "SLOW"]);
 });
 
@@ -50,4 +49,16 @@ test("that a rule cannot fire, since its source tells no wait times, is said onc
     }
   }
   expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
+});
+
+test("a queue whose health cannot be told is UNKNOWN, and the others are not", async () => {
+  const { look, healthOf } = open();
+  healthOf.mockImplementation(async (snapshots) => {
+    if (snapshots.some(({ queue }) => queue === "a"))
+      throw new Error("a foreign key is in the place of its history");
+    return snapshots.map(() => "SLOW");
+  });
+  const queues = ["a", "b"].map((queue) => ({ queue, rules: [ill] }));
+  const seen = await look(queues, () => false, 1);
+  expect(seen.map(({ health }) => health)).toEqual(["UNKNOWN", "SLOW"]);
 });
