@@ -43,8 +43,17 @@ export interface History extends Service, HistoryReader {
 const everyMs = 1_000;
 const listEveryMs = 5_000;
 const namesAtOnce = 1_000;
-/** How many steps are written at the same time. */
+/** Of how many queues steps are written at the same time. */
 const writesAtOnce = 50;
+/** For how long a step is tried to be written while Redis is away: what was counted in it is not kept for much longer. */
+const retryForMs = 120_000;
+
+/** A step that is over and has not been written yet. */
+interface Unwritten {
+  readonly step: FinishedStep;
+  /** By `performance.now()`. */
+  readonly givenUpAtMs: number;
+}
 
 export function createHistory(options: HistoryOptions): History {
   const { lease, maxQueues, logger } = options;
@@ -58,11 +67,14 @@ export function createHistory(options: HistoryOptions): History {
   function createSampling(): Service {
     const writer = createHistoryWriter(store);
     const stopping = new AbortController();
-    const finished: FinishedStep[] = [];
+    const unwritten: Unwritten[] = [];
     let writing = Promise.resolve();
     let sampling = Promise.resolve();
     let isFailing = false;
-    const own = createSampler({ read: options.read, onStep: (step) => finished.push(step) });
+    const own = createSampler({
+      read: options.read,
+      onStep: (step) => unwritten.push({ step, givenUpAtMs: performance.now() + retryForMs }),
+    });
     own.hears(isHearing);
     listedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -77,7 +89,7 @@ export function createHistory(options: HistoryOptions): History {
             writer.retain(queues);
           }
           await own.sample();
-          if (finished.length > 0) writing = writing.then(() => writeAll(finished.splice(0)));
+          if (unwritten.length > 0) writing = writing.then(() => writeAll(unwritten.splice(0)));
           isFailing = false;
         } catch (error) {
           // That Redis is away is said by its connection.
@@ -89,15 +101,29 @@ export function createHistory(options: HistoryOptions): History {
       }
     }
 
-    async function writeAll(steps: readonly FinishedStep[]): Promise<void> {
+    async function writeAll(all: readonly Unwritten[]): Promise<void> {
       const failures: unknown[] = [];
-      for (let from = 0; from < steps.length; from += writesAtOnce) {
-        const results = await Promise.allSettled(steps.slice(from, from + writesAtOnce).map(writer.write));
-        failures.push(...results.flatMap((result) => (result.status === "rejected" ? [result.reason] : [])));
+      const again: Unwritten[] = [];
+
+      /** The older step first: Redis takes none behind a newer one. */
+      async function writeOf(steps: readonly Unwritten[]): Promise<void> {
+        for (const [i, { step, givenUpAtMs }] of steps.entries()) {
+          try {
+            await writer.write(step);
+          } catch (error) {
+            if (!isAway(error)) failures.push(error);
+            else if (performance.now() < givenUpAtMs) return void again.push(...steps.slice(i));
+          }
+        }
       }
-      const broken = failures.filter((failure) => !isAway(failure));
-      if (broken.length > 0) {
-        const about = { err: messageOf(broken[0]), queues: broken.length };
+
+      const byQueue = [...Map.groupBy(all, ({ step }) => step.queue).values()];
+      for (let from = 0; from < byQueue.length; from += writesAtOnce) {
+        await Promise.all(byQueue.slice(from, from + writesAtOnce).map(writeOf));
+      }
+      unwritten.unshift(...again);
+      if (failures.length > 0) {
+        const about = { err: messageOf(failures[0]), queues: failures.length };
         logger.warn(about, "some steps of the history could not be written: they are gaps");
       }
     }

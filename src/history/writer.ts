@@ -5,7 +5,10 @@ import type { StepStore } from "./step-store.ts";
 
 /** Writes what was seen, and makes longer steps of shorter ones when they are over. */
 export interface HistoryWriter {
-  /** @throws AppError SERVICE_UNAVAILABLE: the step may be a gap. What is made of it later is made of what is there. */
+  /**
+   * May be told the same again. @throws AppError SERVICE_UNAVAILABLE: the step may not be there. What is made of it later is made
+   * of what is there.
+   */
   write(finished: FinishedStep): Promise<void>;
   /** What is known of other queues, of how far their steps have been merged, is let go of. */
   retain(queues: readonly string[]): void;

@@ -1,11 +1,16 @@
 import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
-import { describe, expect, inject, test } from "vitest";
+import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
 import { processClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { type HistoryStep, historySteps, stepSeconds } from "../../src/core/history.ts";
+import { createHistory } from "../../src/history/history.ts";
 import { mergeRecords, type StepRecord } from "../../src/history/step-record.ts";
-import { hourMs, openHistory } from "../support/history.ts";
+import { createLease } from "../../src/redis/lease.ts";
+import { hourMs, keptMs, openHistory } from "../support/history.ts";
+import { snapshot } from "../support/live.ts";
+import { silentLogger } from "../support/logger.ts";
+import { openTracker } from "../support/tracker.ts";
 
 /** A whole number of hours. */
 const start = 1_790_000_000_000 - (1_790_000_000_000 % hourMs);
@@ -285,6 +290,36 @@ describe("a step of ten seconds", () => {
     const [step] = await history.store.range("q", "TEN_SECONDS", everything);
     expect(step?.record).toMatchObject({ samples: 4, maxLatencyMs: 3_000, maxDepth: 3 });
   });
+});
+
+describe("the history", () => {
+  test("writes what it could not write while Redis was away, in order", async () => {
+    await using opened = await openTracker(inject("redisUrl"));
+    const { redis, keys } = opened;
+    let isAway = true;
+    const failing = new Proxy(redis, {
+      get(target, name) {
+        if (name === "hmgetBuffer" && isAway) return () => Promise.reject(new Error("Connection is closed."));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    // Each look, once a second, is in another step.
+    let looks = 0;
+    const read = async () => [snapshot("q", { state: "WAITING", measuredAtMs: start + looks++ * 10_000 })];
+    const history = createHistory({
+      ...{ redis: failing, keys, list: async () => ["q"], read, keptMs, maxQueues: 1, logger: silentLogger },
+      lease: createLease({ redis, keys, name: "/history", logger: silentLogger }),
+    });
+    await history.start();
+    onTestFinished(history.stop);
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(3), { timeout: 20_000 });
+    isAway = false;
+    const range = { queue: "q", step: "TEN_SECONDS", fromMs: start, toMs: start + hourMs } as const;
+    const atSeconds = async () => (await history.read(range)).map(({ atMs }) => (atMs - start) / 1000);
+    await expect.poll(async () => (await atSeconds()).length, { timeout: 20_000 }).toBeGreaterThan(3);
+    expect((await atSeconds()).slice(0, 4)).toEqual([0, 10, 20, 30]);
+  }, 60_000);
 });
 
 describe("longer steps", () => {
