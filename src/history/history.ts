@@ -58,8 +58,15 @@ interface Unwritten {
 export function createHistory(options: HistoryOptions): History {
   const { lease, maxQueues, logger } = options;
   const store = createStepStore(options);
+  /** While this process has the lease. */
   let sampler: Sampler | undefined;
   let isHearing = false;
+  // Kept when the lease is lost, as it is when Redis pauses: a step that this process was in goes on when it has it again.
+  const unwritten: Unwritten[] = [];
+  const own = createSampler({
+    read: options.read,
+    onStep: (step) => unwritten.push({ step, givenUpAtMs: performance.now() + retryForMs }),
+  });
   /** When all names were listed last; a change of a queue that is not among them is a reason to list them again. */
   let listedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -67,14 +74,9 @@ export function createHistory(options: HistoryOptions): History {
   function createSampling(): Service {
     const writer = createHistoryWriter(store);
     const stopping = new AbortController();
-    const unwritten: Unwritten[] = [];
     let writing = Promise.resolve();
     let sampling = Promise.resolve();
     let isFailing = false;
-    const own = createSampler({
-      read: options.read,
-      onStep: (step) => unwritten.push({ step, givenUpAtMs: performance.now() + retryForMs }),
-    });
     own.hears(isHearing);
     listedAtMs = Number.NEGATIVE_INFINITY;
 

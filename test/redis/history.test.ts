@@ -4,6 +4,7 @@ import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
 import { processClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { type HistoryStep, historySteps, stepSeconds } from "../../src/core/history.ts";
+import type { Lease } from "../../src/core/lease.ts";
 import { createHistory } from "../../src/history/history.ts";
 import { mergeRecords, type StepRecord } from "../../src/history/step-record.ts";
 import { createLease } from "../../src/redis/lease.ts";
@@ -319,6 +320,39 @@ describe("the history", () => {
     const atSeconds = async () => (await history.read(range)).map(({ atMs }) => (atMs - start) / 1000);
     await expect.poll(async () => (await atSeconds()).length, { timeout: 20_000 }).toBeGreaterThan(3);
     expect((await atSeconds()).slice(0, 4)).toEqual([0, 10, 20, 30]);
+  }, 60_000);
+});
+
+describe("the history of a process that loses its lease for a moment", () => {
+  test("goes on with the step that it was in", async () => {
+    await using opened = await openTracker(inject("redisUrl"));
+    const { redis, keys } = opened;
+    const holds = Array.from({ length: 2 }, () => new AbortController());
+    let held = 0;
+    const lease: Lease = {
+      async acquire() {
+        const { signal } = holds[held++] as AbortController;
+        return { fence: held, ended: signal, isHeld: () => !signal.aborted, release: async () => {} };
+      },
+    };
+    let looks = 0;
+    const read = async () => {
+      looks += 1;
+      if (looks === 2) holds[0]?.abort();
+      return [
+        snapshot("q", { state: "WAITING", measuredAtMs: start + (looks < 4 ? looks : 10_000 * looks) }),
+      ];
+    };
+    const history = createHistory({
+      ...{ redis, keys, list: async () => ["q"], read, keptMs, maxQueues: 1, logger: silentLogger },
+      lease,
+    });
+    await history.start();
+    onTestFinished(history.stop);
+    const range = { queue: "q", step: "TEN_SECONDS", fromMs: start, toMs: start + 10_000 } as const;
+    await expect
+      .poll(() => history.read(range), { timeout: 20_000 })
+      .toMatchObject([{ atMs: start, samples: 3 }]);
   }, 60_000);
 });
 
