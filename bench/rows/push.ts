@@ -22,6 +22,8 @@ export const pushRow: RowGroup = {
     {
       number: 3,
       title: "CPU time of the server for one pushed update",
+      obstacle:
+        "it is about twice the other side's, and which side of that differs from run to run: the medians of four runs of one day were 1.7 to 2.35 (SSE) and 1.7 to 2.2 (WebSocket). More than half of a push is what Node and the kernel take for any write. Beside that each subscriber has a turn of its own watch, three promises between that and its socket, and over SSE a chunk whose frame Node writes anew for each. What would bring it safely below: the watch ending a subscription's slot itself, so that a promise goes, and bytes that have the chunk's frame in them already, so that three writes are one.",
       how: `1,000 subscribers of the same ten queues, each on a connection of its own (25 tokens, 40 of each), \`refreshMs: 0\`; four times a second another process records a job in one of the queues, and each is sent how that queue stands. All CPU time of the server process in the meantime, divided by the pushes that arrived. The other side is a process that sends the same message, as one string that it is handed, to 1,000 sockets of \`ws\`.`,
     },
   ],
