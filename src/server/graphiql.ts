@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -49,10 +50,12 @@ export function createGraphiQL(
       defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
     const firstQuery = firstQueryScript(tabs[0]?.query ?? "");
-    const amended = html.replace("</head>", () => `${tabStyle}<script>${firstQuery}</script></head>`);
+    const reconnect = await readFile(new URL("graphiql-reconnect.js", import.meta.url), "utf8");
+    const scripts = [firstQuery, reconnect].map((script) => `<script>${script}</script>`).join("");
+    const amended = html.replace("</head>", () => `${tabStyle}${scripts}</head>`);
     return {
       body: await promisify(gzip)(amended),
-      contentSecurityPolicy: policyFor([firstQuery, scriptOf(html)]),
+      contentSecurityPolicy: policyFor([firstQuery, reconnect, scriptOf(html)]),
     };
   }
 
