@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { createApp } from "./app.ts";
 import { type Config, loadConfig } from "./config.ts";
-import { processClock } from "./core/clock.ts";
+import { monotonicClock } from "./core/clock.ts";
 import { StartError } from "./core/errors.ts";
 
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
@@ -24,11 +24,11 @@ async function run(config: Config): Promise<void> {
   const stop = (signal: NodeJS.Signals) => {
     if (stopping !== undefined) {
       // One Ctrl-C arrives twice under `npm start`: from the terminal, and passed on by npm.
-      if (processClock.now() - stoppingSinceMs < 1_000) return;
+      if (monotonicClock.now() - stoppingSinceMs < 1_000) return;
       logger.warn({ signal }, "stopping at once: asked again");
       process.exit(130);
     }
-    stoppingSinceMs = processClock.now();
+    stoppingSinceMs = monotonicClock.now();
     logger.info({ signal }, "stopping");
     stopping = app.stop();
     stopping.then(() => process.exit(0), fail);

@@ -1,5 +1,5 @@
 import type { Alert } from "../core/alerts.ts";
-import { processClock } from "../core/clock.ts";
+import { wallClock } from "../core/clock.ts";
 import { toldFacts } from "./make-alert.ts";
 
 /** As Alertmanager's API v2 takes it (openapi.yaml, postableAlert). */
@@ -25,9 +25,9 @@ const alertsPerRequest = 500;
 export function postableAlerts(
   active: Iterable<Alert>,
   resolved: readonly Alert[],
-  clock = processClock,
+  clock = wallClock,
 ): string[] {
-  const nowMs = clock.now();
+  const nowMs = clock.epochMs();
   const byLabels = new Map<string, PostableAlert>();
   const add = (alert: Alert, endsAtMs: number) => {
     const labels = labelsOf(alert);

@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import { processClock } from "../core/clock.ts";
+import { wallClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { AlertStore, OutboxEntry } from "./alert-store.ts";
@@ -37,8 +37,8 @@ export function createWebhookSend(options: WebhookOptions): (signal: AbortSignal
       readonly type: string;
     };
     const webhookId = `${data.id}-${type.replace("alert.", "")}`;
-    // Of this attempt, by this machine's clock: receivers refuse what is old by theirs.
-    const sentAt = new Date(processClock.now());
+    // Receivers compare it with their own wall clock, and refuse a timestamp that is minutes off.
+    const sentAt = new Date(wallClock.epochMs());
     const headers = {
       "webhook-id": webhookId,
       "webhook-timestamp": String(Math.floor(sentAt.getTime() / 1_000)),
@@ -50,7 +50,7 @@ export function createWebhookSend(options: WebhookOptions): (signal: AbortSignal
   /** Resolves when nobody need be told of it any more. */
   async function deliver(entry: OutboxEntry, signal: AbortSignal): Promise<void> {
     const { id, alertId, writtenAtMs } = entry;
-    let reason = writtenAtMs < processClock.now() - longestMs ? "it is more than a day old" : null;
+    let reason = writtenAtMs < wallClock.epochMs() - longestMs ? "it is more than a day old" : null;
     if (reason === null) {
       await post(entry, signal).then(
         () => count("delivered"),

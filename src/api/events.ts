@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { eventTypes, QueueEvent, RecordResult } from "../core/events.ts";
 import { checkQueueName, queueNameProblem } from "../core/queue-name.ts";
@@ -142,7 +142,7 @@ function checkEvents(events: readonly EventInput[], limits: ArgumentLimits): voi
   if (events.length > limits.maxEvents) {
     throw new AppError("BAD_USER_INPUT", `expected at most ${limits.maxEvents} events, got ${events.length}`);
   }
-  const nowMs = processClock.now();
+  const nowMs = wallClock.epochMs();
   events.forEach((event, i) => {
     const problem = eventProblem(event, limits, nowMs);
     if (problem !== null) throw new AppError("BAD_USER_INPUT", `events[${i}].${problem}`);

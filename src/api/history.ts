@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "../core/history.ts";
 import { builder } from "./builder.ts";
@@ -105,14 +105,15 @@ interface HistoryArgs {
 
 /** @throws AppError BAD_USER_INPUT when it is no range, or has more than 1,000 steps. */
 function rangeOf({ from, to, step: asked }: HistoryArgs, { historyKeptMs }: ArgumentLimits) {
-  const nowMs = Math.ceil(processClock.now());
+  // Only for the price and the default step: the client's clock and Redis's may be ahead of this machine's.
+  const nowMs = wallClock.epochMs();
   const fromMs = from.getTime();
-  const toMs = to?.getTime() ?? nowMs;
-  if (fromMs > toMs) {
+  const toMs = to?.getTime() ?? null;
+  if (toMs !== null && fromMs > toMs) {
     throw new AppError("BAD_USER_INPUT", "history: expected a `from` that is not behind `to`");
   }
   const pointsOf = (step: HistoryStep) =>
-    Math.max(0, Math.ceil((Math.min(toMs, nowMs) - fromMs) / (stepSeconds[step] * 1000)));
+    Math.max(0, Math.ceil((Math.min(toMs ?? nowMs, nowMs) - fromMs) / (stepSeconds[step] * 1000)));
   const fits = (step: HistoryStep) => pointsOf(step) <= maxPoints && nowMs - fromMs <= historyKeptMs[step];
   const step = asked ?? historySteps.find(fits) ?? "ONE_HOUR";
   const points = pointsOf(step);

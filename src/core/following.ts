@@ -58,7 +58,7 @@ export interface FollowedQueue {
   readonly paused: boolean | null;
   /** What the job system's clock said at `readAtMs`, give or take `uncertaintyMs`. */
   readonly sourceNowMs: number;
-  /** By processClock. */
+  /** By monotonicClock. */
   readonly readAtMs: number;
   readonly uncertaintyMs: number;
   /** For how long this may be believed, in ms. */

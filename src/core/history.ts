@@ -44,7 +44,8 @@ export interface HistoryRange {
   /** The first step begins here or later. */
   readonly fromMs: number;
   /** The last step begins before this. */
-  readonly toMs: number;
+  /** Null: up to the newest. */
+  readonly toMs: number | null;
 }
 
 export interface HistoryReader {

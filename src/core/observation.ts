@@ -17,7 +17,7 @@ export interface Observation {
   /** False also when the source cannot tell. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;
-  /** When it was read, by {@link processClock}. */
+  /** When it was read, by {@link monotonicClock}. */
   readonly readAtMs: number;
 }
 

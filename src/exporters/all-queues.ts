@@ -1,4 +1,4 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 
@@ -30,7 +30,7 @@ export interface AllQueuesOptions {
   readonly onPage: (snapshots: readonly QueueSnapshot[]) => void | Promise<void>;
   /** After this, no other page is waited for. @default 5_000 // 5 seconds */
   readonly patienceMs?: number;
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /** So many that a page is worth its round trip, and so few that the event loop does something else in between. */
@@ -43,7 +43,7 @@ export const queuesPerPage = 200;
  *   are not the whole.
  */
 export async function readAllQueues(options: AllQueuesOptions): Promise<Found> {
-  const { reader, parts, maxQueues, onPage, patienceMs = 5_000, clock = processClock } = options;
+  const { reader, parts, maxQueues, onPage, patienceMs = 5_000, clock = monotonicClock } = options;
   const deadlineMs = clock.now() + patienceMs;
   const known = await reader.count();
   let unreadable = 0;

@@ -1,5 +1,5 @@
 import { StatsD } from "hot-shots";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
@@ -110,9 +110,9 @@ export function createStatsd(options: StatsdOptions): Service {
 
   async function run(to: StatsD): Promise<void> {
     while (!stopping.signal.aborted) {
-      const startedAtMs = processClock.now();
+      const startedAtMs = monotonicClock.now();
       await round(to);
-      await pause(startedAtMs + intervalMs - processClock.now(), stopping.signal);
+      await pause(startedAtMs + intervalMs - monotonicClock.now(), stopping.signal);
     }
   }
 

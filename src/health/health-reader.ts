@@ -1,4 +1,4 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryPoint, HistoryReader } from "../core/history.ts";
@@ -11,7 +11,7 @@ export interface HealthReaderOptions {
   readonly history: Pick<HistoryReader, "latest">;
   readonly objectiveMsOf: (queue: string) => number | null;
   /** Tests only. */
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /**
@@ -36,7 +36,7 @@ interface Held {
 const holdMs = 5_000;
 
 export function createHealthReader(options: HealthReaderOptions): HealthReader {
-  const { history, objectiveMsOf, clock = processClock } = options;
+  const { history, objectiveMsOf, clock = monotonicClock } = options;
   /** By queue; the oldest read stands first. */
   const held = new Map<string, Held>();
 

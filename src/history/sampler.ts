@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { type HistoryStep, stepSeconds } from "../core/history.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
@@ -10,7 +10,7 @@ export interface SamplerOptions {
   readonly onStep: (finished: FinishedStep) => void;
   /** For how long a queue of which no change was heard is taken to be as it was, in ms. @default 5_000 // 5 seconds */
   readonly rereadMs?: number;
-  /** Tests only: this process's time, in ms. */
+  /** Tests only: the monotonic clock, in ms. */
   readonly now?: () => number;
 }
 
@@ -67,9 +67,9 @@ const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
 /** StepStore.countsOf tells counts of steps that began less than so long ago. */
 const countedForMs = 180_000;
 
-/** Only what may have changed is read: what nobody touched has only grown older. Instants are by `processClock`. */
+/** Only what may have changed is read: what nobody touched has only grown older. Instants are by `monotonicClock`. */
 export function createSampler(options: SamplerOptions): Sampler {
-  const { read, onStep, rereadMs = 5_000, now = () => processClock.now() } = options;
+  const { read, onStep, rereadMs = 5_000, now = () => monotonicClock.now() } = options;
   let sampled = new Map<string, Sampled>();
   let isHearing = false;
 

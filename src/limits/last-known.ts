@@ -1,5 +1,5 @@
 import type { ThrottleStatus } from "../core/admission.ts";
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 
 /** What Redis said of a client's window. */
 export interface Heard {
@@ -26,7 +26,7 @@ export interface LastKnown {
 const maxClients = 10_000;
 const longestRefusalMs = 1_000;
 
-export function createLastKnown(all: ThrottleStatus, clock: Clock = processClock): LastKnown {
+export function createLastKnown(all: ThrottleStatus, clock: MonotonicClock = monotonicClock): LastKnown {
   const known = new Map<string, Known>();
   return {
     learn(client, { status, endsInMs, askedAtMs }) {

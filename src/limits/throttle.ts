@@ -2,7 +2,7 @@ import DataLoader from "dataloader";
 import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
 import type { ThrottleStatus } from "../core/admission.ts";
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock, wallClock } from "../core/clock.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
@@ -37,7 +37,7 @@ export interface ThrottleOptions {
   readonly max: number;
   readonly windowMs: number;
   /** Tells only for how long something is known: windows go by Redis's time. */
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /** More takes than this are made in several round trips. */
@@ -53,7 +53,7 @@ export function createThrottle({
   keys,
   max,
   windowMs,
-  clock = processClock,
+  clock = monotonicClock,
 }: ThrottleOptions): Throttle {
   const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
   const statusOf = (available: number): ThrottleStatus => ({
@@ -87,7 +87,7 @@ export function createThrottle({
       const heard = { status: statusOf(available), endsInMs, askedAtMs };
       this.taken = takenOf(fits === 1, heard);
       lastKnown.learn(contextIdentity, heard);
-      return fits === 1 ? [] : [Date.now()];
+      return fits === 1 ? [] : [wallClock.epochMs()];
     }
 
     setForIdentity(): void {

@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
@@ -50,7 +50,7 @@ const leastBetweenReadsMs = 50;
 /** Node's timers take at most 2^31 - 1 ms; a queue that is read once more in a day harms nobody. */
 const longestTimerMs = 86_400_000;
 
-/** Instants without another word are by {@link processClock}. */
+/** Instants without another word are by {@link monotonicClock}. */
 export function createLive(options: LiveOptions): Live {
   const { feed, read, logger, graceMs = 1_000, rereadMs = null } = options;
   const watched = new Map<string, WatchedQueue>();
@@ -68,7 +68,7 @@ export function createLive(options: LiveOptions): Live {
     const entry = watched.get(queue);
     if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
     const lastWordMs = entry.failsSinceMs ?? deafSinceMs;
-    const aged = ageSnapshot(entry.snapshot, entry.clock.at(lastWordMs ?? processClock.now()));
+    const aged = ageSnapshot(entry.snapshot, entry.clock.at(lastWordMs ?? monotonicClock.now()));
     // The same object where it tells the same: what is pushed to many is found by it (server/use-shared-pushes.ts).
     return aged.stale || !(isDeaf || entry.isStale) ? aged : { ...aged, stale: true };
   }
@@ -79,7 +79,7 @@ export function createLive(options: LiveOptions): Live {
     if (entry.timer !== undefined && entry.timerAtMs <= atMs) return;
     clearTimeout(entry.timer);
     entry.timerAtMs = atMs;
-    const delay = Math.min(Math.max(0, atMs - processClock.now()), longestTimerMs);
+    const delay = Math.min(Math.max(0, atMs - monotonicClock.now()), longestTimerMs);
     entry.timer = setTimeout(() => {
       entry.timer = undefined;
       if (entry.reading === undefined) void readNow(entry);
@@ -103,7 +103,7 @@ export function createLive(options: LiveOptions): Live {
   function readNow(entry: WatchedQueue): Promise<void> {
     // Whatever the timer was for, this read is: once is enough, and its answer says when the next is due.
     entry.timer = void clearTimeout(entry.timer);
-    const startedAtMs = processClock.now();
+    const startedAtMs = monotonicClock.now();
     const lastWordMs = entry.outdatedSinceMs ?? startedAtMs;
     entry.outdatedSinceMs = null;
     entry.readAtMs = startedAtMs;
@@ -121,7 +121,7 @@ export function createLive(options: LiveOptions): Live {
 
   function catchUp(queues: readonly string[]): Promise<void> | null {
     if (deafSinceMs !== null) return null;
-    const now = processClock.now();
+    const now = monotonicClock.now();
     const reads: Promise<void>[] = [];
     for (const queue of queues) {
       const entry = watched.get(queue);
@@ -142,7 +142,7 @@ export function createLive(options: LiveOptions): Live {
       if (isUnavailable(error)) logger.debug({ err: messageOf(error), queue: entry.queue }, unreadable);
       else logger.error({ err: error, queue: entry.queue }, unreadable);
     }
-    const now = processClock.now();
+    const now = monotonicClock.now();
     if (!entry.isStale && (!isUnavailable(error) || now >= entry.failsSinceMs + graceMs)) {
       entry.isStale = true;
       if (!isDeaf) tell(entry);
@@ -159,7 +159,7 @@ export function createLive(options: LiveOptions): Live {
     // What is stale was measured long ago.
     if (!snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
     if (entry.watches.size === 0) return;
-    const now = processClock.now();
+    const now = monotonicClock.now();
     if (snapshot.changesAtMs !== null) {
       // By Redis's clock, which we only know roughly: when the timer was early, it is set again.
       readAt(entry, now + Math.max(snapshot.changesAtMs - entry.clock.at(now), 5));
@@ -180,7 +180,7 @@ export function createLive(options: LiveOptions): Live {
   }
 
   function turnDeaf(): void {
-    deafSinceMs ??= processClock.now();
+    deafSinceMs ??= monotonicClock.now();
     graceTimer ??= setTimeout(() => {
       isDeaf = true;
       tellAll();
@@ -231,7 +231,7 @@ export function createLive(options: LiveOptions): Live {
     onChange(queue) {
       const entry = watched.get(queue);
       if (entry === undefined || entry.outdatedSinceMs !== null) return;
-      entry.outdatedSinceMs = processClock.now();
+      entry.outdatedSinceMs = monotonicClock.now();
       if (entry.reading === undefined) readWhenNeeded(entry);
     },
     onConnected() {

@@ -1,4 +1,4 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 
 /** Which windows are wanted of what is counted. */
@@ -30,7 +30,7 @@ export const longestHoldMs = 900;
 
 export function createSharedCounts(
   read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>,
-  clock: Clock = processClock,
+  clock: MonotonicClock = monotonicClock,
 ): SharedCounts {
   /** By what is wanted of which queue; the oldest read stands first. */
   const held = new Map<string, Held>();

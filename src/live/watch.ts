@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 
 /** What one subscriber gets: the newest state of its queues, whenever it asks, as seldom as it asked for. */
@@ -25,7 +25,7 @@ export interface WatchControl {
   readonly watch: Watch;
   readonly queues: readonly string[];
   readonly minIntervalMs: number;
-  /** When the next push may be, by {@link processClock}: what changed before is not needed earlier than that. */
+  /** When the next push may be, by {@link monotonicClock}: what changed before is not needed earlier than that. */
   mayPushAtMs(): number;
   /** These queues have changed. Cheap and never blocks, however slow the subscriber is. */
   changed(...queues: readonly string[]): void;
@@ -53,7 +53,7 @@ export function createWatch(options: WatchOptions): WatchControl {
     return snapshot.oldestSinceMs !== null && !snapshot.stale;
   };
 
-  /** When the next push is due by {@link processClock}; null when only a change can bring one. */
+  /** When the next push is due by {@link monotonicClock}; null when only a change can bring one. */
   function dueAtMs(): number | null {
     const earliest = pushedAtMs + minIntervalMs;
     if (isFirst || changed.size > 0) return earliest;
@@ -66,7 +66,7 @@ export function createWatch(options: WatchOptions): WatchControl {
     if (pending === undefined || isCatchingUp) return;
     const due = dueAtMs();
     if (due === null) return;
-    const now = processClock.now();
+    const now = monotonicClock.now();
     if (due > now) {
       timer = setTimeout(pushWhenDue, Math.ceil(due - now));
       return;
@@ -80,7 +80,7 @@ export function createWatch(options: WatchOptions): WatchControl {
     isCatchingUp = true;
     void caughtUp.then(() => {
       isCatchingUp = false;
-      push(processClock.now());
+      push(monotonicClock.now());
     });
   }
 

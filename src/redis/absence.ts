@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import { calmMs, createTroubleLog } from "./trouble-log.ts";
 
@@ -21,7 +21,7 @@ export function logAbsence(redis: Redis, connection: string, logger: Logger): vo
     if (wasReady) trouble.wrong(error.message);
   });
   redis.on("close", () => {
-    const hadStayed = readyAtMs !== null && processClock.now() >= readyAtMs + calmMs;
+    const hadStayed = readyAtMs !== null && monotonicClock.now() >= readyAtMs + calmMs;
     readyAtMs = null;
     closes = hadStayed ? 1 : closes + 1;
     if (!wasReady) return;
@@ -33,7 +33,7 @@ export function logAbsence(redis: Redis, connection: string, logger: Logger): vo
     wasReady = true;
     clearTimeout(soon);
     soon = undefined;
-    readyAtMs = processClock.now();
+    readyAtMs = monotonicClock.now();
     trouble.well();
   });
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
@@ -56,7 +56,7 @@ export function createLease(options: LeaseOptions): Lease {
     let heldUntilMs = acquiredAtMs + ttlMs;
     let expiry: NodeJS.Timeout | undefined;
 
-    const isHeld = () => !ending.signal.aborted && processClock.now() < heldUntilMs;
+    const isHeld = () => !ending.signal.aborted && monotonicClock.now() < heldUntilMs;
 
     function end(): void {
       clearTimeout(expiry);
@@ -69,7 +69,7 @@ export function createLease(options: LeaseOptions): Lease {
     }
     function watchClock(): void {
       clearTimeout(expiry);
-      const leftMs = heldUntilMs - processClock.now();
+      const leftMs = heldUntilMs - monotonicClock.now();
       // Timers count whole ms and may come early, so the clock is asked again.
       if (leftMs > 0) expiry = setTimeout(watchClock, Math.ceil(leftMs)).unref();
       else lose("not renewed in time");
@@ -78,14 +78,14 @@ export function createLease(options: LeaseOptions): Lease {
       for (let pauseMs = renewEveryMs; ; ) {
         await pause(pauseMs, ending.signal);
         if (ending.signal.aborted) return;
-        const sentAtMs = processClock.now();
+        const sentAtMs = monotonicClock.now();
         try {
           const isStillOurs = await extend(owner, ttlMs);
           if (ending.signal.aborted) return;
           if (!isStillOurs) return lose("it is somebody else's");
           heldUntilMs = sentAtMs + ttlMs;
           watchClock();
-          pauseMs = sentAtMs + renewEveryMs - processClock.now();
+          pauseMs = sentAtMs + renewEveryMs - monotonicClock.now();
         } catch (error) {
           logger.debug({ lease: name, err: messageOf(error) }, "a lease could not be renewed");
           pauseMs = retryMs;
@@ -119,7 +119,7 @@ export function createLease(options: LeaseOptions): Lease {
       for (;;) {
         signal.throwIfAborted();
         let waitMs = retryMs;
-        const sentAtMs = processClock.now();
+        const sentAtMs = monotonicClock.now();
         try {
           const { fence, freeInMs } = await tryToAcquire(owner);
           if (fence > 0) return hold(owner, fence, sentAtMs);

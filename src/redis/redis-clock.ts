@@ -1,8 +1,8 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../core/clock.ts";
 
 /** The time of one Redis, known without asking: from the times that came with its recent answers. */
 export interface RedisClock {
-  /** What time it is there when it is so late by {@link processClock}. */
+  /** What time it is there when it is so late by {@link monotonicClock}. */
   at(localMs: number): number;
   /** An answer that has just come says that it was `redisNowMs` when it was given. */
   heard(redisNowMs: number): void;
@@ -15,8 +15,11 @@ const periodMs = 10_000;
  * puts Redis furthest ahead is the best; only those of the last ten to twenty seconds count, so that a clock that was set
  * back is followed.
  */
-export function createRedisClock(local: Clock = processClock): RedisClock {
-  let offset = 0;
+export function createRedisClock(
+  local: MonotonicClock = monotonicClock,
+  wall: WallClock = wallClock,
+): RedisClock {
+  let offset = wall.epochMs() - local.now();
   let best = Number.NEGATIVE_INFINITY;
   let bestBefore = Number.NEGATIVE_INFINITY;
   let periodEnds = 0;

@@ -1,10 +1,10 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 
 export interface AllowanceOptions {
   readonly perSecond: number;
   /** How many may come at once, after a time in which fewer came. */
   readonly burst: number;
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /** A rate that may be used up in bursts. */
@@ -13,7 +13,7 @@ export interface Allowance {
   take(): boolean;
 }
 
-export function createAllowance({ perSecond, burst, clock = processClock }: AllowanceOptions): Allowance {
+export function createAllowance({ perSecond, burst, clock = monotonicClock }: AllowanceOptions): Allowance {
   let left = burst;
   let atMs = clock.now();
   return {

@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 import { leavingError, refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
@@ -203,16 +203,16 @@ export function createServer(options: ServerOptions): Server {
       }),
     async stop() {
       if (!http.listening) return;
-      const deadline = processClock.now() + graceMs;
+      const deadline = monotonicClock.now() + graceMs;
       isLeaving = true;
       webSockets.leave();
       for (const response of running) if (!response.headersSent) response.setHeader("Connection", "close");
       await endStreams();
       // Meanwhile we still listen: whoever asks is told to go elsewhere, and probes are told why.
       const isBusy = () => running.size > 0 || webSockets.isBusy();
-      while (isBusy() && processClock.now() < deadline) await setTimeout(10);
+      while (isBusy() && monotonicClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
-      await webSockets.stop(Math.max(0, deadline - processClock.now()));
+      await webSockets.stop(Math.max(0, deadline - monotonicClock.now()));
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       http.closeAllConnections();
       await closed;

@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 
 export interface StalledSocketsOptions {
   /** For how long a socket may take nothing of what is to be sent to it. */
   readonly patienceMs: number;
   /** Called before a socket is cut. */
   readonly onStalled: () => void;
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /** Cuts sockets whose other end does not read: whatever is open for it would stay open for ever, as Node waits. */
@@ -21,7 +21,7 @@ interface Progress {
 }
 
 export function createStalledSockets(options: StalledSocketsOptions): StalledSockets {
-  const { patienceMs, onStalled, clock = processClock } = options;
+  const { patienceMs, onStalled, clock = monotonicClock } = options;
   const watched = new Map<Socket, Progress>();
   let timer: NodeJS.Timeout | undefined;
 

@@ -1,4 +1,4 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 
 /** Who is worked for: one client that asks for much at once shall not hold up the others. */
 export interface Turns {
@@ -12,10 +12,10 @@ export interface Turns {
 export interface TurnsOptions {
   /** For how long one client is worked for in a tick. What was begun is finished, and taken off its share of the next ticks. */
   readonly shareMs: number;
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
-export function createTurns({ shareMs, clock = processClock }: TurnsOptions): Turns {
+export function createTurns({ shareMs, clock = monotonicClock }: TurnsOptions): Turns {
   const usedMs = new Map<string, number>();
   const waiting = new Map<string, (() => void)[]>();
   let isScheduled = false;

@@ -12,7 +12,7 @@ import { jobLists, pageSize, type Reading, type ReadReply, type ReadRequest } fr
 
 /** What has to be read of one queue next, and what of that has to be told; does no I/O. */
 export interface QueueProgress {
-  /** When it is to be read next, by processClock. */
+  /** When it is to be read next, by monotonicClock. */
   readonly dueMs: number;
   readonly repairing: boolean;
   request(nowMs: number): ReadRequest;

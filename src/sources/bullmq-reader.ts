@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
 
 /** The lists and sets of a queue that hold the jobs that wait or are scheduled. */
@@ -43,7 +43,7 @@ export interface StreamEvent {
 
 export interface Reading {
   readonly sourceNowMs: number;
-  /** The middle of the round trip, by processClock, and half its length. */
+  /** The middle of the round trip, by monotonicClock, and half its length. */
   readonly readAtMs: number;
   readonly uncertaintyMs: number;
   readonly replies: readonly ReadReply[];
@@ -118,7 +118,7 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
 
   return {
     async read(requests) {
-      const sentAtMs = processClock.now();
+      const sentAtMs = monotonicClock.now();
       const [sourceNowMs, replies] = await answered(() =>
         script.bullmqRead(
           requests.length,
@@ -133,7 +133,7 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
           ]),
         ),
       );
-      const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+      const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
       const readAtMs = sentAtMs + uncertaintyMs;
       return { sourceNowMs, readAtMs, uncertaintyMs, replies: replies.map(replyOf) };
     },

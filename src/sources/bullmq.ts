@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
@@ -75,7 +75,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         await pause(roundMs, stopping.signal);
       }
       const dueMs = Math.min(...[...queues.values()].map((progress) => progress.dueMs));
-      await pause(Math.min(roundMs, dueMs - processClock.now()), stopping.signal);
+      await pause(Math.min(roundMs, dueMs - monotonicClock.now()), stopping.signal);
     }
   }
 
@@ -89,7 +89,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   }
 
   async function discover(): Promise<void> {
-    if (processClock.now() < scanAtMs) return;
+    if (monotonicClock.now() < scanAtMs) return;
     for (let step = 0; step < (wasScanned ? 1 : firstScanSteps); step++) {
       const found = await reader.scan(scanCursor);
       for (const queue of found.queues) {
@@ -100,10 +100,10 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       scanCursor = found.cursor;
       if (scanCursor !== "0") continue;
       wasScanned = true;
-      scanAtMs = processClock.now() + rescanMs;
+      scanAtMs = monotonicClock.now() + rescanMs;
       return;
     }
-    if (wasScanned) scanAtMs = processClock.now() + roundMs;
+    if (wasScanned) scanAtMs = monotonicClock.now() + roundMs;
   }
 
   function isUsable(queue: string): boolean {
@@ -114,7 +114,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   }
 
   async function readDue(): Promise<void> {
-    const nowMs = processClock.now();
+    const nowMs = monotonicClock.now();
     const due = [...queues].filter(([, progress]) => progress.dueMs <= nowMs);
     const requests = due.map(([queue, progress]) => [progress.request(nowMs), progress, queue] as const);
     // A page of jobs is enough for one call.
@@ -148,10 +148,10 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       queues.delete(queue);
       return;
     }
-    progress.postpone(processClock.now());
-    const followed = progress.learn(request, reply, clocks, processClock.now());
+    progress.postpone(monotonicClock.now());
+    const followed = progress.learn(request, reply, clocks, monotonicClock.now());
     const result = followed === null ? null : await toSink(sink.follow(followed));
-    progress.told(request, reply, result, processClock.now());
+    progress.told(request, reply, result, monotonicClock.now());
   }
 
   /** Keeps apart whose failure it is: the watched Redis is not away because ours is. */

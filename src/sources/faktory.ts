@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import { pause } from "../core/pause.ts";
@@ -58,9 +58,9 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const startedAtMs = processClock.now();
+      const startedAtMs = monotonicClock.now();
       await tick();
-      await pause(startedAtMs + intervalMs - processClock.now(), stopping.signal);
+      await pause(startedAtMs + intervalMs - monotonicClock.now(), stopping.signal);
     }
   }
 
@@ -90,9 +90,9 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
     const queues: Observation[] = [];
 
     async function ask(asked: readonly string[]): Promise<void> {
-      const sentAtMs = processClock.now();
+      const sentAtMs = monotonicClock.now();
       const answer = await orRefusal(faktory.latencies(asked));
-      const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+      const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
       const readAtMs = sentAtMs + uncertaintyMs;
       // One unreadable head fails the whole command: halving finds it in few round trips.
       if (answer instanceof FaktoryRefusal && asked.length > 1) {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Redis, type RedisOptions } from "ioredis";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { messageOf, StartError } from "../core/errors.ts";
 
 /** What one look at a queue's list told. */
@@ -12,7 +12,7 @@ export interface SidekiqReading {
   /** Age of the head in ms, by the time of the Redis it is in; null when nothing waits or it cannot be told. */
   readonly headAgeMs: number | null;
   readonly paused: boolean;
-  /** The middle of the round trip that told it, by {@link processClock}, and half of its length. */
+  /** The middle of the round trip that told it, by {@link monotonicClock}, and half of its length. */
   readonly readAtMs: number;
   readonly uncertaintyMs: number;
 }
@@ -133,9 +133,9 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
   }
 
   async function ask(names: readonly string[]): Promise<readonly SidekiqReading[]> {
-    const sentAtMs = processClock.now();
+    const sentAtMs = monotonicClock.now();
     const answer = await run([`${prefix}paused`, ...names.map((name) => `${listPrefix}${name}`)]);
-    const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+    const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const readAtMs = sentAtMs + uncertaintyMs;
     if (!Array.isArray(answer) || answer.length === 0) {
       throw new Error(`expected three entries for each queue, got ${JSON.stringify(answer)}`);

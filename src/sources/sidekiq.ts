@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import { pause } from "../core/pause.ts";
@@ -65,15 +65,15 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const startedAtMs = processClock.now();
+      const startedAtMs = monotonicClock.now();
       const tookMs = await tick();
-      await pause(Math.max(tookMs, startedAtMs + intervalMs - processClock.now()), stopping.signal);
+      await pause(Math.max(tookMs, startedAtMs + intervalMs - monotonicClock.now()), stopping.signal);
     }
   }
 
   /** Resolves to how long Redis was read, in ms; 0 when it could not be. */
   async function tick(): Promise<number> {
-    const startedAtMs = processClock.now();
+    const startedAtMs = monotonicClock.now();
     const late = AbortSignal.timeout(boundMs);
     let queues: readonly Observation[];
     try {
@@ -84,7 +84,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
       return 0;
     }
     away.worked();
-    const tookMs = processClock.now() - startedAtMs;
+    const tookMs = monotonicClock.now() - startedAtMs;
     const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
     try {
       await sink.observe({ source, queues, freshForMs });

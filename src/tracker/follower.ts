@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import type {
   FollowedCursor,
   FollowedEvent,
@@ -49,7 +49,7 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
       followed.fromCursor ?? "",
       followed.toCursor,
       followed.sourceNowMs,
-      Math.max(0, Math.round(processClock.now() - followed.readAtMs)),
+      Math.max(0, Math.round(monotonicClock.now() - followed.readAtMs)),
       Math.ceil(followed.uncertaintyMs),
       followed.freshForMs,
       followed.paused === null ? "" : Number(followed.paused),

@@ -1,4 +1,4 @@
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { EventSink } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
@@ -57,7 +57,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             source,
             seen.headAgeMs ?? "",
             seen.uncertaintyMs,
-            Math.max(0, Math.round(processClock.now() - seen.readAtMs)),
+            Math.max(0, Math.round(monotonicClock.now() - seen.readAtMs)),
             seen.depth,
             seen.scheduled,
             seen.accuracy,

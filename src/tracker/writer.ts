@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { processClock } from "../core/clock.ts";
+import { monotonicClock } from "../core/clock.ts";
 
 /** How far Redis has come with one queue, as it said to this process. */
 export interface WriterAnswer {
@@ -38,7 +38,7 @@ export function createWriter({ eventWindowMs, maxQueues = 10_000 }: WriterOption
 
   function remembered(queue: string) {
     const answer = answers.get(queue);
-    if (answer === undefined || processClock.now() < answer.learnedAtMs + eventWindowMs) return answer;
+    if (answer === undefined || monotonicClock.now() < answer.learnedAtMs + eventWindowMs) return answer;
     answers.delete(queue);
     return undefined;
   }
@@ -53,7 +53,7 @@ export function createWriter({ eventWindowMs, maxQueues = 10_000 }: WriterOption
       const known = remembered(queue);
       if (known !== undefined && !isLater(answer, known)) return;
       answers.delete(queue);
-      answers.set(queue, { ...answer, learnedAtMs: processClock.now() });
+      answers.set(queue, { ...answer, learnedAtMs: monotonicClock.now() });
       const [oldest] = answers.keys();
       if (answers.size > maxQueues && oldest !== undefined) answers.delete(oldest);
     },

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import type { FollowedQueue } from "../../src/core/following.ts";
 import { createKeys } from "../../src/redis/keys.ts";
@@ -318,7 +319,7 @@ describe("what a connection that breaks does to everything else", () => {
         },
         events: ["x", "y"].map((jobId) => ({ kind: "WAITS", jobId, atMs, availableAtMs: null })),
         ...{
-          readAtMs: performance.timeOrigin + performance.now(),
+          readAtMs: monotonicClock.now(),
           uncertaintyMs: 0,
           freshForMs: 60_000,
           repair: null,

@@ -4,7 +4,7 @@ import { accessSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import type { Accuracy } from "../../src/core/snapshot.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { post, startApp } from "../support/server.ts";
@@ -46,7 +46,7 @@ describe.skipIf(whyNot !== null)(title, () => {
   }
 
   async function observe(queue: string, accuracy: Accuracy, freshForMs: number): Promise<string> {
-    const head = { headAgeMs: 7_000, uncertaintyMs: 0, readAtMs: processClock.now(), accuracy };
+    const head = { headAgeMs: 7_000, uncertaintyMs: 0, readAtMs: monotonicClock.now(), accuracy };
     const source = `system-${queue}`;
     const observation = { queue, ...head, depth: 3, scheduled: 0, paused: false };
     await beside.tracker.observe({ source, freshForMs, queues: [observation] });

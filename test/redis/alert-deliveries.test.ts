@@ -4,7 +4,7 @@ import { createDeliveries, type Receivers } from "../../src/alerts/deliveries.ts
 import { begun, changeTo, ended, fired } from "../../src/alerts/make-alert.ts";
 import { parseRules } from "../../src/alerts/parse-rules.ts";
 import type { Alert, ReceiverStatus } from "../../src/core/alerts.ts";
-import { processClock } from "../../src/core/clock.ts";
+import { wallClock } from "../../src/core/clock.ts";
 import { openAlerts } from "../support/alerts.ts";
 import { type HttpReceiver, type ReceivedRequest, startReceiver } from "../support/http-receiver.ts";
 import { recordingLogger } from "../support/logger.ts";
@@ -12,7 +12,7 @@ import { recordingLogger } from "../support/logger.ts";
 const yaml = `rules: [{ name: Late, queues: "*", latency_above: 60, severity: page, labels: { team: x }, annotations: { summary: Slow. } }]`;
 const [rule] = parseRules(yaml) as [ReturnType<typeof parseRules>[number]];
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
-const nowMs = Math.floor(processClock.now());
+const nowMs = wallClock.epochMs();
 
 const firing = (queue: string) => {
   const facts = {
@@ -169,7 +169,7 @@ describe("a webhook", () => {
 
   test("is not told what is older than a day", async () => {
     const receiver = await startReceiver();
-    const later = vi.spyOn(processClock, "now").mockReturnValue(nowMs + 86_500_000);
+    const later = vi.spyOn(wallClock, "epochMs").mockReturnValue(nowMs + 86_500_000);
     onTestFinished(() => later.mockRestore());
     const { write, empty, counts } = await open(hook(receiver));
     await write(firing("a"));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import type { FollowedEvent, FollowedKind, FollowedQueue, RepairStep } from "../../src/core/following.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import { waitBoundsMs } from "../../src/core/snapshot.ts";
@@ -14,7 +14,7 @@ let opened: TestTracker;
 
 beforeEach(async () => {
   elapsed = 0;
-  vi.spyOn(processClock, "now").mockImplementation(() => 5_000_000 + elapsed);
+  vi.spyOn(monotonicClock, "now").mockImplementation(() => 5_000_000 + elapsed);
   opened = await openTracker(inject("redisUrl"), { now: () => start + elapsed });
 });
 afterEach(async () => {
@@ -39,7 +39,7 @@ function told(from: string | null, to: string, rest: Partial<FollowedQueue> = {}
     events: [],
     paused: null,
     sourceNowMs: sourceNow(),
-    readAtMs: processClock.now(),
+    readAtMs: monotonicClock.now(),
     uncertaintyMs: 0,
     freshForMs: 6_000,
     repair: null,

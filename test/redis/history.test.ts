@@ -1,7 +1,7 @@
 import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { type HistoryStep, historySteps, stepSeconds } from "../../src/core/history.ts";
 import type { Lease } from "../../src/core/lease.ts";
@@ -241,7 +241,7 @@ describe("a step of ten seconds", () => {
             scheduled: 0,
             paused: depth === 8,
             accuracy,
-            readAtMs: processClock.now(),
+            readAtMs: monotonicClock.now(),
           },
         ],
       });

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { abortOf, openContender } from "../support/lease.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
@@ -99,8 +99,8 @@ describe("a lease", () => {
 
   test("asks the clock, and not only its timers, which a frozen process has not heard yet", async () => {
     const hold = await (await contender()).hold();
-    const wokenAtMs = processClock.now() + 3_000;
-    const clock = vi.spyOn(processClock, "now").mockReturnValue(wokenAtMs);
+    const wokenAtMs = monotonicClock.now() + 3_000;
+    const clock = vi.spyOn(monotonicClock, "now").mockReturnValue(wokenAtMs);
     const [isHeld, hasEnded] = [hold.isHeld(), hold.ended.aborted];
     clock.mockRestore();
     expect({ isHeld, hasEnded }).toEqual({ isHeld: false, hasEnded: false });
@@ -182,7 +182,7 @@ describe("a process that was frozen for longer than its lease lasts", () => {
     const hold = await (await contender()).hold();
     expect(hold.fence).toBeGreaterThan(Number(fence));
     const seen = { queue: "q", headAgeMs: 5_000, uncertaintyMs: 0, depth: 3, scheduled: 0, paused: false };
-    const queues = [{ ...seen, accuracy: "EXACT" as const, readAtMs: processClock.now() }];
+    const queues = [{ ...seen, accuracy: "EXACT" as const, readAtMs: monotonicClock.now() }];
     await opened.tracker.observe({ source: "faktory", queues, freshForMs: 60_000 }, hold.fence);
     const before = await opened.redis.hgetall(opened.keys.state("faktory/q"));
 

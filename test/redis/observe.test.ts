@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation } from "../../src/core/observation.ts";
@@ -15,7 +15,7 @@ let opened: TestTracker;
 
 beforeEach(async () => {
   elapsed = 0;
-  vi.spyOn(processClock, "now").mockImplementation(() => processStart + elapsed);
+  vi.spyOn(monotonicClock, "now").mockImplementation(() => processStart + elapsed);
   opened = await openTracker(inject("redisUrl"), { now: () => start + elapsed });
 });
 afterEach(async () => {

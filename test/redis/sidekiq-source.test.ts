@@ -8,7 +8,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import { AppError, messageOf, StartError } from "../../src/core/errors.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
 import { createSidekiqSource, type SidekiqSourceOptions } from "../../src/sources/sidekiq.ts";
@@ -50,9 +50,9 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
       ["old", 2],
     ] as const) {
       const observed = await watched.until(queue, { depth: size, accuracy: "ESTIMATED", scheduled: 0 });
-      const sentAtMs = processClock.now();
+      const sentAtMs = monotonicClock.now();
       const told = await sidekiq.ask(queue);
-      const halfMs = (processClock.now() - sentAtMs) / 2;
+      const halfMs = (monotonicClock.now() - sentAtMs) / 2;
       // Both say when the head was enqueued, by this process's clock: they may differ by what they do not know.
       const bySource = observed.readAtMs - (observed.headAgeMs ?? Number.NaN);
       const bySidekiq = sentAtMs + halfMs - told.latency * 1000;
@@ -594,9 +594,9 @@ describe("a Redis that goes", () => {
     onTestFinished(() => void silent.close());
     const watched = await watch(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`);
     await eventually(() => expect(sockets).toHaveLength(1));
-    const startedAtMs = processClock.now();
+    const startedAtMs = monotonicClock.now();
     await watched.stop();
-    expect(processClock.now() - startedAtMs).toBeLessThan(1000);
+    expect(monotonicClock.now() - startedAtMs).toBeLessThan(1000);
     await eventually(() => expect(sockets[0]?.closed).toBe(true));
     expect(watched.log).toEqual([]);
   });
@@ -711,15 +711,15 @@ async function enqueue(at: Redis, queue: string, job: object): Promise<void> {
 }
 
 interface ClockOffset {
-  /** Redis's time minus {@link processClock}'s. */
+  /** Redis's time minus {@link monotonicClock}'s. */
   readonly ms: number;
   readonly uncertaintyMs: number;
 }
 
 async function clockOffset(at: Redis): Promise<ClockOffset> {
-  const sentAtMs = processClock.now();
+  const sentAtMs = monotonicClock.now();
   const [whole, micros] = await at.time();
-  const uncertaintyMs = (processClock.now() - sentAtMs) / 2;
+  const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
   return { ms: Number(whole) * 1000 + Number(micros) / 1000 - sentAtMs - uncertaintyMs, uncertaintyMs };
 }
 

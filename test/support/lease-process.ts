@@ -4,7 +4,7 @@
  * the lease first, and past that, straight with its fencing token, as what was on its way already when it was frozen.
  */
 import { createInterface } from "node:readline";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import { createClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
@@ -34,7 +34,7 @@ for await (const _ of createInterface({ input: process.stdin })) {
     scheduled: 0,
     paused: false,
   };
-  const queues = [{ ...observation, accuracy: "EXACT" as const, readAtMs: processClock.now() }];
+  const queues = [{ ...observation, accuracy: "EXACT" as const, readAtMs: monotonicClock.now() }];
   const refusal = await tracker
     .observe({ source: "faktory", queues, freshForMs: 60_000 }, hold.fence)
     .then(() => null)

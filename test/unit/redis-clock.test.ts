@@ -2,24 +2,31 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { createRedisClock, type RedisClock } from "../../src/redis/redis-clock.ts";
 
 const start = 1_790_000_000_000;
+/** When the monotonic clock was 0. */
+const bootMs = start - 5_000;
+/** The true time. */
 let local = start;
+/** By how much this machine's wall clock is wrong. */
+let wallErrorMs = 0;
 let clock: RedisClock;
 
 beforeEach(() => {
   local = start;
-  clock = createRedisClock({ now: () => local });
+  wallErrorMs = 0;
+  clock = createRedisClock({ now: monotonicNow }, { epochMs: () => local + wallErrorMs });
 });
 
+const monotonicNow = () => local - bootMs;
 /** An answer comes that says that Redis was `aheadMs` ahead of us `lateMs` ago. */
 const hear = (aheadMs: number, lateMs = 0) => clock.heard(local + aheadMs - lateMs);
 /** How far it takes Redis to be ahead of us. */
-const ahead = () => clock.at(local) - local;
+const ahead = () => clock.at(monotonicNow()) - local;
 
 describe("Redis's time, known without asking", () => {
   it("is this machine's time before any answer", () => {
-    expect(clock.at(local)).toBe(start);
+    expect(clock.at(monotonicNow())).toBe(start);
     local += 1_500;
-    expect(clock.at(local)).toBe(start + 1_500);
+    expect(clock.at(monotonicNow())).toBe(start + 1_500);
   });
 
   it.each([
@@ -31,6 +38,18 @@ describe("Redis's time, known without asking", () => {
     hear(aheadMs);
     expect(ahead()).toBe(aheadMs);
   });
+
+  it.each([7_200_000, -7_200_000])(
+    "is not moved by a step of %i ms of this machine's wall clock",
+    (stepMs) => {
+      hear(250);
+      wallErrorMs = stepMs;
+      expect(ahead()).toBe(250);
+      local += 30_000;
+      hear(250);
+      expect(ahead()).toBe(250);
+    },
+  );
 
   it("goes on at an even pace between two answers", () => {
     hear(250);
@@ -85,7 +104,7 @@ describe("Redis's time, known without asking", () => {
   it("does not go back within ten seconds of a fast answer, so that a slow spell moves nothing", () => {
     for (const phase of [0, 3_000, 9_999]) {
       local = start;
-      clock = createRedisClock({ now: () => local });
+      clock = createRedisClock({ now: monotonicNow }, { epochMs: () => local + wallErrorMs });
       hear(0, 500);
       local += phase;
       hear(0, 1);

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { processClock } from "../../src/core/clock.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
 import { createWriter } from "../../src/tracker/writer.ts";
 
 const eventWindowMs = 1_000;
 let now = 0;
 beforeEach(() => {
   now = 5_000;
-  vi.spyOn(processClock, "now").mockImplementation(() => now);
+  vi.spyOn(monotonicClock, "now").mockImplementation(() => now);
 });
 afterEach(() => vi.restoreAllMocks());
 

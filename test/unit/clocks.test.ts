@@ -1,0 +1,19 @@
+import { globSync, readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+
+const root = new URL("../../", import.meta.url).pathname;
+
+test("only core/clock.ts reads the machine's wall clock, and nothing makes an instant of a monotonic one", () => {
+  const offenders = globSync("src/**/*.ts", { cwd: root })
+    .filter((file) => file !== "src/core/clock.ts")
+    .flatMap((file) =>
+      readFileSync(root + file, "utf8")
+        .split("\n")
+        .flatMap((line, i) =>
+          /Date\.now\(|new Date\(\)|timeOrigin|\bhrtime\b/.test(line)
+            ? [`${file}:${i + 1}: ${line.trim()}`]
+            : [],
+        ),
+    );
+  expect(offenders).toEqual([]);
+});
