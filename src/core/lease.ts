@@ -19,14 +19,26 @@ export interface Hold {
   readonly ended: AbortSignal;
   /** Asks the clock too: right also before a process that was frozen has heard of anything. */
   isHeld(): boolean;
+  /**
+   * Gives the lease up because work under it was refused: a newer fencing token is stored. As long as this process is the
+   * holder all its work would be refused; the next hold that it gets has a larger token. Does nothing when the lease was lost.
+   */
+  supersede(newerFence: number): void;
   /** Gives it back, so that another process has it at once; does nothing when it was lost. Best effort, never throws. */
   release(): Promise<void>;
 }
 
-/** What is told under a lease was refused: this process has lost it, or somebody with a later one was here before. */
+/** Work under a lease was refused: this process has lost the lease, or work with a newer fencing token was done before. */
 export class LeaseLostError extends Error {
-  constructor(what: string, options: { readonly cause?: unknown } = {}) {
-    super(`${what} is read by another process now`, options);
-    this.name = "LeaseLostError";
+  override readonly name = "LeaseLostError";
+  /** The fencing token that is stored; null when this process itself knows that it has lost the lease. */
+  readonly newerFence: number | null;
+
+  /** @param lease what the lease is for, such as the name of a source. */
+  constructor(lease: string, newerFence: number | null = null) {
+    const why =
+      newerFence === null ? "another process holds it" : `a newer fencing token is stored, ${newerFence}`;
+    super(`lost lease "${lease}": ${why}`);
+    this.newerFence = newerFence;
   }
 }

@@ -24,7 +24,7 @@ export interface LeaseOptions {
  * jumped); that is what the token is for.
  *
  * - A holder that dies is followed by another within `ttlMs`, one that gives the lease back within a quarter of `renewEveryMs`.
- * - It is lost at once when Redis says so, and at the latest `ttlMs` after the last renewal that succeeded was *sent*, by this
+ * - It is lost at once when Redis says so, or when its work is refused for its fencing token, and at the latest `ttlMs` after the last renewal that succeeded was *sent*, by this
  *   process's own clock: Redis began to count later than that, so nobody else has it before.
  */
 export function createLease(options: LeaseOptions): Lease {
@@ -36,12 +36,14 @@ export function createLease(options: LeaseOptions): Lease {
   const renewScript = loadScript("queueLatencyLeaseRenew", new URL("lua/lease-renew.lua", import.meta.url));
   const [holderKey, fenceKey] = keys.lease(name);
   const retryMs = renewEveryMs / 4;
+  /** The newest fencing token that refused the work of this process. The node that has the lease may have lost it in a failover. */
+  let refusedByFence = 0;
 
   /** The fencing token; 0 when somebody else has the lease, for `freeInMs` at least (-1: nobody knows). */
   async function tryToAcquire(owner: string): Promise<{ fence: number; freeInMs: number }> {
     const reply = await runScript(redis, acquireScript, {
       keys: [holderKey, fenceKey],
-      args: [owner, ttlMs],
+      args: [owner, ttlMs, refusedByFence],
     });
     const [fence, freeInMs] = (Array.isArray(reply) ? reply : []).map(Number);
     return { fence: fence ?? 0, freeInMs: freeInMs ?? -1 };
@@ -64,7 +66,7 @@ export function createLease(options: LeaseOptions): Lease {
     }
     function lose(reason: string): void {
       if (ending.signal.aborted) return;
-      logger.warn({ lease: name, fence, reason }, "a lease was lost");
+      logger.warn({ lease: name, fence, reason }, "lost lease");
       end();
     }
     function watchClock(): void {
@@ -82,7 +84,7 @@ export function createLease(options: LeaseOptions): Lease {
         try {
           const isStillOurs = await extend(owner, ttlMs);
           if (ending.signal.aborted) return;
-          if (!isStillOurs) return lose("it is somebody else's");
+          if (!isStillOurs) return lose("another process holds it");
           heldUntilMs = sentAtMs + ttlMs;
           watchClock();
           pauseMs = sentAtMs + renewEveryMs - monotonicClock.now();
@@ -99,6 +101,10 @@ export function createLease(options: LeaseOptions): Lease {
       fence,
       ended: ending.signal,
       isHeld,
+      supersede(newerFence) {
+        refusedByFence = Math.max(refusedByFence, newerFence);
+        lose("a newer fencing token is stored");
+      },
       async release() {
         end();
         await renewing;

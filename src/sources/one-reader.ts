@@ -33,16 +33,25 @@ export function createOneReader(options: OneReaderOptions): Service {
   });
 }
 
-/** The sink as a source sees it: its every word carries the token, and is refused here when the lease has ended. */
+/**
+ * The sink as a source sees it: it adds the fencing token to everything, and refuses everything once the lease has ended. Where
+ * the tracker refuses the token of a lease that is held, the lease is given up for one with a larger token.
+ */
 function fenced(sink: FollowSink, source: string, hold: Hold): FollowSink {
-  const held = () => {
+  async function write<T>(send: (fence: number) => Promise<T>): Promise<T> {
     if (!hold.isHeld()) throw new LeaseLostError(source);
-    return hold.fence;
-  };
+    try {
+      return await send(hold.fence);
+    } catch (error) {
+      // After a failover the node that has the lease may have lost its newest tokens, with a clock that is behind them.
+      if (error instanceof LeaseLostError && error.newerFence !== null) hold.supersede(error.newerFence);
+      throw error;
+    }
+  }
   return {
-    observe: async (observed) => sink.observe(observed, held()),
-    follow: async (followed) => sink.follow(followed, held()),
-    gone: async (of, queue) => sink.gone(of, queue, held()),
+    observe: (observed) => write((fence) => sink.observe(observed, fence)),
+    follow: (followed) => write((fence) => sink.follow(followed, fence)),
+    gone: (of, queue) => write((fence) => sink.gone(of, queue, fence)),
     cursors: sink.cursors,
   };
 }

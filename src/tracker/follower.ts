@@ -96,7 +96,7 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
       );
       if (reply instanceof Error) throw reply;
       const [applied, cursor, jobs, head, lacks, sweepFrom, repairing] = reply as Reply;
-      if (applied === -1) throw new LeaseLostError(followed.source);
+      if (applied === -1) throw new LeaseLostError(followed.source, Number(cursor));
       return {
         applied: applied === 1,
         cursor: cursor || null,

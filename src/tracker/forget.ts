@@ -20,7 +20,7 @@ export interface ForgetOptions {
  *
  * @param gone only if it belongs to this source, and nobody with a newer fence has been here.
  * @returns false when nothing was known.
- * @throws LeaseLostError when somebody with a newer fence has been here.
+ * @throws LeaseLostError when a newer fence is stored.
  */
 export type Forget = (
   queue: string,
@@ -40,7 +40,7 @@ export function createForget({ redis, keys, index, writer, eventWindowMs, now }:
       args: [keys.changes, queue, source, fence, now?.() ?? "", eventWindowMs, writer.answered(queue)],
     });
     const [forgotten, atMs, forgets] = reply as [forgotten: number, now: number, forgets: number];
-    if (forgotten === -2) throw new LeaseLostError(source);
+    if (forgotten === -2) throw new LeaseLostError(source, forgets);
     if (forgets > 0) writer.learn(queue, { forgets, count: 0, atMs });
     // Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden.
     if (forgotten !== -1) await index.removeUnless(queue, keys.state(queue));

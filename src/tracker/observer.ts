@@ -72,7 +72,8 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
       );
       const failed = replies.find((reply) => reply instanceof Error);
       if (failed !== undefined) throw failed;
-      if (replies.includes(-1)) throw new LeaseLostError(source);
+      const newerFence = Math.max(...replies.map((reply) => -Number(reply)));
+      if (newerFence > 0) throw new LeaseLostError(source, newerFence);
       await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence);
     },
   };

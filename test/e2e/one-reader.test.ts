@@ -112,7 +112,7 @@ describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
     await push();
     await heard.until(({ depth, stale }) => depth === 3 && !stale);
     process.kill(reader.pid, "SIGCONT");
-    await vi.waitFor(() => expect(reader.stderr()).toContain("a lease was lost"), 5_000);
+    await vi.waitFor(() => expect(reader.stderr()).toContain("lost lease"), 5_000);
     await vi.waitFor(() => expect(relay.open).toBe(1), 5_000);
     relay.countAnew();
     await push();

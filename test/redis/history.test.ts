@@ -332,7 +332,10 @@ describe("the history of a process that loses its lease for a moment", () => {
     const lease: Lease = {
       async acquire() {
         const { signal } = holds[held++] as AbortController;
-        return { fence: held, ended: signal, isHeld: () => !signal.aborted, release: async () => {} };
+        return {
+          ...{ fence: held, ended: signal, isHeld: () => !signal.aborted },
+          ...{ supersede() {}, release: async () => {} },
+        };
       },
     };
     let looks = 0;

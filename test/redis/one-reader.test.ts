@@ -1,13 +1,15 @@
 import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
-import type { FollowSink } from "../../src/core/following.ts";
+import { monotonicClock } from "../../src/core/clock.ts";
+import type { FollowedQueue, FollowSink } from "../../src/core/following.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
-import type { ObservedSource } from "../../src/core/observation.ts";
+import type { Observation, ObservedSource } from "../../src/core/observation.ts";
 import type { Service } from "../../src/core/service.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createOneReader } from "../../src/sources/one-reader.ts";
 import { openContender } from "../support/lease.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
+import { openTracker } from "../support/tracker.ts";
 
 const timing = { ttlMs: 1_000, renewEveryMs: 200 };
 const nothing: ObservedSource = { source: "faktory", queues: [], freshForMs: 1_000 };
@@ -34,12 +36,16 @@ const sink: FollowSink = {
 };
 
 /** A reader with a connection of its own, in place of a server process; by default its source tells its name only. */
-async function reader(name: string, source: (sink: FollowSink) => Partial<Service> = () => ({})) {
-  const contender = await openContender(inject("redisUrl"), prefix, timing);
+async function reader(
+  name: string,
+  source: (sink: FollowSink) => Partial<Service> = () => ({}),
+  to: FollowSink = sink,
+) {
   const logger = recordingLogger();
+  const contender = await openContender(inject("redisUrl"), prefix, { ...timing, logger });
   const service = createOneReader({
     lease: contender.lease,
-    sink,
+    sink: to,
     source: "faktory",
     logger,
     retryMs: 20,
@@ -116,6 +122,52 @@ describe("of several processes", () => {
     await reader("second");
     first.die();
     await until(() => expect(story.toSorted()).toEqual(["first ends", "first starts", "second starts"]));
+  });
+});
+
+const observation: Observation = {
+  ...{ queue: "q", headAgeMs: 1_000, uncertaintyMs: 0, depth: 1, scheduled: 0 },
+  ...{ paused: false, accuracy: "EXACT", readAtMs: monotonicClock.now() },
+};
+const followed: FollowedQueue = {
+  ...{ source: "faktory", queue: "q", fromCursor: null, toCursor: "1", events: [], paused: null },
+  ...{ sourceNowMs: Date.now(), readAtMs: monotonicClock.now(), uncertaintyMs: 0, freshForMs: 60_000 },
+  ...{ repair: null, expected: [], clockSkewMs: null },
+};
+
+describe("a reader whose fencing token is too small, as after a failover", () => {
+  // What the tracker has stored, on another node than the lease, and by a clock that was ahead.
+  const aheadMs = 3_600_000;
+  const told: readonly { readonly how: string; readonly tell: (sink: FollowSink) => Promise<unknown> }[] = [
+    {
+      how: "observes",
+      tell: (to) => to.observe({ source: "faktory", queues: [observation], freshForMs: 60_000 }),
+    },
+    { how: "follows", tell: (to) => to.follow(followed) },
+    { how: "removes a queue", tell: (to) => to.gone("faktory", "q") },
+  ];
+
+  test.each(told)("and who $how gets a larger token and goes on", async ({ tell }) => {
+    const opened = await openTracker(inject("redisUrl"), { prefix });
+    onTestFinished(() => opened[Symbol.asyncDispose]());
+    const { tracker } = opened;
+    const ahead = Date.now() + aheadMs;
+    await tracker.observe({ source: "faktory", queues: [observation], freshForMs: 60_000 }, ahead);
+    const results: unknown[] = [];
+    const one = await reader(
+      "one",
+      (handed) => ({
+        start: async () => void results.push(await tell(handed).catch((error: unknown) => error)),
+      }),
+      tracker,
+    );
+    await until(() => expect(results).toHaveLength(2));
+    expect(results[0]).toMatchObject({ name: "LeaseLostError", newerFence: ahead });
+    expect(results[1]).not.toBeInstanceOf(Error);
+    expect(one.said("warn").map(({ message, fields }) => [message, fields.reason])).toEqual([
+      ["lost lease", "a newer fencing token is stored"],
+    ]);
+    expect(one.said("info").at(-1)?.fields.fence).toBe(ahead + 1);
   });
 });
 

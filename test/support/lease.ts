@@ -1,5 +1,6 @@
 import { onTestFinished } from "vitest";
 import type { Hold, Lease } from "../../src/core/lease.ts";
+import type { Logger } from "../../src/core/logger.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
@@ -19,7 +20,7 @@ export interface Contender {
 export async function openContender(
   redisUrl: string,
   prefix: string,
-  timing: { readonly ttlMs?: number; readonly renewEveryMs?: number } = {},
+  timing: { readonly ttlMs?: number; readonly renewEveryMs?: number; readonly logger?: Logger } = {},
 ): Promise<Contender> {
   const redis = createClient({ urls: redisUrl.split(","), name: "contender", logger: silentLogger });
   await redis.connect();

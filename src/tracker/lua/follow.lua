@@ -12,8 +12,8 @@
 --      then four for each event: kind (W waits, P promoted, S scheduled, T taken, R removed), job, at in ms, available at
 --      in ms ('' where it has none), by the job system's clock; one for each expected job; and three for each job present:
 --      job, since in ms by the job system's clock ('' = unknown), 1 when it is scheduled, else 0
--- Returns {applied, cursor, jobs, head, lacks expected, sweep from, repairing}: applied 0 or 1, -1 when somebody with a newer
---      token was here; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
+-- Returns {applied, cursor, jobs, head, lacks expected, sweep from, repairing}: applied 0 or 1, -1 when the stored
+--      token is newer, which cursor then is; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
 --
 -- In `waiting`, a score that is no whole number marks a time that was not seen but estimated: half a ms before it.
 -- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt, freshUntil, skew.
@@ -34,7 +34,7 @@ end
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
   'freshUntil', 'repairAt')
-if fence and fence < tonumber(state[2] or fence) then return {-1, '', 0, '', 0, '', 0} end
+if fence and fence < tonumber(state[2] or fence) then return {-1, state[2], 0, '', 0, '', 0} end
 if state[1] and not state[3] and fromCursor == '' then
   -- It was known in another way until now.
   redis.call('UNLINK', waitingKey, stateKey, recentKey)

@@ -7,8 +7,8 @@
 --       5 now, ms ('' = Redis's own time)   6 event window, ms   7 what this process was answered last, as a writer
 -- Returns {forgotten, now, forgets}
 --   forgotten: 1 when the queue was known, 0 when not, -1 when it belongs to another source and was left alone,
---   -2 when somebody with a newer token was here, and it was left alone
---   forgets: how often the queue has been forgotten; 0 where that is not counted
+--   -2 when the stored token is newer, and it was left alone
+--   forgets: how often the queue has been forgotten; 0 where that is not counted; after -2 the newer token
 
 local now, window = tonumber(ARGV[5]), tonumber(ARGV[6])
 if not now then
@@ -20,7 +20,7 @@ local state = redis.call('HMGET', KEYS[2], 'source', 'forgets', 'letGo', 'fence'
 local source, newest = state[1], tonumber(state[4] or nil)
 if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end
 local fence = tonumber(ARGV[4])
-if fence and fence < (newest or fence) then return {-2, now, 0} end
+if fence and fence < (newest or fence) then return {-2, now, newest} end
 
 local forgets = 0
 if ARGV[3] == '' and (not source or source == 'events') then

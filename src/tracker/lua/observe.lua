@@ -5,7 +5,7 @@
 --       4 how far the age may be off, ms    5 how long ago it was read, ms
 --       6 depth  7 scheduled  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
 --       11 channel  12 queue's name         13 fencing token of who tells it ('' = is not compared)
--- Returns 1 when it was news, else 0; -1 when somebody with a newer token was here, and nothing was changed
+-- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
 local stateKey = KEYS[1]
 local source, accuracy, channel, queue = ARGV[2], ARGV[8], ARGV[11], ARGV[12]
@@ -13,7 +13,8 @@ local age, uncertainty, readAgo = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber
 local depth, scheduled, paused, freshFor = ARGV[6], ARGV[7], ARGV[9], tonumber(ARGV[10])
 
 local fence = tonumber(ARGV[13])
-if fence and fence < tonumber(redis.call('HGET', stateKey, 'fence') or fence) then return -1 end
+local stored = fence and tonumber(redis.call('HGET', stateKey, 'fence') or nil)
+if stored and fence < stored then return -stored end
 
 local now = tonumber(ARGV[1])
 if not now then
