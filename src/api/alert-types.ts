@@ -3,6 +3,7 @@ import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
 import { AccuracyEnum, ThroughputType } from "./queue-latency.ts";
+import { roundedSeconds, secondsOf } from "./rounding.ts";
 
 export const AlertStateEnum = builder.enumType("AlertState", {
   description: "How an alert goes on.",
@@ -80,7 +81,7 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
     }),
     latency: t.float({
       description: "Seconds since the head became claimable; 0 when nothing waited. Free.",
-      resolve: ({ latencyMs }) => latencyMs / 1000,
+      resolve: ({ latencyMs }) => secondsOf(latencyMs),
     }),
     oldestSince: t.field({
       type: "DateTime",
@@ -141,14 +142,16 @@ export const AlertType = builder.objectRef<Alert>("Alert").implement({
       description: "Why it ended. Null while it has not. Free.",
     }),
     subject: t.expose("subject", { type: AlertSubjectEnum, description: "What its rule looks at. Free." }),
-    value: t.exposeFloat("value", {
+    value: t.float({
       nullable: true,
       description:
         "What was found when it began, then when it fired, then when it ended: seconds or jobs, as `subject` says. Null for what is no number, and where nobody could tell. Free.",
+      resolve: ({ value }) => (value === null ? null : roundedSeconds(value)),
     }),
-    threshold: t.exposeFloat("threshold", {
+    threshold: t.float({
       nullable: true,
       description: "What `value` has to be above for it to fire. Null for what is no number. Free.",
+      resolve: ({ threshold }) => (threshold === null ? null : roundedSeconds(threshold)),
     }),
     severity: t.exposeString("severity", { description: "The rule's severity. Free." }),
     labels: t.field({

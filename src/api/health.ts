@@ -2,6 +2,7 @@ import { type Estimate, type Forecast, healths } from "../core/health.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
+import { roundedRate, secondsOf } from "./rounding.ts";
 
 export const HealthEnum = builder.enumType("Health", {
   description:
@@ -22,9 +23,18 @@ const EstimateType = builder.objectRef<Estimate>("Estimate").implement({
   description:
     "A number that is not known for sure. If what was seen goes on so, the truth is from `low` to `high` in nine of ten cases; what nobody foresees makes it about eight. Free beyond the point of the field that holds it.",
   fields: (t) => ({
-    low: t.exposeFloat("low", { description: "Hardly less than this. Never negative. Free." }),
-    likely: t.exposeFloat("likely", { description: "The best guess, from `low` to `high`. Free." }),
-    high: t.exposeFloat("high", { description: "Hardly more than this. Free." }),
+    low: t.float({
+      description: "Hardly less than this. Never negative. Free.",
+      resolve: ({ low }) => roundedRate(low),
+    }),
+    likely: t.float({
+      description: "The best guess, from `low` to `high`. Free.",
+      resolve: ({ likely }) => roundedRate(likely),
+    }),
+    high: t.float({
+      description: "Hardly more than this. Free.",
+      resolve: ({ high }) => roundedRate(high),
+    }),
   }),
 });
 
@@ -74,7 +84,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
       "Within how many seconds jobs of this queue are to be taken: as the server's OBJECTIVES_FILE says, else as the end of the queue's name does, such as `within_30_seconds` or `latency_5m`. Null when neither says anything. Free.",
     resolve({ queue }, _, { health }) {
       const objectiveMs = health.objectiveMsOf(queue);
-      return objectiveMs === null ? null : objectiveMs / 1000;
+      return objectiveMs === null ? null : secondsOf(objectiveMs);
     },
   }),
   forecast: t.field({

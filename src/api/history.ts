@@ -4,6 +4,7 @@ import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
+import { secondsOf } from "./rounding.ts";
 
 const maxPoints = 1_000;
 const pointsForOne = 10;
@@ -34,11 +35,11 @@ HistoryPointType.implement({
     }),
     maxLatency: t.float({
       description: "The highest latency in these samples, in seconds; 0 when nothing waited. Free.",
-      resolve: ({ maxLatencyMs }) => maxLatencyMs / 1000,
+      resolve: ({ maxLatencyMs }) => secondsOf(maxLatencyMs),
     }),
     meanLatency: t.float({
       description: "Mean latency of these samples, in seconds; 0 when nothing waited. Free.",
-      resolve: ({ meanLatencyMs }) => meanLatencyMs / 1000,
+      resolve: ({ meanLatencyMs }) => secondsOf(meanLatencyMs),
     }),
     maxDepth: t.exposeInt("maxDepth", {
       description: "The most jobs that waited in one of these samples. Free.",

@@ -7,17 +7,18 @@ import type { ArgumentLimits } from "./context.ts";
  *
  * @throws AppError TOO_MANY_QUEUES; BAD_USER_INPUT that says which name is wrong and why.
  */
-export function checkQueues(queues: readonly string[], { maxQueues }: ArgumentLimits): string[] {
-  if (queues.length > maxQueues) {
-    throw new AppError(
-      "TOO_MANY_QUEUES",
-      `expected at most ${maxQueues} queues in one field, got ${queues.length}`,
-    );
-  }
+export function checkQueues(queues: readonly string[], limits: ArgumentLimits): string[] {
+  checkQueueCount(queues.length, limits);
   queues.forEach((queue, i) => {
     checkQueueName(queue, `queues[${i}]`);
   });
   return [...new Set(queues)];
+}
+
+/** @throws AppError TOO_MANY_QUEUES. */
+export function checkQueueCount(count: number, { maxQueues }: ArgumentLimits): void {
+  if (count <= maxQueues) return;
+  throw new AppError("TOO_MANY_QUEUES", `expected at most ${maxQueues} queues in one field, got ${count}`);
 }
 
 /** The source of whose queues the name is one, whether it is known or not; null when it is free for events. */

@@ -9,7 +9,9 @@ import {
 } from "../core/snapshot.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
+import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
+import { roundedRate, roundedSeconds, secondsOf } from "./rounding.ts";
 import { selectedParts } from "./selected-parts.ts";
 
 export const QueueStateEnum = builder.enumType("QueueState", {
@@ -48,12 +50,14 @@ export const ThroughputType = builder.objectRef<Throughput>("Throughput").implem
   description:
     "How many jobs came and went, on average over a window. By the times at which the events happened, so one that is heard late still counts where it belongs. Free beyond the point of the field that holds it.",
   fields: (t) => ({
-    enqueuedPerSecond: t.exposeFloat("enqueuedPerSecond", {
+    enqueuedPerSecond: t.float({
       description:
         "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued. Free.",
+      resolve: ({ enqueuedPerSecond }) => roundedRate(enqueuedPerSecond),
     }),
-    dequeuedPerSecond: t.exposeFloat("dequeuedPerSecond", {
+    dequeuedPerSecond: t.float({
       description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count. Free.",
+      resolve: ({ dequeuedPerSecond }) => roundedRate(dequeuedPerSecond),
     }),
   }),
 });
@@ -65,22 +69,32 @@ export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
     count: t.exposeInt("count", {
       description: "How many dequeued jobs were measured: those whose enqueue is known. Free.",
     }),
-    mean: t.exposeFloat("mean", { description: "Mean wait, in seconds. Exact. Free." }),
-    p50: t.exposeFloat("p50", {
+    mean: t.float({
+      description: "Mean wait, in seconds. Exact. Free.",
+      resolve: ({ mean }) => roundedSeconds(mean),
+    }),
+    p50: t.float({
       description: "Half of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      resolve: ({ p50 }) => roundedSeconds(p50),
     }),
-    p95: t.exposeFloat("p95", {
+    p95: t.float({
       description: "95 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      resolve: ({ p95 }) => roundedSeconds(p95),
     }),
-    p99: t.exposeFloat("p99", {
+    p99: t.float({
       description: "99 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      resolve: ({ p99 }) => roundedSeconds(p99),
     }),
-    max: t.exposeFloat("max", { description: "The longest wait, in seconds. Exact. Free." }),
+    max: t.float({
+      description: "The longest wait, in seconds. Exact. Free.",
+      resolve: ({ max }) => roundedSeconds(max),
+    }),
   }),
 });
 
 export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency").implement({
   description: "How one queue stands at one instant.",
+  interfaces: [NodeInterface],
   fields: (t) => ({
     queue: t.exposeString("queue", {
       description:
@@ -98,7 +112,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
     latency: t.float({
       description:
         "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. See `accuracy` and `stale` before you act on it. Free.",
-      resolve: (snapshot) => snapshot.latencyMs / 1000,
+      resolve: (snapshot) => secondsOf(snapshot.latencyMs),
     }),
     oldestSince: t.field({
       type: "DateTime",
@@ -136,7 +150,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       nullable: true,
       description:
         "Seconds by which the clock of whoever enqueued the newest job is ahead of the clock of its job system's Redis; negative when it is behind, and by the time that the job was on its way. Null where not both are known. Free.",
-      resolve: ({ clockSkewMs }) => (clockSkewMs === null ? null : clockSkewMs / 1000),
+      resolve: ({ clockSkewMs }) => (clockSkewMs === null ? null : secondsOf(clockSkewMs)),
     }),
     throughput: t.field({
       type: ThroughputType,

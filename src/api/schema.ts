@@ -4,6 +4,7 @@ import "./alerts.ts";
 import "./events.ts";
 import "./health.ts";
 import "./history.ts";
+import "./node.ts";
 import "./queue-latency.ts";
 import "./queues.ts";
 import "./scalars.ts";

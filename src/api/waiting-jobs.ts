@@ -4,6 +4,7 @@ import type { WaitingJob } from "../core/snapshot.ts";
 import { builder } from "./builder.ts";
 import { maxIdBytes, problemOfJob, toJobIdentity } from "./job-arguments.ts";
 import { checkBounds, ownerOf } from "./queue-arguments.ts";
+import { secondsOf } from "./rounding.ts";
 
 const mostJobs = 1000;
 
@@ -24,7 +25,7 @@ const WaitingJobType = builder.objectRef<WaitingJob>("WaitingJob").implement({
     }),
     waited: t.float({
       description: "Seconds since it became claimable; never negative. Free.",
-      resolve: ({ waitedMs }) => waitedMs / 1000,
+      resolve: ({ waitedMs }) => secondsOf(waitedMs),
     }),
   }),
 });

@@ -331,9 +331,9 @@ describe("queueLatency", () => {
       `one: throughput ${rates} five: throughput(window: FIVE_MINUTES) ${rates} fifteen: throughput(window: FIFTEEN_MINUTES) ${rates}`,
     );
     expect(read).toEqual({
-      one: { enqueuedPerSecond: 3 / 60, dequeuedPerSecond: 1 / 60 },
-      five: { enqueuedPerSecond: 4 / 300, dequeuedPerSecond: 2 / 300 },
-      fifteen: { enqueuedPerSecond: 5 / 900, dequeuedPerSecond: 2 / 900 },
+      one: { enqueuedPerSecond: 0.05, dequeuedPerSecond: 0.01667 },
+      five: { enqueuedPerSecond: 0.01333, dequeuedPerSecond: 0.006667 },
+      fifteen: { enqueuedPerSecond: 0.005556, dequeuedPerSecond: 0.002222 },
     });
   });
 
@@ -403,6 +403,79 @@ describe("queueLatency", () => {
       );
       expect(literal.body.data.queueLatency).toEqual([{ queue: name, depth: names.indexOf(name) + 1 }]);
     }
+  });
+});
+
+describe("node and nodes", () => {
+  const byIds =
+    "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on QueueLatency { queue state depth } } }";
+
+  test("answer the queue of an id as queueLatency does, known or not, and null to what is no id", async () => {
+    await using app = await open();
+    await app.recorded([enqueued("a"), enqueued("ü/{x} 1")]);
+    const names = ["ü/{x} 1", "a", "missing"];
+    const queues = await app.read(names, "__typename id queue state depth");
+    const [odd, a, missing] = queues.map(({ id }: { id: string }) => id);
+    const ofNothing = ["", "a", "YWJj", `${a}=`, Buffer.from("QueueLatency:").toString("base64url"), "42"];
+    const { body } = await ask(app.url, byIds, { ids: [odd, ...ofNothing, a, missing, a] });
+    expect(body.data.nodes).toEqual([
+      queues[0],
+      ...ofNothing.map(() => null),
+      queues[1],
+      queues[2],
+      queues[1],
+    ]);
+    const one = `query ($id: ID!) { node(id: $id) { ... on QueueLatency { queue throughput { enqueuedPerSecond } } } }`;
+    expect((await ask(app.url, one, { id: a })).body.data.node).toEqual({
+      queue: "a",
+      throughput: { enqueuedPerSecond: 0.01667 },
+    });
+    expect((await ask(app.url, one, { id: "nothing" })).body.data).toEqual({ node: null });
+  });
+
+  test("cost what queueLatency costs, and are bounded by MAX_QUEUES", async () => {
+    await using app = await open({ MAX_QUEUES: "3" });
+    const three = await ask(app.url, byIds, { ids: ["x", "y", "z"] });
+    expect(three.body.extensions?.cost?.requestedQueryCost).toBe(3);
+    expect(problemOf(await ask(app.url, byIds, { ids: ["x", "x", "x", "x"] }))).toMatchObject({
+      code: "TOO_MANY_QUEUES",
+    });
+    const rates = `{ node(id: "x") { ... on QueueLatency { throughput { enqueuedPerSecond } health } } }`;
+    expect((await ask(app.url, rates)).body.extensions?.cost?.requestedQueryCost).toBe(3);
+  });
+});
+
+describe("an ID", () => {
+  test.each([
+    {
+      jobId: 9_007_199_254_740_992,
+      why: "JSON.parse has rounded it: 9007199254740993 would be the same job",
+    },
+    { jobId: -9_007_199_254_740_992, why: "so it is below zero" },
+    { jobId: 1e300, why: "no id has as many digits as this would be written with" },
+    { jobId: 1.5, why: "a fraction is no id" },
+  ])("given as the number $jobId is refused: $why", async ({ jobId }) => {
+    await using app = await open();
+    const remove = 'mutation ($jobId: ID!) { removeWaitingJobs(queue: "a", jobs: [{ jobId: $jobId }]) }';
+    const answer = await ask(app.url, remove, { jobId });
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain("send it as a string");
+    expect(problemOf(await app.record([enqueued("a")], jobId as never))).toMatchObject({
+      code: "BAD_USER_INPUT",
+    });
+  });
+
+  test("keeps its digits as a string, and in a document", async () => {
+    await using app = await open();
+    const ids = ["9007199254740992", "9007199254740993"];
+    await app.recorded([...ids.map((id) => enqueued("a", id)), enqueued("a", Number.MAX_SAFE_INTEGER)]);
+    const again = ids.map((id) => `{ type: ENQUEUED, queue: "a", jobId: ${id} }`);
+    const { body } = await ask(
+      app.url,
+      `mutation { recordEvents(events: [${again}]) { accepted duplicates } }`,
+    );
+    expect(body.data.recordEvents).toEqual({ accepted: 0, duplicates: 2 });
+    expect(await app.read(["a"], "depth")).toEqual([{ depth: 3 }]);
   });
 });
 
@@ -514,7 +587,7 @@ describe("queues", () => {
           queue: "b",
           state: "EMPTY",
           depth: 0,
-          throughput: { dequeuedPerSecond: 1 / 60 },
+          throughput: { dequeuedPerSecond: 0.01667 },
           waitTime: { count: 1 },
         },
       },
