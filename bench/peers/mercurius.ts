@@ -5,13 +5,13 @@ import { createQueueReader } from "./read-queues.ts";
 
 const schema = `
   enum QueueState { MISSING EMPTY WAITING PAUSED }
-  enum Accuracy { EXACT ESTIMATED LOWER_BOUND UNKNOWN }
+  enum Accuracy { EXACT ESTIMATED LOWER_BOUND INCOMPLETE UNKNOWN }
   scalar DateTime
   type QueueLatency {
     queue: String!
     state: QueueState!
-    latency: Float!
-    depth: Int!
+    latency: Float
+    depth: Int
     oldestSince: DateTime
     accuracy: Accuracy!
     measuredAt: DateTime!

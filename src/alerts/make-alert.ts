@@ -66,7 +66,7 @@ export function wordOf(alert: Alert): object {
 export function toldFacts(facts: AlertFacts) {
   return {
     measuredAt: new Date(facts.measuredAtMs).toISOString(),
-    latency: facts.latencyMs / 1_000,
+    latency: facts.latencyMs === null ? null : facts.latencyMs / 1_000,
     oldestSince: facts.oldestSinceMs === null ? null : new Date(facts.oldestSinceMs).toISOString(),
     depth: facts.depth,
     accuracy: facts.accuracy,

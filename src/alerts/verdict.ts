@@ -34,8 +34,9 @@ export function findingOf(condition: Condition, snapshot: QueueSnapshot, health:
   const value = measured(condition.subject, snapshot);
   if (value === null) return blind;
   const verdict = held(value, condition);
-  // More than that may wait, or for longer.
-  if (verdict !== "TRUE" && snapshot.accuracy === "LOWER_BOUND") return { verdict: "BETWEEN", value };
+  // More than that may wait, or for longer; a number that may also be too high fires all the same, for silence would be worse.
+  const mayBeTooLow = snapshot.accuracy === "LOWER_BOUND" || snapshot.accuracy === "INCOMPLETE";
+  if (verdict !== "TRUE" && mayBeTooLow) return { verdict: "BETWEEN", value };
   return { verdict, value };
 }
 
@@ -58,7 +59,7 @@ function measured(
   subject: "latency" | "depth" | "p50" | "p95" | "p99",
   snapshot: QueueSnapshot,
 ): number | null {
-  if (subject === "latency") return snapshot.latencyMs / 1_000;
+  if (subject === "latency") return snapshot.latencyMs === null ? null : snapshot.latencyMs / 1_000;
   if (subject === "depth") return snapshot.depth;
   const waits = snapshot.waitTime?.FIVE_MINUTES;
   if (waits === undefined) return null;

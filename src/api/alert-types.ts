@@ -80,16 +80,21 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
       resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
     }),
     latency: t.float({
-      description: "Seconds since the head became claimable; 0 when nothing waited. Free.",
-      resolve: ({ latencyMs }) => secondsOf(latencyMs),
+      nullable: true,
+      description:
+        "Seconds since the head became claimable; 0 when nothing waited. Null when it was not known. Free.",
+      resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When the head became claimable. Null when nothing waited. Free.",
+      description: "When the head became claimable. Null when nothing waited, or it was not known. Free.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
-    depth: t.exposeInt("depth", { description: "How many jobs waited. Free." }),
+    depth: t.exposeInt("depth", {
+      nullable: true,
+      description: "How many jobs waited. Null when it was not known. Free.",
+    }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,
       description: "How far `latency` could be trusted. Free.",

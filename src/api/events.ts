@@ -116,7 +116,7 @@ builder.mutationField("trustQueue", (t) =>
       return 1;
     },
     description:
-      "Ends the doubt of a queue of which Redis has lost events: its `accuracy` is EXACT from then on, instead of LOWER_BOUND until MAX_WAIT has passed. For when somebody has looked, and removed what is wrong with `removeWaitingJobs`. True when there was a doubt. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+      "Ends the doubt of a queue of which Redis has lost events: its `accuracy` is EXACT from then on, instead of INCOMPLETE until MAX_WAIT has passed. For when somebody has looked, and removed what is wrong with `removeWaitingJobs`. True when there was a doubt. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { queue }, { tracker }) => tracker.trust(queue),
   }),
 );

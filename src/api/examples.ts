@@ -7,6 +7,8 @@ export const exampleTabs: readonly { readonly query: string }[] = [
     query: `# All queues, by name. Ctrl-Enter runs it.
 # The next tab watches queues live, and the
 # third one records that a job was enqueued.
+# A latency that is not known is null: see
+# state, accuracy and stale.
 query Queues {
   queues(first: 20) {
     edges {
@@ -14,6 +16,8 @@ query Queues {
         queue
         state
         latency
+        accuracy
+        stale
         depth
         scheduled
         health

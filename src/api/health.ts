@@ -15,7 +15,7 @@ export const HealthEnum = builder.enumType("Health", {
     STALLED:
       "Jobs waited all through the window, none left, and the head is still the same. So also says a queue whose every worker takes longer than the window for one job.",
     UNKNOWN:
-      "Nobody can tell: the queue is MISSING or `stale`; `accuracy` is UNKNOWN, or LOWER_BOUND and the head not known to be late; or a job waits and too little was seen to exclude the others, as in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
+      "Nobody can tell: the queue is MISSING or `stale`; `accuracy` is UNKNOWN or INCOMPLETE, or LOWER_BOUND and the head not known to be late; or a job waits and too little was seen to exclude the others, as in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
   }),
 });
 
@@ -92,7 +92,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
     nullable: true,
     complexity: () => 1,
     description:
-      "What becomes of the queue if the last five minutes go on. Null when the queue is MISSING or `stale`, or `accuracy` is UNKNOWN or LOWER_BOUND. Costs one point per queue.",
+      "What becomes of the queue if the last five minutes go on. Null when the queue is MISSING or `stale`, or `accuracy` is UNKNOWN, INCOMPLETE or LOWER_BOUND. Costs one point per queue.",
     resolve: (snapshot, _, { health }) => health.forecastOf(snapshot),
   }),
 }));

@@ -17,10 +17,9 @@ import { selectedParts } from "./selected-parts.ts";
 export const QueueStateEnum = builder.enumType("QueueState", {
   description: "Whether a queue is known, and whether a job waits in it.",
   values: describedValues(queueStates, {
-    MISSING:
-      "Never heard of: no event named it, and no job system lists it. Every number is 0 and means nothing.",
+    MISSING: "Never heard of: no event named it, and no job system lists it. Every number is null.",
     EMPTY:
-      "Known, and no job waits, unless `accuracy` is LOWER_BOUND: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
+      "Known, and no job waits, unless `accuracy` is INCOMPLETE or UNKNOWN: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
     WAITING: "At least one job waits to be dequeued.",
     PAUSED: "The job system says that nothing is dequeued from it on purpose. Jobs may wait.",
   }),
@@ -31,9 +30,10 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
   values: describedValues(accuracies, {
     EXACT: "The head's own time is known, and no event is known to be lost.",
     ESTIMATED: "The head's time comes from a clock that may differ from Redis's.",
-    LOWER_BOUND:
-      "Something is missing. Of a job system: the head has waited at least this long, perhaps longer. Of recorded events: Redis has lost some that were acknowledged (a failover, a restart from an older file), so jobs may wait that are not counted here, and jobs that have gone may still be. Ends when MAX_WAIT has passed since that was found, with `forgetQueue`, or with `trustQueue`.",
-    UNKNOWN: "Nobody can tell. Do not act on `latency`; `state` and `depth` still say what is known.",
+    LOWER_BOUND: "The head has waited at least this long, perhaps longer.",
+    INCOMPLETE:
+      "Redis has lost acknowledged events (a failover, a restart from an older file), so `latency`, `depth` and counts may be too high or too low. Ends when MAX_WAIT has passed since the loss was found, with `forgetQueue`, or with `trustQueue`.",
+    UNKNOWN: "`latency` is not known, and null. `state` and `depth` say what is known.",
   }),
 });
 
@@ -110,22 +110,27 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       description: "Tells an empty queue from one that nobody has heard of. Free.",
     }),
     latency: t.float({
+      nullable: true,
       description:
-        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. See `accuracy` and `stale` before you act on it. Free.",
-      resolve: (snapshot) => secondsOf(snapshot.latencyMs),
+        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. Null when it is not known: `state` is MISSING or `accuracy` UNKNOWN. See `stale` before you act on it. Free.",
+      resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When the head became claimable, by Redis's clock. Null when nothing waits. Free.",
+      description:
+        "When the head became claimable, by Redis's clock. Null when nothing waits, and where `latency` is null. Free.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
     depth: t.exposeInt("depth", {
-      description: "How many jobs wait; 0 when none. Scheduled jobs are not among them. Free.",
+      nullable: true,
+      description:
+        "How many jobs wait; 0 when none. Scheduled jobs are not among them. Null when MISSING, and where the source does not tell. Free.",
     }),
     scheduled: t.exposeInt("scheduled", {
+      nullable: true,
       description:
-        "How many jobs are enqueued but not claimable yet; 0 when none, or when the source does not say. Free.",
+        "How many jobs are enqueued but not claimable yet; 0 when none. Null when MISSING, and where the source does not tell. Free.",
     }),
     lost: t.int({
       nullable: true,

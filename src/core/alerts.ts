@@ -23,9 +23,9 @@ export interface HealthSince {
 /** How the queue stood when its alert fired; the numbers mean what they mean in a {@link QueueSnapshot}. */
 export interface AlertFacts {
   readonly measuredAtMs: number;
-  readonly latencyMs: number;
+  readonly latencyMs: number | null;
   readonly oldestSinceMs: number | null;
-  readonly depth: number;
+  readonly depth: number | null;
   readonly accuracy: Accuracy;
   /** Over ONE_MINUTE; null where the source cannot tell. */
   readonly throughput: Throughput | null;

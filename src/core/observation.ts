@@ -11,9 +11,10 @@ export interface Observation {
   readonly headAgeMs: number | null;
   /** `headAgeMs` may be off by this much either way at `readAtMs`: half a round trip when that is its middle. */
   readonly uncertaintyMs: number;
-  readonly depth: number;
-  /** 0 also when the source cannot tell. */
-  readonly scheduled: number;
+  /** Null when the source does not tell it. */
+  readonly depth: number | null;
+  /** Null when the source does not tell it. */
+  readonly scheduled: number | null;
   /** False also when the source cannot tell. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;

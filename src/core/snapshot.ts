@@ -3,7 +3,7 @@ import type { JobIdentity } from "./events.ts";
 export const queueStates = ["MISSING", "EMPTY", "WAITING", "PAUSED"] as const;
 export type QueueState = (typeof queueStates)[number];
 
-export const accuracies = ["EXACT", "ESTIMATED", "LOWER_BOUND", "UNKNOWN"] as const;
+export const accuracies = ["EXACT", "ESTIMATED", "LOWER_BOUND", "INCOMPLETE", "UNKNOWN"] as const;
 export type Accuracy = (typeof accuracies)[number];
 
 /** The windows that counts and wait times are kept for, with their lengths in seconds. */
@@ -70,14 +70,17 @@ export interface QueueSnapshot {
   /** "events", or the name of the job system; null when MISSING. */
   readonly source: string | null;
   readonly state: QueueState;
-  /** When the head became claimable; null when nothing waits, or when the source cannot tell. */
+  /** When the head became claimable; null when nothing waits, or where `latencyMs` is null. */
   readonly oldestSinceMs: number | null;
-  /** Age of the head at `measuredAtMs`, in ms; 0 when nothing waits. Never negative. */
-  readonly latencyMs: number;
-  /** 0 when it was not asked for. */
-  readonly depth: number;
-  /** 0 when it was not asked for. */
-  readonly scheduled: number;
+  /**
+   * Age of the head at `measuredAtMs`, in ms; 0 when nothing waits. Never negative. Null when it is not known: `state` is MISSING
+   * or `accuracy` UNKNOWN.
+   */
+  readonly latencyMs: number | null;
+  /** Null when MISSING, when the source does not tell it, and when it was not asked for. */
+  readonly depth: number | null;
+  /** Null when MISSING, when the source does not tell it, and when it was not asked for. */
+  readonly scheduled: number | null;
   /** How many jobs were dropped since they had waited for too long; null when the source cannot tell, or it was not asked for. */
   readonly lost: number | null;
   readonly accuracy: Accuracy;

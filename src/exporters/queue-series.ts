@@ -22,23 +22,23 @@ export interface QueueMetric {
 /**
  * Nothing is told of a queue that is stale, but that it is, and since when: what was true a while ago is no number of now, and
  * Prometheus would show it as one. Totals fall back when Redis has lost what it had acknowledged, which `rate()` would take
- * for a restart from 0: they are left out while that is known (`LOWER_BOUND`).
+ * for a restart from 0: they are left out while that is known (`INCOMPLETE`).
  */
 export const queueMetrics: readonly QueueMetric[] = [
   gauge(
     "queue_oldest_job_age_seconds",
     "Seconds since the oldest waiting job became claimable, 0 when nothing waits. Absent where it is not known: the queue is stale, or its accuracy unknown.",
-    ({ latencyMs, stale, accuracy }) => (stale || accuracy === "UNKNOWN" ? null : latencyMs / 1_000),
+    ({ latencyMs, stale }) => (stale || latencyMs === null ? null : latencyMs / 1_000),
   ),
   gauge(
     "queue_depth",
-    "Jobs that can be claimed now. Absent while the queue is stale.",
+    "Jobs that can be claimed now. Absent where the source does not tell, and while the queue is stale.",
     ({ depth, stale }) => (stale ? null : depth),
   ),
   gauge(
     "queue_scheduled",
     "Jobs that cannot be claimed yet. Absent where the source does not tell, and while the queue is stale.",
-    ({ scheduled, totals, stale }) => (stale || totals === undefined ? null : scheduled),
+    ({ scheduled, stale }) => (stale ? null : scheduled),
   ),
   gauge(
     "queue_lost",
@@ -58,7 +58,7 @@ export const queueMetrics: readonly QueueMetric[] = [
   {
     name: "queue_accuracy_info",
     type: "gauge",
-    help: "Always 1; how far the age can be trusted is in the label accuracy: exact, estimated, lower_bound or unknown. Absent while the queue is stale.",
+    help: "Always 1; how far the age can be trusted is in the label accuracy: exact, estimated, lower_bound, incomplete or unknown. Absent while the queue is stale.",
     lines: ({ accuracy, stale }, labels) =>
       stale ? "" : `queue_accuracy_info{${labels},accuracy="${accuracy.toLowerCase()}"} 1\n`,
   },
@@ -126,5 +126,5 @@ function gauge(name: string, help: string, tell: (snapshot: QueueSnapshot) => nu
 }
 
 function reliableTotals({ totals, stale, accuracy }: QueueSnapshot) {
-  return totals === undefined || stale || accuracy === "LOWER_BOUND" ? null : totals;
+  return totals === undefined || stale || accuracy === "INCOMPLETE" ? null : totals;
 }

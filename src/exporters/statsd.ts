@@ -31,7 +31,7 @@ const addressTtlMs = 60_000;
 
 /**
  * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does (DogStatsD's
- * format), in every interval. Nothing is sent of a queue that is stale, and no latency that nobody knows: a gauge that is not sent
+ * format), in every interval. Nothing is sent of a queue that is stale, and no number that is not known: a gauge that is not sent
  * goes away, or keeps its last value, as the receiver is set. `queue.omitted` says how many queues are not told of.
  *
  * One process at a time should run it. Datagrams that nobody receives are lost, and nobody is told; that none can be sent (the
@@ -131,11 +131,11 @@ export function createStatsd(options: StatsdOptions): Service {
   };
 }
 
-function sendGauges(to: StatsD, { queue, latencyMs, depth, stale, accuracy }: QueueSnapshot): void {
+function sendGauges(to: StatsD, { queue, latencyMs, depth, stale }: QueueSnapshot): void {
   if (stale) return;
   const tags = { queue: tagValue(queue) };
-  if (accuracy !== "UNKNOWN") to.gauge("queue.latency", latencyMs / 1_000, tags);
-  to.gauge("queue.size", depth, tags);
+  if (latencyMs !== null) to.gauge("queue.latency", latencyMs / 1_000, tags);
+  if (depth !== null) to.gauge("queue.size", depth, tags);
 }
 
 /**

@@ -14,23 +14,25 @@ import { isBusy, isSeldomRead, stepMs, windowBefore } from "./window.ts";
  */
 export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Forecast | null {
   const isKnown = now.accuracy === "EXACT" || now.accuracy === "ESTIMATED";
-  if (now.state === "MISSING" || now.stale || !isKnown) return null;
+  const { latencyMs, depth } = now;
+  if (latencyMs === null || now.stale || !isKnown) return null;
   const steps = windowBefore(points, now.measuredAtMs);
   const isFollowed = now.state === "WAITING" && !isSeldomRead(now);
   const busy = isFollowed ? sinceBusy(steps, now.measuredAtMs) : [];
   const capacityRatio = capacityRatioOf(steps);
-  const isBroken = objectiveMs !== null && now.latencyMs > objectiveMs;
+  const isBroken = objectiveMs !== null && latencyMs > objectiveMs;
   const brokenSeconds = isBroken ? { low: 0, likely: 0, high: 0 } : null;
-  if (busy.length < leastSteps) {
+  if (busy.length < leastSteps || depth === null) {
     const drainSeconds = now.state === "EMPTY" ? { low: 0, likely: 0, high: 0 } : null;
     return { drainSeconds, breachSeconds: brokenSeconds, capacityRatio, unstable: false };
   }
 
-  const depth = trendOf(measuredOf(busy, now, ({ lastDepth }) => lastDepth, now.depth));
-  const drainSeconds = secondsToFall(now.depth, depth);
-  const drainedSeconds = depth.slope < 0 ? -now.depth / depth.slope : Number.POSITIVE_INFINITY;
-  const breachSeconds = brokenSeconds ?? breachSecondsOf(busy, now, objectiveMs, drainedSeconds);
-  return { drainSeconds, breachSeconds, capacityRatio, unstable: depth.slope > sigmas * depth.slopeError };
+  const trend = trendOf(measuredOf(busy, now, ({ lastDepth }) => lastDepth, depth));
+  const drainSeconds = secondsToFall(depth, trend);
+  const drainedSeconds = trend.slope < 0 ? -depth / trend.slope : Number.POSITIVE_INFINITY;
+  const breachSeconds =
+    brokenSeconds ?? breachSecondsOf(busy, { ...now, latencyMs }, objectiveMs, drainedSeconds);
+  return { drainSeconds, breachSeconds, capacityRatio, unstable: trend.slope > sigmas * trend.slopeError };
 }
 
 /** A minute: less than that tells no trend. */
@@ -61,7 +63,7 @@ function measuredOf(
 
 function breachSecondsOf(
   busy: readonly HistoryPoint[],
-  now: QueueSnapshot,
+  now: QueueSnapshot & { readonly latencyMs: number },
   objectiveMs: number | null,
   drainedSeconds: number,
 ): Estimate | null {

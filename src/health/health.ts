@@ -26,12 +26,11 @@ export interface HealthQuestion {
 export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.state === "MISSING" || now.stale) return "UNKNOWN";
   if (now.state === "PAUSED") return "OK";
-  if (now.accuracy === "UNKNOWN") return "UNKNOWN";
+  // Recorded events that are lost may have ended the wait of the head, too.
+  if (now.accuracy === "UNKNOWN" || now.accuracy === "INCOMPLETE") return "UNKNOWN";
   const steps = windowBefore(points, now.measuredAtMs);
-  if (now.accuracy === "LOWER_BOUND") {
-    // What a job system has not told yet only makes the head older; but recorded events that are lost may have ended its wait.
-    return now.source !== "events" && isLate(now, steps, objectiveMs) ? "SLOW" : "UNKNOWN";
-  }
+  // What has not been read yet only makes the head older.
+  if (now.accuracy === "LOWER_BOUND") return isLate(now, steps, objectiveMs) ? "SLOW" : "UNKNOWN";
   if (now.state === "EMPTY") return "OK";
 
   const thirds = thirdsOf(steps, now.measuredAtMs);
@@ -59,7 +58,8 @@ function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): bo
   return steps.every(({ counts, maxDepth, lastDepth }, i) => {
     if (counts !== null) return counts.dequeued === 0;
     // Who is not told sees it by the depth: it never fell, neither within the step nor after it.
-    return maxDepth <= lastDepth && lastDepth <= (steps[i + 1]?.lastDepth ?? now.depth);
+    const nextDepth = steps[i + 1]?.lastDepth ?? now.depth;
+    return nextDepth !== null && maxDepth <= lastDepth && lastDepth <= nextDepth;
   });
 }
 
@@ -83,6 +83,7 @@ function isSameHead(steps: readonly HistoryPoint[], { oldestSinceMs }: QueueSnap
 function isFallingBehind(thirds: readonly (readonly HistoryPoint[])[], now: QueueSnapshot): boolean {
   const steps = thirds.flat();
   if (steps.some(({ pausedSamples }) => pausedSamples > 0)) return false;
+  if (now.depth === null || now.latencyMs === null) return false;
   const depths = troughs(thirds, ({ lastDepth }) => lastDepth, now.depth);
   const ages = troughs(thirds, ({ lastLatencyMs }) => lastLatencyMs, now.latencyMs);
   if (!isRising(depths) || !isRising(ages)) return false;
@@ -127,7 +128,7 @@ function sum(values: readonly number[]): number {
 
 /** Whether the head is older than the objective for sure. */
 function isLate(now: QueueSnapshot, steps: readonly HistoryPoint[], objectiveMs: number | null): boolean {
-  if (objectiveMs === null || now.latencyMs <= objectiveMs) return false;
+  if (objectiveMs === null || now.latencyMs === null || now.latencyMs <= objectiveMs) return false;
   if (now.accuracy !== "ESTIMATED") return true;
   // By a clock that may be off; but it came after we saw that nothing waited.
   const caughtUp = steps.findLast(({ samples, waitingSamples }) => waitingSamples < samples);

@@ -92,10 +92,10 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   function take(entry: Sampled, snapshot: QueueSnapshot): void {
-    const { state, stale, accuracy, latencyMs, depth, measuredAtMs } = snapshot;
+    const { state, stale, latencyMs, depth, measuredAtMs } = snapshot;
     // Forgotten, and its history with it.
     if (state === "MISSING") entry.step = undefined;
-    if (state === "MISSING" || stale || accuracy === "UNKNOWN") return;
+    if (stale || latencyMs === null || depth === null) return;
     const atMs = measuredAtMs - (measuredAtMs % stepMs);
     if (entry.step !== undefined && entry.step.atMs < atMs) finish(entry);
     entry.step ??= emptyStep(atMs);

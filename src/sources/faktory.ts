@@ -29,7 +29,7 @@ export interface FaktorySourceOptions {
  *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
  * - Where Faktory cannot tell (the head's `enqueued_at` is no time), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
  *   `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no other queue.
- * - `scheduled` is always 0, since Faktory tells only one number for all queues; `paused` is always false, since no
+ * - `scheduled` is always null, since Faktory tells only one number for all queues; `paused` is always false, since no
  *   command of Faktory tells.
  * - Queues whose names could not be asked for are left out, with one warning.
  *
@@ -106,7 +106,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
         const latency = answer instanceof FaktoryRefusal ? answer : answer.get(queue);
         const head =
           typeof latency === "number" ? told(queue, size, latency) : untold(queue, size, readAtMs, latency);
-        queues.push({ queue, ...head, uncertaintyMs, scheduled: 0, paused: false, readAtMs });
+        queues.push({ queue, ...head, uncertaintyMs, scheduled: null, paused: false, readAtMs });
       }
     }
 

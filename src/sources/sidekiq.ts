@@ -30,7 +30,7 @@ export interface SidekiqSourceOptions {
  * about all of them at once.
  *
  * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. What is
- *   in `schedule` and `retry` does not wait yet; `scheduled` is always 0, since those sets hold the jobs of all queues.
+ *   in `schedule` and `retry` does not wait yet; `scheduled` is always null, since those sets hold the jobs of all queues.
  *   `paused` comes from Sidekiq Pro's set of that name.
  * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
  *   clock of whoever enqueued it was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That
@@ -106,7 +106,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
 
   function observation(reading: SidekiqReading): Observation {
     const { queue, size, headAgeMs, paused, readAtMs, uncertaintyMs } = reading;
-    const seen = { queue, depth: size ?? 0, scheduled: 0, paused, readAtMs, uncertaintyMs };
+    const seen = { queue, depth: size, scheduled: null, paused, readAtMs, uncertaintyMs };
     if (size !== 0 && headAgeMs === null) {
       return { ...seen, headAgeMs: untoldForMs(reading), accuracy: "UNKNOWN" };
     }

@@ -170,15 +170,16 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
   ];
   const waiting = since >= 0;
   const isCounted = counted === 1;
+  const isKnown = accuracy !== "UNKNOWN";
   return {
     queue,
     source,
     state: paused === 1 ? "PAUSED" : waiting ? "WAITING" : "EMPTY",
-    oldestSinceMs: waiting ? since : null,
-    latencyMs: waiting ? Math.max(0, measuredAtMs - since) : 0,
-    depth,
-    scheduled,
-    lost: lost >= 0 ? lost : null,
+    oldestSinceMs: waiting && isKnown ? since : null,
+    latencyMs: isKnown ? (waiting ? Math.max(0, measuredAtMs - since) : 0) : null,
+    depth: parts.depth ? numberOrNull(depth) : null,
+    scheduled: parts.scheduled ? numberOrNull(scheduled) : null,
+    lost: numberOrNull(lost),
     accuracy,
     measuredAtMs,
     stale: stale === 1,
@@ -188,6 +189,11 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     waitTime: isCounted ? byWindow(parts.waitTime, (_, i) => waitTimeOf(waits[i] ?? [])) : null,
     ...(totals === "" ? {} : { totals: totalsOf(totals, source === "events") }),
   };
+}
+
+/** -1 stands for null in the replies of snapshot.lua. */
+function numberOrNull(value: number): number | null {
+  return value >= 0 ? value : null;
 }
 
 /** What is taken back is added again: see totals.lua. */
@@ -218,9 +224,9 @@ function missing(queue: string, nowMs: number): QueueSnapshot {
     source: null,
     state: "MISSING",
     oldestSinceMs: null,
-    latencyMs: 0,
-    depth: 0,
-    scheduled: 0,
+    latencyMs: null,
+    depth: null,
+    scheduled: null,
     lost: null,
     accuracy: "UNKNOWN",
     measuredAtMs: nowMs,

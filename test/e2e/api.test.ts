@@ -290,8 +290,9 @@ describe("queueLatency", () => {
     ]);
     const known = { source: "events", accuracy: "EXACT", stale: false };
     const nothing = { latency: 0, oldestSince: null, depth: 0, scheduled: 0 };
+    const untold = { latency: null, oldestSince: null, depth: null, scheduled: null };
     expect(await app.read(["missing", "empty", "waiting", "scheduled"])).toMatchObject([
-      { queue: "missing", state: "MISSING", source: null, accuracy: "UNKNOWN", stale: false, ...nothing },
+      { queue: "missing", state: "MISSING", source: null, accuracy: "UNKNOWN", stale: false, ...untold },
       { queue: "empty", state: "EMPTY", ...known, ...nothing },
       { queue: "waiting", state: "WAITING", ...known, oldestSince: since, depth: 2, scheduled: 1 },
       { queue: "scheduled", state: "EMPTY", ...known, ...nothing, scheduled: 1 },

@@ -238,7 +238,7 @@ async function expectToAgree(server: TestServer, model: TrackerModel): Promise<v
     const { count, max } = exactWaitTime(expected.waitsMs!.FIVE_MINUTES);
     expect(told).toMatchObject({
       ...rowOf(model, told.queue),
-      latency: expected.latencyMs / 1_000,
+      latency: expected.latencyMs! / 1_000,
       throughput: {
         enqueuedPerSecond: expect.closeTo(rates.enqueuedPerSecond, 5),
         dequeuedPerSecond: expect.closeTo(rates.dequeuedPerSecond, 5),

@@ -81,7 +81,7 @@ describe("the Dockerfile", () => {
     const queueLatency = '{ queueLatency(queues: ["default"]) { queue state latency } }';
     expect(await ask(port, token, "{ __typename }"), server.output()).toEqual({ __typename: "Query" });
     expect(await ask(port, token, queueLatency), server.output()).toEqual({
-      queueLatency: [{ queue: "default", state: "MISSING", latency: 0 }],
+      queueLatency: [{ queue: "default", state: "MISSING", latency: null }],
     });
 
     server.child.kill("SIGTERM");

@@ -94,7 +94,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const watching = await open();
     await watching.goTo("Watch");
     await watching.press();
-    await expect.poll(() => example(watching), within).toMatchObject({ state: "MISSING", latency: 0 });
+    await expect.poll(() => example(watching), within).toMatchObject({ state: "MISSING", latency: null });
 
     const recording = await open();
     await recording.goTo("Record");

@@ -13,7 +13,7 @@ import { openTracker, type TestTracker } from "../support/tracker.ts";
 
 const example = readFileSync(join(import.meta.dirname, "../../docs/keda.yaml"), "utf8");
 const [, url = ""] = /^ +url: "(.*)"$/m.exec(example) ?? [];
-const [, valueLocation = ""] = /^ +valueLocation: '(.*)'$/m.exec(example) ?? [];
+const [, valueLocation = ""] = /^ +valueLocation: "(.*)"$/m.exec(example) ?? [];
 
 const gjson = join(import.meta.dirname, "../../.cache/gjson/gjson");
 const whyNot =

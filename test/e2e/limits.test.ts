@@ -924,7 +924,7 @@ describe("with Redis away", () => {
     expect(await health(url)).toBe(200);
     // Nothing of what was answered with an error was applied behind our backs.
     const before = await ask(url, '{ queueLatency(queues: ["a"]) { state depth } }');
-    expect(before.body.data).toEqual({ queueLatency: [{ state: "MISSING", depth: 0 }] });
+    expect(before.body.data).toEqual({ queueLatency: [{ state: "MISSING", depth: null }] });
     expect((await ask(url, enqueue)).body.data).toEqual({ recordEvents: { accepted: 1 } });
     const stream = await openSse(url, watching(["a"]));
     expect((await stream.next()).data).toEqual({ queueLatency: [{ queue: "a" }] });

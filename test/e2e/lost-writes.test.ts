@@ -57,7 +57,7 @@ async function pushedUntil(stream: Stream, isIt: (push: Record<string, unknown>)
   }
 }
 
-const isUnsure = ({ accuracy }: Record<string, unknown>) => accuracy === "LOWER_BOUND";
+const isUnsure = ({ accuracy }: Record<string, unknown>) => accuracy === "INCOMPLETE";
 const wrong = { state: "WAITING", depth: 2, accuracy: "EXACT", stale: false };
 
 /** Two jobs wait; that both were dequeued is acknowledged, told to all, and lost. */
@@ -70,7 +70,7 @@ async function loseDequeues(redis: Failover, { record, read }: App): Promise<voi
 }
 
 describe("after a failover that lost acknowledged writes", () => {
-  it("the first answer is LOWER_BOUND, and so is what every server pushes", async () => {
+  it("the first answer is INCOMPLETE, and so is what every server pushes", async () => {
     await using redis = await startFailover();
     await using app = await open(redis.url);
     await using other = await open(redis.url);
@@ -80,11 +80,11 @@ describe("after a failover that lost acknowledged writes", () => {
     for (const each of [stream, othersStream]) await each.next();
     await redis.failOver();
 
-    expect(await firstAnswer(app, "q")).toMatchObject({ ...wrong, accuracy: "LOWER_BOUND" });
-    expect(await firstAnswer(other, "q")).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" });
+    expect(await firstAnswer(app, "q")).toMatchObject({ ...wrong, accuracy: "INCOMPLETE" });
+    expect(await firstAnswer(other, "q")).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" });
     const pushes = await pushedUntil(stream, isUnsure);
     expect(pushes).not.toContainEqual(wrong);
-    expect(pushes.at(-1)).toEqual({ ...wrong, accuracy: "LOWER_BOUND" });
+    expect(pushes.at(-1)).toEqual({ ...wrong, accuracy: "INCOMPLETE" });
     expect((await pushedUntil(othersStream, isUnsure)).at(-1)).toMatchObject({ depth: 2, stale: false });
     await eventually(() => expect(app.errors()).toMatchObject([{ fields: { queues: 1 } }]));
     expect(other.errors()).toEqual([]);
@@ -102,7 +102,7 @@ describe("after a failover that lost acknowledged writes", () => {
     await loseDequeues(redis, app);
     await redis.failOver();
     await eventually(async () =>
-      expect(await other.read("q")).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" }),
+      expect(await other.read("q")).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" }),
     );
   });
 
@@ -114,7 +114,7 @@ describe("after a failover that lost acknowledged writes", () => {
     await redis.failOver();
     await eventually(() => other.record("ENQUEUED", "q", "c", "d", "e"));
     await eventually(async () => expect(await app.read("q")).not.toBeNull());
-    expect(await app.read("q")).toMatchObject({ depth: 5, accuracy: "LOWER_BOUND" });
+    expect(await app.read("q")).toMatchObject({ depth: 5, accuracy: "INCOMPLETE" });
   });
 
   it("what a job system reports is counted on from where that is known, each job once", async () => {
@@ -183,7 +183,7 @@ describe("nothing is doubted", () => {
 });
 
 describe("when Redis comes back from an older file", () => {
-  it("what it lacks is LOWER_BOUND, and what it has is not", async () => {
+  it("what it lacks is INCOMPLETE, and what it has is not", async () => {
     await using redis = await startRedis();
     await using app = await open(redis.url);
     for (const queue of ["old", "q"]) await app.record("ENQUEUED", queue, "a", "b");
@@ -194,11 +194,11 @@ describe("when Redis comes back from an older file", () => {
     await app.record("ENQUEUED", "new", "a");
     await redis.kill();
     await redis.restart();
-    expect(await firstAnswer(app, "q")).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" });
+    expect(await firstAnswer(app, "q")).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" });
     expect(await app.read("new")).toMatchObject({
       state: "EMPTY",
       source: "events",
-      accuracy: "LOWER_BOUND",
+      accuracy: "INCOMPLETE",
     });
     expect(await app.read("old")).toMatchObject({ depth: 2, accuracy: "EXACT" });
     await eventually(() => expect(app.errors()).toMatchObject([{ fields: { queues: 2 } }]));
@@ -210,10 +210,10 @@ describe("when Redis comes back from an older file", () => {
     await app.record("ENQUEUED", "q", "a");
     await redis.kill();
     await redis.restart();
-    expect(await firstAnswer(app, "q")).toMatchObject({ state: "EMPTY", depth: 0, accuracy: "LOWER_BOUND" });
+    expect(await firstAnswer(app, "q")).toMatchObject({ state: "EMPTY", depth: 0, accuracy: "INCOMPLETE" });
     expect(await app.read("never")).toMatchObject({ state: "MISSING", accuracy: "UNKNOWN" });
     const { body } = await ask(app.url, "{ queues { edges { node { queue accuracy } } } }");
-    expect(body.data.queues.edges).toEqual([{ node: { queue: "q", accuracy: "LOWER_BOUND" } }]);
+    expect(body.data.queues.edges).toEqual([{ node: { queue: "q", accuracy: "INCOMPLETE" } }]);
     await ask(app.url, `mutation { forgetQueue(queue: "q") }`);
     expect(await app.read("q")).toMatchObject({ state: "MISSING" });
   });

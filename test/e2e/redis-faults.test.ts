@@ -65,11 +65,11 @@ test("when Redis comes back with nothing, everybody is told so, and then what is
   const restartedAtMs = Date.now();
   // The list of names has gone with the rest, until a name comes up again.
   const those = everybody.filter((by) => by !== "queues");
-  await untilTold(load, those, known, { depth: 0, stale: false, accuracy: "LOWER_BOUND" });
+  await untilTold(load, those, known, { depth: 0, stale: false, accuracy: "INCOMPLETE" });
   expect(Date.now() - restartedAtMs).toBeLessThan(promisedMs);
   const forgotten = load.told.length;
   await recordJob(load, "busy", "anew");
-  await untilTold(load, everybody, forgotten, { depth: 1, stale: false, accuracy: "LOWER_BOUND" });
+  await untilTold(load, everybody, forgotten, { depth: 1, stale: false, accuracy: "INCOMPLETE" });
   await load.end();
 });
 

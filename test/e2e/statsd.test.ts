@@ -55,15 +55,17 @@ describe("StatsD", () => {
     }, 10_000);
   });
 
-  it("is told nothing of a queue that is stale or gone, and no latency that nobody knows", async () => {
+  it("gets nothing of a queue that is stale or gone, and no number that is not known", async () => {
     await using statsd = await listen();
-    const reader = fakeReader(["dark", "gone", "stale"], (queue): Partial<QueueSnapshot> => {
+    const reader = fakeReader(["dark", "gone", "stale", "untold"], (queue): Partial<QueueSnapshot> => {
       if (queue === "stale") return { stale: true, depth: 5 };
-      return queue === "gone" ? { state: "MISSING" } : { accuracy: "UNKNOWN", depth: 2 };
+      if (queue === "untold") return { depth: null };
+      return queue === "gone" ? { state: "MISSING" } : { accuracy: "UNKNOWN", latencyMs: null, depth: 2 };
     });
     await start({ reader, port: statsd.port });
     await vi.waitFor(() => expect(statsd.lines()).toContain("queue.omitted:0|g"), 10_000);
-    expect(new Set(statsd.lines())).toEqual(new Set(["queue.size:2|g|#queue:dark", "queue.omitted:0|g"]));
+    const known = ["queue.size:2|g|#queue:dark", "queue.latency:0|g|#queue:untold", "queue.omitted:0|g"];
+    expect(new Set(statsd.lines())).toEqual(new Set(known));
   });
 
   it("keeps queues apart whose names a tag cannot hold", async () => {

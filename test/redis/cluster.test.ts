@@ -190,7 +190,7 @@ it("a queue of which a master died with what its replica was never told says so 
     await vi.waitFor(async () => {
       expect(await heir.hget(keys.state(queue), "doubt")).not.toBeNull();
     }, 20_000);
-    expect(await tracker.read([queue], allParts)).toMatchObject([{ depth: 1, accuracy: "LOWER_BOUND" }]);
+    expect(await tracker.read([queue], allParts)).toMatchObject([{ depth: 1, accuracy: "INCOMPLETE" }]);
   } finally {
     await tracker.stop();
   }

@@ -135,7 +135,7 @@ describe("any history", () => {
           tracker.read(["q1"], allParts),
         ]),
       );
-      for (const each of [one, other]) expect((await read(each)).accuracy).not.toBe("LOWER_BOUND");
+      for (const each of [one, other]) expect((await read(each)).accuracy).not.toBe("INCOMPLETE");
     }
   });
 
@@ -209,16 +209,16 @@ describe("any history", () => {
           if (each.what !== "read" && !isAcknowledged) continue;
           if (!isMissed(each.who, each.queue) || !isCertain(each.who, each.queue)) continue;
           const other = opened.both[each.who === 0 ? 1 : 0];
-          expect((await read(other, each.queue)).accuracy).toBe("LOWER_BOUND");
+          expect((await read(other, each.queue)).accuracy).toBe("INCOMPLETE");
         }
         for (const [queue, expected] of isDoubted) {
           for (const [who, each] of opened.both.entries()) {
             const { accuracy } = await read(each, queue);
-            if (isMissed(who, queue) && isCertain(who, queue)) expect(accuracy).toBe("LOWER_BOUND");
+            if (isMissed(who, queue) && isCertain(who, queue)) expect(accuracy).toBe("INCOMPLETE");
           }
           if (expected === null) continue;
           for (const each of opened.both)
-            expect((await read(each, queue)).accuracy === "LOWER_BOUND").toBe(expected);
+            expect((await read(each, queue)).accuracy === "INCOMPLETE").toBe(expected);
         }
       },
     );
@@ -273,8 +273,8 @@ describe("a doubt", () => {
     await using opened = await open();
     await loseDequeue(opened);
     opened.heard.length = 0;
-    expect(await read(opened.one)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "LOWER_BOUND" });
-    expect(await read(opened.other)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "LOWER_BOUND" });
+    expect(await read(opened.one)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
+    expect(await read(opened.other)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
     await vi.waitFor(() => expect(opened.heard).toContain("q1"));
   });
 
@@ -282,21 +282,21 @@ describe("a doubt", () => {
     await using opened = await open();
     await loseDequeue(opened);
     await opened.record("q1", "b");
-    expect(await read(opened.other)).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" });
+    expect(await read(opened.other)).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" });
   });
 
   it("is raised also when others have written more since than was lost", async () => {
     await using opened = await open();
     await loseDequeue(opened);
     for (const job of ["b", "c", "d", "e"]) await opened.other.tracker.record([event("ENQUEUED", job)], null);
-    expect(await read(opened.one)).toMatchObject({ depth: 5, accuracy: "LOWER_BOUND" });
+    expect(await read(opened.one)).toMatchObject({ depth: 5, accuracy: "INCOMPLETE" });
   });
 
   it("brings back a queue of which nothing is left, which is EMPTY then, but not surely", async () => {
     await using opened = await open();
     await opened.record("q1", "a");
     await opened.one.redis.del(...(await opened.one.redis.keys(`${opened.one.prefix}:*`)));
-    const expected = { state: "EMPTY", source: "events", depth: 0, accuracy: "LOWER_BOUND" };
+    const expected = { state: "EMPTY", source: "events", depth: 0, accuracy: "INCOMPLETE" };
     expect(await read(opened.one)).toMatchObject({ ...expected, throughput: { ONE_MINUTE: {} } });
     expect(await read(opened.other)).toMatchObject(expected);
     expect(await opened.other.tracker.list({ limit: 10 })).toEqual(["q1"]);
@@ -307,9 +307,9 @@ describe("a doubt", () => {
     await opened.one.tracker.record([event("DEQUEUED", "a")], null);
     await opened.one.redis.del(...opened.one.keys.all("q1"));
     const { accuracy, changesAtMs } = await read(opened.one);
-    expect([accuracy, changesAtMs]).toEqual(["LOWER_BOUND", start + maxWaitMs + 1]);
+    expect([accuracy, changesAtMs]).toEqual(["INCOMPLETE", start + maxWaitMs + 1]);
     opened.advance(maxWaitMs);
-    expect(await read(opened.other)).toMatchObject({ accuracy: "LOWER_BOUND" });
+    expect(await read(opened.other)).toMatchObject({ accuracy: "INCOMPLETE" });
     opened.advance(1);
     expect(await read(opened.other)).toMatchObject({ accuracy: "EXACT", changesAtMs: null });
     // It is over, so there is none to end.
@@ -354,7 +354,7 @@ describe("a doubt", () => {
     const lose = await savePoint(opened.one);
     await opened.one.tracker.forget("q1");
     await lose();
-    expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "LOWER_BOUND" });
+    expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "INCOMPLETE" });
     expect(await opened.other.tracker.trust("q1")).toBe(true);
     expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "EXACT" });
   });
@@ -392,7 +392,7 @@ describe("a doubt", () => {
     // What it remembers is too old to say that anything is lost, but it tells that the queue was forgotten.
     await other.tracker.record([event("ENQUEUED", "d")], null);
     expect(await read(other)).toMatchObject({ depth: 2, accuracy: "EXACT" });
-    expect(await read(one)).toMatchObject({ depth: 2, accuracy: "LOWER_BOUND" });
+    expect(await read(one)).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" });
   });
 
   it("is not raised by a write whose answer was lost, nor when the write is then sent again", async () => {
@@ -424,7 +424,7 @@ describe("a doubt", () => {
     expect(await opened.other.tracker.record(batch, "batch")).toEqual(answer);
     await lose();
     expect(await read(opened.one)).toMatchObject({ depth: 1, accuracy: "EXACT" });
-    expect(await read(opened.other)).toMatchObject({ depth: 1, accuracy: "LOWER_BOUND" });
+    expect(await read(opened.other)).toMatchObject({ depth: 1, accuracy: "INCOMPLETE" });
   });
 
   it("is raised by a server that only remembers when its connection has come back, and told in one line", async () => {
@@ -442,8 +442,8 @@ describe("a doubt", () => {
     one.redis.disconnect(true);
     await vi.waitFor(async () => expect(await other.tracker.list({ limit: 10 })).toContain("q3"));
     for (const [queue, accuracy] of [
-      ["q1", "LOWER_BOUND"],
-      ["q2", "LOWER_BOUND"],
+      ["q1", "INCOMPLETE"],
+      ["q2", "INCOMPLETE"],
       ["q3", "EXACT"],
     ])
       expect(await read(other, queue)).toMatchObject({ depth: 1, accuracy });
@@ -467,7 +467,7 @@ describe("a doubt", () => {
     await loseDequeue(opened, "q2");
     await opened.record("q1", "b");
     await vi.waitFor(async () => {
-      expect(await read(opened.other, "q2")).toMatchObject({ accuracy: "LOWER_BOUND" });
+      expect(await read(opened.other, "q2")).toMatchObject({ accuracy: "INCOMPLETE" });
     });
     await opened.one.tracker.stop();
     const errors = logger.lines.filter(({ level }) => level === "error");

@@ -93,10 +93,24 @@ describe("a queue that a job system is asked about", () => {
       why: "paused with jobs that wait all the same",
     },
     { headAgeMs: null, depth: 0, paused: true, state: "PAUSED", latencyMs: 0, why: "paused and empty" },
+    {
+      headAgeMs: 7,
+      depth: null,
+      paused: false,
+      state: "WAITING",
+      latencyMs: 7,
+      why: "its depth is not told",
+    },
   ])("is $state with a latency of $latencyMs ms when $why", async ({ state, latencyMs, why: _, ...said }) => {
     await observe([observation(said)]);
     const oldestSinceMs = said.headAgeMs === null ? null : start - latencyMs;
     expect(await snapshot()).toMatchObject({ state, latencyMs, oldestSinceMs, depth: said.depth });
+  });
+
+  it("has no latency, but its depth, when the source cannot tell how old the head is", async () => {
+    await observe([observation({ accuracy: "UNKNOWN", headAgeMs: 7_000, depth: 3, scheduled: null })]);
+    const unknown = { latencyMs: null, oldestSinceMs: null, scheduled: null };
+    expect(await snapshot()).toMatchObject({ state: "WAITING", accuracy: "UNKNOWN", depth: 3, ...unknown });
   });
 
   it("has a head that ages by the clock between two readings, and since before the reading was stored", async () => {

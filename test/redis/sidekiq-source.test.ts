@@ -49,7 +49,7 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
       ["new", 3],
       ["old", 2],
     ] as const) {
-      const observed = await watched.until(queue, { depth: size, accuracy: "ESTIMATED", scheduled: 0 });
+      const observed = await watched.until(queue, { depth: size, accuracy: "ESTIMATED", scheduled: null });
       const sentAtMs = monotonicClock.now();
       const told = await sidekiq.ask(queue);
       const halfMs = (monotonicClock.now() - sentAtMs) / 2;
@@ -80,7 +80,7 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     await watched.until("images", { depth: 0, headAgeMs: null });
     await eventually(async () => expect(await sidekiq.sets()).toEqual({ scheduled: 1, retries: 1 }));
     await watched.next();
-    expect(watched.latest("mail")).toMatchObject({ depth: 0, headAgeMs: null, scheduled: 0 });
+    expect(watched.latest("mail")).toMatchObject({ depth: 0, headAgeMs: null, scheduled: null });
   });
 
   test("has queues that appear, and go when they are cleared", async () => {
@@ -375,7 +375,7 @@ describe("the Sidekiq source", () => {
     await at.set("queue:broken", "not a list");
     await at.set("paused", "not a set");
     const watched = await watch(url);
-    const grown = { accuracy: "UNKNOWN", depth: 0, headAgeMs: expect.toSatisfy((age) => age > 50) };
+    const grown = { accuracy: "UNKNOWN", depth: null, headAgeMs: expect.toSatisfy((age) => age > 50) };
     await watched.until("broken", grown);
     expect(watched.latest("good")).toMatchObject({ accuracy: "ESTIMATED", depth: 1, paused: false });
     expect(watched.log).toHaveLength(1);

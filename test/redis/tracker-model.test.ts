@@ -224,8 +224,9 @@ describe("held against the model", () => {
           expect(accepted + duplicates).toBe(events.length);
           for (const read of await opened.tracker.read(queues, allParts)) {
             expect(read.measuredAtMs).toBe(now);
-            expect(read.latencyMs).toBe(read.oldestSinceMs === null ? 0 : now - read.oldestSinceMs);
-            expect(read.state === "WAITING").toBe(read.depth > 0);
+            const ageMs = read.oldestSinceMs === null ? 0 : now - read.oldestSinceMs;
+            expect(read.latencyMs).toBe(read.state === "MISSING" ? null : ageMs);
+            expect(read.state === "WAITING").toBe((read.depth ?? 0) > 0);
             for (const number of numbersIn(read)) expect(number).toBeGreaterThanOrEqual(0);
           }
         }
@@ -521,7 +522,7 @@ describe("the names of queues", () => {
 
         await tracker.record(enqueued(one, "a", "b"), null);
         expect(await tracker.read([other], allParts)).toMatchObject([
-          { queue: other, state: "MISSING", depth: 0 },
+          { queue: other, state: "MISSING", depth: null },
         ]);
         await tracker.record([...enqueued(other, "a"), ...enqueued(one, "c")], "batch");
         expect(await depths()).toEqual([3, 1]);
@@ -623,7 +624,7 @@ async function expectWaiting(
   const inOrder = (jobs: readonly WaitingJob[]) => jobs.map(({ sinceMs }) => sinceMs);
   const byId = (jobs: readonly WaitingJob[]) =>
     jobs.map((job) => JSON.stringify(Object.entries(job).sort())).sort();
-  const all = await tracker.waiting(queue, depth + 1);
+  const all = await tracker.waiting(queue, (depth ?? 0) + 1);
   expect(byId(all)).toEqual(byId(expected));
   expect(inOrder(all)).toEqual(inOrder(expected));
   expect(await tracker.waiting(queue, 1)).toEqual(all.slice(0, 1));

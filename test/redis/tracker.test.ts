@@ -34,7 +34,7 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({
       state: "MISSING",
       source: null,
-      latencyMs: 0,
+      ...{ latencyMs: null, depth: null, scheduled: null },
       accuracy: "UNKNOWN",
     });
   });

@@ -56,11 +56,14 @@ export function testSights(): TestSights {
         const known = queues.get(name);
         if (known === "lost") throw new AppError("SERVICE_UNAVAILABLE", "its node is away");
         if (known === undefined)
-          return snapshot(name, { source: null, state: "MISSING", accuracy: "UNKNOWN" });
+          return snapshot(name, {
+            ...{ source: null, state: "MISSING", accuracy: "UNKNOWN" },
+            ...{ latencyMs: null, depth: null, scheduled: null },
+          });
         const rates = { ONE_MINUTE: { enqueuedPerSecond: 3, dequeuedPerSecond: 2 } };
         return snapshot(name, {
           ...known.rest,
-          depth: parts.depth ? (known.rest.depth ?? 0) : 0,
+          depth: parts.depth ? (known.rest.depth ?? 0) : null,
           throughput: parts.throughput.size > 0 ? rates : {},
           waitTime: parts.waitTime.size > 0 ? (known.rest.waitTime ?? null) : {},
         });

@@ -37,7 +37,7 @@ export async function expectLikeModel(
       expect(row).toEqual({
         queue: expected.queue,
         state: expected.state,
-        latency: expected.latencyMs / 1000,
+        latency: expected.latencyMs === null ? null : expected.latencyMs / 1000,
         oldestSince: since === null ? null : new Date(since).toISOString(),
         depth: expected.depth,
         scheduled: expected.scheduled,

@@ -85,9 +85,15 @@ describe("a rule says", () => {
     },
     {
       condition: late,
-      of: { latencyMs: 99_000, accuracy: "UNKNOWN" },
+      of: { latencyMs: null, accuracy: "UNKNOWN" },
       verdict: "BLIND",
-      why: "nobody can tell the latency",
+      why: "the latency is not known",
+    },
+    {
+      condition: deep,
+      of: { depth: null },
+      verdict: "BLIND",
+      why: "the source does not tell the depth",
     },
     {
       condition: deep,
@@ -115,6 +121,20 @@ describe("a rule says", () => {
       verdict: "BETWEEN",
       value: 0,
       why: "perhaps it is later than that",
+    },
+    {
+      condition: late,
+      of: { latencyMs: 99_000, accuracy: "INCOMPLETE" },
+      verdict: "TRUE",
+      value: 99,
+      why: "after a loss a false alarm is better than none for as long as MAX_WAIT",
+    },
+    {
+      condition: late,
+      of: { latencyMs: 0, accuracy: "INCOMPLETE" },
+      verdict: "BETWEEN",
+      value: 0,
+      why: "a late job may wait that was lost",
     },
     {
       condition: late,

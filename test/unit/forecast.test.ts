@@ -68,13 +68,19 @@ const rows: readonly Row[] = [
   {
     why: "what is doubted is not known",
     points: stepsOf(draining),
+    now: { ...drainingNow, accuracy: "INCOMPLETE" },
+    expected: null,
+  },
+  {
+    why: "what may be more is not known",
+    points: stepsOf(draining),
     now: { ...drainingNow, accuracy: "LOWER_BOUND" },
     expected: null,
   },
   {
     why: "what nobody can tell is not known",
     points: stepsOf(draining),
-    now: { ...drainingNow, accuracy: "UNKNOWN" },
+    now: { ...drainingNow, accuracy: "UNKNOWN", latencyMs: null },
     expected: null,
   },
   // Until nothing waits.
@@ -336,7 +342,7 @@ describe("a forecast", () => {
         if (unstable) expect(drainSeconds).toBeNull();
         // No head ages faster than the clock.
         if (breachSeconds !== null) {
-          const left = Math.max(0, asked.objectiveMs! - asked.now.latencyMs) / 1000;
+          const left = Math.max(0, asked.objectiveMs! - asked.now.latencyMs!) / 1000;
           expect(breachSeconds.low).toBeGreaterThanOrEqual(left);
         }
       }),
@@ -352,7 +358,7 @@ describe("a forecast", () => {
           maxDepth: each.maxDepth * times,
           lastDepth: each.lastDepth * times,
         }));
-        const now = { ...asked.now, depth: asked.now.depth * times };
+        const now = { ...asked.now, depth: asked.now.depth! * times };
         // Powers of two, so that nothing is rounded.
         expect(forecastOf({ ...asked, points: larger, now })).toEqual(forecastOf(asked));
       }),
@@ -479,7 +485,7 @@ describe("replayed", () => {
     for (const { history, second, now, forecast } of looksAt(queue)) {
       const left = queue.seconds - second;
       count(drain, forecast.drainSeconds, history.drainedAfter(second), left);
-      if (now.latencyMs <= objectiveMs) {
+      if (now.latencyMs! <= objectiveMs) {
         count(breach, forecast.breachSeconds, history.olderAfter(second, objectiveMs), left);
       }
     }

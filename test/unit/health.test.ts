@@ -64,21 +64,21 @@ const rows: readonly Row[] = [
     health: "UNKNOWN",
     why: "what latency cannot be trusted is not acted on",
     points: stepsOf(stuck),
-    now: { ...stuckNow, accuracy: "UNKNOWN" },
+    now: { ...stuckNow, accuracy: "UNKNOWN", latencyMs: null },
     objective: 30,
   },
   {
     health: "UNKNOWN",
     why: "Redis has lost events: the old head may have been dequeued",
     points: stepsOf(stuck),
-    now: { ...stuckNow, accuracy: "LOWER_BOUND" },
+    now: { ...stuckNow, accuracy: "INCOMPLETE" },
     objective: 30,
   },
   {
     health: "UNKNOWN",
     why: "Redis has lost events: jobs may wait that are not counted",
     points: [],
-    now: snapshotOf(0, 0, { accuracy: "LOWER_BOUND" }),
+    now: snapshotOf(0, 0, { accuracy: "INCOMPLETE" }),
   },
   {
     health: "SLOW",
@@ -548,7 +548,7 @@ describe("health", () => {
           },
         }));
         const before = healthOf({ points, now, objectiveMs });
-        const after = healthOf({ points: larger, now: { ...now, depth: now.depth * times }, objectiveMs });
+        const after = healthOf({ points: larger, now: { ...now, depth: now.depth! * times }, objectiveMs });
         if (after !== "FALLING_BEHIND") expect(after).toBe(before);
       }),
     );

@@ -156,7 +156,7 @@ describe("queues on nodes whose clocks differ", () => {
         ),
     });
     const watch = await live.watch(Object.keys(aheadMs), { minIntervalMs: 50, refreshMs: 1_000 });
-    const got = collect(watch, ({ latencyMs }) => `${Math.round(latencyMs)};`);
+    const got = collect(watch, ({ latencyMs }) => `${Math.round(latencyMs!)};`);
     for (let i = 0; i < 3; i++) {
       await vi.advanceTimersByTimeAsync(1_000);
       // Each has been read at another time.

@@ -16,7 +16,14 @@ const counted: QueueSnapshot = {
 const { totals: _, ...uncounted } = counted;
 const observed: QueueSnapshot = {
   ...uncounted,
-  ...{ queue: "faktory/mail", source: "faktory", scheduled: 0, lost: null, throughput: null, waitTime: null },
+  ...{
+    queue: "faktory/mail",
+    source: "faktory",
+    scheduled: null,
+    lost: null,
+    throughput: null,
+    waitTime: null,
+  },
 };
 
 /** Value by series, without the labels that all of a queue have. */
@@ -101,13 +108,25 @@ describe("the series of a queue", () => {
     },
     {
       what: "of UNKNOWN accuracy",
-      snapshot: { ...counted, accuracy: "UNKNOWN" },
+      snapshot: { ...counted, accuracy: "UNKNOWN", latencyMs: null },
       names: without("queue_oldest_job_age_seconds"),
       why: "nobody can tell how old the head is",
     },
     {
-      what: "doubted",
+      what: "without a depth",
+      snapshot: { ...observed, depth: null },
+      names: without("queue_depth", "queue_scheduled", "queue_lost", ...totalNames),
+      why: "the job system does not tell it",
+    },
+    {
+      what: "of LOWER_BOUND accuracy",
       snapshot: { ...counted, accuracy: "LOWER_BOUND" },
+      names: without(),
+      why: "it has waited at least so long, and no event was lost",
+    },
+    {
+      what: "of INCOMPLETE accuracy",
+      snapshot: { ...counted, accuracy: "INCOMPLETE" },
       names: without(...totalNames),
       why: "totals have fallen back, which rate() takes for a restart",
     },

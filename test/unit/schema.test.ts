@@ -22,7 +22,7 @@ const contract = buildSchema(`
   scalar DateTime
 
   enum QueueState { MISSING EMPTY WAITING PAUSED }
-  enum Accuracy { EXACT ESTIMATED LOWER_BOUND UNKNOWN }
+  enum Accuracy { EXACT ESTIMATED LOWER_BOUND INCOMPLETE UNKNOWN }
   enum Window { ONE_MINUTE FIVE_MINUTES FIFTEEN_MINUTES }
   enum QueueEventType { ENQUEUED DEQUEUED REMOVED }
 
@@ -32,10 +32,10 @@ const contract = buildSchema(`
     queue: String!
     source: String
     state: QueueState!
-    latency: Float!
+    latency: Float
     oldestSince: DateTime
-    depth: Int!
-    scheduled: Int!
+    depth: Int
+    scheduled: Int
     lost: Int
     accuracy: Accuracy!
     measuredAt: DateTime!
@@ -91,9 +91,9 @@ const contract = buildSchema(`
   type AlertText { name: String! text: String! }
   type AlertFacts {
     measuredAt: DateTime!
-    latency: Float!
+    latency: Float
     oldestSince: DateTime
-    depth: Int!
+    depth: Int
     accuracy: Accuracy!
     throughput: Throughput
     health: [AlertHealth!]!

@@ -9,7 +9,7 @@
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
 --   skew, lost, lacking, totals}
---   since: ms, -1 when nothing waits.  depth, scheduled: 0 where not asked for.  changes at: ms, -1 when only an event
+--   since: ms, -1 when nothing waits.  depth, scheduled: -1 where not asked for, or the source does not tell.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
@@ -50,7 +50,7 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   return {
-    now, source, tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]),
+    now, source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, fields[4], tonumber(fields[5]),
     stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking, ''
   }
@@ -60,7 +60,7 @@ local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, fals
 local isCounted = source == 'events'
 local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
-  if doubtEnds and doubtEnds > now then accuracy = 'LOWER_BOUND' end
+  if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
 else
   -- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
   local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew')
@@ -88,10 +88,10 @@ end
 if freshUntil then mayChangeAt(freshUntil + 1) end
 if stale then changesAt = -1 end
 if isCounted and since >= 0 then mayChangeAt(since + maxWait + 1) end
-if accuracy == 'LOWER_BOUND' and isCounted then mayChangeAt(doubtEnds) end
+if accuracy == 'INCOMPLETE' then mayChangeAt(doubtEnds) end
 
-local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or 0
-local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or 0
+local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or -1
+local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or -1
 if isCounted and ARGV[5] == '1' then lost = tonumber(redis.call('HGET', stateKey, 'lost') or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest) end
 
 local function slots(kind, seconds)
