@@ -24,7 +24,7 @@ import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
 import { createSharedCounts } from "./live/shared-counts.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
-import { createEmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
+import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
@@ -205,6 +205,7 @@ export function createApp(config: Config, logger: Logger): App {
     together(readers),
     exporters,
     server,
+    ...(embedded === undefined ? [] : [announcing(embedded, server)]),
   ];
   return {
     get url() {
@@ -246,6 +247,11 @@ async function readiness(
   } catch {
     return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
   }
+}
+
+/** A second server on the same DATA_DIR is then told where this one listens. */
+function announcing(embedded: EmbeddedRedis, server: { readonly url: string }): Service {
+  return { start: () => embedded.announce(server.url), stop: async () => {} };
 }
 
 /** Starts and stops services that have nothing to do with each other, so that a slow one does not hold up the rest. */

@@ -49,28 +49,23 @@ describe("a server with a Redis of its own", () => {
     expect(await queueOf(second.url, "q")).toEqual(before);
   });
 
-  it("shares it with a second server on the same DATA_DIR, and the last one ends it", async () => {
+  it("is the only one on its DATA_DIR: a second server is told who has it, and how to share", async () => {
     await using data = await temporaryDataDir();
-    await using one = await startServer({ DATA_DIR: data.path });
+    await using owner = await startServer({ DATA_DIR: data.path });
     const pids = await redisPids(data.path);
-    expect(pids).toHaveLength(1);
-    await using other = await startServer({ DATA_DIR: data.path });
-    await record(one.url, [enqueued("q", "a")]);
-    expect(await queueOf(other.url, "q")).toMatchObject({ depth: 1 });
-    await using client = sseTransport(one.url);
-    const stream = client.subscribe(`subscription { queueLatency(queues: ["q"], refreshMs: 0) { depth } }`);
-    expect((await stream.next()).value?.data).toEqual({ queueLatency: [{ depth: 1 }] });
-    await record(other.url, [enqueued("q", "b")]);
-    expect((await stream.next()).value?.data).toEqual({ queueLatency: [{ depth: 2 }] });
-
-    expect(await other.end("SIGTERM")).toBe(0);
-    await record(one.url, [enqueued("q", "c")]);
-    await using third = await startServer({ DATA_DIR: data.path });
-    // The one that has started the Redis goes.
-    expect(await one.end("SIGTERM")).toBe(0);
-    expect(await queueOf(third.url, "q")).toMatchObject({ depth: 3 });
-    expect(await redisPids(data.path)).toEqual(pids);
-    expect(await third.end("SIGTERM")).toBe(0);
+    await record(owner.url, [enqueued("q", "a")]);
+    for (const removed of ["redis.sock", "owner"]) {
+      const message = await refusalOf({ DATA_DIR: data.path });
+      expect(message).toHaveLength(1);
+      expect(message[0]).toMatch(/DATA_DIR .* is in use by .*set REDIS_URL/);
+      if (removed === "redis.sock") {
+        expect(message[0]).toContain(`process ${owner.child.pid} (${owner.url})`);
+      }
+      await rm(join(data.path, "redis", removed));
+      expect(await queueOf(owner.url, "q")).toMatchObject({ depth: 1 });
+      expect(await redisPids(data.path)).toEqual(pids);
+    }
+    expect(await owner.end("SIGTERM")).toBe(0);
     expect(await redisPids(data.path)).toEqual([]);
   });
 
@@ -304,11 +299,12 @@ describe.concurrent("a server", () => {
       expect(message[0]).toMatch(/redis-server was not found.*apt-get install redis-server.*REDIS_URL/);
     });
 
-    it("when DATA_DIR is a file, or in one", async () => {
+    it("when DATA_DIR is a file, or in one, or where none can be made", async () => {
       await using data = await temporaryDataDir();
       const file = join(data.path, "file");
       await writeFile(file, "");
-      for (const path of [file, join(file, "inside")]) {
+      // In /proc mkdir says ENOENT though the parent is there.
+      for (const path of [file, join(file, "inside"), "/proc/x"]) {
         const message = await refusalOf({ DATA_DIR: path });
         expect(message).toHaveLength(1);
         expect(message[0]).toMatch(/DATA_DIR must be a directory/);

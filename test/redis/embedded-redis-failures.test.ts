@@ -37,9 +37,21 @@ describe("a start that cannot be", () => {
   });
 
   it("says that DATA_DIR cannot be written to", async () => {
-    // Permissions do not stop root, but nobody can make a directory there.
+    // Permissions do not stop root, but the kernel makes no directory there.
     const dataDir = process.getuid?.() === 0 ? "/sys/data" : await temporaryDataDir();
     if (dataDir !== "/sys/data") await chmod(dataDir, 0o500);
+    const message = await failure(embeddedRedis(dataDir));
+    expect(message).toContain(
+      `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
+    );
+  });
+
+  it.each([
+    { dataDir: "/proc/x", why: "mkdir says ENOENT though the parent is there" },
+    { dataDir: "/proc/x/y/z", why: "the same, further down" },
+    { dataDir: "/dev/null/x", why: "a device is no directory" },
+    { dataDir: "/dev/fd/99999/x", why: "a link that leads nowhere" },
+  ])("says that $dataDir is unusable: $why", async ({ dataDir }) => {
     const message = await failure(embeddedRedis(dataDir));
     expect(message).toContain(
       `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
@@ -84,6 +96,7 @@ describe("a start that cannot be", () => {
     expect(message).toContain("redis-server ended while starting (exit code 1). The last lines of ");
     expect(message).toContain("Bad file format reading the append only file");
     expect(message).not.toContain("Creating AOF"); // What the first one had logged.
+    expect(message).toContain(`redis-check-aof --fix ${join(files, "appendonly.aof.manifest")}`);
     expect(await redisPids(dataDir)).toEqual([]);
   });
 

@@ -1,12 +1,11 @@
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, StartError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Service } from "../../core/service.ts";
-import { controlNamePrefix } from "./control-connection.ts";
-import { type JoinOptions, joinRedis } from "./join-redis.ts";
-import { type JoinedRedis, leaveRedis } from "./leave-redis.ts";
-import { redisDirectory } from "./redis-directory.ts";
+import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
+import { prepareRedisDirectory, redisDirectory } from "./redis-directory.ts";
+import { createSocketGuard } from "./socket-guard.ts";
+import { endRedis, type RunningRedis, type StartOptions, startRedis } from "./start-redis.ts";
 
 export interface EmbeddedRedisOptions {
   /** The redis-server's files are kept in its subdirectory `redis`, which only its owner can enter. */
@@ -19,6 +18,8 @@ export interface EmbeddedRedisOptions {
 export interface EmbeddedRedis extends Service {
   /** Where it is reached while it runs: an absolute path, of the same file after every outage. */
   readonly socketPath: string;
+  /** Says where this server listens, so that a second server on the same DATA_DIR can name it. */
+  announce(url: string): Promise<void>;
 }
 
 /**
@@ -26,34 +27,43 @@ export interface EmbeddedRedis extends Service {
  * append-only file that is written to disk every second. What a crash of the machine can lose is that second; a crash of
  * redis-server or of this process loses nothing that was acknowledged.
  *
- * - `start` adopts the redis-server that is there, or starts one, and waits until its data is loaded.
- *   It throws StartError if that cannot be: no redis-server installed, a broken append-only file, an unusable directory.
- * - While it runs, a redis-server that went away is started again, however long that takes; clients of the socket only
+ * - One server at a time owns the directory. `start` takes the ownership, adopts the redis-server that is there or starts
+ *   one, and waits until its data is loaded. It throws StartError if that cannot be: another owner, no redis-server installed,
+ *   a damaged append-only file, an unusable directory.
+ * - While it runs, a redis-server that ended is started again, however long that takes; clients of the socket only
  *   have to connect again. Each outage is logged as one error, and as one info when it is over.
- * - `stop` ends redis-server, unless other processes use it too: the last one out does. A process that ends without
- *   `stop` leaves it running, for the next to adopt.
+ * - `stop` ends redis-server and gives the ownership up. A process that ends without `stop` leaves redis-server running, for
+ *   the next owner to adopt.
  */
 export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedis {
   const { dataDir, logger, command = "redis-server" } = options;
   const directory = redisDirectory(dataDir);
   const { socketPath } = directory;
   const stopping = new AbortController();
-  const name = `${controlNamePrefix}${process.pid}:${randomBytes(6).toString("hex")}`;
-  const joinOptions: JoinOptions = { directory, command, name, logger, signal: stopping.signal };
+  const startOptions: StartOptions = { directory, command, logger, signal: stopping.signal };
 
-  let joined: JoinedRedis | null = null;
-  let joinedAt = 0;
+  const socketGuard = createSocketGuard(directory);
+  let lock: DirectoryLock | null = null;
+  let running: RunningRedis | null = null;
+  let runningSinceMs = 0;
   let backoffMs = minBackoffMs;
   /** The start, or the latest repair: settled when nothing is under way. */
   let underWay: Promise<void> = Promise.resolve();
   let stopped: Promise<void> | null = null;
 
-  async function join(message: string): Promise<void> {
-    const { connection, server, adopted } = await joinRedis(joinOptions, joined?.server ?? null);
-    joined = { connection, server, adopted };
-    joinedAt = performance.now();
+  async function takeOwnership(): Promise<void> {
+    await prepareRedisDirectory(directory);
+    lock = await lockDirectory(directory);
+    await run("redis-server is ready");
+  }
+
+  async function run(message: string): Promise<void> {
+    running = await startRedis(startOptions);
+    runningSinceMs = performance.now();
+    const { connection, adopted } = running;
+    await socketGuard.protect();
     // A process that has nothing else to do may end, also without stopping us.
-    connection.setKeepsProcess(false);
+    connection.unref();
     logger.info({ socketPath, pid: connection.redisPid, adopted }, message);
     void connection.lost.then(() => {
       if (!stopping.signal.aborted) underWay = repair(connection.redisPid);
@@ -63,36 +73,52 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   async function repair(pid: number): Promise<void> {
     logger.error({ socketPath, pid }, "redis-server went away, it is started again");
     // One that ends again and again shortly after its start is started ever more rarely.
-    if (performance.now() - joinedAt > maxBackoffMs) backoffMs = minBackoffMs;
-    for (let told = ""; !stopping.signal.aborted; ) {
+    if (performance.now() - runningSinceMs > maxBackoffMs) backoffMs = minBackoffMs;
+    for (let logged = ""; !stopping.signal.aborted; ) {
       try {
         await sleep(backoffMs, undefined, { ref: false, signal: stopping.signal });
         backoffMs = Math.min(2 * backoffMs, maxBackoffMs);
-        return await join("redis-server is back");
+        return await run("redis-server is back");
       } catch (error) {
         if (stopping.signal.aborted) return;
-        if (messageOf(error) !== told)
-          logger.warn({ err: error }, "redis-server cannot be started, trying again");
-        told = messageOf(error);
+        const message = messageOf(error);
+        if (message !== logged) logger.warn({ err: error }, "redis-server cannot be started, trying again");
+        logged = message;
       }
     }
   }
 
-  async function leave(): Promise<void> {
+  async function end(): Promise<void> {
     stopping.abort(new StartError("Redis was stopped while it was starting."));
-    await underWay.catch(() => {}); // Whoever called start has been told.
-    joined?.connection.setKeepsProcess(true);
-    if (joined !== null) await leaveRedis(joinOptions, joined);
+    await underWay.catch(() => {}); // The caller of start has the error.
+    await giveUp();
+  }
+
+  async function giveUp(): Promise<void> {
+    running?.connection.close();
+    const owned = lock;
+    lock = null;
+    if (owned === null) return;
+    await socketGuard.release();
+    await endRedis(startOptions);
+    await owned.release();
   }
 
   return {
     socketPath,
-    start: () => {
-      underWay = join("redis-server is ready");
-      return underWay;
+    announce: async (url) => lock?.announce(url),
+    async start() {
+      underWay = takeOwnership();
+      try {
+        await underWay;
+      } catch (error) {
+        // Nothing of it is left, also if stop is never called.
+        await giveUp();
+        throw error;
+      }
     },
     stop: () => {
-      stopped ??= leave();
+      stopped ??= end();
       return stopped;
     },
   };

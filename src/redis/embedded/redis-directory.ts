@@ -1,5 +1,5 @@
 import { access, chmod, constants, mkdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { messageOf, StartError } from "../../core/errors.ts";
 
 /** Where the embedded Redis lives: absolute paths. */
@@ -7,7 +7,8 @@ export interface RedisDirectory {
   readonly dataDir: string;
   readonly path: string;
   readonly socketPath: string;
-  readonly lockPath: string;
+  /** Names the server that owns the directory, for a message. The lock is not in it. */
+  readonly ownerPath: string;
   readonly logPath: string;
 }
 
@@ -17,7 +18,7 @@ export function redisDirectory(dataDir: string): RedisDirectory {
     dataDir,
     path,
     socketPath: join(path, "redis.sock"),
-    lockPath: join(path, "starting.lock"),
+    ownerPath: join(path, "owner"),
     logPath: join(path, "redis.log"),
   };
 }
@@ -30,7 +31,7 @@ export function redisDirectory(dataDir: string): RedisDirectory {
 export async function prepareRedisDirectory(directory: RedisDirectory): Promise<void> {
   checkSocketPath(directory.socketPath);
   try {
-    await mkdir(directory.path, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory.path);
     const { uid, mode } = await stat(directory.path);
     const isOurs = uid === process.getuid?.();
     if (isOurs && (mode & 0o777) !== 0o700) await chmod(directory.path, 0o700);
@@ -38,6 +39,27 @@ export async function prepareRedisDirectory(directory: RedisDirectory): Promise<
   } catch (error) {
     throw unusableDataDir(directory, error);
   }
+}
+
+/** Not mkdir's option `recursive`: that loops without end where the kernel says ENOENT under an existing parent, as in /proc. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== "ENOENT" || parent === path || (await exists(parent))) throw error;
+    await makeDirectory(parent);
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What to say when the file system refuses something under DATA_DIR. */

@@ -10,8 +10,6 @@ export interface RedisServerProcess {
   /** Resolves when it has ended, with how: "exit code 1", "SIGKILL". Never rejects. */
   readonly ended: Promise<string>;
   isRunning(): boolean;
-  /** Ends it without a chance to clean up, and waits until it is gone. */
-  kill(): Promise<void>;
   /** The last lines that it has logged since it was started. */
   lastWords(): Promise<string>;
 }
@@ -31,6 +29,8 @@ export async function spawnRedisServer(
     const child = spawn(command, redisServerArguments(directory), {
       // A process group of its own: Ctrl-C in the terminal is for us, and we stop it when what was under way is done.
       detached: true,
+      // From the first instant on it can be found by where it works.
+      cwd: directory.path,
       // What it says before it has opened its log (a wrong option, a missing library) goes there too.
       stdio: ["ignore", log.fd, log.fd],
     });
@@ -44,12 +44,6 @@ export async function spawnRedisServer(
       pid: child.pid ?? -1,
       ended,
       isRunning,
-      kill: async () => {
-        if (!isRunning()) return;
-        child.ref();
-        child.kill("SIGKILL");
-        await ended;
-      },
       lastWords: () => lastLines(directory.logPath, logStart),
     };
   } catch (error) {

@@ -1,0 +1,89 @@
+import { execFile } from "node:child_process";
+import { readdir, readFile, readlink, realpath } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import type { RedisDirectory } from "./redis-directory.ts";
+
+/** The redis-servers of this machine that work in the directory, whether or not they can be reached. */
+export async function redisServersIn(directory: RedisDirectory): Promise<readonly number[]> {
+  const pids = await readdir("/proc").then(
+    (names) => names.filter((name) => /^\d+$/.test(name)),
+    () => [],
+  );
+  return pids.length > 0 ? await fromProc(pids, directory) : await fromPs(directory);
+}
+
+async function fromProc(pids: readonly string[], { path }: RedisDirectory): Promise<readonly number[]> {
+  const workingDirectory = await realpath(path);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      try {
+        if (!isRedisServer(await readFile(`/proc/${pid}/comm`, "utf8"))) return [];
+        return (await readlink(`/proc/${pid}/cwd`)) === workingDirectory ? [Number(pid)] : [];
+      } catch {
+        return []; // It has ended, or belongs to another user.
+      }
+    }),
+  );
+  return found.flat();
+}
+
+/** For systems without /proc: redis-server shows its socket among its arguments. */
+export async function fromPs({ socketPath }: RedisDirectory): Promise<readonly number[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-ww", "-o", "pid=,args="]);
+  return stdout.split("\n").flatMap((line) => {
+    const [, pid, program = "", args = ""] = /^\s*(\d+)\s+(\S+)(.*)$/.exec(line) ?? [];
+    const isOurs = isRedisServer(program.replace(/^.*\//, "")) && args.includes(socketPath);
+    return pid !== undefined && isOurs ? [Number(pid)] : [];
+  });
+}
+
+function isRedisServer(name: string): boolean {
+  return /^(redis|valkey)-server/.test(name);
+}
+
+/** Ends a process by SIGTERM, or by SIGKILL when it still runs after `timeoutMs`. @returns the signal that ended it. */
+export async function endProcess(pid: number, timeoutMs: number): Promise<"SIGTERM" | "SIGKILL"> {
+  signal(pid, "SIGTERM");
+  if (await hasEnded(pid, timeoutMs)) return "SIGTERM";
+  signal(pid, "SIGKILL");
+  await hasEnded(pid, timeoutMs);
+  return "SIGKILL";
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** Waits until a process is gone. @returns false when it still runs after `timeoutMs`. */
+export async function hasEnded(pid: number, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (await isAlive(pid)) {
+    if (performance.now() >= deadline) return false;
+    await sleep(pollMs);
+  }
+  return true;
+}
+
+const pollMs = 20;
+
+/**
+ * Tells whether a process lives. A zombie does not: it has ended, and its parent has not read its exit code. In a container
+ * whose process 1 reads no exit codes an orphan stays a zombie.
+ */
+async function isAlive(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it lives, and belongs to another user.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  // The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+  const state = stat?.charAt(stat.lastIndexOf(")") + 2);
+  return state !== "Z" && state !== "X";
+}
