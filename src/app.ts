@@ -50,8 +50,13 @@ export function createApp(config: Config, logger: Logger): App {
   const { commands: redis } = connections;
   const keys = createKeys(config.keyPrefix);
 
-  const { eventWindowMs, maxWaitMs, maxQueues, maxEvents } = config;
-  const tracker = createTracker({ redis, keys, logger, eventWindowMs, maxWaitMs });
+  const { eventWindowMs, maxWaitMs, maxQueues, maxEvents, maxKnownQueues, queueTtlMs } = config;
+  const sourceNames = config.sources.map(({ name }) => name);
+  const tracker = createTracker({
+    ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
+    sources: sourceNames,
+    onForgotten: (queue) => history.forget(queue),
+  });
   const feed = createChangeFeed({ redis: connections.changes, channel: keys.changes });
   const live = createLive({
     feed,
@@ -109,7 +114,7 @@ export function createApp(config: Config, logger: Logger): App {
   const limits: ArgumentLimits = {
     maxQueues,
     maxEvents,
-    sources: config.sources.map(({ name }) => name),
+    sources: sourceNames,
     historyKeptMs: config.historyKeptMs,
   };
   const throttle = createThrottle({
@@ -144,14 +149,6 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const coercedSchema = createCoercedSchema(schema);
   const { maxCost } = config;
-  const forgetting = {
-    ...tracker,
-    async forget(queue: string): Promise<boolean> {
-      const wasKnown = await tracker.forget(queue);
-      await history.forget(queue);
-      return wasKnown;
-    },
-  };
   const admit = createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } });
   const server = createServer({
     host: config.host,
@@ -171,7 +168,7 @@ export function createApp(config: Config, logger: Logger): App {
       onGone,
       limits,
       subscriptions,
-      tracker: forgetting,
+      tracker,
       history,
       health,
       live: { watch: live.watch, withCounts },

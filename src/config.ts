@@ -32,6 +32,10 @@ export interface Config {
   readonly rateLimitWindowMs: number;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
+  /** How many recorded queues there may be. */
+  readonly maxKnownQueues: number;
+  /** A recorded queue with no jobs and no event for so long is forgotten. */
+  readonly queueTtlMs: number;
   /** For how long steps of the history are kept, in ms. */
   readonly historyKeptMs: Readonly<Record<HistoryStep, number>>;
   /** Of so many queues a history is kept; 0: of none. */
@@ -80,6 +84,8 @@ const settings = z.object({
   RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
   EVENT_WINDOW: duration("5m", "1s", "1d"),
   MAX_WAIT: duration("7d", "1s", "3650d"),
+  MAX_KNOWN_QUEUES: whole(100_000, 1, 10_000_000),
+  QUEUE_TTL: duration("7d", "1s", "3650d"),
   HISTORY_TEN_SECONDS: duration("6h", "1h", "7d"),
   HISTORY_MINUTES: duration("48h", "2h", "60d"),
   HISTORY_HOURS: duration("90d", "1d", "3650d"),
@@ -153,6 +159,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
     eventWindowMs: set.EVENT_WINDOW,
     maxWaitMs: set.MAX_WAIT,
+    maxKnownQueues: set.MAX_KNOWN_QUEUES,
+    queueTtlMs: set.QUEUE_TTL,
     historyKeptMs: {
       TEN_SECONDS: set.HISTORY_TEN_SECONDS,
       ONE_MINUTE: set.HISTORY_MINUTES,

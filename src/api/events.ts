@@ -85,7 +85,7 @@ builder.mutationField("recordEvents", (t) =>
       return 1;
     },
     description:
-      "Takes down what happened to jobs. Answered when all of it has been applied; on SERVICE_UNAVAILABLE some of it may have been, and the batch may be sent again. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, which names the first bad event and refuses the whole batch.",
+      "Takes down what happened to jobs. Answered when all of it has been applied; on SERVICE_UNAVAILABLE some of it may have been, and the batch may be sent again. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, which names the first bad event and refuses the whole batch; TOO_MANY_KNOWN_QUEUES when it names more new queues than MAX_KNOWN_QUEUES allows, and then nothing is recorded.",
     resolve: (_, { events, batchId }, { tracker }) =>
       tracker.record(events.map(toEvent), batchId == null ? null : String(batchId)),
   }),

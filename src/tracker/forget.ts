@@ -15,17 +15,22 @@ export interface ForgetOptions {
   readonly now?: (() => number) | undefined;
 }
 
+/** Which queue may be removed; without one, any. */
+export interface ForgetCondition {
+  /** Only a queue of this source. */
+  readonly source?: string;
+  /** @throws LeaseLostError when a newer fence is stored. */
+  readonly fence?: number | undefined;
+  /** Only a recorded queue that has no jobs, and no event after this time, in ms by Redis's clock. */
+  readonly idleSinceMs?: number;
+}
+
 /**
  * Removes all that is known of a queue.
  *
- * @param gone only if it belongs to this source, and nobody with a newer fence has been here.
- * @returns false when nothing was known.
- * @throws LeaseLostError when a newer fence is stored.
+ * @returns false when nothing was known, or when the condition is not met.
  */
-export type Forget = (
-  queue: string,
-  gone?: { readonly source: string; readonly fence: number | undefined },
-) => Promise<boolean>;
+export type Forget = (queue: string, condition?: ForgetCondition) => Promise<boolean>;
 
 export function createForget({ redis, keys, index, writer, eventWindowMs, now }: ForgetOptions): Forget {
   const script = loadScript(
@@ -33,17 +38,19 @@ export function createForget({ redis, keys, index, writer, eventWindowMs, now }:
     new URL("lua/memory.lua", import.meta.url),
     new URL("lua/forget.lua", import.meta.url),
   );
-  return async (queue, gone) => {
-    const { source = "", fence = "" } = gone ?? {};
+  return async (queue, { source = "", fence = "", idleSinceMs = "" } = {}) => {
     const reply = await runScript(redis, script, {
       keys: keys.all(queue),
-      args: [keys.changes, queue, source, fence, now?.() ?? "", eventWindowMs, writer.answered(queue)],
+      args: [
+        ...[keys.changes, queue, source, fence, now?.() ?? "", eventWindowMs, writer.answered(queue)],
+        idleSinceMs,
+      ],
     });
     const [forgotten, atMs, forgets] = reply as [forgotten: number, now: number, forgets: number];
     if (forgotten === -2) throw new LeaseLostError(source, forgets);
     if (forgets > 0) writer.learn(queue, { forgets, count: 0, atMs });
     // Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden.
-    if (forgotten !== -1) await index.removeUnless(queue, keys.state(queue));
+    if (forgotten !== -1) await index.unlist([queue]);
     return forgotten === 1;
   };
 }

@@ -1,6 +1,20 @@
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
+import { loadScript, runScript } from "../redis/scripts.ts";
+
+export interface QueueIndexOptions {
+  readonly redis: RedisClient;
+  readonly keys: Keys;
+  /** How many recorded queues there may be. @default 100_000 */
+  readonly maxKnownQueues?: number | undefined;
+  /** Names of the job systems that are read: their queues are not recorded ones. @default [] */
+  readonly sources?: readonly string[] | undefined;
+  /** Measures how long ago a name was listed. */
+  readonly clock?: MonotonicClock;
+}
 
 export interface ListOptions {
   /** Only names that begin with this. */
@@ -16,13 +30,51 @@ export interface QueueIndex {
   list(options: ListOptions): Promise<string[]>;
   /** How many there are. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   count(): Promise<number>;
-  /** Puts names in, of queues that are known. */
+  /**
+   * Lists recorded queues before their events are recorded: all of them or none. A name that this process has listed within
+   * the last ten seconds is not looked up again, so that Redis is asked for it six times a minute at most.
+   *
+   * @throws AppError TOO_MANY_KNOWN_QUEUES when there would be more than MAX_KNOWN_QUEUES: then nothing was written.
+   */
+  admit(queues: readonly string[]): Promise<void>;
+  /** Lists queues that have a state. */
   add(queues: readonly string[]): Promise<void>;
-  /** Takes a name out, unless its queue was recorded or read again meanwhile: then it has this key. */
-  removeUnless(queue: string, stateKey: string): Promise<void>;
+  /** Takes out the names of those of the queues that have no state. */
+  unlist(queues: readonly string[]): Promise<void>;
 }
 
-export function createQueueIndex(redis: RedisClient, keys: Keys): QueueIndex {
+const admittedForMs = 10_000;
+/** Of more names, those are looked up again that were listed longest ago. Some 2 MB. */
+const maxAdmitted = 10_000;
+
+export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
+  const { redis, keys, maxKnownQueues = 100_000, sources = [], clock = monotonicClock } = options;
+  const script = loadScript("queueLatencyListRecorded", new URL("lua/list-recorded.lua", import.meta.url));
+  /** When names were listed by this process, the one listed longest ago first. */
+  const admittedAtMs = new Map<string, number>();
+
+  function isAdmitted(queue: string): boolean {
+    const atMs = admittedAtMs.get(queue);
+    return atMs !== undefined && clock.now() < atMs + admittedForMs;
+  }
+
+  function remember(queues: readonly string[]): void {
+    const atMs = clock.now();
+    for (const queue of queues) {
+      admittedAtMs.delete(queue);
+      admittedAtMs.set(queue, atMs);
+    }
+    for (const oldest of admittedAtMs.keys()) {
+      if (admittedAtMs.size <= maxAdmitted) break;
+      admittedAtMs.delete(oldest);
+    }
+  }
+
+  async function add(queues: readonly string[]): Promise<void> {
+    if (queues.length === 0) return;
+    await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
+  }
+
   return {
     async list({ prefix = "", after = null, limit }) {
       if (limit <= 0) return [];
@@ -34,16 +86,33 @@ export function createQueueIndex(redis: RedisClient, keys: Keys): QueueIndex {
       return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
     },
     count: () => answered(redis.zcard(keys.index)),
-    async add(queues) {
-      if (queues.length === 0) return;
-      await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
+    async admit(queues) {
+      const unsure = queues.filter((queue) => !isAdmitted(queue));
+      if (unsure.length === 0) return;
+      const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
+      const reply = await runScript(redis, script, { keys: [keys.index], args });
+      const [isListed, recorded, created] = reply as [listed: number, recorded: number, created: number];
+      if (isListed !== 1) throw tooManyQueues(recorded, created, maxKnownQueues);
+      remember(unsure);
     },
-    async removeUnless(queue, stateKey) {
-      await answered(redis.zrem(keys.index, queue));
-      // Who has recorded since put the name in before we took it out, or does so after we look.
-      if ((await answered(redis.exists(stateKey))) === 1) await answered(redis.zadd(keys.index, 0, queue));
+    add,
+    async unlist(queues) {
+      if (queues.length === 0) return;
+      for (const queue of queues) admittedAtMs.delete(queue);
+      await answered(redis.zrem(keys.index, ...queues));
+      // A process that recorded one of them meanwhile listed it before its name was taken out, or does so after we look.
+      const states = await Promise.allSettled(queues.map((queue) => redis.exists(keys.state(queue))));
+      // A state that cannot be looked up may be there.
+      await add(queues.filter((_, i) => states[i]?.status === "rejected" || states[i]?.value === 1));
     },
   };
+}
+
+function tooManyQueues(recorded: number, created: number, max: number): AppError {
+  return new AppError(
+    "TOO_MANY_KNOWN_QUEUES",
+    `too many queues: ${created} of the batch are new, ${recorded} are recorded, and the limit is ${max} (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue`,
+  );
 }
 
 async function answered<T>(reply: Promise<T>): Promise<T> {

@@ -4,11 +4,13 @@ import type { JobIdentity, QueueEvent, QueueEventType, RecordResult } from "../c
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import type { QueueIndex } from "./queue-index.ts";
 import type { Writer } from "./writer.ts";
 
 export interface RecorderOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
+  readonly index: Pick<QueueIndex, "admit" | "add">;
   /** For how long departures and batches are remembered, in ms. */
   readonly eventWindowMs: number;
   /** Jobs that wait longer are ghosts, in ms. */
@@ -27,7 +29,8 @@ export interface Recorder {
    *
    * @param batchId a batch that is sent again with its id within the event window changes nothing and gets the answer
    *   that it got first. @throws AppError BAD_USER_INPUT when another batch came with the same id, or when a queue belongs
-   *   to a job system; SERVICE_UNAVAILABLE when it is not known whether all was applied: the batch may be sent again.
+   *   to a job system; TOO_MANY_KNOWN_QUEUES when it names more new queues than there may be, and then nothing was recorded;
+   *   SERVICE_UNAVAILABLE when it is not known whether all was applied: the batch may be sent again.
    */
   record(events: readonly QueueEvent[], batchId: string | null): Promise<RecordResult>;
   /**
@@ -43,8 +46,19 @@ export interface Recorder {
 export interface Swept {
   /** How many ghosts were dropped. */
   readonly lost: number;
+  /** Queues that are not known. */
+  readonly unknown: readonly string[];
+  /** Recorded queues that have no jobs, and for how long at least they have had no event. */
+  readonly empty: readonly EmptyQueue[];
   /** Of queues that could not be swept; the others were. */
   readonly failures: readonly Error[];
+}
+
+export interface EmptyQueue {
+  readonly queue: string;
+  /** By Redis's clock. */
+  readonly atMs: number;
+  readonly idleMs: number;
 }
 
 interface Fold {
@@ -83,7 +97,7 @@ class EventColumns {
 const noEvents = new EventColumns();
 
 export function createRecorder(options: RecorderOptions): Recorder {
-  const { redis, keys, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
+  const { redis, keys, index, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const script = loadScript("queueLatencyFold", lua("memory"), lua("totals"), lua("recent"), lua("fold"));
   const nobody = ["", ""];
@@ -103,8 +117,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
     let doubted = 0;
     queues.forEach((queue, i) => {
       const reply = replies[i];
-      if (!Array.isArray(reply) || reply.length < 9) return;
-      const [, , , , , isDoubted, atMs, forgets, count] = reply as FoldReply;
+      if (!Array.isArray(reply) || reply.length < 11) return;
+      const [, , , , , isDoubted, , , atMs, forgets, count] = reply as FoldReply;
       writer.learn(queue, { forgets, count, atMs });
       doubted += isDoubted;
     });
@@ -122,12 +136,14 @@ export function createRecorder(options: RecorderOptions): Recorder {
         }
         columns.push(event);
       }
+      const queues = [...byQueue.keys()];
+      await index.admit(queues);
       const calls = [...byQueue].map(([queue, ofQueue]) => callOf({ queue, events: ofQueue, batchId }));
-      // The index comes after the folds: a queue that has a state is always listed, and a name that is listed without a state
-      // is passed over by whoever lists. When not every fold is answered, those that ran are listed all the same.
-      const index = ["zadd", keys.index, ...[...byQueue.keys()].flatMap((queue) => [0, queue])];
-      const replies = await runScripts(redis, script, calls, byQueue.size === 0 ? [] : [index]);
-      learn([...byQueue.keys()], replies);
+      const replies = await runScripts(redis, script, calls);
+      learn(queues, replies);
+      // Listed again once there is a state: until then another process may have taken the name out. A name that is listed without
+      // a state is passed over, a state without a name would be hidden.
+      await index.add(queues.filter((_, i) => isNew(replies[i])));
       const lost = replies.find((reply) => reply instanceof AppError);
       if (lost !== undefined) throw lost;
       return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0 });
@@ -151,17 +167,26 @@ export function createRecorder(options: RecorderOptions): Recorder {
         queues.map((queue) => callOf({ queue, events: noEvents })),
       );
       let lost = 0;
+      const unknown: string[] = [];
+      const empty: EmptyQueue[] = [];
       const failures: Error[] = [];
-      for (const reply of replies) {
-        if (reply instanceof Error) failures.push(reply);
-        else lost += (reply as FoldReply)[3];
-      }
-      return { lost, failures };
+      queues.forEach((queue, i) => {
+        const reply = replies[i];
+        if (reply instanceof Error) {
+          failures.push(reply);
+          return;
+        }
+        const [, , , ghosts, , , isKnown, idleSinceMs, atMs] = reply as FoldReply;
+        lost += ghosts;
+        if (isKnown === 0) unknown.push(queue);
+        if (idleSinceMs >= 0) empty.push({ queue, atMs, idleMs: atMs - idleSinceMs });
+      });
+      return { lost, unknown, empty, failures };
     },
   };
 }
 
-/** What fold.lua returns; only the first six when there was nothing to do. */
+/** What fold.lua returns; only the first eight when there was nothing to do. */
 type FoldReply = [
   accepted: number,
   duplicates: number,
@@ -169,10 +194,16 @@ type FoldReply = [
   lost: number,
   taken: number,
   doubted: number,
+  known: number,
+  idleSince: number,
   now: number,
   forgets: number,
   count: number,
 ];
+
+function isNew(reply: unknown): boolean {
+  return Array.isArray(reply) && (reply as FoldReply)[6] === 0;
+}
 
 function memberOf({ attempt, jobId }: JobIdentity): string {
   return `${attempt}:${jobId}`;

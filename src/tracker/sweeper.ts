@@ -3,14 +3,18 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
+import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
-import type { Recorder } from "./recorder.ts";
+import type { EmptyQueue, Recorder } from "./recorder.ts";
 
 export interface SweeperOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  readonly index: QueueIndex;
-  readonly recorder: Recorder;
+  readonly index: Pick<QueueIndex, "list" | "unlist">;
+  readonly recorder: Pick<Recorder, "sweep">;
+  readonly forget: Forget;
+  /** A recorded queue with no jobs and no event for so long is forgotten, in ms. */
+  readonly queueTtlMs: number;
   readonly logger: Logger;
   /** @default 60_000 // a minute */
   readonly everyMs?: number;
@@ -19,14 +23,17 @@ export interface SweeperOptions {
 const page = 200;
 
 /**
- * Now and then lets every queue drop its ghosts and free what it remembers no longer, also the queues to which nothing
- * happens any more. One process at a time does it. What is read leaves ghosts out whether they have been dropped or not.
+ * Once a minute lets every queue drop its ghosts and free what it remembers no longer, forgets the recorded queues that are no
+ * longer used, and takes the names of queues that have no state out of the index. One process at a time does it. What is read
+ * leaves ghosts out whether they have been dropped or not.
  */
 export function createSweeper({
   redis,
   keys,
   index,
   recorder,
+  forget,
+  queueTtlMs,
   logger,
   everyMs = 60_000,
 }: SweeperOptions): Service {
@@ -34,16 +41,29 @@ export function createSweeper({
   let sweeping: Promise<void> = Promise.resolve();
   let stopped = false;
 
+  /** A queue that has got an event meanwhile stays. @returns how many were forgotten. */
+  async function forgetIdle(empty: readonly EmptyQueue[]): Promise<number> {
+    const forgotten = await Promise.all(
+      empty
+        .filter(({ idleMs }) => idleMs >= queueTtlMs)
+        .map(({ queue, atMs }) => forget(queue, { idleSinceMs: atMs - queueTtlMs })),
+    );
+    return forgotten.filter(Boolean).length;
+  }
+
   async function sweep(): Promise<void> {
     const isOurTurn = await redis.set(keys.sweepLease, process.pid, "PX", Math.ceil(everyMs * 0.9), "NX");
     if (isOurTurn === null) return;
     let after: string | null = null;
     let lost = 0;
+    let forgotten = 0;
     const failures: Error[] = [];
     while (!stopped) {
       const names: string[] = await index.list({ after, limit: page });
       const swept = await recorder.sweep(names);
       lost += swept.lost;
+      await index.unlist(swept.unknown);
+      forgotten += await forgetIdle(swept.empty);
       failures.push(...swept.failures);
       after = names.at(-1) ?? null;
       if (names.length < page) break;
@@ -51,6 +71,7 @@ export function createSweeper({
     const isAway = (failure: Error) => failure instanceof AppError;
     const broken = failures.filter((failure) => !isAway(failure));
     if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");
+    if (forgotten > 0) logger.info({ queues: forgotten }, "forgot queues that were idle for QUEUE_TTL");
     if (broken.length > 0) {
       logger.error({ err: broken[0], queues: broken.length }, "some queues cannot be swept");
     }

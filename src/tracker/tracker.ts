@@ -5,7 +5,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { createDoubts, type Doubts } from "./doubts.ts";
 import { createFollower } from "./follower.ts";
-import { createForget } from "./forget.ts";
+import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
 import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
@@ -20,6 +20,14 @@ export interface TrackerOptions {
   readonly logger: Logger;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
+  /** How many recorded queues there may be. @default 100_000 */
+  readonly maxKnownQueues?: number;
+  /** A recorded queue with no jobs and no event for so long is forgotten; at least `eventWindowMs`. @default 604_800_000 // 7 days */
+  readonly queueTtlMs?: number;
+  /** Names of the job systems that are read. @default [] */
+  readonly sources?: readonly string[];
+  /** What else is kept of a queue that was forgotten, by a request or since it was idle, is to be removed. */
+  readonly onForgotten?: (queue: string) => Promise<void>;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: () => number;
 }
@@ -30,23 +38,39 @@ export interface Tracker
     FollowSink,
     Pick<Recorder, "record" | "remove">,
     Pick<Doubts, "trust">,
-    Pick<QueueIndex, "list" | "count">,
+    Pick<QueueIndex, "list" | "count" | "unlist">,
     SnapshotReader {
+  /** Removes all that is known of a queue. @returns false when nothing was. */
   forget(queue: string): Promise<boolean>;
   readonly waiting: WaitingList;
 }
 
 export function createTracker(options: TrackerOptions): Tracker {
-  const { redis, keys, logger } = options;
-  const index = createQueueIndex(redis, keys);
+  const {
+    redis,
+    keys,
+    logger,
+    eventWindowMs,
+    queueTtlMs = 7 * 86_400_000,
+    onForgotten = async () => {},
+  } = options;
+  const index = createQueueIndex(options);
   const writer = createWriter(options);
   const doubts = createDoubts({ ...options, index, writer });
-  const recorder = createRecorder({ ...options, writer, onDoubted: doubts.raised });
+  const recorder = createRecorder({ ...options, index, writer, onDoubted: doubts.raised });
   const reader = createSnapshotReader({ ...options, writer, doubts });
   const forget = createForget({ ...options, index, writer });
   const observer = createObserver({ redis, keys, index, forget, now: options.now });
   const follower = createFollower({ redis, keys, index, forget, now: options.now });
-  const sweeper = createSweeper({ redis, keys, index, recorder, logger });
+  const forgetAll: Forget = async (queue, condition) => {
+    const isForgotten = await forget(queue, condition);
+    if (isForgotten || condition === undefined) await onForgotten(queue);
+    return isForgotten;
+  };
+  const sweeper = createSweeper({
+    ...{ redis, keys, index, recorder, logger, forget: forgetAll },
+    queueTtlMs: Math.max(queueTtlMs, eventWindowMs),
+  });
   return {
     async start() {
       await doubts.start();
@@ -60,10 +84,11 @@ export function createTracker(options: TrackerOptions): Tracker {
     remove: recorder.remove,
     observe: observer.observe,
     ...follower,
-    forget: (queue) => forget(queue),
+    forget: (queue) => forgetAll(queue),
     trust: doubts.trust,
     list: index.list,
     count: index.count,
+    unlist: index.unlist,
     read: reader.read,
     waiting: createWaitingList(options),
   };

@@ -214,7 +214,10 @@ describe("a queue that a job system is asked about", () => {
   it("takes no part in sweeping", async () => {
     await observe([observation()]);
     const recorder = openRecorder(opened, { eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
-    expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({ lost: 0, failures: [] });
+    expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({
+      ...{ lost: 0, failures: [], empty: [] },
+      unknown: ["never heard of"],
+    });
     expect(await snapshot()).toMatchObject({ depth: 1 });
     expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });
   });

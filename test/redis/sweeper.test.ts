@@ -1,30 +1,76 @@
-import { expect, inject, it, onTestFinished, vi } from "vitest";
+import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
+import { createWriter } from "../../src/tracker/writer.ts";
 import { recordingLogger } from "../support/logger.ts";
-import { openRecorder, openTracker } from "../support/tracker.ts";
+import { keysWith } from "../support/redis.ts";
+import { openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
+
+const start = 1_790_000_000_000;
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const windowMs = 5 * minuteMs;
+
+interface SweptTracker extends TestTracker {
+  nowMs: number;
+  readonly forgotten: string[];
+  readonly logger: ReturnType<typeof recordingLogger>;
+  startSweeper(): Promise<void>;
+}
+
+/** A tracker on a manual clock, with a sweeper that sweeps all the time once it is started. */
+async function openSwept({
+  maxWaitMs = 7 * 24 * hourMs,
+  queueTtlMs = 24 * hourMs,
+} = {}): Promise<SweptTracker> {
+  const now = () => swept.nowMs;
+  const opened = await openTracker(inject("redisUrl"), { now, maxWaitMs });
+  const { redis, keys } = opened;
+  const logger = recordingLogger();
+  const index = createQueueIndex({ redis, keys });
+  const recorder = openRecorder(opened, { eventWindowMs: windowMs, maxWaitMs, now });
+  const writer = createWriter({ eventWindowMs: windowMs });
+  const forget = createForget({ redis, keys, index, writer, eventWindowMs: windowMs, now });
+  const swept: SweptTracker = {
+    ...opened,
+    nowMs: start,
+    forgotten: [],
+    logger,
+    async startSweeper() {
+      const sweeper = createSweeper({
+        ...{ redis, keys, index, recorder, queueTtlMs, logger, everyMs: 20 },
+        async forget(queue, condition) {
+          const isForgotten = await forget(queue, condition);
+          if (isForgotten) swept.forgotten.push(queue);
+          return isForgotten;
+        },
+      });
+      onTestFinished(() => sweeper.stop());
+      await sweeper.start();
+    },
+  };
+  return swept;
+}
+
+function event(type: QueueEventType, queue: string, more: Partial<QueueEvent> = {}): QueueEvent {
+  return { type, queue, jobId: "a", attempt: 0, atMs: null, availableAtMs: null, ...more };
+}
 
 it("drops the ghosts of every queue, also behind one that cannot be swept", async () => {
-  const start = 1_790_000_000_000;
-  let now = start;
-  await using opened = await openTracker(inject("redisUrl"), { now: () => now, maxWaitMs: 60_000 });
-  const { redis, keys, tracker } = opened;
+  await using swept = await openSwept({ maxWaitMs: minuteMs });
+  const { redis, keys, tracker, logger } = swept;
   // More than one page of names, and the first of them is broken.
   const names = Array.from({ length: 250 }, (_, i) => `q${String(i).padStart(3, "0")}`);
-  const event = { type: "ENQUEUED", jobId: "ghost", attempt: 0, atMs: null, availableAtMs: null } as const;
   await tracker.record(
-    names.map((queue) => ({ ...event, queue })),
+    names.map((queue) => event("ENQUEUED", queue)),
     null,
   );
   await redis.set(keys.state("q000"), "not a hash");
-  now += 60_001;
+  swept.nowMs += minuteMs + 1;
 
-  const logger = recordingLogger();
-  const recorder = openRecorder(opened, { eventWindowMs: 300_000, maxWaitMs: 60_000, now: () => now });
-  const index = createQueueIndex(redis, keys);
-  const sweeper = createSweeper({ redis, keys, index, recorder, logger, everyMs: 50 });
-  onTestFinished(() => sweeper.stop());
-  await sweeper.start();
+  await swept.startSweeper();
   await vi.waitFor(async () => expect(await redis.zcard(keys.waiting("q249"))).toBe(0), 5_000);
   expect(await redis.zcard(keys.waiting("q001"))).toBe(0);
   await vi.waitFor(() =>
@@ -35,4 +81,132 @@ it("drops the ghosts of every queue, also behind one that cannot be swept", asyn
     }),
   );
   expect(logger.lines.find(({ level }) => level === "error")?.fields).toMatchObject({ queues: 1 });
+});
+
+describe("a queue with no event for QUEUE_TTL", () => {
+  const dayMs = 24 * hourMs;
+  const rows: readonly {
+    readonly name: string;
+    readonly events: readonly QueueEvent[];
+    readonly isKept: boolean;
+    readonly why: string;
+  }[] = [
+    {
+      name: "empty",
+      events: [event("ENQUEUED", "empty"), event("DEQUEUED", "empty")],
+      isKept: false,
+      why: "it has no jobs",
+    },
+    {
+      name: "removed",
+      events: [event("ENQUEUED", "removed"), event("REMOVED", "removed")],
+      isKept: false,
+      why: "a removed job is none",
+    },
+    { name: "early", events: [event("DEQUEUED", "early")], isKept: false, why: "no job ever came" },
+    { name: "waiting", events: [event("ENQUEUED", "waiting")], isKept: true, why: "a job waits in it" },
+    {
+      name: "scheduled",
+      events: [event("ENQUEUED", "scheduled", { availableAtMs: start + 30 * dayMs })],
+      isKept: true,
+      why: "a job is scheduled in it",
+    },
+  ];
+
+  it("is forgotten with all its keys unless it has jobs", async () => {
+    await using swept = await openSwept();
+    const { tracker, redis, keys, logger } = swept;
+    await tracker.record(
+      rows.flatMap(({ events }) => events),
+      null,
+    );
+    const seen = {
+      headAgeMs: null,
+      uncertaintyMs: 0,
+      scheduled: 0,
+      paused: false,
+      accuracy: "EXACT",
+    } as const;
+    await tracker.observe({
+      source: "faktory",
+      queues: [{ queue: "idle", depth: 0, readAtMs: performance.now(), ...seen }],
+      freshForMs: minuteMs,
+    });
+    swept.nowMs += dayMs + 2 * minuteMs;
+    await swept.startSweeper();
+    const gone = rows.filter(({ isKept }) => !isKept).map(({ name }) => name);
+    await vi.waitFor(() => expect(swept.forgotten.toSorted()).toEqual(gone.toSorted()));
+    const kept = rows.filter(({ isKept }) => isKept).map(({ name }) => name);
+    await vi.waitFor(async () =>
+      expect(await tracker.list({ limit: 100 })).toEqual(["faktory/idle", ...kept].toSorted()),
+    );
+    for (const name of gone) {
+      const left = await redis.exists(...keys.all(name));
+      expect(left, name).toBe(0);
+    }
+    expect(logger.lines).toContainEqual({
+      level: "info",
+      fields: { queues: gone.length },
+      message: "forgot queues that were idle for QUEUE_TTL",
+    });
+  });
+
+  it("is kept for QUEUE_TTL after its last event, however old it is", async () => {
+    await using swept = await openSwept();
+    const { tracker } = swept;
+    const busy = (type: QueueEventType) => event(type, "busy", { jobId: `${swept.nowMs}` });
+    for (let i = 0; i < 5; i++) {
+      await tracker.record([busy("ENQUEUED"), busy("DEQUEUED")], null);
+      swept.nowMs += 23 * hourMs;
+    }
+    await tracker.record([event("ENQUEUED", "idle"), event("DEQUEUED", "idle")], null);
+    swept.nowMs -= 23 * hourMs;
+    await tracker.record([event("DEQUEUED", "busy")], null);
+    swept.nowMs += dayMs - 1;
+    await swept.startSweeper();
+    await swept.redis.zadd(swept.keys.index, 0, "swept");
+    // A whole sweep has passed when it has taken out the name that has no state.
+    await vi.waitFor(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
+    expect(swept.forgotten).toEqual([]);
+    expect(await tracker.list({ limit: 10 })).toEqual(["busy", "idle"]);
+  });
+
+  it("counts from the first sweep for a queue that an earlier version recorded", async () => {
+    await using swept = await openSwept();
+    const { tracker, redis, keys } = swept;
+    await tracker.record([event("ENQUEUED", "old"), event("DEQUEUED", "old")], null);
+    await redis.hdel(keys.state("old"), "eventAt", "knownAt");
+    swept.nowMs += 100 * dayMs;
+    await swept.startSweeper();
+    await vi.waitFor(async () =>
+      expect(await redis.hget(keys.state("old"), "eventAt")).toBe(String(swept.nowMs)),
+    );
+    expect(swept.forgotten).toEqual([]);
+    swept.nowMs += dayMs + minuteMs;
+    await vi.waitFor(() => expect(swept.forgotten).toEqual(["old"]));
+    expect(await keysWith(redis, `${swept.prefix}:{old}`)).toEqual([]);
+  });
+
+  it("stays when an event comes between the sweep's look and its removal", async () => {
+    await using swept = await openSwept();
+    const { tracker, redis, keys } = swept;
+    await tracker.record([event("ENQUEUED", "q"), event("DEQUEUED", "q")], null);
+    const index = createQueueIndex({ redis, keys });
+    const writer = createWriter({ eventWindowMs: windowMs });
+    const forget = createForget({ ...swept, index, writer, eventWindowMs: windowMs, now: () => swept.nowMs });
+    const idleSinceMs = swept.nowMs + hourMs;
+    swept.nowMs += 2 * hourMs;
+    await tracker.record([event("DEQUEUED", "q", { jobId: "b" })], null);
+    expect(await forget("q", { idleSinceMs })).toBe(false);
+    expect(await forget("q", { idleSinceMs: swept.nowMs })).toBe(true);
+  });
+});
+
+it("takes the names of queues that have no state out of the list", async () => {
+  await using swept = await openSwept();
+  const { tracker, redis, keys } = swept;
+  await tracker.record([event("ENQUEUED", "known")], null);
+  for (let i = 0; i < 450; i++) await redis.zadd(keys.index, 0, `gone-${i}`);
+  await swept.startSweeper();
+  await vi.waitFor(async () => expect(await tracker.list({ limit: 1_000 })).toEqual(["known"]), 5_000);
 });

@@ -2,6 +2,7 @@ import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
 import { createWriter } from "../../src/tracker/writer.ts";
@@ -46,7 +47,15 @@ export function openRecorder(
   { redis, keys }: Pick<TestTracker, "redis" | "keys">,
   options: { readonly eventWindowMs: number; readonly maxWaitMs: number; readonly now: () => number },
 ): Recorder {
-  return createRecorder({ redis, keys, ...options, writer: createWriter(options), onDoubted: () => {} });
+  const index = createQueueIndex({ redis, keys });
+  return createRecorder({
+    redis,
+    keys,
+    index,
+    ...options,
+    writer: createWriter(options),
+    onDoubted: () => {},
+  });
 }
 
 /** A tracker on a real Redis, with keys of its own; `now` puts a clock in place of Redis's. */
@@ -56,6 +65,9 @@ export async function openTracker(
     readonly now?: () => number;
     readonly eventWindowMs?: number;
     readonly maxWaitMs?: number;
+    readonly maxKnownQueues?: number;
+    readonly queueTtlMs?: number;
+    readonly sources?: readonly string[];
     readonly prefix?: string;
     readonly logger?: Logger;
   } = {},
@@ -64,14 +76,14 @@ export async function openTracker(
   await redis.connect();
   const prefix = options.prefix ?? uniquePrefix();
   const keys = createKeys(prefix);
-  const { now } = options;
+  const { prefix: _, ...rest } = options;
   const tracker = createTracker({
     redis,
     keys,
-    logger: options.logger ?? silentLogger,
-    eventWindowMs: options.eventWindowMs ?? 5 * 60_000,
-    maxWaitMs: options.maxWaitMs ?? 7 * 86_400_000,
-    ...(now === undefined ? {} : { now }),
+    logger: silentLogger,
+    eventWindowMs: 5 * 60_000,
+    maxWaitMs: 7 * 86_400_000,
+    ...rest,
   });
   return {
     tracker,

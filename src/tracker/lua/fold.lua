@@ -10,9 +10,11 @@
 --      12 their members, as a JSON list
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
 --      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
--- Returns {accepted, duplicates, early, lost, taken, doubted, now, forgets, count}; the last three are the writer's new answer
+-- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count}; the last three are the
+--   writer's new answer
 --   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
---   out to be lost that the writer had been answered, else 0
+--   out to be lost that the writer had been answered, else 0.  known: 1 when the queue was known before, else 0.
+--   idle since: when the last event came, ms, at the latest; -1 unless there are no events here and the queue has no jobs
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
@@ -34,9 +36,11 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local nothing = {0, 0, 0, 0, 0, 0}
-local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo')
-local source = state[1]
+-- The time of the last event is written at most once in so many ms.
+local eventAtPrecision = 60000
+local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo', 'eventAt')
+local source, eventAt = state[1], tonumber(state[4] or nil)
+local nothing = {0, 0, 0, 0, 0, 0, source and 1 or 0, -1}
 if source and source ~= 'events' then
   if eventCount == 0 then return nothing end
   return redis.error_reply('SOURCE ' .. source)
@@ -81,7 +85,11 @@ local function finish(accepted, duplicates, early, lost, taken, isNews)
   if #toRemember > 0 then remember(memory, now, window, toRemember) end
   writeState(memory, stateKey, isLost and now or nil)
   if isNews or isLost then redis.call('PUBLISH', channel, queue) end
-  return {accepted, duplicates, early, lost, taken, isLost and 1 or 0, now, memory.forgets, memory.count}
+  local idleSince = -1
+  if eventCount == 0 and redis.call('EXISTS', waitingKey) == 0 then idleSince = eventAt + eventAtPrecision end
+  return {
+    accepted, duplicates, early, lost, taken, isLost and 1 or 0, source and 1 or 0, idleSince, now, memory.forgets, memory.count
+  }
 end
 
 if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, false) end
@@ -222,6 +230,13 @@ for from = 1, #toAdd, chunk do
 end
 for from = 1, #toRemove, chunk do
   redis.call('ZREM', waitingKey, unpack(toRemove, from, math.min(from + chunk - 1, #toRemove)))
+end
+
+if not source then redis.call('HSET', stateKey, 'knownAt', string.format('%.0f', now)) end
+-- A queue that an earlier version recorded has no such time: it counts from the first sweep.
+if not eventAt or (eventCount > 0 and now >= eventAt + eventAtPrecision) then
+  eventAt = now
+  redis.call('HSET', stateKey, 'eventAt', string.format('%.0f', now))
 end
 
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, lost = lost}

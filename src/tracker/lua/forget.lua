@@ -5,9 +5,11 @@
 -- ARGV  1 channel  2 queue's name  3 only if it belongs to this source ('' = to any)
 --       4 fencing token of who says that it has gone ('' = is not compared)
 --       5 now, ms ('' = Redis's own time)   6 event window, ms   7 what this process was answered last, as a writer
+--       8 only if it is a recorded queue with no jobs and no event after this time, ms ('' = in any case): all that was
+--         answered of it is older than the event window then, so nothing stays remembered
 -- Returns {forgotten, now, forgets}
---   forgotten: 1 when the queue was known, 0 when not, -1 when it belongs to another source and was left alone,
---   -2 when the stored token is newer, and it was left alone
+--   forgotten: 1 when the queue was known, 0 when not, -1 when it belongs to another source, or is not idle, and was left
+--   alone, -2 when the stored token is newer, and it was left alone
 --   forgets: how often the queue has been forgotten; 0 where that is not counted; after -2 the newer token
 
 local now, window = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -16,14 +18,19 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', KEYS[2], 'source', 'forgets', 'letGo', 'fence')
+local state = redis.call('HMGET', KEYS[2], 'source', 'forgets', 'letGo', 'fence', 'eventAt')
 local source, newest = state[1], tonumber(state[4] or nil)
+local idleSince = tonumber(ARGV[8])
+if idleSince then
+  local eventAt = tonumber(state[5] or nil)
+  if source ~= 'events' or not eventAt or eventAt > idleSince or redis.call('EXISTS', KEYS[1]) == 1 then return {-1, now, 0} end
+end
 if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end
 local fence = tonumber(ARGV[4])
 if fence and fence < (newest or fence) then return {-2, now, newest} end
 
 local forgets = 0
-if ARGV[3] == '' and (not source or source == 'events') then
+if ARGV[3] == '' and not idleSince and (not source or source == 'events') then
   local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '', {})
   redis.call('UNLINK', unpack(KEYS))
   -- Never back behind what this process was answered: it would take that for a loss.
