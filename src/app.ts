@@ -23,6 +23,7 @@ import { createTokenFile } from "./limits/token-file.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
 import { createSharedCounts } from "./live/shared-counts.ts";
+import { createSnapshotCache } from "./live/snapshot-cache.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
@@ -149,6 +150,32 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const coercedSchema = createCoercedSchema(schema);
   const { maxCost } = config;
+  const snapshots = createSnapshotCache({
+    feed,
+    read: tracker.read,
+    maxAgeMs: config.maxAgeMs,
+    isWhole: connections.isWhole,
+  });
+  /** What this process has changed, its next answer shows. */
+  async function changing<T>(queues: Iterable<string>, change: Promise<T>): Promise<T> {
+    try {
+      return await change;
+    } finally {
+      snapshots.drop(queues);
+    }
+  }
+  const queries: Context["tracker"] = {
+    ...tracker,
+    read: snapshots.read,
+    record: (events, batchId) =>
+      changing(
+        events.map(({ queue }) => queue),
+        tracker.record(events, batchId),
+      ),
+    trust: (queue) => changing([queue], tracker.trust(queue)),
+    remove: (queue, jobs) => changing([queue], tracker.remove(queue, jobs)),
+    forget: (queue) => changing([queue], tracker.forget(queue)),
+  };
   const admit = createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } });
   const server = createServer({
     host: config.host,
@@ -168,7 +195,7 @@ export function createApp(config: Config, logger: Logger): App {
       onGone,
       limits,
       subscriptions,
-      tracker,
+      tracker: queries,
       history,
       health,
       live: { watch: live.watch, withCounts },

@@ -30,6 +30,8 @@ export interface Config {
   readonly maxSubscriptions: number;
   readonly rateLimitMax: number;
   readonly rateLimitWindowMs: number;
+  /** Maximum age of a snapshot that answers another query; 0 disables that. */
+  readonly maxAgeMs: number;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
   /** How many recorded queues there may be. */
@@ -82,6 +84,7 @@ const settings = z.object({
   MAX_SUBSCRIPTIONS: whole(50, 1, 100_000),
   RATE_LIMIT_MAX: whole(6000, 1, 1_000_000_000),
   RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
+  MAX_AGE: duration("100ms", "0", "5s"),
   EVENT_WINDOW: duration("5m", "1s", "1d"),
   MAX_WAIT: duration("7d", "1s", "3650d"),
   MAX_KNOWN_QUEUES: whole(100_000, 1, 10_000_000),
@@ -157,6 +160,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     maxSubscriptions: set.MAX_SUBSCRIPTIONS,
     rateLimitMax: set.RATE_LIMIT_MAX,
     rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
+    maxAgeMs: set.MAX_AGE,
     eventWindowMs: set.EVENT_WINDOW,
     maxWaitMs: set.MAX_WAIT,
     maxKnownQueues: set.MAX_KNOWN_QUEUES,

@@ -144,7 +144,8 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
     }),
     measuredAt: t.field({
       type: "DateTime",
-      description: "The instant that `latency` speaks of, by Redis's clock. Free.",
+      description:
+        "The instant that `latency` speaks of, by Redis's clock. A query may be answered with what was read up to MAX_AGE before, if no change of the queue has been heard since.",
       resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
     }),
     stale: t.exposeBoolean("stale", {

@@ -13,6 +13,8 @@ export interface RedisConnections extends Service {
    */
   readonly changes: Redis;
   readonly isCluster: boolean;
+  /** Whether Redis, or every master of a Redis Cluster, is connected right now, as far as this process knows. */
+  readonly isWhole: () => boolean;
   /** @throws Error while not everything that is kept in Redis can be reached. */
   assertServes(): Promise<void>;
 }
@@ -39,6 +41,10 @@ export function createConnections({ urls, logger }: RedisConnectionsOptions): Re
     commands,
     changes,
     isCluster: cluster !== null,
+    isWhole: () =>
+      cluster === null
+        ? commands.status === "ready"
+        : cluster.nodes("master").every(({ status }) => status === "ready"),
     assertServes,
     async start() {
       const where = urls.map(hostOf).join(", ");

@@ -824,3 +824,38 @@ test("a connection on which nothing was asked yet, as browsers open ahead of tim
   expect(performance.now() - startedMs).toBeLessThan(2_000);
   await closed;
 });
+
+describe("a query that follows another one within MAX_AGE", () => {
+  const env = { KEY_PREFIX: uniquePrefix(), MAX_AGE: "5s" };
+
+  test("is answered with what was read before, until a change is heard, of whichever server", async () => {
+    await using app = await open(env);
+    await using other = await open(env);
+    await app.recorded([enqueued("q", "1")]);
+    const [first] = await app.read(["q"]);
+    expect(first).toMatchObject({ depth: 1 });
+    expect(await app.read(["q"])).toEqual([first]);
+
+    await other.recorded([enqueued("q", "2")]);
+    // The other server shows at once what it has acknowledged; this one when it has heard of it.
+    expect(await other.read(["q"], "depth")).toEqual([{ depth: 2 }]);
+    const startedMs = performance.now();
+    await expect
+      .poll(() => app.read(["q"], "depth"), { timeout: 10_000, interval: 20 })
+      .toEqual([{ depth: 2 }]);
+    expect(performance.now() - startedMs).toBeLessThan(4_000);
+  });
+
+  test("shows whatever this server has acknowledged", async () => {
+    await using app = await open(env);
+    const stateOf = async () => (await app.read(["own"], "state depth"))[0];
+    await app.recorded([enqueued("own", "1"), enqueued("own", "2")]);
+    expect(await stateOf()).toEqual({ state: "WAITING", depth: 2 });
+    await app.recorded([dequeued("own", "1")]);
+    expect(await stateOf()).toEqual({ state: "WAITING", depth: 1 });
+    await ask(app.url, `mutation { removeWaitingJobs(queue: "own", jobs: [{ jobId: "2" }]) }`);
+    expect(await stateOf()).toEqual({ state: "EMPTY", depth: 0 });
+    await ask(app.url, `mutation { forgetQueue(queue: "own") }`);
+    expect(await stateOf()).toMatchObject({ state: "MISSING" });
+  });
+});

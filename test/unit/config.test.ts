@@ -20,6 +20,7 @@ const defaults: Config = {
   maxSubscriptions: 50,
   rateLimitMax: 6000,
   rateLimitWindowMs: 60_000,
+  maxAgeMs: 100,
   eventWindowMs: 5 * 60_000,
   maxWaitMs: 7 * 86_400_000,
   maxKnownQueues: 100_000,
@@ -161,6 +162,25 @@ describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
   ])("is not $given: $why", ({ given }) => {
     expect(problemsOf({ [name]: given })).toEqual([
       `${name}: expected a duration from ${low} to ${high}, such as ${standard}, got "${given}"`,
+    ]);
+  });
+});
+
+describe("MAX_AGE", () => {
+  test.each([
+    { given: "0", ms: 0 },
+    { given: "1ms", ms: 1 },
+    { given: "5s", ms: 5_000 },
+  ])("takes $given for $ms ms", ({ given, ms }) => {
+    expect(loadConfig({ MAX_AGE: given }).maxAgeMs).toBe(ms);
+  });
+
+  test.each([
+    { given: "6s", why: "too long" },
+    { given: "100", why: "a unit is missing" },
+  ])("is not $given: $why", ({ given }) => {
+    expect(problemsOf({ MAX_AGE: given })).toEqual([
+      `MAX_AGE: expected a duration from 0 to 5s, such as 100ms, got "${given}"`,
     ]);
   });
 });
