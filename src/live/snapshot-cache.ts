@@ -1,4 +1,4 @@
-import { type Clock, processClock } from "../core/clock.ts";
+import { type Clock, monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 
@@ -39,7 +39,7 @@ interface Entry {
 type Generation = Map<string, Map<string, Entry>>;
 
 export function createSnapshotCache(options: SnapshotCacheOptions): SnapshotCache {
-  const { feed, read, maxAgeMs, isWhole, clock = processClock } = options;
+  const { feed, read, maxAgeMs, isWhole, clock = monotonicClock } = options;
   /** Entries live in the generation in which they were read and the next one, so nothing has to be searched for what is too old. */
   let current: Generation = new Map();
   let previous: Generation = new Map();
