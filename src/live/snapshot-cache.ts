@@ -1,4 +1,4 @@
-import { type Clock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 
@@ -11,7 +11,7 @@ export interface SnapshotCacheOptions {
   readonly maxAgeMs: number;
   /** Whether every node of Redis can be reached; while one is away, nothing is used again. */
   readonly isWhole: () => boolean;
-  readonly clock?: Clock;
+  readonly clock?: MonotonicClock;
 }
 
 /** Snapshots that answer more than one query. */
