@@ -3,6 +3,7 @@ import { createRuleFile } from "./alerts/rule-file.ts";
 import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
+import { createRequestSchema } from "./api/request-schema.ts";
 import { schema } from "./api/schema.ts";
 import type { Config } from "./config.ts";
 import type { FollowSink } from "./core/following.ts";
@@ -148,7 +149,8 @@ export function createApp(config: Config, logger: Logger): App {
     subscriptions: subscriptions.taken,
     logger,
   });
-  const coercedSchema = createCoercedSchema(schema);
+  const requestSchema = createRequestSchema(schema);
+  const coercedSchema = createCoercedSchema(requestSchema);
   const { maxCost } = config;
   const snapshots = createSnapshotCache({
     feed,
@@ -176,11 +178,18 @@ export function createApp(config: Config, logger: Logger): App {
     remove: (queue, jobs) => changing([queue], tracker.remove(queue, jobs)),
     forget: (queue) => changing([queue], tracker.forget(queue)),
   };
-  const admit = createAdmission({ schema, coercedSchema, throttle, maxCost, costContext: { limits } });
+  const admit = createAdmission({
+    schema: requestSchema,
+    coercedSchema,
+    throttle,
+    maxCost,
+    costContext: { limits },
+  });
   const server = createServer({
     host: config.host,
     port: config.port,
     schema,
+    requestSchema,
     coercedSchema,
     async admit(client, operations) {
       const admission = await admit(client, operations);

@@ -4,7 +4,7 @@ import type { Logger } from "../core/logger.ts";
 
 /** An error as clients see it: its code in the extensions, and the HTTP status and headers for Yoga to take out. */
 export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
-  const { code, retryAfterSeconds } = error;
+  const { code, retryAfterSeconds, details } = error;
   const headers = {
     ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),
     ...(code === "UNAUTHENTICATED" ? { "WWW-Authenticate": "Bearer" } : {}),
@@ -14,7 +14,7 @@ export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError
     ...(at?.nodes === undefined ? {} : { nodes: at.nodes }),
     ...(at?.path === undefined ? {} : { path: at.path }),
     originalError: error,
-    extensions: { code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }), http },
+    extensions: { ...details, code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }), http },
   });
 }
 

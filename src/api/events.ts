@@ -1,15 +1,11 @@
-import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import type { eventTypes, QueueEvent, RecordResult } from "../core/events.ts";
-import { checkQueueName, queueNameProblem } from "../core/queue-name.ts";
+import type { eventTypes, RecordResult } from "../core/events.ts";
+import { checkQueueName } from "../core/queue-name.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
-import { checkId, type JobInput, maxIdBytes, problemOfJob, toJobIdentity } from "./job-arguments.ts";
-import { ownerOf } from "./queue-arguments.ts";
-
-/** 2000-01-01: whatever is older was meant otherwise, as seconds in the place of milliseconds are. */
-const earliestMs = Date.UTC(2000);
-const furthestAheadMs = 10 * 365 * 86_400_000;
+import { describedValues } from "./described-values.ts";
+import { type CheckedEvents, checkEvents, type RejectedEvent } from "./event-input.ts";
+import { checkId, maxIdBytes } from "./job-arguments.ts";
 
 const QueueEventTypeEnum = builder.enumType("QueueEventType", {
   description: "What happened to a job.",
@@ -48,18 +44,51 @@ const QueueEventInput = builder.inputType("QueueEventInput", {
   }),
 });
 
-const RecordEventsPayload = builder.objectRef<RecordResult>("RecordEventsPayload").implement({
-  description: "What became of a batch. All of it has been applied.",
+const OnInvalidEnum = builder.enumType("OnInvalid", {
+  description: "What to do with a batch in which some events are invalid.",
+  values: describedValues(["REFUSE_BATCH", "SKIP"] as const, {
+    REFUSE_BATCH: "Record none of its events, and answer BAD_USER_INPUT.",
+    SKIP: "Record the valid events, and answer the others as `rejected`.",
+  }),
+});
+
+const RejectedEventType = builder.objectRef<RejectedEvent>("RejectedEvent").implement({
+  description:
+    "An event that was not recorded, since it is invalid. Sending it again as it is changes nothing.",
+  fields: (t) => ({
+    eventIndex: t.exposeInt("eventIndex", { description: "Its position in `events`, from 0." }),
+    field: t.exposeString("field", {
+      nullable: true,
+      description: "Its first invalid field. Null when the event is no object.",
+    }),
+    reason: t.exposeString("reason", {
+      description: "What is wrong, for people: what was expected, what came.",
+    }),
+  }),
+});
+
+interface Recorded extends RecordResult {
+  readonly rejected: readonly RejectedEvent[];
+}
+
+const RecordEventsPayload = builder.objectRef<Recorded>("RecordEventsPayload").implement({
+  description:
+    "Result of a batch, all of whose valid events have been applied. Each event is counted as one of `accepted`, `duplicates` and `rejected`.",
   fields: (t) => ({
     accepted: t.exposeInt("accepted", {
-      description: "Events that were news, the early ones among them. Free.",
+      description: "Number of events that were new, the early ones among them.",
     }),
     duplicates: t.exposeInt("duplicates", {
-      description: "Events that had been heard before, and changed nothing. Free.",
+      description: "Number of events that were known already, and changed nothing.",
     }),
     early: t.exposeInt("early", {
       description:
-        "Dequeues whose enqueue has not arrived yet. They are remembered, and cancel it when it does. Free.",
+        "Number of dequeues whose enqueue has not arrived yet. Each is remembered, and cancels its enqueue when that arrives.",
+    }),
+    rejected: t.field({
+      type: [RejectedEventType],
+      description: "The invalid events, in the order of `events`. Empty unless `onInvalid` is SKIP.",
+      resolve: ({ rejected }) => [...rejected],
     }),
   }),
 });
@@ -71,25 +100,57 @@ builder.mutationField("recordEvents", (t) =>
       events: t.arg({
         type: [QueueEventInput],
         required: true,
-        description: "The events, in any order, of any queues.",
+        description: "The events, in any order, of any queues; at most MAX_EVENTS.",
       }),
       batchId: t.arg.id({
         description:
-          "A new, unique id for each batch, such as a UUID. A batch that is sent again with its id, within EVENT_WINDOW, changes nothing and gets the answer that it got first. Other events with a known id are BAD_USER_INPUT; those of queues that the first batch did not name may have been applied.",
+          "A new, unique id for each batch, such as a UUID. A batch that is sent again with its id, within EVENT_WINDOW, changes nothing and gets the first answer. Other events with a known id are BAD_USER_INPUT; those of queues that the first batch did not name may have been applied.",
+      }),
+      onInvalid: t.arg({
+        type: OnInvalidEnum,
+        required: true,
+        defaultValue: "REFUSE_BATCH",
+        description: "What to do when some events are invalid.",
       }),
     },
     extensions: { scope: "record" },
-    complexity({ events, batchId }, { limits }) {
-      checkEvents(events, limits);
+    complexity({ events, batchId, onInvalid }, { limits }) {
+      checkBatch(events, onInvalid, limits);
       if (batchId != null) checkId(String(batchId), "batchId");
       return 1;
     },
     description:
-      "Takes down what happened to jobs. Answered when all of it has been applied; on SERVICE_UNAVAILABLE some of it may have been, and the batch may be sent again. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, which names the first bad event and refuses the whole batch; TOO_MANY_KNOWN_QUEUES when it names more new queues than MAX_KNOWN_QUEUES allows, and then nothing is recorded.",
-    resolve: (_, { events, batchId }, { tracker }) =>
-      tracker.record(events.map(toEvent), batchId == null ? null : String(batchId)),
+      "Records job lifecycle events. Answered when all of them have been applied; on SERVICE_UNAVAILABLE some may have been: send the same batch again, with its `batchId`. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, whose `extensions.rejected` lists the first 100 invalid events as `{ eventIndex, field, reason }`, and `extensions.rejectedCount` counts them; TOO_MANY_KNOWN_QUEUES when the batch names more new queues than MAX_KNOWN_QUEUES allows, and then nothing is recorded.",
+    async resolve(_, { events: sent, batchId, onInvalid }, { tracker, limits }) {
+      const { events, rejected } = checkBatch(sent, onInvalid, limits);
+      const result = await tracker.record(events, batchId == null ? null : String(batchId));
+      return { ...result, rejected };
+    },
   }),
 );
+
+const maxListed = 100;
+
+/** @throws AppError BAD_USER_INPUT for too many events, and for invalid ones unless they are to be skipped. */
+function checkBatch(
+  sent: readonly unknown[],
+  onInvalid: "REFUSE_BATCH" | "SKIP",
+  limits: ArgumentLimits,
+): CheckedEvents {
+  if (sent.length > limits.maxEvents) {
+    throw new AppError("BAD_USER_INPUT", `expected at most ${limits.maxEvents} events, got ${sent.length}`);
+  }
+  const checked = checkEvents(sent, limits);
+  const [first] = checked.rejected;
+  if (first === undefined || onInvalid === "SKIP") return checked;
+  const { eventIndex, field, reason } = first;
+  const rejectedCount = checked.rejected.length;
+  const others = rejectedCount === 1 ? "" : `; ${rejectedCount} of ${sent.length} events are invalid`;
+  const where = `events[${eventIndex}]${field === null ? "" : `.${field}`}`;
+  throw new AppError("BAD_USER_INPUT", `${where}: ${reason}${others}`, {
+    details: { rejected: checked.rejected.slice(0, maxListed), rejectedCount },
+  });
+}
 
 builder.mutationField("forgetQueue", (t) =>
   t.field({
@@ -120,56 +181,3 @@ builder.mutationField("trustQueue", (t) =>
     resolve: (_, { queue }, { tracker }) => tracker.trust(queue),
   }),
 );
-
-interface EventInput extends JobInput {
-  readonly type: (typeof eventTypes)[number];
-  readonly queue: string;
-  readonly at?: Date | null | undefined;
-  readonly availableAt?: Date | null | undefined;
-}
-
-function toEvent(input: EventInput): QueueEvent {
-  return {
-    type: input.type,
-    queue: input.queue,
-    ...toJobIdentity(input),
-    atMs: input.at?.getTime() ?? null,
-    availableAtMs: input.availableAt?.getTime() ?? null,
-  };
-}
-
-function checkEvents(events: readonly EventInput[], limits: ArgumentLimits): void {
-  if (events.length > limits.maxEvents) {
-    throw new AppError("BAD_USER_INPUT", `expected at most ${limits.maxEvents} events, got ${events.length}`);
-  }
-  const nowMs = wallClock.epochMs();
-  events.forEach((event, i) => {
-    const problem = eventProblem(event, limits, nowMs);
-    if (problem !== null) throw new AppError("BAD_USER_INPUT", `events[${i}].${problem}`);
-  });
-}
-
-function eventProblem(event: EventInput, limits: ArgumentLimits, nowMs: number): string | null {
-  const nameProblem = queueNameProblem(event.queue);
-  if (nameProblem !== null) return `queue: ${nameProblem}`;
-  const source = ownerOf(event.queue, limits);
-  if (source !== null)
-    return `queue: names that begin with "${source}/" belong to the queues read from ${source}`;
-  const jobProblem = problemOfJob(event);
-  if (jobProblem !== null) return jobProblem;
-  if (event.availableAt != null && event.type !== "ENQUEUED") {
-    return `availableAt: only an ENQUEUED event has one, this one is ${event.type}`;
-  }
-  for (const name of ["at", "availableAt"] as const) {
-    const timeProblem = problemOfTime(event[name]?.getTime(), nowMs);
-    if (timeProblem !== null) return `${name}: ${timeProblem}`;
-  }
-  return null;
-}
-
-function problemOfTime(timeMs: number | undefined, nowMs: number): string | null {
-  if (timeMs === undefined) return null;
-  if (timeMs < earliestMs) return "expected a time since 2000; were seconds taken for milliseconds?";
-  if (timeMs > nowMs + furthestAheadMs) return "expected a time within the next ten years";
-  return null;
-}

@@ -13,11 +13,14 @@ export function toJobIdentity({ jobId, attempt }: JobInput): JobIdentity {
   return { jobId: String(jobId), attempt };
 }
 
-/** What is wrong with it, in words, and where; null when nothing is. */
-export function problemOfJob({ jobId, attempt }: JobInput): string | null {
-  const idProblem = problemOfId(String(jobId));
-  if (idProblem !== null) return `jobId: ${idProblem}`;
-  return attempt < 0 ? `attempt: expected 0 or more, got ${attempt}` : null;
+/** Which field of a job is wrong, and why; null when none is. */
+export function jobProblem({
+  jobId,
+  attempt,
+}: JobInput): { readonly field: string; readonly reason: string } | null {
+  const reason = problemOfId(String(jobId));
+  if (reason !== null) return { field: "jobId", reason };
+  return attempt < 0 ? { field: "attempt", reason: `expected 0 or more, got ${attempt}` } : null;
 }
 
 /** @throws AppError BAD_USER_INPUT that says what is wrong with an id. */

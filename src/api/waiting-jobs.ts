@@ -2,7 +2,7 @@ import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
 import { builder } from "./builder.ts";
-import { maxIdBytes, problemOfJob, toJobIdentity } from "./job-arguments.ts";
+import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
 import { checkBounds, ownerOf } from "./queue-arguments.ts";
 import { secondsOf } from "./rounding.ts";
 
@@ -85,8 +85,9 @@ builder.mutationField("removeWaitingJobs", (t) =>
         throw new AppError("BAD_USER_INPUT", problem);
       }
       jobs.forEach((job, i) => {
-        const problem = problemOfJob(job);
-        if (problem !== null) throw new AppError("BAD_USER_INPUT", `jobs[${i}].${problem}`);
+        const problem = jobProblem(job);
+        if (problem === null) return;
+        throw new AppError("BAD_USER_INPUT", `jobs[${i}].${problem.field}: ${problem.reason}`);
       });
       return 1;
     },

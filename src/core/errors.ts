@@ -34,6 +34,8 @@ export interface AppErrorOptions {
   readonly cause?: unknown;
   /** For how many whole seconds it is useless to try again; becomes `Retry-After`. */
   readonly retryAfterSeconds?: number;
+  /** What programs are to read beside the message: becomes part of the error's `extensions`. Small. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -43,12 +45,14 @@ export interface AppErrorOptions {
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly retryAfterSeconds: number | undefined;
+  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, { cause: options.cause });
     this.name = "AppError";
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.details = options.details ?? {};
   }
 }
 

@@ -8,6 +8,7 @@ import {
   isInputType,
   isListType,
   isNonNullType,
+  isScalarType,
   type OperationDefinitionNode,
   typeFromAST,
 } from "graphql";
@@ -40,7 +41,12 @@ export function coerceVariables(
 const unclear = Symbol("unclear");
 
 function coerceValue(value: unknown, type: GraphQLInputType): unknown {
-  if (isNonNullType(type)) return value === null ? unclear : coerceValue(value, type.ofType);
+  if (isNonNullType(type)) {
+    // What stands for an input object tells itself what is wrong with null: see api/request-schema.ts.
+    if (isScalarType(type.ofType) && type.ofType.extensions.isInputObject)
+      return type.ofType.parseValue(value);
+    return value === null ? unclear : coerceValue(value, type.ofType);
+  }
   if (value === null) return null;
   if (isListType(type)) return Array.isArray(value) ? coerceList(value, type.ofType) : unclear;
   if (isInputObjectType(type)) return coerceObject(value, type);

@@ -15,7 +15,8 @@ export function createCoercedSchema(schema: GraphQLSchema): GraphQLSchema {
     getType: {
       value(name: string): GraphQLNamedType | undefined {
         const type = schema.getType(name);
-        return isInputObjectType(type) ? coerced : type;
+        // Also what only stands for an input object: see api/request-schema.ts.
+        return isInputObjectType(type) || type?.extensions.isInputObject === true ? coerced : type;
       },
     },
   });

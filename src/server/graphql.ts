@@ -15,6 +15,8 @@ export const endpoint = "/graphql";
 
 export interface GraphQLOptions {
   readonly schema: GraphQLSchema;
+  /** The schema that documents are validated against. */
+  readonly requestSchema: GraphQLSchema;
   /** The same schema, for variables that admission has coerced. */
   readonly coercedSchema: GraphQLSchema;
   readonly admit: Admit<DocumentNode>;
@@ -63,7 +65,7 @@ const maxBatch = 50;
 
 /** GraphQL over HTTP and over server-sent events. Needs no socket: `fetch` answers a Request. */
 export function createGraphQL(options: GraphQLOptions, admitted: Admitted, turns: Turns): GraphQLServer {
-  const { schema, coercedSchema, admit, contextOf, maskError, guard, logger } = options;
+  const { schema, requestSchema, coercedSchema, admit, contextOf, maskError, guard, logger } = options;
   const identify = (context: object) => options.identify(callerOf(context));
   return createYoga<ServerContext, object>({
     schema,
@@ -74,7 +76,7 @@ export function createGraphQL(options: GraphQLOptions, admitted: Admitted, turns
       return client === undefined ? {} : contextOf(client, (callback) => whenGone(context, callback));
     },
     plugins: [
-      useAdmission({ admit, admitted, turns, coercedSchema, identify, guard, maxBatch }),
+      useAdmission({ admit, admitted, turns, requestSchema, coercedSchema, identify, guard, maxBatch }),
       useBoundedBody(guard),
       useBriefErrors(guard),
       useSharedPushes({ maskError, guard }),

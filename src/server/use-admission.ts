@@ -22,6 +22,8 @@ export interface AdmissionPluginOptions {
   readonly admitted: Admitted;
   readonly turns: Turns;
   readonly admit: Admit<DocumentNode>;
+  /** The schema that documents are validated against. */
+  readonly requestSchema: GraphQLSchema;
   /** The same schema, for variables that admission has coerced. */
   readonly coercedSchema: GraphQLSchema;
   /** Who the request is from, by what Node's adapter hands over. Throws when it may not come in. */
@@ -41,7 +43,7 @@ interface BudgetContext {
  * answer what it cost.
  */
 export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetContext> {
-  const { admit, admitted, turns, coercedSchema, identify, guard, maxBatch } = options;
+  const { admit, admitted, turns, requestSchema, coercedSchema, identify, guard, maxBatch } = options;
   const admissions = new WeakMap<Request, Admission>();
   /** By their parameters: what was parsed before is not parsed again, and not refused in other words. */
   const documents = new WeakMap<object, DocumentNode>();
@@ -97,8 +99,8 @@ export function useAdmission(options: AdmissionPluginOptions): Plugin<BudgetCont
     },
     onValidate({ setValidationFn }) {
       // One more error tells that there are more.
-      setValidationFn((schema, document, rules) =>
-        validate(schema, document, rules, { maxErrors: guard.maxErrors - 1 }),
+      setValidationFn((_, document, rules) =>
+        validate(requestSchema, document, rules, { maxErrors: guard.maxErrors - 1 }),
       );
     },
     onRequestParse({ request, serverContext }) {

@@ -34,6 +34,16 @@ const recordMutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
 }`;
 const everything = `queue source state latency oldestSince depth scheduled accuracy measuredAt stale`;
 
+/** As it is written in a document. */
+function literal(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(literal).join(" ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const fields = Object.entries(value).map(
+    ([name, each]) => `${name}: ${name === "type" && typeof each === "string" ? each : literal(each)}`,
+  );
+  return `{ ${fields.join(" ")} }`;
+}
+
 let redis: RedisClient;
 beforeAll(() => {
   redis = connectTo(inject("redisUrl"));
@@ -105,11 +115,18 @@ describe("recordEvents", () => {
 
   const good = enqueued("good");
   const long = "é".repeat(100);
-  test.each([
+  /** Names is the field that is wrong; "" where it is the event itself. */
+  const invalidEvents = [
     { wrong: "an unknown type", event: { ...good, type: "LOST" }, names: "type" },
-    { wrong: "no type", event: { queue: "bad", jobId: "1" }, names: "" },
+    { wrong: "no type", event: { queue: "bad", jobId: "1" }, names: "type" },
     { wrong: "no event", event: null, names: "" },
-    { wrong: "a field that does not exist", event: { ...good, priority: 1 }, names: "" },
+    { wrong: "a number", event: 7, names: "" },
+    { wrong: "a list", event: [good], names: "" },
+    { wrong: "a field that does not exist", event: { ...good, priority: 1 }, names: "priority" },
+    { wrong: "no queue", event: { type: "ENQUEUED", jobId: "1" }, names: "queue" },
+    { wrong: "a number as a queue", event: { ...good, queue: 7 }, names: "queue" },
+    { wrong: "no jobId", event: { type: "ENQUEUED", queue: "bad" }, names: "jobId" },
+    { wrong: "a list as a jobId", event: enqueued("bad", ["1"]), names: "jobId" },
     { wrong: "an empty name", event: enqueued(""), names: "queue" },
     { wrong: "a name with a wildcard", event: enqueued("bad*"), names: "queue" },
     { wrong: "a name with a line break", event: enqueued("bad\n"), names: "queue" },
@@ -120,6 +137,7 @@ describe("recordEvents", () => {
     { wrong: "an empty jobId", event: enqueued("bad", ""), names: "jobId" },
     { wrong: "a jobId of 201 bytes", event: enqueued("bad", `${long}x`), names: "jobId" },
     { wrong: "half a character as a jobId", event: enqueued("bad", "\ud83d"), names: "jobId" },
+    { wrong: "a jobId that JSON has rounded", event: enqueued("bad", 2 ** 53), names: "jobId" },
     { wrong: "a fraction as a jobId", event: enqueued("bad", 1.5), names: "jobId" },
     { wrong: "a negative attempt", event: enqueued("bad", "1", { attempt: -1 }), names: "attempt" },
     { wrong: "a fraction as attempt", event: enqueued("bad", "1", { attempt: 0.5 }), names: "attempt" },
@@ -131,6 +149,7 @@ describe("recordEvents", () => {
     },
     { wrong: "1999", event: enqueued("bad", "1", { at: "1999-12-31T23:59:59.999Z" }), names: "at" },
     { wrong: "the year 9999", event: enqueued("bad", "1", { at: "9999-12-31T23:59:59Z" }), names: "at" },
+    { wrong: "the year 2100", event: enqueued("bad", "1", { at: "2100-01-01T00:00:00Z" }), names: "at" },
     {
       wrong: "the year 9999 for later",
       event: enqueued("bad", "1", { availableAt: "9999-12-31T23:59:59Z" }),
@@ -149,14 +168,135 @@ describe("recordEvents", () => {
       event: { ...dequeued("bad", "1", { availableAt: "2026-11-01T00:00:00Z" }), type: "REMOVED" },
       names: "availableAt",
     },
-  ])("refuses the whole batch for $wrong, and says which event it was", async ({ event, names }) => {
+  ];
+
+  test.each(invalidEvents)(
+    "refuses the whole batch for $wrong, and says which events are invalid",
+    async ({ event, names }) => {
+      await using app = await open();
+      const answer = await app.record([good, enqueued("bad", "0"), event, enqueued("", "also bad")]);
+      expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+      expect(problemOf(answer).message).toContain(names === "" ? "events[2]: " : `events[2].${names}: `);
+      expect(answer.body.errors?.[0]?.extensions).toMatchObject({
+        rejected: [
+          { eventIndex: 2, field: names === "" ? null : names, reason: expect.stringMatching(/./) },
+          { eventIndex: 3, field: "queue", reason: "a queue's name must not be empty" },
+        ],
+        rejectedCount: 2,
+      });
+      expect(answer.body.data ?? null).toBeNull();
+      expect(await app.read(["good", "bad"], "state")).toEqual([{ state: "MISSING" }, { state: "MISSING" }]);
+      expect(await keysWith(redis, app.keys.index)).toEqual([]);
+    },
+  );
+
+  const skipping = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
+    recordEvents(events: $events, batchId: $batchId, onInvalid: SKIP) {
+      accepted duplicates early rejected { eventIndex field reason }
+    }
+  }`;
+
+  test("with SKIP records the valid events, and lists every other one, as literals and as variables", async () => {
     await using app = await open();
-    const answer = await app.record([good, enqueued("bad", "0"), event, enqueued("", "also bad")]);
-    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
-    expect(problemOf(answer).message).toContain(names === "" ? "events[2]" : `events[2].${names}`);
-    expect(answer.body.data ?? null).toBeNull();
-    expect(await app.read(["good", "bad"], "state")).toEqual([{ state: "MISSING" }, { state: "MISSING" }]);
-    expect(await keysWith(redis, app.keys.index)).toEqual([]);
+    // A document keeps all digits, and half a character is no GraphQL.
+    const unwritable = invalidEvents.filter(({ wrong }) => /^half|rounded$/.test(wrong));
+    const asLiterals = [...invalidEvents].filter((each) => !unwritable.includes(each));
+    for (const [form, sent] of [
+      ["variables", invalidEvents],
+      ["literals", asLiterals],
+    ] as const) {
+      const events = sent.flatMap(({ event }, i) => [enqueued(form, i), event]);
+      const { body } =
+        form === "variables"
+          ? await ask(app.url, skipping, { events })
+          : await ask(
+              app.url,
+              skipping
+                .replace("($events: [QueueEventInput!]!, $batchId: ID)", "")
+                .replace("$events, batchId: $batchId", literal(events)),
+            );
+      expect(body.errors, form).toBeUndefined();
+      const { rejected, ...counts } = body.data.recordEvents;
+      expect(counts, form).toEqual({ accepted: sent.length, duplicates: 0, early: 0 });
+      expect(rejected, form).toEqual(
+        sent.map(({ names }, i) => ({
+          eventIndex: 2 * i + 1,
+          field: names === "" ? null : names,
+          reason: expect.stringMatching(/./),
+        })),
+      );
+      expect(await app.read([form, "bad"], "state depth")).toEqual([
+        { state: "WAITING", depth: sent.length },
+        { state: "MISSING", depth: expect.toSatisfy((depth) => !depth) },
+      ]);
+    }
+  });
+
+  test("refuses literals in the same form as variables", async () => {
+    await using app = await open();
+    const events = [good, { ...good, type: "LOST" }, null];
+    const [asVariables, asLiterals] = [
+      await app.record(events),
+      await ask(app.url, `mutation { recordEvents(events: ${literal(events)}) { accepted } }`),
+    ];
+    for (const { body } of [asVariables, asLiterals]) {
+      expect(body.errors?.[0]?.extensions).toMatchObject({
+        code: "BAD_USER_INPUT",
+        rejected: [
+          { eventIndex: 1, field: "type" },
+          { eventIndex: 2, field: null, reason: "expected an event, got null" },
+        ],
+      });
+    }
+    expect(asLiterals.status).toBe(400);
+    // Variables inside of literals, too.
+    const one = `mutation ($id: ID!, $at: DateTime, $attempt: Int) {
+      recordEvents(events: [{ type: ENQUEUED, queue: "one", jobId: $id, at: $at, attempt: $attempt }]) { accepted }
+    }`;
+    const { body } = await ask(app.url, one, { id: 7, attempt: -1 });
+    expect(body.errors?.[0]?.extensions).toMatchObject({ rejected: [{ eventIndex: 0, field: "attempt" }] });
+    expect(
+      (await ask(app.url, one, { id: 7, at: secondsAgo(5), attempt: 1 })).body.data.recordEvents,
+    ).toEqual({ accepted: 1 });
+    expect((await ask(app.url, one, { id: 8 })).body.data.recordEvents).toEqual({ accepted: 1 });
+  });
+
+  test("shows events as an input type to whoever asks for the schema", async () => {
+    await using app = await open();
+    const type = "type { ofType { ofType { ofType { kind name } } } }";
+    const { body } = await ask(
+      app.url,
+      `{ __type(name: "QueueEventInput") { kind inputFields { name } } __schema { mutationType { fields { name args { name ${type} } } } } }`,
+    );
+    expect(body.data.__type).toMatchObject({
+      kind: "INPUT_OBJECT",
+      inputFields: expect.arrayContaining([{ name: "jobId" }]),
+    });
+    const { fields } = body.data.__schema.mutationType;
+    const { args } = fields.find(({ name }: { name: string }) => name === "recordEvents");
+    const { type: found } = args.find(({ name }: { name: string }) => name === "events");
+    expect(found.ofType.ofType.ofType).toEqual({ kind: "INPUT_OBJECT", name: "QueueEventInput" });
+  });
+
+  test("lists at most 100 events of a batch that is refused, and counts all; with SKIP it lists all", async () => {
+    await using app = await open();
+    const events = Array.from({ length: 150 }, (_, i) => enqueued("a", i, { attempt: -1 }));
+    const { extensions } = (await app.record(events)).body.errors?.[0] ?? expect.unreachable();
+    expect(extensions).toMatchObject({ rejectedCount: 150 });
+    expect(extensions.rejected).toHaveLength(100);
+    const { rejected } = (await ask(app.url, skipping, { events })).body.data.recordEvents;
+    expect(rejected.map(({ eventIndex }: { eventIndex: number }) => eventIndex)).toEqual(
+      events.map((_, i) => i),
+    );
+  });
+
+  test("with SKIP answers a batch that is sent again as it did first", async () => {
+    await using app = await open();
+    const batch = { events: [good, enqueued("", "bad"), dequeued("good", "2")], batchId: "skipped" };
+    const first = (await ask(app.url, skipping, batch)).body.data.recordEvents;
+    expect(first).toMatchObject({ accepted: 2, early: 1, rejected: [{ eventIndex: 1, field: "queue" }] });
+    expect((await ask(app.url, skipping, batch)).body.data.recordEvents).toEqual(first);
+    expect(await app.read(["good"], "depth")).toEqual([{ depth: 1 }]);
   });
 
   test("takes what is just within each bound", async () => {
@@ -165,7 +305,7 @@ describe("recordEvents", () => {
       await app.recorded([
         enqueued(long, long),
         enqueued("a", "1", { attempt: 2_147_483_647 }),
-        enqueued("a", "2", { at: "2000-01-01T00:00:00Z", availableAt: secondsAgo(-9 * 365 * 86_400) }),
+        enqueued("a", "2", { at: "2000-01-01T00:00:00Z", availableAt: "2099-12-31T23:59:59.999Z" }),
         enqueued("a", "3", { at: null, availableAt: null }),
         dequeued("a", "3", { availableAt: null }),
       ]),

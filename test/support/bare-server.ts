@@ -28,6 +28,7 @@ export async function startBareServer(
     host: "127.0.0.1",
     port: 0,
     schema,
+    requestSchema: options.schema ?? schema,
     coercedSchema: schema,
     admit: async () => ({ refusal: null, costs: [], variables: [] }),
     identify: () => ({ id: "somebody", scopes: new Set() }),

@@ -119,9 +119,11 @@ const contract = buildSchema(`
     at: DateTime
     availableAt: DateTime
   }
-  type RecordEventsPayload { accepted: Int! duplicates: Int! early: Int! }
+  enum OnInvalid { REFUSE_BATCH SKIP }
+  type RecordEventsPayload { accepted: Int! duplicates: Int! early: Int! rejected: [RejectedEvent!]! }
+  type RejectedEvent { eventIndex: Int! field: String reason: String! }
   type Mutation {
-    recordEvents(events: [QueueEventInput!]!, batchId: ID): RecordEventsPayload!
+    recordEvents(events: [QueueEventInput!]!, batchId: ID, onInvalid: OnInvalid! = REFUSE_BATCH): RecordEventsPayload!
     forgetQueue(queue: String!): Boolean!
     removeWaitingJobs(queue: String!, jobs: [WaitingJobInput!]!): Int!
     trustQueue(queue: String!): Boolean!
