@@ -1,4 +1,4 @@
-import { monotonicClock } from "../core/clock.ts";
+import { wallClock as machineClock, monotonicClock, type WallClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
@@ -34,6 +34,8 @@ export interface LiveOptions {
    * @default null // never
    */
   readonly rereadMs?: number | null;
+  /** Tells that the machine was suspended. */
+  readonly wallClock?: WallClock;
 }
 
 const parts: SnapshotParts = {
@@ -52,25 +54,62 @@ const longestTimerMs = 86_400_000;
 
 /** Instants without another word are by {@link monotonicClock}. */
 export function createLive(options: LiveOptions): Live {
-  const { feed, read, logger, graceMs = 1_000, rereadMs = null } = options;
+  const { feed, read, logger, graceMs = 1_000, rereadMs = null, wallClock = machineClock } = options;
   const watched = new Map<string, WatchedQueue>();
   const watches = new Set<WatchControl>();
   /** Since when changes may have been missed; null while all are heard. */
-  let deafSinceMs: number | null = null;
-  /** That is longer than the grace. */
-  let isDeaf = false;
+  let disconnectedSinceMs: number | null = null;
+  /** That is longer than the grace, and the subscribers have been pushed it. */
+  let isFeedStale = false;
   /** How often the feed has connected: what was read before it last did may be out of date. */
   let connections = 0;
   let graceTimer: NodeJS.Timeout | undefined;
   let isStopped = false;
+  let beatTimer: NodeJS.Timeout | undefined;
+  /** When this process was last seen to run, by both clocks. */
+  let ranAtMs = monotonicClock.now();
+  let ranAtEpochMs = wallClock.epochMs();
+  /** When the last gap ended. */
+  let resumedAtMs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * A process that was stopped (SIGSTOP, a suspended machine, a blocked event loop) has heard of no change meanwhile, and its
+   * timers run before what has arrived is read. So all that is known is read again before it is pushed. A suspended machine
+   * stops the monotonic clock; a wall clock that is set forward costs one read of each queue.
+   */
+  function noticeGap(): void {
+    const nowMs = monotonicClock.now();
+    const nowEpochMs = wallClock.epochMs();
+    const gapMs = Math.max(nowMs - ranAtMs, nowEpochMs - ranAtEpochMs);
+    const stoppedAtMs = ranAtMs;
+    ranAtMs = nowMs;
+    ranAtEpochMs = nowEpochMs;
+    if (gapMs < graceMs) return;
+    resumedAtMs = nowMs;
+    for (const entry of watched.values()) {
+      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? stoppedAtMs, stoppedAtMs);
+      if (entry.reading === undefined) readWhenNeeded(entry);
+    }
+  }
+
+  /** Runs while any queue is watched. */
+  function beat(): void {
+    noticeGap();
+    beatTimer = setTimeout(beat, graceMs / 4).unref();
+  }
 
   function latest(queue: string): QueueSnapshot {
     const entry = watched.get(queue);
     if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
-    const lastWordMs = entry.failsSinceMs ?? deafSinceMs;
-    const aged = ageSnapshot(entry.snapshot, entry.clock.at(lastWordMs ?? monotonicClock.now()));
+    const nowMs = monotonicClock.now();
+    const aged = ageSnapshot(
+      entry.snapshot,
+      entry.clock.at(entry.failsSinceMs ?? disconnectedSinceMs ?? nowMs),
+    );
+    // The timer of the grace may be late.
+    const isLate = disconnectedSinceMs !== null && nowMs >= disconnectedSinceMs + graceMs;
     // The same object where it tells the same: what is pushed to many is found by it (server/use-shared-pushes.ts).
-    return aged.stale || !(isDeaf || entry.isStale) ? aged : { ...aged, stale: true };
+    return aged.stale || !(isFeedStale || isLate || entry.isStale) ? aged : { ...aged, stale: true };
   }
 
   function readAt(entry: WatchedQueue, wantedAtMs: number): void {
@@ -109,7 +148,7 @@ export function createLive(options: LiveOptions): Live {
     entry.readAtMs = startedAtMs;
     entry.reading = read([entry.queue], parts)
       .then(
-        ([snapshot]) => learn(entry, snapshot),
+        ([snapshot]) => learn(entry, snapshot, startedAtMs),
         (error: unknown) => fail(entry, error, lastWordMs),
       )
       .finally(() => {
@@ -120,7 +159,8 @@ export function createLive(options: LiveOptions): Live {
   }
 
   function catchUp(queues: readonly string[]): Promise<void> | null {
-    if (deafSinceMs !== null) return null;
+    noticeGap();
+    if (disconnectedSinceMs !== null) return null;
     const now = monotonicClock.now();
     const reads: Promise<void>[] = [];
     for (const queue of queues) {
@@ -128,16 +168,23 @@ export function createLive(options: LiveOptions): Live {
       // One that cannot be read shall not hold up the others.
       if (entry === undefined || entry.failsSinceMs !== null) continue;
       const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
-      if (entry.reading !== undefined) reads.push(entry.reading);
+      if (entry.reading !== undefined) reads.push(readSinceGap(entry, entry.reading));
       else if (entry.outdatedSinceMs !== null && mayBeRead) reads.push(readNow(entry));
     }
     return reads.length === 0 ? null : Promise.all(reads).then(() => {});
   }
 
+  /** A read that was under way when the process stopped tells what was true then. */
+  async function readSinceGap(entry: WatchedQueue, reading: Promise<void>): Promise<void> {
+    const isOutdated = entry.outdatedSinceMs !== null && entry.readAtMs < resumedAtMs;
+    await reading;
+    if (isOutdated && entry.failsSinceMs === null) await (entry.reading ?? readNow(entry));
+  }
+
   /** It is read again until it can be. Its last word is stale at once, unless whoever has it may only be away for a moment. */
   function fail(entry: WatchedQueue, error: unknown, lastWordMs: number): void {
     if (entry.failsSinceMs === null) {
-      entry.failsSinceMs = Math.min(lastWordMs, deafSinceMs ?? lastWordMs);
+      entry.failsSinceMs = Math.min(lastWordMs, disconnectedSinceMs ?? lastWordMs);
       // That Redis is away is said by its connection.
       if (isUnavailable(error)) logger.debug({ err: messageOf(error), queue: entry.queue }, unreadable);
       else logger.error({ err: error, queue: entry.queue }, unreadable);
@@ -145,15 +192,24 @@ export function createLive(options: LiveOptions): Live {
     const now = monotonicClock.now();
     if (!entry.isStale && (!isUnavailable(error) || now >= entry.failsSinceMs + graceMs)) {
       entry.isStale = true;
-      if (!isDeaf) tell(entry);
+      if (!isFeedStale) tell(entry);
     }
     readAt(entry, now + retryMs);
   }
 
-  function learn(entry: WatchedQueue, snapshot: QueueSnapshot | undefined): void {
+  /** @param startedAtMs when the read began. */
+  function learn(entry: WatchedQueue, snapshot: QueueSnapshot | undefined, startedAtMs: number): void {
     if (snapshot === undefined) return;
+    // Of two reads at once, the one that Redis ran first may be answered last. Reads one after the other need no comparison, and
+    // Redis's clock may have been set back between them.
+    const isOvertaken =
+      entry.snapshot !== undefined &&
+      startedAtMs < entry.learnedAtMs &&
+      snapshot.measuredAtMs < entry.snapshot.measuredAtMs;
+    if (isOvertaken) return;
     const before = entry.isStale ? undefined : entry.snapshot;
     entry.snapshot = snapshot;
+    entry.learnedAtMs = monotonicClock.now();
     entry.failsSinceMs = null;
     entry.isStale = false;
     // What is stale was measured long ago.
@@ -179,10 +235,10 @@ export function createLive(options: LiveOptions): Live {
     }
   }
 
-  function turnDeaf(): void {
-    deafSinceMs ??= monotonicClock.now();
+  function disconnected(): void {
+    disconnectedSinceMs ??= monotonicClock.now();
     graceTimer ??= setTimeout(() => {
-      isDeaf = true;
+      isFeedStale = true;
       tellAll();
     }, graceMs);
   }
@@ -200,9 +256,9 @@ export function createLive(options: LiveOptions): Live {
     if (!feed.isConnected || connection !== connections) return;
     clearTimeout(graceTimer);
     graceTimer = undefined;
-    deafSinceMs = null;
-    if (isDeaf) {
-      isDeaf = false;
+    disconnectedSinceMs = null;
+    if (isFeedStale) {
+      isFeedStale = false;
       tellAll();
     }
   }
@@ -210,6 +266,7 @@ export function createLive(options: LiveOptions): Live {
   function enter(queue: string, control: WatchControl): WatchedQueue {
     let entry = watched.get(queue);
     if (entry === undefined) {
+      if (watched.size === 0) beat();
       entry = createWatchedQueue(queue);
       watched.set(queue, entry);
     }
@@ -225,6 +282,7 @@ export function createLive(options: LiveOptions): Live {
     if (entry.watches.size > 0) return;
     clearTimeout(entry.timer);
     watched.delete(queue);
+    if (watched.size === 0) clearTimeout(beatTimer);
   }
 
   feed.listen({
@@ -236,10 +294,10 @@ export function createLive(options: LiveOptions): Live {
     },
     onConnected() {
       connections += 1;
-      turnDeaf();
+      disconnected();
       void catchUpWithEverything();
     },
-    onDisconnected: turnDeaf,
+    onDisconnected: disconnected,
   });
 
   return {
@@ -264,10 +322,11 @@ export function createLive(options: LiveOptions): Live {
       watches.add(control);
       // Register, then read: a change in between is heard, and at worst read twice.
       const entries = queues.map((queue) => enter(queue, control));
+      const startedAtMs = monotonicClock.now();
       try {
         const snapshots = await read(queues, parts);
         entries.forEach((entry, i) => {
-          learn(entry, snapshots[i]);
+          learn(entry, snapshots[i], startedAtMs);
         });
       } catch (error) {
         control.end();

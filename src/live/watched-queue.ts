@@ -7,6 +7,8 @@ export interface WatchedQueue {
   readonly queue: string;
   readonly watches: Set<WatchControl>;
   snapshot: QueueSnapshot | undefined;
+  /** When the snapshot came. */
+  learnedAtMs: number;
   /** The time of the Redis that has it: the nodes of a cluster need not agree. */
   readonly clock: RedisClock;
   /** When its last word is from, while it cannot be read; null: it can. */
@@ -27,6 +29,7 @@ export function createWatchedQueue(queue: string): WatchedQueue {
     queue,
     watches: new Set(),
     snapshot: undefined,
+    learnedAtMs: Number.NEGATIVE_INFINITY,
     clock: createRedisClock(),
     failsSinceMs: null,
     isStale: false,

@@ -57,8 +57,8 @@ export interface ScriptedRedis {
   /** Answers all reads that wait. */
   answer(): void;
   refuse(error: Error): void;
-  /** Reads for the oldest that waits, to be answered when the result is called. */
-  take(): () => void;
+  /** Reads for one that waits, the oldest unless told otherwise, to be answered when the result is called. */
+  take(index?: number): () => void;
   /** The same promise, with reads answered until it is settled. */
   answered<T>(promise: Promise<T>): Promise<T>;
 }
@@ -91,8 +91,8 @@ function scriptedRedis(): ScriptedRedis {
     refuse(error) {
       for (const { settle } of waiting.splice(0)) settle.reject(error);
     },
-    take() {
-      const taken = waiting.shift();
+    take(index = 0) {
+      const [taken] = waiting.splice(index, 1);
       if (taken === undefined) throw new Error("no read waits");
       const state = stateOf(taken.queues);
       return () => taken.settle.resolve(state);
@@ -127,6 +127,7 @@ export async function openLive(options: Partial<LiveOptions> = {}) {
     },
     read: (queues) => redis.read(queues),
     logger: silentLogger,
+    wallClock: { epochMs: now },
     ...options,
   });
   await live.start();

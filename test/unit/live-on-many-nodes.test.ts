@@ -172,3 +172,129 @@ describe("queues on nodes whose clocks differ", () => {
     });
   });
 });
+
+describe("two reads of one queue at the same time", () => {
+  const rows = [
+    { first: "started first", ranFirst: 0, why: "its answer comes last, and changes nothing" },
+    { first: "started last", ranFirst: 1, why: "as when the other one was redirected between nodes" },
+  ];
+
+  it.each(rows)("end in what Redis said last: the one that $first ran first, $why", async ({ ranFirst }) => {
+    const { live, redis, change } = await openLive();
+    redis.set("q", { depth: 0 });
+    const opening = live.watch(["q"], { minIntervalMs: 50, refreshMs: 0 });
+    redis.answer();
+    const watch = await opening;
+    const got = collect(watch, ({ depth }) => String(depth));
+    await vi.advanceTimersByTimeAsync(100);
+
+    const second = live.watch(["q"], { minIntervalMs: 50, refreshMs: 0 });
+    change("q");
+    await vi.advanceTimersByTimeAsync(1);
+    expect(redis.asked).toBe(2);
+    const answers: (() => void)[] = [];
+    for (const [depth, index] of [
+      [1, ranFirst],
+      [2, 1 - ranFirst],
+    ] as const) {
+      redis.set("q", { depth });
+      answers[index] = redis.take(answers.length === 0 ? index : 0);
+      await vi.advanceTimersByTimeAsync(5);
+    }
+    answers[1 - ranFirst]?.();
+    await vi.advanceTimersByTimeAsync(10);
+    answers[ranFirst]?.();
+    await second;
+    await vi.advanceTimersByTimeAsync(1_000);
+    await live.stop();
+    expect(Object.values(got())).toEqual(["0", "2"]);
+  });
+
+  it("follow Redis's clock when it was set back between one read and the next", async () => {
+    const { live, redis, change } = await openLive();
+    redis.isQuick = true;
+    redis.set("q", { depth: 1 });
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 0 });
+    const got = collect(watch, ({ depth }) => String(depth));
+    await vi.advanceTimersByTimeAsync(100);
+    vi.spyOn(redis, "read").mockResolvedValue([snapshot("q", { depth: 2, measuredAtMs: now() - 3_600_000 })]);
+    change("q");
+    await vi.advanceTimersByTimeAsync(100);
+    await live.stop();
+    expect(got()).toEqual({ 0: "1", 100: "2" });
+  });
+});
+
+describe("a process that stood still for 20 s", () => {
+  /** Time passes and no timer fires, as while a process is stopped, or its machine suspended. */
+  function standStill(ms: number, clocks: { readonly monotonic: boolean; readonly wall: boolean }) {
+    const before = performance.now.bind(performance);
+    if (clocks.monotonic) vi.spyOn(performance, "now").mockImplementation(() => before() + ms);
+    if (clocks.wall) wallAheadMs = ms;
+  }
+  let wallAheadMs = 0;
+  beforeEach(() => {
+    wallAheadMs = 0;
+  });
+  const startedAtMs = Date.now();
+  const wallClock = { epochMs: () => startedAtMs + wallAheadMs };
+  const rows = [
+    { why: "SIGSTOP: both clocks went on", clocks: { monotonic: true, wall: true } },
+    { why: "a suspended machine: its monotonic clock stood still", clocks: { monotonic: false, wall: true } },
+    { why: "its wall clock was set back meanwhile", clocks: { monotonic: true, wall: false } },
+  ];
+
+  it.each(rows)("reads a queue again before it pushes it: $why", async ({ clocks }) => {
+    const { live, redis } = await openLive({ wallClock });
+    redis.isQuick = true;
+    redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: startMs });
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 1_000 });
+    const pushes: string[] = [];
+    void (async () => {
+      for await (const [q] of watch) pushes.push(`${q?.depth} ${q?.stale ? "stale" : "fresh"}`);
+    })();
+    await vi.advanceTimersByTimeAsync(500);
+    redis.set("q", { state: "EMPTY", depth: 0 });
+    standStill(20_000, clocks);
+    await vi.advanceTimersByTimeAsync(5_000);
+    await live.stop();
+    expect(pushes).toEqual(["1 fresh", "0 fresh"]);
+  });
+
+  it("does not push what a read told that was under way", async () => {
+    const { live, redis, change } = await openLive({ wallClock });
+    const opening = live.watch(["q"], { minIntervalMs: 50, refreshMs: 250 });
+    redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: startMs });
+    redis.answer();
+    const watch = await opening;
+    const got = collect(watch, ({ depth }) => String(depth));
+    await vi.advanceTimersByTimeAsync(200);
+    change("q");
+    await vi.advanceTimersByTimeAsync(1);
+    redis.set("q", { state: "WAITING", depth: 2, oldestSinceMs: startMs });
+    const answerOld = redis.take();
+    redis.set("q", { state: "EMPTY", depth: 0 });
+    redis.isQuick = true;
+    standStill(20_000, { monotonic: true, wall: true });
+    await vi.advanceTimersByTimeAsync(300);
+    answerOld();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await live.stop();
+    expect(Object.values(got())).toEqual(["1", "0"]);
+  });
+
+  it("pushes its last word as stale when Redis had been away before", async () => {
+    const { live, redis, listener, feed } = await openLive({ wallClock });
+    redis.isQuick = true;
+    redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: startMs });
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 250 });
+    const got = collect(watch, ({ depth, stale }) => `${depth}${stale ? " stale" : ""}`);
+    await vi.advanceTimersByTimeAsync(100);
+    feed.isConnected = false;
+    listener().onDisconnected();
+    standStill(20_000, { monotonic: true, wall: true });
+    await vi.advanceTimersByTimeAsync(5_000);
+    await live.stop();
+    expect(Object.values(got())).toEqual(["1", "1 stale"]);
+  });
+});
