@@ -5,6 +5,7 @@ import {
   queueStates,
   type Throughput,
   type WaitTime,
+  type Window,
   windows,
 } from "../core/snapshot.ts";
 import { builder } from "./builder.ts";
@@ -172,8 +173,8 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Rates of jobs coming and going. Null where the source cannot tell. Costs one point per queue.",
-      resolve: ({ throughput }, { window }) => throughput?.[window] ?? null,
+        "Rates of jobs coming and going. Null where the source cannot tell, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+      resolve: ({ throughput }, { window }) => countedIn(throughput, window),
     }),
     waitTime: t.field({
       type: WaitTimeType,
@@ -189,8 +190,8 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Wait times of dequeued jobs. Null where the source cannot tell. Costs one point per queue.",
-      resolve: ({ waitTime }, { window }) => waitTime?.[window] ?? null,
+        "Wait times of dequeued jobs. Null where the source cannot tell, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+      resolve: ({ waitTime }, { window }) => countedIn(waitTime, window),
     }),
   }),
 });
@@ -243,17 +244,21 @@ builder.subscriptionField("queueLatency", (t) =>
       if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;
       // A little less than the time until the next push, so that it has counts of its own.
       const holdMs = refreshMs === 0 ? Number.POSITIVE_INFINITY : 0.9 * refreshMs;
-      try {
-        return await live.withCounts(snapshots, parts, holdMs);
-      } catch (error) {
-        if (!(error instanceof AppError) || error.code !== "SERVICE_UNAVAILABLE") throw error;
-        // Redis has just gone: what is known of the queues is still pushed, and marked as stale before long.
-        return snapshots;
-      }
+      return await live.withCounts(snapshots, parts, holdMs);
     },
   }),
 );
 
 function perQueue(count: number): { readonly field: number; readonly multiplier: number } {
   return { field: count, multiplier: count };
+}
+
+/** @throws AppError SERVICE_UNAVAILABLE when the window was asked for and could not be read: null would say that no source tells it. */
+function countedIn<T>(counts: Readonly<Partial<Record<Window, T>>> | null, window: Window): T | null {
+  if (counts === null) return null;
+  const counted = counts[window];
+  if (counted !== undefined) return counted;
+  throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer; the next push reads it again", {
+    retryAfterSeconds: 1,
+  });
 }

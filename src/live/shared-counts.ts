@@ -1,4 +1,5 @@
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 
 /** Which windows are wanted of what is counted. */
@@ -8,9 +9,8 @@ export interface SharedCounts {
   /**
    * The same snapshots with what is counted of their queues. It is read once for all who are pushed a queue in the same state, and
    * again when its state is another one, or after `holdMs`: whoever is told every second reads every second, and a thousand
-   * of them read no more often than one.
-   *
-   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   * of them read no more often than one. Null where the source cannot tell, and of a stale queue; the windows are absent when
+   * Redis did not answer: that is no null.
    */
   withCounts(
     snapshots: readonly QueueSnapshot[],
@@ -62,10 +62,15 @@ export function createSharedCounts(
       Promise.all(
         snapshots.map(async (snapshot) => {
           // A stale snapshot is the last word: reading it again would fail, or say nothing new.
-          if (snapshot.stale) return snapshot;
-          const { throughput = null, waitTime = null } =
-            (await counted(snapshot, parts, Math.min(holdMs, longestHoldMs))) ?? {};
-          return { ...snapshot, throughput, waitTime };
+          if (snapshot.stale) return { ...snapshot, throughput: null, waitTime: null };
+          try {
+            const { throughput = null, waitTime = null } =
+              (await counted(snapshot, parts, Math.min(holdMs, longestHoldMs))) ?? {};
+            return { ...snapshot, throughput, waitTime };
+          } catch (error) {
+            if (!(error instanceof AppError)) throw error;
+            return { ...snapshot, throughput: {}, waitTime: {} };
+          }
         }),
       ),
   };

@@ -34,16 +34,19 @@ it.each<[why: string, change: Partial<QueueSnapshot>, partsThen: typeof parts | 
 it("reads nothing for a snapshot that is the last word", async () => {
   const { shared, read } = open();
   const last = snapshot("q", { stale: true });
-  expect(await shared.withCounts([last], parts, 500)).toEqual([last]);
+  expect(await shared.withCounts([last], parts, 500)).toEqual([
+    { ...last, throughput: null, waitTime: null },
+  ]);
   expect(read).not.toHaveBeenCalled();
 });
 
-it("does not keep a failure", async () => {
+it("does not keep a failure, and does not pass it off as a queue whose source cannot tell", async () => {
   const { shared, read } = open();
-  const away = new AppError("SERVICE_UNAVAILABLE", "away");
-  read.mockRejectedValueOnce(away);
-  await expect(shared.withCounts([snapshot("q")], parts, 500)).rejects.toBe(away);
-  expect(await shared.withCounts([snapshot("q")], parts, 500)).toMatchObject([{ throughput: counts(2) }]);
+  read.mockRejectedValueOnce(new AppError("SERVICE_UNAVAILABLE", "away"));
+  const failed = await shared.withCounts([snapshot("q"), snapshot("other")], parts, 500);
+  expect(failed).toMatchObject([{ throughput: {}, waitTime: {} }, { throughput: counts(2) }]);
+  expect(failed[0]?.throughput).toEqual({});
+  expect(await shared.withCounts([snapshot("q")], parts, 500)).toMatchObject([{ throughput: counts(3) }]);
 });
 
 /** Each read counts more than the one before. */
