@@ -33,7 +33,7 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
     ESTIMATED: "The head's time comes from a clock that may differ from Redis's.",
     LOWER_BOUND: "The head has waited at least this long, perhaps longer.",
     INCOMPLETE:
-      "Redis has lost acknowledged events (a failover, a restart from an older file), so `latency`, `depth` and counts may be too high or too low. Ends when MAX_WAIT has passed since the loss was found, with `forgetQueue`, or with `trustQueue`.",
+      "Redis has lost acknowledged events (a failover, a restart from an older file, an evicted key), so `latency`, `depth` and counts may be too high or too low. Ends when MAX_WAIT has passed since the loss was found, with `forgetQueue`, or with `trustQueue`.",
     UNKNOWN: "`latency` is not known, and null. `state` and `depth` say what is known.",
   }),
 });

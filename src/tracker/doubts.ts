@@ -62,7 +62,7 @@ export function createDoubts(options: DoubtsOptions): Doubts {
     tellTimer = undefined;
     if (untold === 0) return;
     const message =
-      "Redis has lost writes that it had acknowledged; these queues are INCOMPLETE for MAX_WAIT, or until trustQueue";
+      "Redis has lost acknowledged events or evicted keys; these queues are INCOMPLETE for MAX_WAIT, or until trustQueue";
     logger.error({ queues: untold }, message);
     untold = 0;
   }
@@ -78,9 +78,8 @@ export function createDoubts(options: DoubtsOptions): Doubts {
       redis,
       doubtScript,
       queues.map((queue) => {
-        const [, state, , even, odd] = keys.all(queue) as [string, string, string, string, string];
         const args = [options.now?.() ?? "", eventWindowMs, writer.id, writer.answered(queue)];
-        return { keys: [state, even, odd], args: [...args, keys.changes, queue] };
+        return { keys: keys.all(queue), args: [...args, keys.changes, queue] };
       }),
     );
     let found = 0;

@@ -30,8 +30,8 @@ export interface SnapshotReaderOptions {
 export interface SnapshotReader {
   /**
    * The state of queues now, in the order asked. All reads of one tick of the event loop, whoever asked, share one round
-   * trip, and a queue that several ask for is read once, with all the parts that any of them wants. Of a queue that this
-   * process has written to, it is seen whether Redis still has that; if not, the answer already has the doubt.
+   * trip, and a queue that several ask for is read once, with all the parts that any of them wants. A queue of
+   * which Redis has lost a key, or something that this process has written, is INCOMPLETE in this answer, and for all from then on.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
@@ -56,13 +56,8 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
 
   function callOf(queue: string, parts: SnapshotParts): ScriptCall {
     const answered = writer.answered(queue);
-    const ofQueue = [keys.waiting(queue), keys.state(queue), keys.recent(queue)];
-    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts)];
-    if (answered === "") return { keys: ofQueue, args };
-    return {
-      keys: [...ofQueue, ...keys.departed(queue)],
-      args: [...args, writer.id, answered, eventWindowMs],
-    };
+    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts), eventWindowMs];
+    return { keys: keys.all(queue), args: answered === "" ? args : [...args, writer.id, answered] };
   }
 
   /** A queue that cannot be read fails those who asked for it, and not whoever asked for others in the same tick. */

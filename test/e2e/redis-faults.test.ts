@@ -92,10 +92,15 @@ test("somebody's key in the place of one of ours spoils that queue alone, and le
       `{ queueLatency(queues: ["${queue}"]) { state depth waitTime { count } } }`,
     );
     expect(body.data.queueLatency, queue).toEqual([{ state: "WAITING", depth: 1, waitTime: { count: 1 } }]);
-    const { waited: _, ...state } = await admin.hgetall(keys.state(queue));
+    const state = await admin.hgetall(keys.state(queue));
     const byBounds = Object.keys(state).filter((name) => name.startsWith("wait:"));
     expect(byBounds, queue).toHaveLength(1);
-    expect(state, queue).toEqual({ source: "events", enqueued: "2", dequeued: "1", [byBounds[0]!]: "1" });
+    expect(state, queue).toMatchObject({
+      source: "events",
+      enqueued: "2",
+      dequeued: "1",
+      [byBounds[0]!]: "1",
+    });
   }
   await load.finishRecording();
   await untilAllHear(load);

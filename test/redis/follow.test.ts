@@ -254,3 +254,61 @@ describe("a queue whose log is followed", () => {
     );
   });
 });
+
+describe("a followed queue of which Redis has evicted", () => {
+  const evict = (part: string) =>
+    opened.redis
+      .del(opened.keys.state("bullmq/mail").replace(/state$/, part))
+      .then((gone) => expect(gone).toBe(1));
+  const present = (jobId: string) => ({ jobId, sinceMs: sourceNow() - 9_000, scheduled: false });
+
+  it("the jobs is UNKNOWN at once, and until a repair has put the real lists in place", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("WAITS", "b", 500)] });
+    await evict("waiting");
+    expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", latencyMs: null });
+    const more = await follow("1", "2", { events: [event("WAITS", "c")] });
+    expect(more).toMatchObject({ applied: true, lacksExpected: true, jobs: 1 });
+    expect(await follow("2", "3")).toMatchObject({ lacksExpected: true });
+    expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", latencyMs: null });
+    await follow("3", "4", { repair: step({ begin: "UNKNOWN" }) });
+    await follow("4", "5", { repair: step({ present: ["a", "b", "c"].map(present) }) });
+    expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN" });
+    const last = await follow("5", "6", { repair: step({ sweepFrom: "0" }) });
+    expect(last).toMatchObject({ repairing: false, lacksExpected: false, jobs: 3 });
+    expect(await snapshot()).toMatchObject({ accuracy: "ESTIMATED", depth: 3 });
+  });
+
+  it("what its running repair has seen keeps its jobs, and is UNKNOWN until the next repair", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("WAITS", "b", 500)] });
+    await follow("1", "2", { repair: step({ begin: "UNKNOWN" }) });
+    await follow("2", "3", { repair: step({ present: [present("a"), present("b")] }) });
+    await evict("departed:0");
+    const swept = await follow("3", "4", { repair: step({ sweepFrom: "0" }) });
+    expect(swept).toMatchObject({ jobs: 2, sweepFrom: null, repairing: false, lacksExpected: true });
+    expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", depth: 2 });
+  });
+
+  it("what was counted is INCOMPLETE while a window reaches back to that", async () => {
+    const freshForMs = 1_000_000_000;
+    await follow(null, "1", { events: [event("WAITS", "a"), event("TAKEN", "a")], freshForMs });
+    await evict("recent");
+    expect(await snapshot()).toMatchObject({ accuracy: "INCOMPLETE", depth: 0 });
+    await follow("1", "2", { events: [event("WAITS", "b")], freshForMs });
+    expect(await snapshot()).toMatchObject({
+      accuracy: "INCOMPLETE",
+      changesAtMs: start + 900_001,
+      latencyMs: 0,
+    });
+    elapsed = 900_001;
+    expect(await snapshot()).toMatchObject({ accuracy: "EXACT", latencyMs: 900_001 });
+  });
+
+  it("its state is not EXACT, and is followed from the start within two readings", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 1_000)] });
+    await evict("state");
+    expect((await snapshot()).accuracy).not.toBe("EXACT");
+    expect(await follow("1", "2")).toMatchObject({ applied: false, cursor: null });
+    await follow(null, "2", { repair: step({ begin: "LOWER_BOUND", present: [present("a")] }) });
+    expect(await snapshot()).toMatchObject({ source: "bullmq", depth: 1, accuracy: "LOWER_BOUND" });
+  });
+});

@@ -185,8 +185,9 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
     },
     end,
     async totals() {
-      const { source: _, ...totals } = await adminAt(relay.url).hgetall(keys.state(queue));
-      return Object.fromEntries(Object.entries(totals).map(([name, count]) => [name, Number(count)]));
+      const state = await adminAt(relay.url).hgetall(keys.state(queue));
+      const counted = ["enqueued", "dequeued", "removed", "lost"].filter((name) => name in state);
+      return Object.fromEntries(counted.map((name) => [name, Number(state[name])]));
     },
     log: () => server.stderr().split("\n").slice(0, -1).map(parseLine),
     async [Symbol.asyncDispose]() {

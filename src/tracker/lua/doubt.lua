@@ -1,6 +1,7 @@
--- Raises a doubt of one queue when Redis has lost writes that a writer had been answered, and publishes the queue's name.
+-- Raises a doubt of one queue when Redis has lost writes that a writer had been answered, or a key of the queue, and publishes
+-- the queue's name.
 --
--- KEYS  1 state  2, 3 the two hashes of departures
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
 --       5 channel   6 queue's name
 -- Returns {known, doubted, now, forgets, count}
@@ -9,7 +10,7 @@
 --
 -- memory.lua is loaded in front of it.
 
-local stateKey, window, writer, answered = KEYS[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local window, writer, answered = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -17,14 +18,15 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo')
+local state = readState(KEYS[2])
 local source = state[1]
 if source and source ~= 'events' then return {0, 0, now, 0, 0} end
-local memory = readMemory(state, {KEYS[2], KEYS[3]}, writer, '', {})
-if not isLacking(memory, answered, now, window) then return {source and 1 or 0, 0, now, 0, 0} end
+local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, '', {})
+local isLost = isLacking(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
+if not isLost then return {source and 1 or 0, 0, now, 0, 0} end
 
 letOldGo(memory, now, window)
 remember(memory, now, window, {countWrite(memory, answered)})
-writeState(memory, stateKey, now)
+writeState(memory, KEYS, nil, now)
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return {1, 1, now, memory.forgets, memory.count}

@@ -13,7 +13,7 @@
 -- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count}; the last three are the
 --   writer's new answer
 --   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
---   out to be lost that the writer had been answered, else 0.  known: 1 when the queue was known before, else 0.
+--   out to be lost that the writer had been answered, or a key of the queue is gone, else 0.  known: 1 when the queue was known before, else 0.
 --   idle since: when the last event came, ms, at the latest; -1 unless there are no events here and the queue has no jobs
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
@@ -38,8 +38,8 @@ end
 
 -- The time of the last event is written at most once in so many ms.
 local eventAtPrecision = 60000
-local state = redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo', 'eventAt')
-local source, eventAt = state[1], tonumber(state[4] or nil)
+local state = readState(stateKey, 'eventAt')
+local source, eventAt = state[1], tonumber(state[8] or nil)
 local nothing = {0, 0, 0, 0, 0, 0, source and 1 or 0, -1}
 if source and source ~= 'events' then
   if eventCount == 0 then return nothing end
@@ -64,7 +64,7 @@ for event = 1, eventCount do
 end
 
 local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId, members)
-local isLost = isLacking(memory, answered, now, window)
+local isLost = isLacking(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
 if not source and not isLost and (eventCount == 0 or onlyKnown) then return nothing end
 
 local first -- the batch as it came first
@@ -77,13 +77,13 @@ for i = 1, batchId ~= '' and 2 or 0 do
 end
 
 letOldGo(memory, now, window)
-local toRemember = {}
+local toRemember, countedAt = {}, nil
 -- Whoever is answered of a batch must have counted since it was folded, or he would not notice when it is lost.
 if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end
 
 local function finish(accepted, duplicates, early, lost, taken, isNews)
   if #toRemember > 0 then remember(memory, now, window, toRemember) end
-  writeState(memory, stateKey, isLost and now or nil)
+  writeState(memory, KEYS, countedAt, isLost and now or nil)
   if isNews or isLost then redis.call('PUBLISH', channel, queue) end
   local idleSince = -1
   if eventCount == 0 and redis.call('EXISTS', waitingKey) == 0 then idleSince = eventAt + eventAtPrecision end
@@ -224,7 +224,7 @@ if batchId ~= '' then
 end
 
 -- First what is still to be read: should somebody have put another type in its place, nothing has been written yet.
-recent.write()
+if recent.write() then countedAt = now end
 for from = 1, #toAdd, chunk do
   redis.call('ZADD', waitingKey, unpack(toAdd, from, math.min(from + chunk - 1, #toAdd)))
 end

@@ -16,7 +16,9 @@
 --      token is newer, which cursor then is; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
 --
 -- In `waiting`, a score that is no whole number marks a time that was not seen but estimated: half a ms before it.
--- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt, freshUntil, skew.
+-- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt,
+-- freshUntil, skew; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair; isIncomplete,
+-- 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and missed last, ms.
 
 local waitingKey, stateKey, recentKey, seenKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local source, fence, fromCursor, toCursor = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -33,7 +35,7 @@ if not now then
 end
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
-  'freshUntil', 'repairAt')
+  'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt')
 if fence and fence < tonumber(state[2] or fence) then return {-1, state[2], 0, '', 0, '', 0} end
 if state[1] and not state[3] and fromCursor == '' then
   -- It was known in another way until now.
@@ -55,8 +57,17 @@ end
 local function here(ms) return math.min(ms + offset, now) end
 
 local changed = eventCount > 0
+-- A key that Redis has evicted: without the jobs nothing is known until the next repair has ended; without the set of seen jobs the
+-- running one would sweep jobs away that are there.
+local isIncomplete = state[12] == '1'
+if state[10] and redis.call('ZCARD', waitingKey) ~= tonumber(state[10]) then isIncomplete = true end
+if repair ~= '' and state[11] and redis.call('SCARD', seenKey) ~= tonumber(state[11]) then isIncomplete, repair, sweepFrom = true, '', '' end
+local countedAt, countsLostAt, countedFor = tonumber(state[13] or 0), state[14] or '0', 900000
+if countedAt + countedFor > now and redis.call('EXISTS', recentKey) == 0 then
+  countedAt, countsLostAt, changed = 0, string.format('%.0f', now), true
+end
 if accuracy ~= '' then
-  repair = token
+  repair, isIncomplete = token, false
   redis.call('UNLINK', seenKey)
 end
 local seen = {}
@@ -88,7 +99,7 @@ for event = 0, eventCount - 1 do
     seen[#seen + 1] = job
   end
 end
-recent.write()
+if recent.write() then countedAt = now end
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed}
 recent.addWaits(totals)
 writeTotals(stateKey, totals)
@@ -132,11 +143,14 @@ if repair ~= '' then
   if repair == '' then redis.call('UNLINK', seenKey) else redis.call('PEXPIRE', seenKey, seenTtl) end
 end
 
-if accuracy == '' then accuracy = repair == '' and 'EXACT' or state[6] or 'UNKNOWN' end
+if accuracy == '' then accuracy = repair == '' and (isIncomplete and 'UNKNOWN' or 'EXACT') or state[6] or 'UNKNOWN' end
 local paused = ARGV[10] ~= '' and ARGV[10] or state[7] or '0'
 local wasFresh = state[8] and now <= tonumber(state[8])
 if not wasFresh or accuracy ~= state[6] or paused ~= state[7] then changed = true end
 
+local jobCount = redis.call('ZCARD', waitingKey)
+redis.call('HSET', stateKey, 'jobs', jobCount, 'seen', repair ~= '' and redis.call('SCARD', seenKey) or 0,
+  'isIncomplete', isIncomplete and '1' or '0', 'countedAt', string.format('%.0f', countedAt), 'countsLostAt', countsLostAt)
 redis.call('HSET', stateKey, 'source', source, 'cursor', toCursor, 'offset', string.format('%.0f', offset),
   'repair', repair, 'accuracy', accuracy, 'paused', paused, 'measuredAt', string.format('%.0f', now - readAgo),
   'freshUntil', string.format('%.0f', now + tonumber(ARGV[9])))
@@ -145,10 +159,10 @@ if fence then redis.call('HSET', stateKey, 'fence', ARGV[3]) end
 if ARGV[18] ~= '' then redis.call('HSET', stateKey, 'skew', ARGV[18]) end
 if changed then redis.call('PUBLISH', ARGV[14], ARGV[15]) end
 
-local lacks = 0
+local lacks = isIncomplete and repair == '' and 1 or 0
 local firstExpected = firstEvent + eventCount * perEvent
 for i = firstExpected, firstExpected + expectedCount - 1 do
   if not redis.call('ZSCORE', waitingKey, ARGV[i]) then lacks = 1 end
 end
 local head = redis.call('ZRANGE', waitingKey, 0, 0)[1] or ''
-return {1, toCursor, redis.call('ZCARD', waitingKey), head, lacks, nextSweep, repair ~= '' and 1 or 0}
+return {1, toCursor, jobCount, head, lacks, nextSweep, repair ~= '' and 1 or 0}

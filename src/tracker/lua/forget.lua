@@ -18,11 +18,11 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = redis.call('HMGET', KEYS[2], 'source', 'forgets', 'letGo', 'fence', 'eventAt')
-local source, newest = state[1], tonumber(state[4] or nil)
+local state = readState(KEYS[2], 'fence', 'eventAt')
+local source, newest = state[1], tonumber(state[8] or nil)
 local idleSince = tonumber(ARGV[8])
 if idleSince then
-  local eventAt = tonumber(state[5] or nil)
+  local eventAt = tonumber(state[9] or nil)
   if source ~= 'events' or not eventAt or eventAt > idleSince or redis.call('EXISTS', KEYS[1]) == 1 then return {-1, now, 0} end
 end
 if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end

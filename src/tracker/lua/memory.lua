@@ -10,7 +10,41 @@
 --   - the queue was forgotten on purpose since: `forgets` counts that and outlives the queue, in `forgotten`; each count of a
 --     writer is one of the queue since it was last forgotten.
 
--- Of a queue that is no job system's.  state: what HMGET says of source, forgets and letGo.  hashes: the two hashes of
+-- Redis may also evict a key, and an operator delete one. So the state tells which keys must be there, and they tell of the state:
+--   jobs: how many members `waiting` has.
+--   tombstones:0, tombstones:1: heardUntil of each hash of departures; 0: there is none.
+--   countedAt: when `recent` was written last, ms; 0: there is none.
+-- All of them are written by whatever script changes what they speak of. A state of version 1 has none of them until it is
+-- written again, and then nothing is missed.
+
+-- What is kept of every recorded queue, with more fields behind it.
+local function readState(stateKey, ...)
+  return redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo', 'jobs', 'tombstones:0', 'tombstones:1', 'countedAt', ...)
+end
+
+local countedFor = 900000 -- the longest window that is counted, ms; `recent` lives a minute longer
+
+-- Whether a key is gone that must be there.  state: of readState.  keys: waiting, state, recent and the hashes of departures.
+local function isKeyMissing(state, keys, now, window)
+  if not state[1] then
+    if redis.call('EXISTS', keys[1], keys[3]) > 0 then return true end
+    for i = 4, 5 do
+      -- What forget.lua leaves are two fields; of a job system's queue this is a set.
+      local isLeft = redis.call('TYPE', keys[i]).ok == 'hash'
+      if isLeft and (redis.call('HLEN', keys[i]) ~= 2 or redis.call('HEXISTS', keys[i], 'forgotten') == 0) then return true end
+    end
+    return false
+  end
+  if state[4] and redis.call('ZCARD', keys[1]) ~= tonumber(state[4]) then return true end
+  local expected = {}
+  for i = 1, 2 do
+    if tonumber(state[4 + i] or 0) + window > now then expected[#expected + 1] = keys[3 + i] end
+  end
+  if tonumber(state[7] or 0) + countedFor > now then expected[#expected + 1] = keys[3] end
+  return #expected > 0 and redis.call('EXISTS', unpack(expected)) < #expected
+end
+
+-- Of a queue that is no job system's.  state: of readState.  hashes: the two hashes of
 -- departures, the even one first.  writer, batchId: '' for none.  members: of which departures are wanted, and got in `kept`
 -- of the memory, for each hash behind four other fields: only of the first 1000.
 local function readMemory(state, hashes, writer, batchId, members)
@@ -89,17 +123,26 @@ local function countWrite(memory, answered)
   return memory.writerField, string.format('%.0f %.0f', memory.forgets, memory.count)
 end
 
--- Makes the queue known, and raises a doubt of it unless doubtAt is nil.
-local function writeState(memory, stateKey, doubtAt)
-  local forgets, letGo = tonumber(memory.state[2] or 0), tonumber(memory.state[3] or 0)
-  if memory.source and not doubtAt and memory.forgets == forgets and memory.letGo == letGo then return end
-  local fields = {'source', 'events'}
-  local function write(name, value)
+-- Makes the queue known, tells which keys it has now, and raises a doubt of it unless doubtAt is nil.
+-- keys: as of isKeyMissing.  countedAt: nil when `recent` was not written.
+local function writeState(memory, keys, countedAt, doubtAt)
+  local state, fields = memory.state, {}
+  local function write(position, name, value)
+    if tonumber(state[position] or nil) == value then return end
     fields[#fields + 1] = name
     fields[#fields + 1] = string.format('%.0f', value)
   end
-  if memory.forgets ~= forgets then write('forgets', memory.forgets) end
-  if memory.letGo ~= letGo then write('letGo', memory.letGo) end
-  if doubtAt then write('doubt', doubtAt) end
-  redis.call('HSET', stateKey, unpack(fields))
+  if memory.forgets > 0 then write(2, 'forgets', memory.forgets) end
+  if memory.letGo > 0 then write(3, 'letGo', memory.letGo) end
+  write(4, 'jobs', redis.call('ZCARD', keys[1]))
+  write(5, 'tombstones:0', memory.heardUntil[1] or 0)
+  write(6, 'tombstones:1', memory.heardUntil[2] or 0)
+  if doubtAt and not countedAt and redis.call('EXISTS', keys[3]) == 0 then countedAt = 0 end
+  if countedAt then write(7, 'countedAt', countedAt) end
+  if doubtAt then write(0, 'doubt', doubtAt) end
+  if not memory.source then
+    fields[#fields + 1] = 'source'
+    fields[#fields + 1] = 'events'
+  end
+  if #fields > 0 then redis.call('HSET', keys[2], unpack(fields)) end
 end

@@ -108,6 +108,7 @@ local function createRecent(recentKey, now)
     return cmsgpack.pack(flat)
   end
 
+  -- Returns whether there was anything to write.
   function recent.write()
     local fields, changes = {}, {}
     local function change(kind, seconds, slot, with, counts)
@@ -120,7 +121,7 @@ local function createRecent(recentKey, now)
     end
     local heard
     for _, counts in pairs(counted) do heard = heard and sumOf(heard, counts) or counts end
-    if not heard then return end
+    if not heard then return false end
     for _, seconds in ipairs(windowSeconds) do
       for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do changeSlot(seconds, slot, counts) end
     end
@@ -133,6 +134,7 @@ local function createRecent(recentKey, now)
     end
     redis.call('HSET', recentKey, unpack(fieldsAndValues))
     redis.call('PEXPIRE', recentKey, (windowSeconds[#windowSeconds] + 60) * 1000)
+    return true
   end
 
   return recent

@@ -1,11 +1,11 @@
 -- Reads one queue as it is now. Writes nothing. Costs O(log n) in the number of waiting jobs.
 --
--- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures, only when a writer asks
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms
 --       3 '1' to count the waiting          4 '1' to count the scheduled      5 '1' to count the lost
 --       6 windows, in seconds and separated by commas, to give the throughput of   7 the same for wait times
 --       8 '1' to read the totals
---       9 writer  10 what it was answered last: see memory.lua   11 event window, ms; none of the three when no writer asks
+--       9 event window, ms   10 writer  11 what it was answered last: see memory.lua; neither when no writer asks
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
 --   skew, lost, lacking, totals}
@@ -14,8 +14,8 @@
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
 --   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where nobody can tell, or not
---   asked for.  lacking: 1 when writes were lost that the writer had been answered: then this is told as if the doubt, which
---   somebody has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
+--   asked for.  lacking: 1 when writes were lost that the writer had been answered, or a key of the queue: then this is told as if
+--   the doubt, which the caller has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
 --   else one text, which is less for both sides than a list: enqueued, dequeued, removed, unremoved, lost, unlost, waited, and the
 --   waits by their bounds (see totals.lua)
 --
@@ -31,17 +31,22 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local source, doubtAt = unpack(redis.call('HMGET', stateKey, 'source', 'doubt'))
+local state = readState(stateKey, 'doubt', 'countsLostAt')
+local source, doubtAt = state[1], state[8]
 local lost, lacking = -1, 0
-if KEYS[4] and (not source or source == 'events') then
-  local writer, answered, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local window, writer, answered = tonumber(ARGV[9]), ARGV[10], ARGV[11]
+
+local function isAnswerLost()
+  if not writer then return false end
   local count, at = string.match(answered, '^(%d+ %d+) (%d+)$')
   local hashes = {KEYS[4], KEYS[5]}
   -- Mostly the answer is found as it was written, and nothing has come since.
-  if redis.call('HGET', hashes[1 + math.floor(tonumber(at) / window) % 2], 'writer:' .. writer) ~= count then
-    local memory = readMemory(redis.call('HMGET', stateKey, 'source', 'forgets', 'letGo'), hashes, writer, '', {})
-    if isLacking(memory, answered, now, window) then source, doubtAt, lacking = 'events', now, 1 end
-  end
+  if redis.call('HGET', hashes[1 + math.floor(tonumber(at) / window) % 2], 'writer:' .. writer) == count then return false end
+  return isLacking(readMemory(state, hashes, writer, '', {}), answered, now, window)
+end
+
+if not source or source == 'events' then
+  if isKeyMissing(state, KEYS, now, window) or isAnswerLost() then source, doubtAt, lacking = 'events', now, 1 end
 end
 if not source then return {now} end
 
@@ -58,6 +63,7 @@ end
 
 local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
 local isCounted = source == 'events'
+local countsEnd
 local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
   if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
@@ -67,6 +73,14 @@ else
   accuracy, paused, freshUntil, skew = fields[1], tonumber(fields[2]), tonumber(fields[4]), fields[5] or ''
   stale = now > freshUntil
   if stale then now = math.min(now, tonumber(fields[3])) end
+  -- What follow.lua finds with the next reading: the jobs are gone, or what was counted.
+  if state[4] and redis.call('ZCARD', waitingKey) ~= tonumber(state[4]) then accuracy = 'UNKNOWN' end
+  local countsLostAt = tonumber(state[9] or 0)
+  if tonumber(state[7] or 0) + countedFor > now and redis.call('EXISTS', recentKey) == 0 then countsLostAt = now end
+  if countsLostAt + countedFor > now then
+    countsEnd = countsLostAt + countedFor + 1
+    if accuracy == 'EXACT' or accuracy == 'ESTIMATED' then accuracy = 'INCOMPLETE' end
+  end
 end
 
 -- What is older than the longest wait is a ghost: not there, whether it has been swept away yet or not. What really waits in
@@ -86,9 +100,10 @@ local function mayChangeAt(at)
   if changesAt < 0 or at < changesAt then changesAt = at end
 end
 if freshUntil then mayChangeAt(freshUntil + 1) end
+if countsEnd then mayChangeAt(countsEnd) end
 if stale then changesAt = -1 end
 if isCounted and since >= 0 then mayChangeAt(since + maxWait + 1) end
-if accuracy == 'INCOMPLETE' then mayChangeAt(doubtEnds) end
+if accuracy == 'INCOMPLETE' and isCounted then mayChangeAt(doubtEnds) end
 
 local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or -1
 local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or -1
