@@ -47,7 +47,7 @@ export interface App extends Service {
 export function createApp(config: Config, logger: Logger): App {
   const isEmbedded = config.redisUrls.length === 0;
   const embedded = isEmbedded ? createEmbeddedRedis({ dataDir: config.dataDir, logger }) : undefined;
-  const urls = embedded === undefined ? config.redisUrls : [embedded.socketPath];
+  const urls = embedded === undefined ? config.redisUrls : [embedded.url];
   const connections = createConnections({ urls, logger });
   const { commands: redis } = connections;
   const keys = createKeys(config.keyPrefix);

@@ -4,7 +4,8 @@ import type { HistoryStep } from "./core/history.ts";
 import { httpUrl, httpUrls, receiverProblems, webhookSecret } from "./settings/alert-receivers.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
-import { nameClashes, type SourceConfig, sources } from "./settings/source-urls.ts";
+import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
+import { nameClashes, type SourceConfig, sourceUrls } from "./settings/source-urls.ts";
 import { type StatsdAddress, statsdUrl } from "./settings/statsd-url.ts";
 
 /** All settings, checked. Durations are in ms. */
@@ -60,6 +61,8 @@ export interface Config {
   readonly metricsMaxQueues: number;
   /** Null: there is none to be told. */
   readonly statsd: StatsdAddress | null;
+  /** What is allowed, but probably not meant. */
+  readonly warnings: readonly SettingWarning[];
 }
 
 const settings = z.object({
@@ -95,23 +98,11 @@ const settings = z.object({
   HISTORY_MAX_QUEUES: whole(1000, 0, 100_000),
   OBJECTIVES_FILE: path().optional(),
   SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
-  FAKTORY_URL: sources(
-    "faktory",
-    ["tcp:", "tcp+tls:"],
-    "tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS",
-  ),
+  FAKTORY_URL: sourceUrls("faktory"),
   FAKTORY_INTERVAL: duration("1s", "100ms", "1h"),
-  SIDEKIQ_URL: sources(
-    "sidekiq",
-    ["redis:", "rediss:"],
-    "redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
-  ),
+  SIDEKIQ_URL: sourceUrls("sidekiq"),
   SIDEKIQ_INTERVAL: duration("1s", "100ms", "1h"),
-  BULLMQ_URL: sources(
-    "bullmq",
-    ["redis:", "rediss:"],
-    "redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], or rediss:// for TLS",
-  ),
+  BULLMQ_URL: sourceUrls("bullmq"),
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
@@ -143,6 +134,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
   const set = parsed.data;
+  const sources = [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL];
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
@@ -173,7 +165,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     historyMaxQueues: set.HISTORY_MAX_QUEUES,
     objectivesFile: set.OBJECTIVES_FILE ?? null,
     shutdownGraceMs: set.SHUTDOWN_GRACE,
-    sources: [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL],
+    sources,
     faktoryIntervalMs: set.FAKTORY_INTERVAL,
     sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
@@ -183,6 +175,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     alertHeartbeatUrl: set.ALERT_HEARTBEAT_URL ?? null,
     metricsMaxQueues: set.METRICS_MAX_QUEUES,
     statsd: set.STATSD_URL,
+    warnings: [
+      ...misspeltSettings(Object.keys(given), Object.keys(settings.shape)),
+      ...unverifiedTls(set.REDIS_URL, sources),
+    ],
   });
 }
 

@@ -1,5 +1,6 @@
 import { Cluster, type Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../core/logger.ts";
+import { redisOptions } from "../core/redis-url.ts";
 import { createTroubleLog, type TroubleLog } from "./trouble-log.ts";
 
 export interface ClusterOptions {
@@ -29,7 +30,7 @@ const slotCount = 16_384;
  * Its event `node ready` says that a node is connected to anew, or has taken over from another: it may know less than before.
  */
 export function createCluster({ urls, redisOptions, name, logger }: ClusterOptions): Cluster {
-  const cluster = new FailFastCluster([...urls], {
+  const cluster = new FailFastCluster(urls.map(hostOf), {
     lazyConnect: true,
     // Else `connect` would never settle when the cluster is there, but does not serve; we ask that ourselves.
     enableReadyCheck: false,
@@ -107,22 +108,19 @@ function tellOfNodes(cluster: Cluster): void {
 
 /** Logs which node is away that we need, or that all are; and the end of that: it is back, or no longer needed. */
 function logAbsences(cluster: Cluster, connection: string, logger: Logger): void {
-  const lines = { begins: "Redis is away", ends: "Redis is back" };
   const ofAll = createTroubleLog(logger, connection, lines);
-  const ofNodes = new Map<string, TroubleLog>();
+  const ofNodes = createNodeLogs((name) => createTroubleLog(logger, `${connection} ${name}`, lines));
   let wasReady = false;
 
   cluster.on("+node", (node: Redis) => {
-    const name = nodeOf(node);
-    const trouble = ofNodes.get(name) ?? createTroubleLog(logger, `${connection} ${name}`, lines);
-    ofNodes.set(name, trouble);
+    const trouble = ofNodes.of(nodeOf(node));
     // Why a first attempt fails is for whoever opens the connection to say.
     node.on("error", (error: Error) => wasReady && trouble.wrong(error.message));
     node.on("ready", trouble.well);
   });
   cluster.on("refresh", () => {
-    const needed = new Set(cluster.nodes("master").map(nodeOf));
-    for (const [name, trouble] of ofNodes) if (!needed.has(name)) trouble.well();
+    const masters = cluster.nodes("master").map(nodeOf);
+    ofNodes.keep(new Set(masters), new Set([...cluster.nodes("all").map(nodeOf), ...cluster.slots.flat()]));
   });
   cluster.on("reconnecting", () => wasReady && ofAll.wrong("no node answers"));
   cluster.on("ready", () => {
@@ -133,17 +131,54 @@ function logAbsences(cluster: Cluster, connection: string, logger: Logger): void
   cluster.on("error", () => {});
 }
 
+const lines = { begins: "Redis is away", ends: "Redis is back" };
+
+/** The log of each node by its address, which outlives connections to it. */
+export interface NodeLogs {
+  of(name: string): TroubleLog;
+  /** Ends the trouble of nodes that are not needed, and forgets those that the cluster does not list any more. */
+  keep(needed: ReadonlySet<string>, listed: ReadonlySet<string>): void;
+  /** How many there are. */
+  readonly size: number;
+}
+
+export function createNodeLogs(create: (name: string) => TroubleLog): NodeLogs {
+  const logs = new Map<string, TroubleLog>();
+  return {
+    of(name) {
+      const log = logs.get(name) ?? create(name);
+      logs.set(name, log);
+      return log;
+    },
+    keep(needed, listed) {
+      for (const [name, log] of logs) {
+        if (!needed.has(name)) log.well();
+        // Nodes in containers have another address after each start.
+        if (!needed.has(name) && !listed.has(name)) logs.delete(name);
+      }
+    },
+    get size() {
+      return logs.size;
+    },
+  };
+}
+
 /** As {@link Cluster.slots} has it. */
 function nodeOf({ options: { host, port } }: Redis): string {
   return `${host}:${port}`;
 }
 
+function hostOf(url: string): { readonly host: string; readonly port: number } {
+  const { host = "", port = 6379 } = redisOptions(url);
+  return { host, port };
+}
+
 /** What it takes to be let in by the nodes that are not named in the setting. */
 function accessOf(url: string): Pick<RedisOptions, "username" | "password" | "tls"> {
-  const { protocol, username, password } = new URL(url);
+  const { username, password, tls } = redisOptions(url);
   return {
-    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
-    ...(password === "" ? {} : { password: decodeURIComponent(password) }),
-    ...(protocol === "rediss:" ? { tls: {} } : {}),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls }),
   };
 }

@@ -1,5 +1,6 @@
 import { type Cluster, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../core/logger.ts";
+import { redisOptions } from "../core/redis-url.ts";
 import { logAbsence } from "./absence.ts";
 import { createCluster } from "./cluster.ts";
 import { logRefusals } from "./refusals.ts";
@@ -8,7 +9,7 @@ import { logRefusals } from "./refusals.ts";
 export type RedisClient = Redis | Cluster;
 
 export interface ConnectOptions {
-  /** `redis://…`, `rediss://…`, or the path of a Unix socket. */
+  /** As core/redis-url.ts reads it. */
   readonly url: string;
   /** Shown by CLIENT LIST, and in our log. */
   readonly name: string;
@@ -36,10 +37,14 @@ const optionsOf = (name: string) =>
     maxLoadingRetryTime: 500,
     // The master has become a replica, and whoever is at its address next time may be the new one.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
-    retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
+    retryStrategy: backoffMs,
   }) satisfies RedisOptions;
 
-/** @param urls of one Redis, or of several nodes of a Redis Cluster. @see createRedis for what it promises. */
+function backoffMs(attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 5), 1_000);
+}
+
+/** @param urls of one Redis, or of several nodes of a Redis Cluster. {@link createRedis} says what it promises. */
 export function createClient({
   urls,
   name,
@@ -56,7 +61,16 @@ export function createClient({
  * the connection broke fails too, rather than being run a second time; the connection itself comes back by itself.
  */
 export function createRedis({ url, name, logger }: ConnectOptions): Redis {
-  const redis = new Redis(url, optionsOf(name));
+  let wasReady = false;
+  const redis = new Redis({
+    ...optionsOf(name),
+    ...redisOptions(url),
+    // Until the first connection is there, unreachable Sentinels are an error; null would give up for good later.
+    sentinelRetryStrategy: (attempt) => (wasReady ? backoffMs(attempt) : null),
+  });
+  redis.once("ready", () => {
+    wasReady = true;
+  });
   logAbsence(redis, name, logger);
   logRefusals(redis, name, logger);
   return redis;

@@ -1,6 +1,7 @@
 import { Cluster, Redis } from "ioredis";
 import { messageOf, StartError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { redisPlace } from "../core/redis-url.ts";
 import type { Service } from "../core/service.ts";
 import { assertClusterServes, connectElsewhere } from "./cluster.ts";
 import { createClient, createRedis, type RedisClient } from "./connect.ts";
@@ -20,7 +21,7 @@ export interface RedisConnections extends Service {
 }
 
 export interface RedisConnectionsOptions {
-  /** Of one Redis, or of several nodes of a Redis Cluster; or the path of a Unix socket. */
+  /** Of one Redis, as core/redis-url.ts reads it; or of several nodes of a Redis Cluster. */
   readonly urls: readonly string[];
   readonly logger: Logger;
 }
@@ -47,7 +48,7 @@ export function createConnections({ urls, logger }: RedisConnectionsOptions): Re
         : cluster.nodes("master").every(({ status }) => status === "ready"),
     assertServes,
     async start() {
-      const where = urls.map(hostOf).join(", ");
+      const where = urls.map(redisPlace).join(", ");
       await open(commands, where, async () => {
         if (commands instanceof Redis) await assertSuits(commands, where);
         await assertServes();
@@ -101,11 +102,4 @@ async function assertSuits(redis: Redis, where: string): Promise<void> {
   throw new StartError(
     `${where} is one node of a Redis Cluster: set REDIS_URL to several of them, separated by commas.`,
   );
-}
-
-/** Where a URL points, without its password. */
-function hostOf(url: string): string {
-  if (url.startsWith("/")) return url;
-  const { hostname, port } = new URL(url);
-  return `${hostname}:${port || 6379}`;
 }

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { isUrl } from "./fields.ts";
+import { redisProblem } from "./redis-nodes.ts";
+import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
 export type SourceKind = "faktory" | "sidekiq" | "bullmq";
 
@@ -12,15 +14,33 @@ export interface SourceConfig {
   readonly url: string;
 }
 
+const redisForms = "or rediss:// for TLS, or by redis+sentinel:// or unix:// as in REDIS_URL";
+
+/** Of each kind of job system: what its URL is, and what may stand behind the `?` beside how to connect. */
+const urlForms = {
+  faktory: {
+    expected: "tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS",
+    parameters: ["as"],
+  },
+  sidekiq: {
+    expected: `redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], ${redisForms}`,
+    parameters: ["as", "namespace"],
+  },
+  bullmq: {
+    expected: `redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], ${redisForms}`,
+    parameters: ["as", "prefix"],
+  },
+} as const;
+
 /** URLs of one kind of job system, separated by spaces. */
-export function sources(kind: SourceKind, protocols: readonly string[], expected: string) {
+export function sourceUrls(kind: SourceKind) {
   return z
     .string()
     .optional()
     .transform((text, context) => {
       const texts = text === undefined ? [] : urlsIn(text);
       return texts.map((each, index): SourceConfig => {
-        const problem = isUrl(each, protocols) ? nameProblem(each) : expected;
+        const problem = nameProblem(each) ?? urlProblem(kind, each);
         if (problem === null) return sourceOf(kind, each);
         const which =
           texts.length === 1 ? "" : `, for each; this is about URL ${index + 1} of ${texts.length}`;
@@ -30,6 +50,17 @@ export function sources(kind: SourceKind, protocols: readonly string[], expected
     });
 }
 
+function urlProblem(kind: SourceKind, text: string): string | null {
+  const { expected, parameters } = urlForms[kind];
+  if (kind !== "faktory") return redisProblem(text, expected, parameters);
+  if (!isUrl(text, ["tcp:", "tcp+tls:"])) return expected;
+  const { protocol, searchParams } = new URL(text);
+  return (
+    parametersProblem(searchParams, [...parameters, "tls", "ca"]) ??
+    tlsProblem(searchParams, protocol === "tcp+tls:", "tcp+tls://")
+  );
+}
+
 /** At least one, which may be empty. */
 function urlsIn(text: string): readonly string[] {
   return text.trim().split(/\s+/);
@@ -37,7 +68,7 @@ function urlsIn(text: string): readonly string[] {
 
 /** What was expected of `?as=`; null when it is right, or absent. */
 function nameProblem(url: string): string | null {
-  const names = new URL(url).searchParams.getAll("as");
+  const names = parametersOf(url).getAll("as");
   if (!names.every((name) => /^[a-z0-9._-]{1,50}$/.test(name)) || names.length > 1) {
     return "one name of 1 to 50 small letters, digits or any of . _ - behind ?as=";
   }
@@ -45,13 +76,20 @@ function nameProblem(url: string): string | null {
 }
 
 function sourceOf(kind: SourceKind, text: string): SourceConfig {
-  const url = new URL(text);
-  const name = url.searchParams.get("as");
+  const parameters = parametersOf(text);
+  const name = parameters.get("as");
   if (name === null) return { kind, name: kind, url: text };
-  url.searchParams.delete("as");
-  return { kind, name, url: url.href };
+  parameters.delete("as");
+  const query = parameters.size === 0 ? "" : `?${parameters}`;
+  return { kind, name, url: text.replace(/\?.*$/s, query) };
 }
 
+/** Not by URL: one that names several Sentinels is none. */
+function parametersOf(text: string): URLSearchParams {
+  return new URLSearchParams(/\?.*$/s.exec(text)?.[0]);
+}
+
+/** The setting that names the sources of each kind. */
 const sourceSettings = { FAKTORY_URL: "faktory", SIDEKIQ_URL: "sidekiq", BULLMQ_URL: "bullmq" } as const;
 
 /**
@@ -62,7 +100,7 @@ export function nameClashes(given: Readonly<Record<string, string | undefined>>)
   const settingsByName = new Map<string, string[]>();
   for (const [setting, kind] of Object.entries(sourceSettings)) {
     for (const text of urlsIn(given[setting] ?? "")) {
-      if (!URL.canParse(text) || nameProblem(text) !== null) continue;
+      if (!text.includes("://") || nameProblem(text) !== null) continue;
       const { name } = sourceOf(kind, text);
       settingsByName.set(name, [...(settingsByName.get(name) ?? []), setting]);
     }

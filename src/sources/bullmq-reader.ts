@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { monotonicClock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
+import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../core/redis-url.ts";
 
 /** The lists and sets of a queue that hold the jobs that wait or are scheduled. */
 export const jobLists = ["wait", "paused", "prioritized", "delayed"] as const;
@@ -63,10 +64,11 @@ const entriesOfCall = 400;
 export const pageSize = 400;
 const keysPerScan = 500;
 
-/** @param url `redis://...` or `rediss://...`; its parameter `prefix` is BullMQ's own. @throws StartError when it is another one. */
+/** @param url as core/redis-url.ts reads it; its parameter `prefix` is BullMQ's own. @throws StartError when it is another one. */
 export function createBullmqReader(url: string, name: string): BullmqReader {
-  const { address, prefix } = parseUrl(url);
-  const redis = new Redis(address, {
+  const { options, prefix } = parseUrl(url);
+  const redis = new Redis({
+    ...options,
     connectionName: `queue-latency-${name}`,
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -150,14 +152,10 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
   };
 }
 
-function parseUrl(url: string): { address: string; prefix: string } {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parsed?.hostname || !["redis:", "rediss:"].includes(parsed.protocol)) {
-    throw new StartError("BullMQ's URL must be redis://[[user]:password@]host[:port][/db] or rediss://...");
-  }
-  const prefix = parsed.searchParams.get("prefix") || "bull";
-  parsed.searchParams.delete("prefix");
-  return { address: parsed.href, prefix };
+function parseUrl(url: string): { options: RedisConnectionOptions; prefix: string } {
+  const parsed = parseRedisUrl(url);
+  if (parsed === null) throw new StartError("expected the URL of BullMQ's Redis, as BULLMQ_URL has it");
+  return { options: redisOptions(url), prefix: parsed.parameters.get("prefix") || "bull" };
 }
 
 function escapeGlob(text: string): string {

@@ -1,6 +1,7 @@
 import { Client } from "faktory-worker";
 import { Connection } from "faktory-worker/lib/connection.js";
 import { StartError } from "../core/errors.ts";
+import { tlsOptions } from "../core/tls-options.ts";
 
 /** What Faktory can be asked while its connection is open. Every method throws when the connection is lost. */
 export interface FaktorySession {
@@ -42,12 +43,13 @@ export class FaktoryRefusal extends Error {
  *   a wrong password looks like a silent server;
  * - closes the connection after each ERR, which is a normal answer here.
  *
- * @param url `tcp://[:password@]host[:7419]`, or `tcp+tls://...` for TLS, whose certificate must be one that Node trusts
- * (`NODE_EXTRA_CA_CERTS` adds an own authority). In the password, what a URL reserves is %-escaped.
+ * @param url `tcp://[:password@]host[:7419]`, or `tcp+tls://...` for TLS, whose certificate must be one that Node trusts,
+ * or that `?ca=FILE` or `?tls=insecure` accepts. In the password, what a URL reserves is %-escaped.
  * @throws StartError when the URL is another one; it does not repeat it, since a password may stand in it.
  */
 export function createFaktoryClient(url: string): FaktoryClient {
-  const { protocol, hostname, port } = parseUrl(url);
+  const { protocol, hostname, port, searchParams } = parseUrl(url);
+  const tls = protocol === "tcp+tls:" ? tlsOptions(searchParams) : undefined;
   // A URL's brackets round an IPv6 address belong to the URL; the package would look them up as a name.
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
   // It knows the handshake, and takes the password out of the URL. Its pool, never used, opens nothing.
@@ -65,8 +67,7 @@ export function createFaktoryClient(url: string): FaktoryClient {
       signal.throwIfAborted();
       const reused = kept?.connected === true ? kept : undefined;
       // The package looks at its URL's host and port only: TLS is its caller's business.
-      const connection =
-        reused ?? new Connection(port || 7419, host, protocol === "tcp+tls:" ? {} : undefined);
+      const connection = reused ?? new Connection(port || 7419, host, tls);
       kept = connection;
       const { promise: aborted, reject } = Promise.withResolvers<never>();
       const abort = () => reject(signal.reason);

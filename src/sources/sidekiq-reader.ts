@@ -1,8 +1,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { Redis, type RedisOptions } from "ioredis";
+import { Redis } from "ioredis";
 import { monotonicClock } from "../core/clock.ts";
 import { messageOf, StartError } from "../core/errors.ts";
+import {
+  parseRedisUrl,
+  type RedisConnectionOptions,
+  redisOptions,
+  redisParameters,
+} from "../core/redis-url.ts";
 
 /** What one look at a queue's list told. */
 export interface SidekiqReading {
@@ -70,6 +76,7 @@ export function createSidekiqReader(url: string, connectionName: string): Sideki
       connectTimeout: 2_000,
       // The next reading opens the next connection.
       retryStrategy: () => null,
+      sentinelRetryStrategy: () => null,
     });
     open = redis;
     reason = undefined;
@@ -174,39 +181,16 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
   };
 }
 
-interface ServerOptions
-  extends Required<Pick<RedisOptions, "db">>,
-    Pick<RedisOptions, "host" | "port" | "username" | "password" | "tls"> {
-  readonly db: number;
+interface ServerOptions extends RedisConnectionOptions {
   /** Stands before every key, with a colon; "" when there is none. */
   readonly namespace: string;
 }
 
 function parseUrl(url: string): ServerOptions {
-  const expected =
-    "a Sidekiq's URL is redis://[[user]:password@]host[:6379][/0][?namespace=...], or rediss://...";
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  const isRedis = parsed !== null && /^rediss?:$/.test(parsed.protocol) && parsed.hostname !== "";
-  if (!isRedis) throw new StartError(`${expected}; the one given is no such URL`);
-  const db = /^\/?(\d{0,5})$/.exec(parsed.pathname)?.[1];
-  if (db === undefined)
-    throw new StartError(`${expected}; the one given has a path that is no database's number`);
-  // A "?" or "#" that should have been escaped in the password ends up here, so what is wrong is not repeated.
-  const isKnown = [...parsed.searchParams.keys()].every((name) => name === "namespace");
-  if (!isKnown || parsed.hash !== "") {
-    throw new StartError(`${expected}; the one given has something else than "namespace" behind its host`);
+  const parsed = parseRedisUrl(url);
+  const known: readonly string[] = [...redisParameters, "namespace"];
+  if (parsed === null || ![...parsed.parameters.keys()].every((name) => known.includes(name))) {
+    throw new StartError("expected the URL of Sidekiq's Redis, as SIDEKIQ_URL has it");
   }
-  try {
-    return {
-      host: parsed.hostname.replace(/^\[|\]$/g, ""),
-      port: parsed.port === "" ? 6379 : Number(parsed.port),
-      db: Number(db),
-      namespace: parsed.searchParams.get("namespace") ?? "",
-      ...(parsed.username !== "" && { username: decodeURIComponent(parsed.username) }),
-      ...(parsed.password !== "" && { password: decodeURIComponent(parsed.password) }),
-      ...(parsed.protocol === "rediss:" && { tls: {} }),
-    };
-  } catch {
-    throw new StartError(`${expected}; the one given has a "%" in its user or password that escapes nothing`);
-  }
+  return { ...redisOptions(url), namespace: parsed.parameters.get("namespace") ?? "" };
 }

@@ -39,6 +39,7 @@ const defaults: Config = {
   alertHeartbeatUrl: null,
   metricsMaxQueues: 1_000,
   statsd: null,
+  warnings: [],
 };
 
 /** What `loadConfig` says is wrong, one line each. */
@@ -195,6 +196,12 @@ const urls = [
       "rediss://user:secret@redis.example.org:6379",
       "redis://:secret@[::1]:6379",
       "redis://:one,secret@host",
+      "redis://user%40x:s%23%2F%3F%25@host?db=3",
+      "rediss://host?tls=insecure",
+      "unix:///run/redis.sock?db=1",
+      "redis+unix://user:secret@/run/redis%20a.sock",
+      "redis+sentinel://user:secret@a:26379,b,[::1]:1/main?db=1&sentinelUser=u&sentinelPassword=p",
+      "rediss+sentinel://a/main?tls=insecure",
     ],
     bad: [
       "localhost:6379",
@@ -207,6 +214,14 @@ const urls = [
       "redis://host:6379,",
       "redis://host,other:6379",
       "redis://host,other,third",
+      "redis://host/1?db=2",
+      "redis://host/#secret",
+      "unix://run/redis.sock",
+      "unix://",
+      "/run/redis.sock",
+      "redis+sentinel://host",
+      "redis+sentinel://host/main/0",
+      "redis+sentinel://:secret%@host/main",
     ],
     expected: "expected redis://[user:password@]host[:port][/db], or rediss:// for TLS",
   },
@@ -227,7 +242,11 @@ const urls = [
   {
     name: "SIDEKIQ_URL",
     kind: "sidekiq",
-    good: ["redis://localhost", "rediss://user:secret@[::1]:6380/3?namespace=app%20one"],
+    good: [
+      "redis://localhost",
+      "rediss://user:secret@[::1]:6380/3?namespace=app%20one",
+      "redis+sentinel://a:1,b:2/main?namespace=app",
+    ],
     bad: ["localhost", "tcp://host", "redis://:secret@host:99999", "redis://:secret@host/name", " "],
     expected:
       "expected redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
@@ -235,7 +254,11 @@ const urls = [
   {
     name: "BULLMQ_URL",
     kind: "bullmq",
-    good: ["redis://localhost:6379", "redis://:secret@localhost/1?prefix={bull}"],
+    good: [
+      "redis://localhost:6379",
+      "redis://:secret@localhost/1?prefix={bull}",
+      "unix:///run/redis.sock?prefix=p",
+    ],
     bad: ["localhost", "tcp://host", "redis://:secret%@host", "redis:///1"],
     expected:
       "expected redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], or rediss:// for TLS",
@@ -255,6 +278,117 @@ describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
     // The same words whatever was given.
     expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
     expect(problem).not.toContain("secret");
+  });
+});
+
+describe("parameters of a URL", () => {
+  const ofRedis = "expected only these parameters behind the ?: db, tls, ca";
+  const missing = "/nonexistent/ca.pem";
+
+  test.each([
+    { given: { REDIS_URL: "redis://host?namspace=app" }, problem: ofRedis, why: "nothing is close" },
+    {
+      given: { SIDEKIQ_URL: "redis://host?namspace=secret" },
+      problem:
+        "expected only these parameters behind the ?: as, namespace, db, tls, ca (did you mean namespace?)",
+      why: "a letter is missing",
+    },
+    {
+      given: { BULLMQ_URL: "redis://host?prefx=secret" },
+      problem: "expected only these parameters behind the ?: as, prefix, db, tls, ca (did you mean prefix?)",
+      why: "a letter is missing",
+    },
+    {
+      given: { FAKTORY_URL: "tcp+tls://host?sa=secret" },
+      problem: "expected only these parameters behind the ?: as, tls, ca (did you mean as?)",
+      why: "two letters are swapped",
+    },
+    { given: { REDIS_URL: "redis://user:1?secret@host" }, problem: ofRedis, why: "a password's rest" },
+    { given: { REDIS_URL: "redis://h?sentinelPassword=secret" }, problem: ofRedis, why: "no Sentinel" },
+    { given: { REDIS_URL: "rediss://h?db=1&db=1" }, problem: "expected the parameter db once", why: "twice" },
+    {
+      given: { REDIS_URL: "redis://h?tls=insecure" },
+      problem: "expected rediss:// or rediss+sentinel:// with the parameters tls and ca",
+      why: "there is no TLS",
+    },
+    {
+      given: { FAKTORY_URL: "tcp://h?tls=insecure" },
+      problem: "expected tcp+tls:// with the parameters tls and ca",
+      why: "there is no TLS",
+    },
+    {
+      given: { REDIS_URL: "rediss://h?tls=none" },
+      problem: "expected tls=insecure, or no parameter tls",
+      why: "no such way",
+    },
+    {
+      given: { REDIS_URL: `rediss://h?ca=${missing}` },
+      problem: `expected a readable file of certificates (PEM) behind ca=, but with ${missing}: ENOENT`,
+      why: "no such file",
+    },
+    {
+      given: { SIDEKIQ_URL: "rediss://h?ca=/dev/zero" },
+      problem: "with /dev/zero: it is not a regular file",
+      why: "a device has no end",
+    },
+    {
+      given: { REDIS_URL: "rediss://h?ca=package.json" },
+      problem: "expected a readable file of certificates (PEM) behind ca=, but with package.json: ",
+      why: "another file",
+    },
+    {
+      given: { REDIS_URL: "rediss://a?tls=insecure,rediss://b" },
+      problem: "expected the same parameters for all nodes of a Redis Cluster; wrong: number 2 of 2",
+      why: "other nodes are found later, and need the same",
+    },
+    { given: { REDIS_URL: "redis://a?x=1,redis://a?x=1" }, problem: ofRedis, why: "of a cluster as well" },
+  ])("$given is refused: $why", ({ given, problem }) => {
+    const [said, ...others] = problemsOf(given as Record<string, string>);
+    expect(others).toEqual([]);
+    expect(said).toContain(problem);
+    expect(said).not.toContain("secret");
+  });
+});
+
+describe("warnings", () => {
+  test.each([
+    { variable: "FAKTORY_INTERVL", meant: "FAKTORY_INTERVAL", why: "a letter is missing" },
+    { variable: "RATE_LIMT_MAX", meant: "RATE_LIMIT_MAX", why: "a letter is missing" },
+    { variable: "API_TOKEN_FILE", meant: "API_TOKENS_FILE", why: "a plural" },
+    { variable: "REDIS_URI", meant: "REDIS_URL", why: "another word for it" },
+    { variable: "redis_url", meant: "REDIS_URL", why: "small letters" },
+    { variable: "LOGLEVEL", meant: "LOG_LEVEL", why: "no underscore" },
+    { variable: "METRICS_QUEUES_MAX", meant: null, why: "too far away" },
+    { variable: "REDIS_PORT", meant: null, why: "Kubernetes sets it" },
+    { variable: "HOSTS", meant: null, why: "short names are close to those of others" },
+    { variable: "HOSTNAME", meant: null, why: "every shell has it" },
+    { variable: "PATH", meant: null, why: "every process has it" },
+    { variable: "DATABASE_URL", meant: null, why: "another program's" },
+  ])("$variable: $why", ({ variable, meant }) => {
+    const { warnings } = loadConfig({ [variable]: "x" });
+    expect(warnings).toEqual(
+      meant === null
+        ? []
+        : [
+            {
+              setting: variable,
+              meant,
+              message: "unknown setting ignored; it is close to one that exists",
+            },
+          ],
+    );
+  });
+
+  test("name what is not verified", () => {
+    const { warnings } = loadConfig({
+      REDIS_URL: "rediss://:secret@a?tls=insecure,rediss://:secret@b?tls=insecure",
+      BULLMQ_URL: "rediss://:secret@c?tls=insecure&as=jobs rediss://d",
+    });
+    const message = expect.stringMatching(/^TLS certificates are not verified/);
+    expect(warnings).toEqual([
+      { setting: "REDIS_URL", message },
+      { source: "jobs", message },
+    ]);
   });
 });
 

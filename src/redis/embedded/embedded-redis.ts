@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 import { messageOf, StartError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Service } from "../../core/service.ts";
@@ -18,6 +19,8 @@ export interface EmbeddedRedisOptions {
 export interface EmbeddedRedis extends Service {
   /** Where it is reached while it runs: an absolute path, of the same file after every outage. */
   readonly socketPath: string;
+  /** The same as a URL, `unix://…`. */
+  readonly url: string;
   /** Says where this server listens, so that a second server on the same DATA_DIR can name it. */
   announce(url: string): Promise<void>;
 }
@@ -106,6 +109,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
 
   return {
     socketPath,
+    url: pathToFileURL(socketPath).href.replace("file:", "unix:"),
     announce: async (url) => lock?.announce(url),
     async start() {
       underWay = takeOwnership();

@@ -1,0 +1,43 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { messageOf, StartError } from "./errors.ts";
+
+/** Options of Node's `tls.connect`. */
+export interface TlsOptions {
+  readonly rejectUnauthorized?: false;
+  readonly ca?: string;
+}
+
+/** A file of certificates is a few kB; all that a system trusts are 0.3 MB. */
+const maxBytes = 1_000_000;
+
+/**
+ * What the parameters of a URL say of TLS: `tls=insecure` accepts any certificate, `ca=FILE` those that are signed by an authority
+ * in that file (PEM), and by no other.
+ *
+ * @throws StartError when the file of `ca` cannot be read or has no certificate.
+ */
+export function tlsOptions(parameters: URLSearchParams): TlsOptions {
+  const file = parameters.get("ca");
+  return {
+    ...(parameters.get("tls") === "insecure" ? { rejectUnauthorized: false } : {}),
+    ...(file === null ? {} : { ca: readCertificates(file) }),
+  };
+}
+
+function readCertificates(file: string): string {
+  try {
+    const found = statSync(file);
+    // Reading a FIFO or a device could wait for ever.
+    if (!found.isFile()) throw new Error("it is not a regular file");
+    if (found.size > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`);
+    const text = readFileSync(file, "utf8");
+    new X509Certificate(text);
+    return text;
+  } catch (error) {
+    throw new StartError(
+      `expected a readable file of certificates (PEM) behind ca=, but with ${file}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,133 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { StartError } from "../../src/core/errors.ts";
+import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
+import { createBullmqReader } from "../../src/sources/bullmq-reader.ts";
+import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
+import { silentLogger } from "../support/logger.ts";
+import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
+import { startSentinel } from "../support/sentinel.ts";
+
+const password = "p@ss:w/o?r#d%,é [x]";
+const encoded = encodeURIComponent(password);
+
+/** Connections that end with the test. */
+async function connected(url: string): Promise<RedisConnections> {
+  const connections = createConnections({ urls: [url], logger: silentLogger });
+  onTestFinished(() => connections.stop());
+  await connections.start();
+  return connections;
+}
+
+/** What the sources read there: the Sidekiq queue `mail`, and the keys that BullMQ has. */
+async function sourcesRead(url: string): Promise<void> {
+  const sidekiq = createSidekiqReader(url, "test");
+  onTestFinished(() => sidekiq.close());
+  const { names } = await sidekiq.use(AbortSignal.timeout(5_000), (session) => session.names(10));
+  expect(names).toEqual(["mail"]);
+  const bullmq = createBullmqReader(url, "test");
+  onTestFinished(() => bullmq.close());
+  await vi.waitFor(async () => expect((await bullmq.scan("0")).queues).toEqual(["jobs"]), { timeout: 5_000 });
+}
+
+async function fill(connections: RedisConnections): Promise<void> {
+  await connections.commands.sadd("queues", "mail");
+  await connections.commands.hset("bull:jobs:meta", "version", "bullmq:5.0.0");
+}
+
+describe("a Redis that speaks TLS with a certificate of its own", () => {
+  let dir: string;
+  let redis: TestRedis;
+  let port: number;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), "ql-tls-"));
+    const [key, cert] = [join(dir, "key.pem"), join(dir, "cert.pem")];
+    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
+    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    execFileSync("openssl", ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", cert], {
+      stdio: "ignore",
+    });
+    port = await freePort();
+    const tls = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert];
+    redis = await startRedis({ args: ["--tls-port", `${port}`, ...tls, "--tls-auth-clients", "no"] });
+  });
+  afterAll(async () => {
+    await redis.stop();
+    await rm(dir, { recursive: true });
+  });
+
+  test("is refused without a parameter, since nothing says that it is the right one", async () => {
+    const refused = connected(`rediss://127.0.0.1:${port}`);
+    await expect(refused).rejects.toThrow(StartError);
+    await expect(refused).rejects.toThrow(/self-signed certificate/);
+  });
+
+  test("is used with ?tls=insecure, and with ?ca= and its certificate", async () => {
+    for (const parameter of ["tls=insecure", `ca=${encodeURIComponent(join(dir, "cert.pem"))}`]) {
+      const url = `rediss://127.0.0.1:${port}?${parameter}`;
+      const connections = await connected(url);
+      expect(await connections.commands.ping(), parameter).toBe("PONG");
+      await fill(connections);
+      await sourcesRead(url);
+    }
+  });
+});
+
+test("a Unix socket, an ACL user, any password and a database are reached by URL", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "ql-unix ?#"));
+  const socket = join(dir, "redis.sock");
+  await using redis = await startRedis({ args: ["--unixsocket", socket, "--requirepass", "other"] });
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const admin = await connected(`redis://:other@127.0.0.1:${redis.port}`);
+  await admin.commands.call("ACL", "SETUSER", "us@r", "on", `>${password}`, "~*", "&*", "+@all");
+
+  const login = `${encodeURIComponent("us@r")}:${encoded}`;
+  const path = socket.split("/").map(encodeURIComponent).join("/");
+  const urls = [
+    { url: `unix://${login}@${path}?db=3`, db: 3 },
+    { url: `redis+unix://:other@${path}?db=4`, db: 4 },
+    { url: `redis://${login}@127.0.0.1:${redis.port}/5`, db: 5 },
+  ];
+  for (const { url, db } of urls) {
+    const connections = await connected(url);
+    expect(String(await connections.commands.client("INFO")), url).toContain(` db=${db} `);
+    await fill(connections);
+    await sourcesRead(url);
+  }
+});
+
+test("Sentinels lead to the master, and to the next one after a failover", async () => {
+  await using sentinel = await startSentinel({ password: "p@ss" });
+  const url = `redis+sentinel://:p%40ss@127.0.0.1:1,127.0.0.1:${sentinel.port}/mymaster?db=1`;
+  const connections = await connected(url);
+  await fill(connections);
+  await connections.commands.wait(1, 5_000);
+  await sourcesRead(url);
+  expect(String(await connections.commands.config("GET", "port"))).toContain(`${sentinel.master.port}`);
+
+  await sentinel.master.kill();
+  await vi.waitFor(
+    async () => {
+      const port = await connections.commands.config("GET", "port");
+      expect(String(port)).toContain(`${sentinel.replica.port}`);
+      await connections.commands.set("key", "written to the new master");
+      await connections.changes.ping();
+    },
+    { timeout: 20_000, interval: 100 },
+  );
+  await sourcesRead(url);
+});
+
+test("Sentinels that do not answer, or do not know the name, keep the server from starting", async () => {
+  await expect(connected("redis+sentinel://127.0.0.1:1,127.0.0.1:2/mymaster")).rejects.toThrow(
+    /Redis does not answer at mymaster of the Sentinels 127\.0\.0\.1:1, 127\.0\.0\.1:2: All sentinels are unreachable.*REDIS_URL/,
+  );
+  await using sentinel = await startSentinel({ password: "p" });
+  await expect(connected(`redis+sentinel://:p@127.0.0.1:${sentinel.port}/other`)).rejects.toThrow(
+    /Redis does not answer at other of the Sentinels/,
+  );
+});
