@@ -3,17 +3,19 @@
  * count, validate) and to price, the median of many. Run it with `node bench/hostile-documents.ts`; it needs no Redis.
  */
 import { createRequire } from "node:module";
+import type { DocumentNode } from "graphql";
 import { schema } from "../src/api/schema.ts";
+import { AppError } from "../src/core/errors.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
 import { createCoercedSchema } from "../src/limits/coerced-schema.ts";
 import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
-import { readRequest } from "../src/server/read-request.ts";
+import { isValid, type ReadOperation, readOperations } from "../src/server/read-operations.ts";
 import { attacks, repeat } from "../test/support/hostile-documents.ts";
 
 // That of the server: the one beside this file is the peers', and takes no schema of another's.
 const fromServer = createRequire(import.meta.resolve("../src/main.ts"));
-const { getIntrospectionQuery, validate } = fromServer("graphql") as typeof import("graphql");
+const { getIntrospectionQuery, GraphQLError, validate } = fromServer("graphql") as typeof import("graphql");
 
 const settings = { maxQueues: 100, maxEvents: 1_000, introspection: true };
 const guard = createRequestGuard(settings);
@@ -63,22 +65,26 @@ const rows: readonly (SentParams & { readonly what: string; readonly query: stri
   ...attacks.map(({ attack, query, variables }) => ({ what: `refused: ${attack}`, query, variables })),
 ];
 
+const parser = {
+  parse: guard.parse,
+  validate: (document: DocumentNode) =>
+    validate(schema, document, undefined, { maxErrors: guard.maxErrors - 1 }),
+};
+
 /** Parses and validates, as the server does it with no cache. */
-function read(params: SentParams) {
-  return readRequest(
-    [params],
-    (_, budget) => ({
-      schema,
-      parse(source) {
-        const document = guard.parse(source);
-        budget.spend(document);
-        return document;
-      },
-      validate: (_schema, document) =>
-        validate(schema, document, undefined, { maxErrors: guard.maxErrors - 1 }),
-    }),
-    guard,
-  );
+function read(params: SentParams): ReadOperation {
+  try {
+    const [operation] = readOperations([params], parser, guard);
+    return operation ?? { errors: [] };
+  } catch (error) {
+    if (error instanceof AppError) return { errors: [error] };
+    throw error;
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof AppError) return error.code;
+  return error instanceof GraphQLError ? String(error.extensions.code ?? "not valid") : undefined;
 }
 
 /** Of a core, in ms: what others do on the machine hardly counts. */
@@ -95,33 +101,28 @@ function medianMs(run: () => void): number {
 const numbers = Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`v${i}`, 1]));
 
 const table: Record<string, object> = {};
-for (const { what, ...params } of rows) {
-  const { refusal, operations } = read(params);
-  const [{ operation = null, problems = [] } = {}] = operations;
+for (const { what, ...sent } of rows) {
+  const params = what.startsWith("50 op") ? { ...sent, operationName: "Q1" } : sent;
+  const first = read(params);
   const readMs = medianMs(() => read(params));
-  const costMs =
-    operation === null
-      ? 0
-      : medianMs(() => {
-          const { document, variables } = operation;
-          const named = {
-            document,
-            variables: { ...variables, ...numbers },
-            operationName: what.startsWith("50 op") ? "Q1" : null,
-          };
-          try {
-            priceOf(named, costOptions);
-          } catch {
-            // Refused for its cost, or an argument: that is an answer, too.
-          }
-        });
+  const costMs = !isValid(first)
+    ? 0
+    : medianMs(() => {
+        const { operation } = first;
+        const named = { ...operation, variables: { ...operation.variables, ...numbers } };
+        try {
+          priceOf(named, costOptions);
+        } catch {
+          // Refused for its cost, or an argument: that is an answer, too.
+        }
+      });
   const kilobytes = JSON.stringify(params).length / 1_000;
   table[what] = {
     KB: kilobytes.toFixed(1),
     "read, ms": readMs.toFixed(2),
     "price, ms": costMs.toFixed(2),
     "ms per KB": ((readMs + costMs) / kilobytes).toFixed(2),
-    answer: refusal?.code ?? problems[0]?.extensions.code ?? (problems.length > 0 ? "not valid" : "passes"),
+    answer: isValid(first) ? "passes" : (codeOf(first.errors[0]) ?? "not valid"),
   };
 }
 console.table(table);

@@ -6,6 +6,7 @@ import { exampleTabs } from "./api/examples.ts";
 import { createRequestSchema } from "./api/request-schema.ts";
 import { schema } from "./api/schema.ts";
 import type { Config } from "./config.ts";
+import { AppError } from "./core/errors.ts";
 import type { FollowSink } from "./core/following.ts";
 import { inBackground, type Logger } from "./core/logger.ts";
 import type { Service } from "./core/service.ts";
@@ -132,9 +133,8 @@ export function createApp(config: Config, logger: Logger): App {
       : createTokenFile({
           path: config.tokensFile,
           logger,
-          onRevoked: (names) => {
-            for (const name of names) subscriptions.endAll(`token:${name}`);
-          },
+          onRevoked: ({ name, isKnown }) =>
+            subscriptions.endAll(`token:${name}`, isKnown ? scopesRevoked : tokenRevoked),
         });
   const identify = createIdentify({
     findToken: tokenFile?.find ?? null,
@@ -218,7 +218,6 @@ export function createApp(config: Config, logger: Logger): App {
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
-    endStreams: async () => void (await Promise.all([live.stop(), alerts.endStreams()])),
     texts: { "/metrics": { ...exporters.metrics, scope: "read" } },
     onAnswered: exporters.server.answered,
     graceMs: config.shutdownGraceMs,
@@ -263,6 +262,9 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
     bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
   };
 }
+
+const scopesRevoked = new AppError("FORBIDDEN", "the token has fewer scopes now; subscribe again");
+const tokenRevoked = new AppError("UNAUTHENTICATED", "the token was revoked; connect with another token");
 
 /** Notices of change can be lost between the nodes of a Redis Cluster. */
 const rereadMs = 5_000;

@@ -2,12 +2,13 @@ import { GraphQLError } from "graphql";
 import { AppError, errorStatus } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 
-/** An error as clients see it: its code in the extensions, and the HTTP status and headers for Yoga to take out. */
+/** An error as clients see it: its code in the extensions, and the HTTP status and headers of the response. */
 export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
   const { code, retryAfterSeconds, details } = error;
   const headers = {
     ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),
     ...(code === "UNAUTHENTICATED" ? { "WWW-Authenticate": "Bearer" } : {}),
+    ...(code === "METHOD_NOT_ALLOWED" ? { Allow: "POST" } : {}),
   };
   const http = { status: errorStatus[code], headers };
   return new GraphQLError(error.message, {

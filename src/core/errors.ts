@@ -1,6 +1,9 @@
 /** Every error code that a client can see, with the HTTP status that goes with it. */
 export const errorStatus = {
   BAD_USER_INPUT: 400,
+  BAD_REQUEST: 400,
+  OPERATION_RESOLUTION_FAILURE: 400,
+  PERSISTED_QUERY_NOT_SUPPORTED: 400,
   TOO_MANY_QUEUES: 400,
   MAX_COST_EXCEEDED: 400,
   DOCUMENT_TOO_LARGE: 400,
@@ -19,6 +22,7 @@ export const errorStatus = {
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
   INTROSPECTION_DISABLED: 403,
+  METHOD_NOT_ALLOWED: 405,
   NOT_ACCEPTABLE: 406,
   TOO_MANY_KNOWN_QUEUES: 409,
   BODY_TOO_LARGE: 413,

@@ -16,8 +16,8 @@ export interface SubscriptionSlots {
   ): Promise<AsyncIterableIterator<T>>;
   /** How many are taken, of all clients. */
   taken(): number;
-  /** Ends all streams of a client that may not have them any more. */
-  endAll(client: string): void;
+  /** Ends all streams of a client that may not have them any more: the next read of each rejects with the reason. */
+  endAll(client: string, reason: AppError): void;
 }
 
 export function createSubscriptionSlots(max: number): SubscriptionSlots {
@@ -34,6 +34,7 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
     }
     held.set(client, slots);
     const slot: Slot = {
+      reason: null,
       end() {},
       release() {
         slots.delete(slot);
@@ -53,7 +54,7 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
       };
       try {
         let forget = () => {};
-        const stream = untilEnd(await open(), () => {
+        const stream = untilEnd(await open(), slot, () => {
           slot.release();
           forget();
         });
@@ -68,20 +69,29 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
       }
     },
     taken: () => [...held.values()].reduce((sum, slots) => sum + slots.size, 0),
-    endAll(client) {
-      for (const slot of [...(held.get(client) ?? [])]) slot.end();
+    endAll(client, reason) {
+      for (const slot of [...(held.get(client) ?? [])]) {
+        slot.reason = reason;
+        slot.end();
+      }
     },
   };
 }
 
 interface Slot {
+  /** Why its stream was ended; null while it was not, or when the client ended it. */
+  reason: AppError | null;
   /** Ends the stream in it, once there is one. */
   end(): void;
   release(): void;
 }
 
 /** The same stream; `onEnd` is called once, when it is exhausted, returned or broken. */
-function untilEnd<T>(stream: AsyncIterableIterator<T>, onEnd: () => void): AsyncIterableIterator<T> {
+function untilEnd<T>(
+  stream: AsyncIterableIterator<T>,
+  slot: Slot,
+  onEnd: () => void,
+): AsyncIterableIterator<T> {
   let isEnded = false;
   const end = () => {
     if (isEnded) return;
@@ -89,7 +99,9 @@ function untilEnd<T>(stream: AsyncIterableIterator<T>, onEnd: () => void): Async
     onEnd();
   };
   const passed = (result: IteratorResult<T>) => {
-    if (result.done === true) end();
+    if (result.done !== true) return result;
+    end();
+    if (slot.reason !== null) throw slot.reason;
     return result;
   };
   const broke = (error: unknown) => {

@@ -17,11 +17,17 @@ export interface TokenFile extends Service {
   find(secret: string): Token | null;
 }
 
+export interface RevokedToken {
+  readonly name: string;
+  /** Its secret is still valid, with fewer scopes. */
+  readonly isKnown: boolean;
+}
+
 export interface TokenFileOptions {
   readonly path: string;
   readonly logger: Logger;
-  /** Called with the names of tokens that are no more, or that may do less than before. */
-  readonly onRevoked: (names: readonly string[]) => void;
+  /** Called for each token that is removed, has another secret, or has fewer scopes than before. */
+  readonly onRevoked: (revoked: RevokedToken) => void;
   /** How often it is looked whether the file has changed. @default 1_000 // a second */
   readonly everyMs?: number;
 }
@@ -38,9 +44,13 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 1_000 }: To
     initial: [],
     logger,
     onChange(tokens, before) {
-      const revoked = before.filter((token) => !stillHas(tokens, token)).map(({ name }) => name);
-      logger.info({ tokens: tokens.length, revoked }, "the tokens were read again");
-      if (revoked.length > 0) onRevoked(revoked);
+      const revoked = before.filter((token) => !stillHas(tokens, token));
+      logger.info(
+        { tokens: tokens.length, revoked: revoked.map(({ name }) => name) },
+        "the tokens were read again",
+      );
+      for (const { name, hash } of revoked)
+        onRevoked({ name, isKnown: tokens.some((token) => token.hash.equals(hash)) });
     },
     everyMs,
   });

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { endpoint } from "./graphql.ts";
+import { endpoint } from "./endpoint.ts";
 
 /** A tab that a first visitor finds. */
 export interface ExampleTab {

@@ -1,20 +1,23 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
+import type { Caller, Identify } from "../core/admission.ts";
 import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
-import { leavingError, refuseSocket, securityHeaders, sendJson, sendRefusal } from "./answers.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
+import { callerOf } from "./caller.ts";
+import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
+import { endpoint } from "./endpoint.ts";
+import { createFairScheduler } from "./fair-scheduler.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
-import { callerOf, createGraphQL, endpoint } from "./graphql.ts";
-import { createPlaces } from "./places.ts";
-import { createPlainPosts } from "./plain-posts.ts";
+import { createGraphQLHttp } from "./graphql-http.ts";
+import { createEventStreams } from "./graphql-sse.ts";
+import { createWebSockets } from "./graphql-ws.ts";
+import { leavingError, refuseSocket, securityHeaders, sendJson, sendRefusal } from "./http-response.ts";
+import { createOperations, type OperationsOptions } from "./operations.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTextRoutes, type TextRoute } from "./text-routes.ts";
-import { createTurns } from "./turns.ts";
-import type { Admitted } from "./use-admission.ts";
-import { createWebSockets, type WebSocketOptions } from "./websocket.ts";
 
 /** What a plain route answers: a status and a JSON body. */
 export interface RouteAnswer {
@@ -28,7 +31,15 @@ export interface ServerState {
   readonly isLeaving: boolean;
 }
 
-export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
+export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, BrowserGuardOptions {
+  /** Who a request is from. */
+  readonly identify: Identify;
+  /** The rate-limit key of a connection: its client, or its address until a token names the client. */
+  readonly payerOf: (caller: Caller) => string;
+  /** Maximum number of subscriptions that one client has open. */
+  readonly maxSubscriptions: number;
+  /** How long a WebSocket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
+  readonly initMs?: number;
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -41,28 +52,36 @@ export interface ServerOptions extends WebSocketOptions, BrowserGuardOptions {
   readonly texts: Readonly<Record<string, TextRoute>>;
   /** Is told the status of every answer over HTTP. */
   readonly onAnswered?: (status: number) => void;
-  /** Streams never end by themselves; this ends them all, so that the server can stop. */
-  readonly endStreams: () => Promise<void>;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
   readonly graceMs?: number;
-  readonly patience?: Partial<Patience>;
+  readonly timeouts?: Partial<Timeouts>;
 }
 
-/** For how long somebody is waited for who keeps a connection open. */
-export interface Patience {
-  /** To send the head of a request, also the first one. @default 10_000 // 10 seconds */
+/** How long the server waits for a client that keeps a connection open. */
+export interface Timeouts {
+  /** For the head of a request, also the first one. @default 10_000 // 10 seconds */
   readonly headMs: number;
-  /** To send all of it. @default 30_000 // 30 seconds */
+  /** For all of a request. @default 30_000 // 30 seconds */
   readonly requestMs: number;
-  /** To read anything of what was sent. @default 60_000 // 1 minute */
+  /** For a read of anything that was sent. @default 60_000 // 1 minute */
   readonly unreadMs: number;
-  /** How often that is looked after. @default 1_000 // 1 second */
+  /** How often these are checked. @default 1_000 // 1 second */
   readonly checkEveryMs: number;
 }
 
-const usualPatience: Patience = { headMs: 10_000, requestMs: 30_000, unreadMs: 60_000, checkEveryMs: 1_000 };
-/** Requests of one client that are under way, beside its subscriptions: over however many connections. */
-const mostRequestsAtOnce = 1_000;
+const defaultTimeouts: Timeouts = {
+  headMs: 10_000,
+  requestMs: 30_000,
+  unreadMs: 60_000,
+  checkEveryMs: 1_000,
+};
+/** Requests that one client has in flight beside its subscriptions, over however many connections. */
+const maxRequestsAtOnce = 1_000;
+/**
+ * WebSockets with no subscription: of a page that is loaded again and has its old one for a moment, or that only asks. A client
+ * with a socket for each subscription has too many subscriptions before it has too many sockets.
+ */
+const spareSockets = 100;
 
 export interface Server extends Service {
   /** Where the server listens, such as `http://127.0.0.1:4000`; known after the start. */
@@ -70,28 +89,38 @@ export interface Server extends Service {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { host, port, routes, texts, payerOf, endStreams, logger, graceMs = 10_000 } = options;
-  const patience = { ...usualPatience, ...options.patience };
-  const admitted: Admitted = new WeakMap();
-  const turns = createTurns({ shareMs: 0.5 });
-  const yoga = createGraphQL(options, admitted, turns);
-  const plainPosts = createPlainPosts(yoga, options, admitted, turns);
-  const webSockets = createWebSockets(yoga, options, admitted);
+  const { host, port, routes, texts, payerOf, identify, guard, maxSubscriptions, logger } = options;
+  const { graceMs = 10_000, initMs } = options;
+  const timeouts = { ...defaultTimeouts, ...options.timeouts };
+  const scheduler = createFairScheduler({ shareMs: 0.5 });
+  const operations = createOperations({ ...options, scheduler });
+  const streams = createEventStreams();
+  const answerGraphQL = createGraphQLHttp({ operations, streams, scheduler, identify, guard });
+  const webSockets = createWebSockets({
+    operations,
+    schema: options.schema,
+    identify,
+    payerOf,
+    sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
+    maxMessageBytes: guard.maxBodyBytes,
+    maxSubscriptions,
+    ...(initMs !== undefined && { initMs }),
+    logger,
+  });
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);
-  const sendText = createTextRoutes(options.identify);
-  const places = createPlaces(mostRequestsAtOnce + options.maxSubscriptions);
+  const sendText = createTextRoutes(identify);
+  const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
   const stalled = createStalledSockets({
-    patienceMs: patience.unreadMs,
-    onStalled: () =>
-      logger.debug({ patienceMs: patience.unreadMs }, "a connection was cut: it reads nothing"),
+    patienceMs: timeouts.unreadMs,
+    onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
   });
   const http = createHttpServer({
-    headersTimeout: patience.headMs,
-    requestTimeout: patience.requestMs,
-    connectionsCheckingInterval: patience.checkEveryMs,
+    headersTimeout: timeouts.headMs,
+    requestTimeout: timeouts.requestMs,
+    connectionsCheckingInterval: timeouts.checkEveryMs,
     maxHeaderSize: 16_384,
-    // Who vanished without a word is noticed, be it that nothing is sent to it.
+    // TCP keep-alive detects dead peers on idle connections.
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
@@ -106,7 +135,6 @@ export function createServer(options: ServerOptions): Server {
       sendRefusal(response, new AppError("BAD_USER_INPUT", "expected a path to ask for"));
       return;
     }
-    // Yoga reads it, too.
     request.url = target;
     const path = pathOf(target);
     const refusal = browsers.refusalOf(request, !isForPrograms(path) || wantsPage(request));
@@ -119,7 +147,7 @@ export function createServer(options: ServerOptions): Server {
     if (preflight !== null) response.writeHead(204, preflight).end();
     else if (request.method === "OPTIONS") response.writeHead(204, { Allow: allowed.join(", ") }).end();
     else if (!allowed.includes(request.method ?? "")) {
-      const error = new AppError("BAD_USER_INPUT", `expected one of the methods ${allowed.join(", ")}`);
+      const error = new AppError("METHOD_NOT_ALLOWED", wrongMethod(allowed, path === endpoint));
       sendRefusal(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
     } else await serve(path, request, response);
   }
@@ -139,7 +167,7 @@ export function createServer(options: ServerOptions): Server {
       sendRefusal(response, leavingError());
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(response);
-      else if ((await plainPosts(request, response)) === "to be answered") await yoga(request, response);
+      else await answerGraphQL(request, response);
     } else if (text !== undefined) {
       await sendText(text, request, response);
     } else if (path === "/") {
@@ -155,9 +183,11 @@ export function createServer(options: ServerOptions): Server {
     for (const [name, value] of Object.entries(headers))
       if (value !== undefined) response.setHeader(name, value);
     if (isLeaving) response.setHeader("Connection", "close");
-    const release = places.take(payerOf(callerOf({ req: request })));
+    const release = requests.acquire(payerOf(callerOf(request)));
     if (release === null) {
-      const error = new AppError("THROTTLED", tooManyRequests, { retryAfterSeconds: 1 });
+      const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
+        retryAfterSeconds: 1,
+      });
       sendRefusal(response, error, { headers: { Connection: "close" } });
       return;
     }
@@ -206,9 +236,9 @@ export function createServer(options: ServerOptions): Server {
       const deadline = monotonicClock.now() + graceMs;
       isLeaving = true;
       webSockets.leave();
+      streams.leave();
       for (const response of running) if (!response.headersSent) response.setHeader("Connection", "close");
-      await endStreams();
-      // Meanwhile we still listen: whoever asks is told to go elsewhere, and probes are told why.
+      // Meanwhile the server still listens: new requests are refused, and probes get the reason.
       const isBusy = () => running.size > 0 || webSockets.isBusy();
       while (isBusy() && monotonicClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
@@ -217,13 +247,17 @@ export function createServer(options: ServerOptions): Server {
       http.closeAllConnections();
       await closed;
       stalled.stop();
-      await yoga.dispose();
+      await operations.stop();
     },
   };
 }
 
 const nothingHere = `nothing is here; GraphQL and GraphiQL are at ${endpoint}`;
-const tooManyRequests = "expected fewer requests of one client at once; try again in 1 s";
+
+const wrongMethod = (allowed: readonly string[], isGraphQL: boolean) =>
+  `expected one of the methods ${allowed.join(", ")}${isGraphQL ? "; graphql-sse needs its distinct connections mode, singleConnection is not supported" : ""}`;
+const tooManyRequests = (max: number) =>
+  `too many concurrent requests (limit ${max} per client); retry after 1 s`;
 
 /** What is asked for, from its path on, whether the host stands before it (as for a proxy) or not; null when it is neither. */
 function targetOf({ url = "" }: IncomingMessage): string | null {

@@ -3,8 +3,8 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Identify, Scope } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { sendRefusal } from "./answers.ts";
-import { callerOf } from "./graphql.ts";
+import { callerOf } from "./caller.ts";
+import { sendRefusal } from "./http-response.ts";
 
 /** What programs other than GraphQL's clients are told, by GET: one text, for those who may. */
 export interface TextRoute {
@@ -25,7 +25,7 @@ export function createTextRoutes(
   return async ({ contentType, scope, read }, request, response) => {
     let pieces: readonly Buffer[];
     try {
-      const { scopes } = identify(callerOf({ req: request }));
+      const { scopes } = identify(callerOf(request));
       if (!scopes.has(scope)) {
         const has = [...scopes].join(", ");
         throw new AppError("FORBIDDEN", `this needs a token with the scope "${scope}"; this one has ${has}`);

@@ -103,24 +103,20 @@ const rows: readonly Row[] = [
   posted("null", "null", 400, "BAD_USER_INPUT"),
   posted("a number", "1e999", 400, "BAD_USER_INPUT"),
   posted("a string", '"{ __typename }"', 400, "BAD_USER_INPUT"),
-  posted("an empty object", {}, 200, "BAD_REQUEST"),
+  posted("an empty object", {}, 400, "BAD_REQUEST"),
   posted("a query that is a number", { query: 1 }, 400, "BAD_REQUEST"),
   posted("a query that is a list", { query: [query] }, 400, "BAD_REQUEST"),
   posted("a query with a NUL", { query: `${query}\0` }, 200, "GRAPHQL_PARSE_FAILED"),
   posted("variables that are a list", { query, variables: [1] }, 400, "BAD_REQUEST"),
   posted("variables that are a text", { query, variables: "{}" }, 400, "BAD_REQUEST"),
   posted("extensions that are a text", { query, extensions: "x" }, 400, "BAD_REQUEST"),
+  posted("an operationName that is a number", { query, operationName: 1 }, 400, "BAD_REQUEST"),
+  posted("an operationName that is an object", { query, operationName: {} }, 400, "BAD_REQUEST"),
   posted(
-    "an operationName that is a number",
-    { query, operationName: 1 },
+    "a hash in the place of a query",
+    { extensions: { persistedQuery: { version: 1, sha256Hash: "0".repeat(64) } } },
     400,
-    "OPERATION_RESOLUTION_FAILURE",
-  ),
-  posted(
-    "an operationName that is an object",
-    { query, operationName: {} },
-    400,
-    "OPERATION_RESOLUTION_FAILURE",
+    "PERSISTED_QUERY_NOT_SUPPORTED",
   ),
   ...["__proto__", "constructor", "toString", "x".repeat(100_000)].map((operationName) =>
     posted(
@@ -186,13 +182,28 @@ const rows: readonly Row[] = [
     ...posted("JSON by another name", plain, 200, null),
     headers: { "content-type": "Application/JSON;charset=utf-8" },
   },
-  ...["image/png", "text/html;q=0", "application/json;charset=latin1", "/", ","].map(
+  ...[
+    "image/png",
+    "text/html;q=0",
+    "application/json;charset=latin1",
+    "application/json;q=0",
+    "*/*;q=0, application/json;q=0",
+    "multipart/mixed",
+    "/",
+    ",",
+  ].map(
     (accept): Row => ({
       ...posted(`an answer as ${accept}`, plain, 406, "NOT_ACCEPTABLE"),
       headers: { ...json, accept },
     }),
   ),
-  ...["application/json", "application/json, text/html", "image/png"].map(
+  ...[
+    "application/json",
+    "application/json, text/html",
+    "image/png",
+    "*/*, text/event-stream;q=0",
+    'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json',
+  ].map(
     (accept): Row => ({
       ...posted(`a subscription to be answered as ${accept}`, subscription, 406, "NOT_ACCEPTABLE"),
       headers: { ...json, accept },
@@ -200,11 +211,15 @@ const rows: readonly Row[] = [
   ),
   ...["PUT", "DELETE", "PATCH", "PROPFIND"].map(
     (method): Row => ({
-      ...posted(method, plain, 405, "BAD_USER_INPUT"),
+      ...posted(method, plain, 405, "METHOD_NOT_ALLOWED"),
       method,
     }),
   ),
-  got("no parameters", "", 200, "BAD_REQUEST"),
+  got("no parameters", "", 400, "BAD_REQUEST"),
+  {
+    ...got("no parameters, for any media type", "", 400, "BAD_REQUEST"),
+    headers: { accept: "*/*" },
+  },
   got("GET with variables that are no JSON", `?query=${query}&variables={`, 400, "BAD_USER_INPUT"),
   got("GET with variables that are a number", `?query=${query}&variables=1`, 400, "BAD_REQUEST"),
   got("GET with variables that are null", `?query=${query}&variables=null`, 200, null),
@@ -212,7 +227,7 @@ const rows: readonly Row[] = [
   got("GET with deep variables", `?query=${query}&variables=${"[".repeat(9_000)}`, 400, "VARIABLES_TOO_DEEP"),
   got("GET with bytes that are no UTF-8", "?query=%ff%fe%", 200, "GRAPHQL_PARSE_FAILED"),
   got("GET with two queries, the first of which counts", `?query=${query}&query={a}`, 200, null),
-  got("a mutation by GET", '?query=mutation{forgetQueue(queue:"a")}', 405, "BAD_REQUEST"),
+  got("a mutation by GET", '?query=mutation{forgetQueue(queue:"a")}', 405, "METHOD_NOT_ALLOWED"),
 ].map((row) => ({ ...row, search: row.search?.replaceAll(" ", "%20") ?? "" }));
 
 describe("a request of", () => {

@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import { describe, expect, inject, test, vi } from "vitest";
 import { WebSocket } from "ws";
+import { endlessSchema, startBareServer } from "../support/bare-server.ts";
 import { openRaw } from "../support/raw-http.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { startServer } from "../support/server.ts";
-import { slowSse, slowWebsocket, sse, websocketTransport } from "../support/streams.ts";
+import { type Stream, slowSse, slowWebsocket, sse, websocketTransport } from "../support/streams.ts";
 import { openTracker } from "../support/tracker.ts";
 
 const mutation = JSON.stringify({
@@ -58,7 +59,7 @@ describe("a server that was asked to stop while a request runs", () => {
     await server.finish();
   });
 
-  test("completes its streams, refuses new WebSockets and operations, and closes old WebSockets with 1001", async () => {
+  test("ends its streams without complete, closes WebSockets with 1001, and refuses new ones", async () => {
     await using server = await busyServer();
     const codes: number[] = [];
     await using client = websocketTransport(server.url, (code) => codes.push(code));
@@ -66,25 +67,49 @@ describe("a server that was asked to stop while a request runs", () => {
     for (const stream of streams) expect((await stream.next()).value?.data).toBeDefined();
     await server.askToStop();
 
+    // A client takes `complete` for "no more", and never comes back.
     for (const stream of streams) {
-      expect(await stream.next()).toEqual({ done: true, value: undefined });
-      expect(stream.isComplete).toBe(true);
+      await expect(stream.next()).rejects.toBeDefined();
+      expect(stream.isComplete).toBe(false);
     }
-
+    expect(codes).toEqual([1001]);
     const another = new WebSocket(`${server.url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
     another.on("error", () => {});
     const [, response] = await once(another, "unexpected-response");
     expect(response.statusCode).toBe(503);
     expect(response.headers["retry-after"]).toBe("1");
-    for (const query of [subscription, "{ __typename }", JSON.parse(mutation).query]) {
-      const { value } = await client.subscribe(query).next();
-      expect(value?.errors).toMatchObject([{ extensions: { code: "SERVICE_UNAVAILABLE" } }]);
-    }
-    expect(codes).toEqual([]);
     await server.finish();
+  });
+
+  test("answers what runs on a WebSocket, refuses new operations there, and then closes it", async () => {
+    const { promise: gate, resolve: goOn } = Promise.withResolvers<string>();
+    const schema = endlessSchema(10, () => {});
+    const field = schema.getQueryType()?.getFields().a;
+    if (field === undefined) throw new Error("the field was just declared");
+    field.resolve = () => gate;
+    await using server = await startBareServer({ schema });
+    const codes: number[] = [];
+    await using client = websocketTransport(server.url, (code) => codes.push(code));
+    const running = client.subscribe("{ a }");
+    const stream = client.subscribe("subscription { text }");
+    await stream.next();
+    const stopped = server.stop();
+
+    const { value: refused } = await client.subscribe("{ __typename }").next();
+    expect(refused?.errors).toMatchObject([{ extensions: { code: "SERVICE_UNAVAILABLE" } }]);
+    expect(codes).toEqual([]);
+    goOn("done");
+    expect((await running.next()).value?.data).toEqual({ a: "done" });
+    await stopped;
     await vi.waitFor(() => expect(codes).toEqual([1001]), within);
+    await expect(drained(stream)).rejects.toBeDefined();
+    expect(stream.isComplete).toBe(false);
   });
 });
+
+async function drained(stream: Stream): Promise<void> {
+  for await (const _ of stream);
+}
 
 describe("a server that was asked to stop", () => {
   test("ends at once when nothing runs, whoever is connected", async () => {

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { CloseCode } from "graphql-ws";
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { WebSocket } from "ws";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { post, runServer, startApp } from "../support/server.ts";
-import { sse, websocket } from "../support/streams.ts";
+import { type Push, type Stream, sse, websocket } from "../support/streams.ts";
 import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 
 const read = `{ queueLatency(queues: ["q"]) { state } }`;
@@ -245,7 +245,7 @@ describe("limits", () => {
 
       await tokens.write({ ...everybody, reader: "record" });
       for (const stream of streams.slice(0, 2)) {
-        for await (const push of stream) expect(push.errors).toBeUndefined();
+        expect((await lastOf(stream))?.errors).toMatchObject([{ extensions: { code: "FORBIDDEN" } }]);
         expect(stream.isComplete).toBe(true);
       }
       expect((await post(url(), { query: read }, bearer("reader"))).status).toBe(403);
@@ -261,6 +261,69 @@ describe("limits", () => {
       .toBe(200);
   });
 });
+
+describe("a token that is revoked", () => {
+  const { reader: _, ...others } = everybody;
+  afterEach(async () => {
+    await tokens.write(everybody);
+    await expect
+      .poll(async () => (await post(url(), { query: read }, bearer("reader"))).status, { timeout: 10_000 })
+      .toBe(200);
+  });
+
+  test("ends its streams with an error that says so, over server-sent events and WebSockets", async () => {
+    const closed: { readonly code: number; readonly reason: string }[] = [];
+    const socket = websocket(url(), (code, reason) => closed.push({ code, reason }), bearer("reader"));
+    const messages: unknown[] = [];
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    socket.subscribe(
+      { query: watch },
+      {
+        next: (answer) => messages.push(answer),
+        error(errors) {
+          messages.push({ errors });
+          resolve();
+        },
+        complete: resolve,
+      },
+    );
+    const stream = sse(url(), watch, {}, bearer("reader"));
+    expect((await stream.next()).value?.data).toBeDefined();
+    await expect.poll(() => messages).toHaveLength(1);
+
+    await tokens.write(others);
+    const errors = [{ message: expect.stringContaining("revoked"), extensions: { code: "UNAUTHENTICATED" } }];
+    expect((await lastOf(stream))?.errors).toMatchObject(errors);
+    expect(stream.isComplete).toBe(true);
+    await ended;
+    expect(messages[1]).toMatchObject({ errors });
+    await expect.poll(() => closed).toEqual([{ code: 4403, reason: expect.stringContaining("revoked") }]);
+    await socket.dispose();
+  });
+
+  test("closes a WebSocket that has nothing open when it asks the next time", async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<number>();
+    const socket = websocket(url(), resolve, bearer("reader"));
+    const answer = () =>
+      new Promise<unknown>((settle) => {
+        socket.subscribe({ query: read }, { next: settle, error: settle, complete() {} });
+      });
+    expect(await answer()).toMatchObject({ data: {} });
+    await tokens.write(others);
+    await expect
+      .poll(async () => (await post(url(), { query: read }, bearer("reader"))).status, { timeout: 10_000 })
+      .toBe(401);
+    expect(await answer()).toMatchObject([{ extensions: { code: "UNAUTHENTICATED" } }]);
+    expect(await closed).toBe(4403);
+    await socket.dispose();
+  });
+});
+
+async function lastOf(stream: Stream): Promise<Push | undefined> {
+  let last: Push | undefined;
+  for await (const push of stream) last = push;
+  return last;
+}
 
 describe("behind a proxy", () => {
   const left = async (at: string, forwardedFor: string) => {

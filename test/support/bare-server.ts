@@ -48,7 +48,6 @@ export async function startBareServer(
     needsToken: false,
     routes: { "/health": async () => ({ status: 200, body: { status: "ok" } }) },
     texts: {},
-    endStreams: async () => {},
     ...options,
   });
   await server.start();

@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
-import { createTokenFile, parseTokens, type TokenFile } from "../../src/limits/token-file.ts";
+import {
+  createTokenFile,
+  parseTokens,
+  type RevokedToken,
+  type TokenFile,
+} from "../../src/limits/token-file.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 const hashOf = (secret: string) => createHash("sha256").update(secret).digest("hex");
@@ -70,7 +75,7 @@ describe("the file of tokens", () => {
   let dir: string;
   let path: string;
   let file: TokenFile;
-  let revoked: string[];
+  let revoked: RevokedToken[];
   const logger = recordingLogger();
 
   beforeEach(async () => {
@@ -78,7 +83,7 @@ describe("the file of tokens", () => {
     path = join(dir, "tokens");
     revoked = [];
     logger.lines.length = 0;
-    file = createTokenFile({ path, logger, everyMs: 5, onRevoked: (names) => revoked.push(...names) });
+    file = createTokenFile({ path, logger, everyMs: 5, onRevoked: (token) => revoked.push(token) });
   });
   afterEach(async () => {
     await file.stop();
@@ -107,11 +112,11 @@ describe("the file of tokens", () => {
     expect(revoked).toEqual([]);
 
     await writeFile(path, `ops read ${a}\nci record,read ${b}\n`);
-    await expect.poll(() => revoked, { interval: 5 }).toEqual(["ops"]);
+    await expect.poll(() => revoked, { interval: 5 }).toEqual([{ name: "ops", isKnown: true }]);
     expect(file.find("a")?.scopes).toEqual(new Set(["read"]));
 
     await writeFile(path, `ops read ${a}\nci record,read ${hashOf("c")}\n`);
-    await expect.poll(() => revoked).toEqual(["ops", "ci"]);
+    await expect.poll(() => revoked.slice(1)).toEqual([{ name: "ci", isKnown: false }]);
     expect(file.find("b")).toBeNull();
     expect(file.find("c")?.name).toBe("ci");
   });

@@ -1,7 +1,8 @@
-import { buildSchema } from "graphql";
-import { createYoga } from "graphql-yoga";
+import { buildSchema, type DocumentNode, parse } from "graphql";
 import { expect, it, vi } from "vitest";
-import { useSharedPushes } from "../../src/server/use-shared-pushes.ts";
+import type { Scope } from "../../src/core/admission.ts";
+import { createFairScheduler } from "../../src/server/fair-scheduler.ts";
+import { createSubscriptionDeduplication } from "../../src/server/subscription-deduplication.ts";
 
 const typed = `subscription ($of: String = "a") { pushes(of: $of) { text } }`;
 
@@ -16,7 +17,7 @@ it("runs a push once for all who have the same subscription, and tells each of t
 it.each([
   ["another document", `subscription ($of: String = "a") { same: pushes(of: $of) { text } }`, {}],
   ["other variables", typed, { of: "a" }],
-])("runs it anew for %s", async (_what, query, variables) => {
+])("runs it anew for %s", async (_what, query, variables: Record<string, unknown>) => {
   const { subscribe, push, resolved } = open();
   const streams = [await subscribe(typed), await subscribe(typed), await subscribe(query, variables)];
   push([{ text: "one" }]);
@@ -47,12 +48,28 @@ it("tells an error to each of them, masked once for all, and goes on", async () 
   for (const next of streams) expect(await next()).toContain('[{"text":"one"}]');
 });
 
-/** A server whose pushes are told by the test, over server-sent events. */
+it("runs it anew for clients with other scopes", async () => {
+  const { subscribe, push, resolved } = open();
+  const streams = [await subscribe(typed), await subscribe(typed, {}, ["read", "admin"])];
+  push([{ text: "one" }]);
+  for (const next of streams) expect(await next()).toContain('[{"text":"one"}]');
+  expect(resolved).toHaveBeenCalledTimes(2);
+});
+
+it("executes a push in a context of no client, since others get it, too", async () => {
+  const { subscribe, push, resolved } = open();
+  const next = await subscribe(typed);
+  push([{ text: "one" }]);
+  await next();
+  expect(resolved.mock.calls[0]?.[2]).toEqual({ client: "" });
+});
+
+/** A subscription whose pushes come from the test. */
 function open() {
   const schema = buildSchema(
     "type Push { text: String } type Query { a: String } type Subscription { pushes(of: String): [Push] }",
   );
-  const resolved = vi.fn(({ text }) => {
+  const resolved = vi.fn(({ text }, _args: object, _context: object) => {
     if (text instanceof Error) throw text;
     return text;
   });
@@ -69,29 +86,36 @@ function open() {
   fields.pushes.resolve = (pushed) => pushed;
   text.resolve = resolved;
   const maskError = vi.fn((error) => error);
-  const shared = useSharedPushes({ maskError, guard: { maxErrors: 10, introspection: true } });
-  const yoga = createYoga({ schema, plugins: [shared], logging: false });
+  const deduplication = createSubscriptionDeduplication({
+    maskError,
+    bounds: { maxErrors: 10, introspection: true },
+    scheduler: createFairScheduler({ shareMs: 1_000 }),
+  });
+  const documents = new Map<string, DocumentNode>();
 
-  async function subscribe(query: string, variables: object = {}): Promise<() => Promise<string>> {
-    const { body } = await yoga.fetch("http://localhost/graphql", {
-      method: "POST",
-      headers: { "content-type": "application/json", accept: "text/event-stream" },
-      body: JSON.stringify({ query, variables }),
+  async function subscribe(
+    query: string,
+    variables: Record<string, unknown> = {},
+    scopes: readonly Scope[] = ["read"],
+  ): Promise<() => Promise<string>> {
+    // As the document cache does.
+    const document = documents.get(query) ?? parse(query);
+    documents.set(query, document);
+    const argsFor = (client: string) => ({
+      schema,
+      document,
+      variableValues: variables,
+      contextValue: { client },
     });
-    if (body === null) throw new Error("a stream has a body");
-    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-    let read = "";
+    const pushes = await deduplication.subscribe(
+      { id: "token:a", scopes: new Set(scopes) },
+      { own: argsFor("token:a"), shared: () => argsFor("") },
+    );
+    if ("json" in pushes) throw new Error(pushes.json);
     return async () => {
-      for (;;) {
-        const [event, data] = /event: next\ndata: (.*)\n\n/.exec(read) ?? [];
-        if (event !== undefined && data !== undefined) {
-          read = read.slice(read.indexOf(event) + event.length);
-          return data;
-        }
-        const { done, value } = await reader.read();
-        if (done) throw new Error("the stream ended");
-        read += value;
-      }
+      const { value } = await pushes.next();
+      if (value === undefined) throw new Error("the stream ended");
+      return value.json;
     };
   }
   return {

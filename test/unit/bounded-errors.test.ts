@@ -1,10 +1,10 @@
 import { type ExecutionResult, GraphQLError, Source } from "graphql";
 import { describe, expect, test } from "vitest";
-import { briefErrors, briefResult, useBriefErrors } from "../../src/server/use-brief-errors.ts";
+import { boundErrors, boundResult } from "../../src/server/bounded-errors.ts";
 
 const options = { maxErrors: 5, introspection: true };
 const brief = (error: GraphQLError, more: Partial<typeof options> = {}) =>
-  briefErrors([error], { ...options, ...more })[0] as GraphQLError;
+  boundErrors([error], { ...options, ...more })[0] as GraphQLError;
 
 describe("an error in an answer", () => {
   test("is what it was while it is short", () => {
@@ -51,49 +51,6 @@ describe("an error in an answer", () => {
 test("an answer has at most so many errors, the first ones", () => {
   const errors = Array.from({ length: 9 }, (_, i) => new GraphQLError(`error ${i}`));
   const result: ExecutionResult = { data: { a: 1 }, errors, extensions: { cost: 1 } };
-  expect(briefResult(result, options)).toEqual({ ...result, errors: errors.slice(0, 5) });
-  expect(briefResult({ data: null }, options)).toEqual({ data: null });
-});
-
-describe("in an answer over HTTP", () => {
-  const long = new GraphQLError("x".repeat(301));
-  /** What the plugin makes of a result. */
-  function processed(result: unknown): unknown {
-    let answer = result;
-    const { onResultProcess } = useBriefErrors(options);
-    void onResultProcess?.({
-      result,
-      setResult(briefed: unknown) {
-        answer = briefed;
-      },
-      resultProcessor() {},
-    } as unknown as Parameters<NonNullable<typeof onResultProcess>>[0]);
-    return answer;
-  }
-
-  test("every push of a stream is brief", async () => {
-    async function* pushes() {
-      yield { errors: [long] };
-      yield { data: 1 };
-      yield { errors: Array(9).fill(long) };
-    }
-    const briefed: ExecutionResult[] = [];
-    for await (const push of processed(pushes()) as AsyncIterable<ExecutionResult>) briefed.push(push);
-    expect(briefed.map(({ errors = [] }) => errors.map(({ message }) => message.length))).toEqual([
-      [300],
-      [],
-      Array(5).fill(300),
-    ]);
-  });
-
-  test.each([
-    { operations: 2, each: 3 },
-    { operations: 5, each: 1 },
-    { operations: 50, each: 1 },
-  ])("$operations operations of a batch share the errors: $each for each", ({ operations, each }) => {
-    const batch = Array(operations).fill({ errors: Array(9).fill(long) });
-    const answers = processed(batch) as ExecutionResult[];
-    expect(answers.map(({ errors }) => errors?.length)).toEqual(Array(operations).fill(each));
-    expect(processed([])).toEqual([]);
-  });
+  expect(boundResult(result, options)).toEqual({ ...result, errors: errors.slice(0, 5) });
+  expect(boundResult({ data: null }, options)).toEqual({ data: null });
 });

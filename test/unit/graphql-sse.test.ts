@@ -1,8 +1,10 @@
 import type { ServerResponse } from "node:http";
 import { Writable } from "node:stream";
-import type { ExecutionResult } from "graphql";
+import { type ExecutionResult, GraphQLError } from "graphql";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { sendPushes } from "../../src/server/push-stream.ts";
+import { encodeResult } from "../../src/server/encoded-result.ts";
+import { createEventStreams } from "../../src/server/graphql-sse.ts";
+import type { Pushes } from "../../src/server/subscription-deduplication.ts";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
@@ -58,6 +60,30 @@ it("ends the subscription of a client that had gone before it began", async () =
   expect(vi.getTimerCount()).toBe(0);
 });
 
+it("completes a subscription that is over", async () => {
+  const { response, written, end } = begin();
+  end();
+  await vi.waitFor(() => expect(response.writableFinished).toBe(true));
+  expect(written()).toBe(":\n\nevent: complete\ndata:\n\n");
+});
+
+it("says why it ends a subscription for a reason, and completes it", async () => {
+  const { response, written, fail } = begin();
+  fail(new GraphQLError("revoked", { extensions: { code: "UNAUTHENTICATED", http: { status: 401 } } }));
+  await vi.waitFor(() => expect(response.writableFinished).toBe(true));
+  expect(written()).toBe(
+    ':\n\nevent: next\ndata: {"errors":[{"message":"revoked","extensions":{"code":"UNAUTHENTICATED"}}]}\n\nevent: complete\ndata:\n\n',
+  );
+});
+
+it("ends a subscription without complete when the server leaves, so that its client comes back", async () => {
+  const { response, written, leave, returned } = begin();
+  leave();
+  await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());
+  expect(response.writableFinished).toBe(true);
+  expect(written()).toBe(":\n\n");
+});
+
 it("cuts the connection when the subscription breaks, since there is nothing to be said of it", async () => {
   const { response, fail, written } = begin();
   fail();
@@ -75,22 +101,23 @@ function begin(response = new Writable()) {
     if (isReading) done();
     else left = done;
   };
-  const waiting: PromiseWithResolvers<IteratorResult<ExecutionResult>>[] = [];
+  const waiting: PromiseWithResolvers<Awaited<ReturnType<Pushes["next"]>>>[] = [];
   const pushed: ExecutionResult[] = [];
   let asked = 0;
   const returned = vi.fn(async () => ({ done: true as const, value: undefined }));
-  const pushes: AsyncIterator<ExecutionResult> = {
+  const pushes: Pushes = {
     next() {
       asked += 1;
       const value = pushed.shift();
-      if (value !== undefined) return Promise.resolve({ done: false, value });
+      if (value !== undefined) return Promise.resolve({ done: false, value: encodeResult(value) });
       waiting.push(Promise.withResolvers());
       return waiting[0]!.promise;
     },
     return: returned,
   };
   const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
-  sendPushes(Object.assign(response, { writeHead() {} }) as unknown as ServerResponse, pushes, {
+  const streams = createEventStreams();
+  streams.send(Object.assign(response, { writeHead() {} }) as unknown as ServerResponse, pushes, {
     requestedQueryCost: 1,
     actualQueryCost: 1,
     throttleStatus,
@@ -107,8 +134,10 @@ function begin(response = new Writable()) {
     push(value: ExecutionResult) {
       const next = waiting.shift();
       if (next === undefined) pushed.push(value);
-      else next.resolve({ done: false, value });
+      else next.resolve({ done: false, value: encodeResult(value) });
     },
-    fail: () => waiting.shift()?.reject(new Error("broken")),
+    end: () => waiting.shift()?.resolve({ done: true, value: undefined }),
+    fail: (error: Error = new Error("broken")) => waiting.shift()?.reject(error),
+    leave: streams.leave,
   };
 }

@@ -1,18 +1,22 @@
 import { setImmediate as tick } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { createTurns } from "../../src/server/turns.ts";
+import { createFairScheduler } from "../../src/server/fair-scheduler.ts";
 
 function begun() {
   let nowMs = 0;
   const done: string[] = [];
-  const turns = createTurns({ shareMs: 1, clock: { now: () => nowMs } });
+  const scheduler = createFairScheduler({ shareMs: 1, clock: { now: () => nowMs } });
   const work = (name: string, client: string, takesMs: number) =>
-    turns.begin(client, async () => {
+    scheduler.begin(client, async () => {
       nowMs += takesMs;
       done.push(name);
       return name;
     });
-  return { turns, done, work };
+  const charge = (client: string, takesMs: number) =>
+    scheduler.charge(client, () => {
+      nowMs += takesMs;
+    });
+  return { scheduler, done, work, charge };
 }
 
 test("a client is worked for until it has had its share of a tick, and then again in each tick after it, in order", async () => {
@@ -57,10 +61,33 @@ test("who comes later does not pass who waits", async () => {
 });
 
 test("what fails takes its turn like all else", async () => {
-  const { turns, work } = begun();
+  const { scheduler, work } = begun();
   const all = [work("first", "a", 3)];
-  const failing = turns.begin("a", () => Promise.reject(new Error("no")));
+  const failing = scheduler.begin("a", () => Promise.reject(new Error("no")));
   all.push(work("last", "a", 1));
   await expect(failing).rejects.toThrow("no");
   expect(await Promise.all(all)).toEqual(["first", "last"]);
+});
+
+test("what cannot wait is taken off the next shares", async () => {
+  const { done, work, charge } = begun();
+  charge("a", 3);
+  const all = [work("a0", "a", 0), work("b0", "b", 0)];
+  expect(done).toEqual(["b0"]);
+  for (let ticks = 0; ticks < 2; ticks++) await tick();
+  expect(done).toEqual(["b0"]);
+  await Promise.all(all);
+});
+
+test("work within work of the same client begins at once, and is measured once", async () => {
+  const { scheduler, done, work } = begun();
+  const outer = scheduler.begin("a", () => {
+    const inner = [work("a0", "a", 0.3), work("a1", "a", 0.3)];
+    return Promise.all(inner);
+  });
+  expect(done).toEqual(["a0", "a1"]);
+  // Of 0.6 ms, 0.4 are left.
+  const next = [work("a2", "a", 0.4), work("a3", "a", 0)];
+  expect(done).toEqual(["a0", "a1", "a2"]);
+  await Promise.all([outer, ...next]);
 });

@@ -1,0 +1,2 @@
+/** Where GraphQL and GraphiQL are, over HTTP and WebSocket. */
+export const endpoint = "/graphql";

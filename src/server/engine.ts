@@ -1,0 +1,61 @@
+import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
+import { validate } from "graphql";
+import { createYoga, type Plugin } from "graphql-yoga";
+import type { Logger } from "../core/logger.ts";
+import type { RequestGuard } from "../core/request-guard.ts";
+import { createDocumentCache } from "./document-cache.ts";
+
+export interface EngineOptions {
+  readonly schema: GraphQLSchema;
+  /** The schema that documents are validated against. */
+  readonly requestSchema: GraphQLSchema;
+  /** What a client may see of an error. */
+  readonly maskError: (error: unknown) => GraphQLError;
+  readonly guard: RequestGuard<DocumentNode>;
+  readonly logger: Logger;
+}
+
+export type Engine = ReturnType<typeof createEngine>;
+
+/**
+ * Yoga as the engine: it parses, validates and executes, with its caches, its masking and its plugins. It never reads a socket:
+ * the transports do.
+ */
+export function createEngine({ schema, requestSchema, maskError, guard, logger }: EngineOptions) {
+  const log = (...message: readonly unknown[]) => logger.debug({ message }, "message of Yoga");
+  const yoga = createYoga({
+    schema,
+    plugins: [useBounds(guard)],
+    // A parse error is not cached.
+    parserAndValidationCache: {
+      documentCache: createDocumentCache(),
+      errorCache: { get: () => undefined, set() {} },
+    },
+    maskedErrors: { maskError },
+    // Errors of clients are answered; the mask logs the unexpected ones, once.
+    logging: { debug: log, info: log, warn: log, error: log },
+  });
+  const { parse, validate: validateDocument, execute } = yoga.getEnveloped({});
+  return {
+    schema,
+    parse,
+    validate: (document: DocumentNode): readonly GraphQLError[] => validateDocument(requestSchema, document),
+    execute,
+    dispose: () => yoga.dispose(),
+  };
+}
+
+/** Parses within the bounds of a document, and stops to validate when there are more errors than a response may have. */
+function useBounds(guard: RequestGuard<DocumentNode>): Plugin {
+  return {
+    onParse({ setParseFn }) {
+      setParseFn((source) => guard.parse(String(source)));
+    },
+    onValidate({ setValidationFn }) {
+      // graphql adds one error that says that there are more.
+      setValidationFn((schema, document, rules) =>
+        validate(schema, document, rules, { maxErrors: guard.maxErrors - 1 }),
+      );
+    },
+  };
+}

@@ -1,0 +1,170 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { DocumentNode, OperationTypeNode } from "graphql";
+import type { Client, Identify } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+import type { RequestGuard } from "../core/request-guard.ts";
+import { callerOf } from "./caller.ts";
+import { type EncodedResult, encodeResult, withCost } from "./encoded-result.ts";
+import type { FairScheduler } from "./fair-scheduler.ts";
+import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
+import { headOf, sendText } from "./http-response.ts";
+import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
+import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
+import { readBody } from "./request-body.ts";
+
+export interface GraphQLHttpOptions {
+  readonly operations: Operations;
+  readonly streams: EventStreams;
+  readonly scheduler: FairScheduler;
+  readonly identify: Identify;
+  readonly guard: RequestGuard<DocumentNode>;
+}
+
+/** GraphQL over HTTP: GET, POST and batches, answered as JSON or as a stream of events. */
+export function createGraphQLHttp({
+  operations,
+  streams,
+  scheduler,
+  identify,
+  guard,
+}: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  /** @returns null when the client hung up. @throws AppError */
+  async function read(request: IncomingMessage, client: Client): Promise<unknown> {
+    if (request.method !== "POST") return paramsOf(request.url ?? "", guard);
+    const body = await readBody(request, guard.maxBodyBytes);
+    return body === null ? null : scheduler.begin(client.id, () => parseBody(body, guard));
+  }
+
+  async function respond(request: IncomingMessage, response: ServerResponse, accepted: readonly MediaType[]) {
+    const [mediaType] = accepted;
+    // Before the body is read: a stranger has no say.
+    const client = identify(callerOf(request));
+    if (mediaType === undefined) throw notAcceptable();
+    const sent = await read(request, client);
+    if (sent === null) return;
+    const isBatch = Array.isArray(sent);
+    const { refusal, operations: all } = await operations.prepare(client, isBatch ? sent : [sent], (kind) =>
+      assertServed(kind, request, isBatch, accepted),
+    );
+    const onGone = whenClosed(response);
+    if (refusal !== null) sendInvalid(response, mediaType, refusal);
+    else if (isBatch) {
+      const results = await Promise.all(all.map((each) => jsonOf(each, onGone)));
+      sendText(response, jsonType(mediaType), `[${results.join(",")}]`, { status: 200, headers: {} });
+    } else await sendOne(response, mediaType, all[0], onGone);
+  }
+
+  async function sendOne(
+    response: ServerResponse,
+    mediaType: MediaType,
+    operation: Prepared | Invalid | undefined,
+    onGone: OnGone,
+  ): Promise<void> {
+    if (operation === undefined) throw new Error("an operation was lost");
+    if ("errors" in operation) return sendInvalid(response, mediaType, operation);
+    const { kind, cost } = operation;
+    const result = await (kind === "subscription"
+      ? operations.subscribe(operation, onGone)
+      : operations.execute(operation, onGone));
+    if ("json" in result) send(response, mediaType, result, cost);
+    else streams.send(response, result, cost);
+  }
+
+  async function jsonOf(operation: Prepared | Invalid, onGone: OnGone): Promise<string> {
+    const result =
+      "errors" in operation ? encodeResult(operation) : await operations.execute(operation, onGone);
+    return withCost(result.json, operation.cost);
+  }
+
+  return async (request, response) => {
+    const accepted = acceptedMediaTypes(request.headers);
+    try {
+      await respond(request, response, accepted);
+    } catch (error) {
+      sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
+    }
+  };
+}
+
+function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
+  send(response, mediaType, encodeResult({ errors }), cost);
+}
+
+function send(
+  response: ServerResponse,
+  mediaType: MediaType,
+  { json, errors }: EncodedResult,
+  cost: Invalid["cost"],
+): void {
+  const text = withCost(json, cost);
+  const head = headOf(errors, mediaType);
+  if (mediaType === "text/event-stream") sendOneEvent(response, text, head);
+  else sendText(response, mediaType, text, head);
+}
+
+/** A batch is answered as JSON whatever is preferred. */
+function jsonType(mediaType: MediaType): MediaType {
+  return mediaType === "text/event-stream" ? "application/json" : mediaType;
+}
+
+function assertServed(
+  kind: OperationTypeNode,
+  { method }: IncomingMessage,
+  isBatch: boolean,
+  accepted: readonly MediaType[],
+): void {
+  if (kind === "mutation" && method !== "POST") {
+    throw new AppError("METHOD_NOT_ALLOWED", "a mutation by GET; send it by POST");
+  }
+  if (kind !== "subscription") return;
+  if (isBatch) throw new AppError("BAD_USER_INPUT", "a subscription in a batch; send it alone");
+  if (accepted.includes("text/event-stream")) return;
+  throw new AppError(
+    "NOT_ACCEPTABLE",
+    "a subscription needs Accept: text/event-stream (graphql-sse in distinct connections mode), or a WebSocket with graphql-transport-ws; multipart/mixed is not supported",
+  );
+}
+
+function notAcceptable(): AppError {
+  return new AppError("NOT_ACCEPTABLE", `expected an Accept header with one of ${mediaTypes.join(", ")}`);
+}
+
+function whenClosed(response: ServerResponse): OnGone {
+  return (callback) => {
+    if (response.closed) callback();
+    else response.once("close", callback);
+    return () => response.off("close", callback);
+  };
+}
+
+/** @throws AppError BAD_USER_INPUT, VARIABLES_TOO_DEEP or VARIABLES_TOO_LARGE. */
+function parseBody(text: string, guard: RequestGuard<DocumentNode>): object {
+  const body = parseJson(text, "the body", guard);
+  if (typeof body === "object" && body !== null) return body;
+  const got = body === null ? "null" : `a ${typeof body}`;
+  throw new AppError("BAD_USER_INPUT", `expected the body to be an object or a list, got ${got}`);
+}
+
+function paramsOf(url: string, guard: RequestGuard<DocumentNode>): object {
+  const search = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?") + 1) : "");
+  const json = (name: string) => {
+    const text = search.get(name);
+    return text ? parseJson(text, name, guard) : null;
+  };
+  return {
+    query: search.get("query"),
+    operationName: search.get("operationName") || null,
+    variables: json("variables"),
+    extensions: json("extensions"),
+  };
+}
+
+function parseJson(text: string, what: string, guard: RequestGuard<DocumentNode>): unknown {
+  try {
+    return guard.parseJson(text);
+  } catch (error) {
+    // The parser's own message repeats what was sent.
+    if (error instanceof SyntaxError) throw new AppError("BAD_USER_INPUT", `expected ${what} to be JSON`);
+    throw error;
+  }
+}

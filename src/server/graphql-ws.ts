@@ -1,0 +1,291 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
+import { CloseCode, type Context, handleProtocols, MessageType, makeServer } from "graphql-ws";
+import { WebSocketServer } from "ws";
+import type { Caller, Client, Identify } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { callerOf } from "./caller.ts";
+import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
+import { type EncodedResult, formatError, withCost } from "./encoded-result.ts";
+import { leavingError, refuseSocket } from "./http-response.ts";
+import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
+import type { Pushes } from "./subscription-deduplication.ts";
+import {
+  closeReason,
+  type ServedConnection,
+  type ServedExtra,
+  type SocketExtra,
+  serveConnection,
+} from "./websocket-connection.ts";
+
+export interface WebSocketOptions {
+  readonly operations: Operations;
+  readonly schema: GraphQLSchema;
+  readonly identify: Identify;
+  /** The rate-limit key of a connection: its client, or its address until a token names the client. */
+  readonly payerOf: (caller: Caller) => string;
+  /** Open sockets of each client. */
+  readonly sockets: ConcurrencyLimiter;
+  readonly maxMessageBytes: number;
+  /** Maximum number of subscriptions of one client. */
+  readonly maxSubscriptions: number;
+  /** How long a socket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
+  readonly initMs?: number;
+  readonly logger: Logger;
+}
+
+export interface WebSockets {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** From now on operations are refused. A socket is closed with 1001 as soon as it runs nothing but subscriptions. */
+  leave(): void;
+  /** Whether a query or a mutation runs. */
+  isBusy(): boolean;
+  /** Closes all sockets with 1001, and cuts those that are still open after `withinMs`. */
+  stop(withinMs: number): Promise<void>;
+}
+
+type SocketContext = Context<Record<string, unknown>, ServedExtra>;
+
+/** An operation of a socket, from its preparation to its end. */
+interface SocketOperation {
+  readonly prepared: Prepared;
+  readonly extra: ServedExtra;
+  /** Resolves when the message has left for the socket; rejects when the socket is closed. */
+  readonly send: (result: EncodedResult) => Promise<void>;
+}
+
+/** GraphQL over WebSocket, with the protocol `graphql-transport-ws`. */
+export function createWebSockets(options: WebSocketOptions): WebSockets {
+  const { operations, schema, sockets, maxSubscriptions, maxMessageBytes, initMs, logger } = options;
+  const webSocketServer = new WebSocketServer({
+    noServer: true,
+    maxPayload: maxMessageBytes,
+    handleProtocols,
+    // It costs memory by the socket, and lets a small frame become a large one.
+    perMessageDeflate: false,
+    // Pings are answered by the connection, which counts them.
+    autoPong: false,
+    // Its types do not know it yet.
+    ...{ closeTimeout: closeWithinMs },
+  });
+  const limits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * maxMessageBytes };
+  const served = new Set<ServedConnection>();
+  let isLeaving = false;
+
+  /** For every operation anew: a token may have been revoked since the last one. */
+  function identify({ connectionParams, extra: { caller } }: SocketContext): Client {
+    // Browsers cannot set headers on a WebSocket.
+    const sent = connectionParams?.authorization ?? connectionParams?.Authorization;
+    return options.identify(typeof sent === "string" ? { ...caller, authorization: sent } : caller);
+  }
+
+  async function prepare(
+    ctx: SocketContext,
+    id: string,
+    params: unknown,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    if (isLeaving) return operations.refuse(leavingError()).errors;
+    let client: Client;
+    try {
+      client = identify(ctx);
+    } catch (error) {
+      return operations.refuse(error).errors;
+    }
+    const { refusal, operations: [operation] = [] } = await operations.prepare(client, [params], () => {});
+    const invalid = refusal ?? operation;
+    if (invalid === undefined) throw new Error("an operation was lost");
+    if ("errors" in invalid) return errorsOf(invalid);
+    const { document, operationName } = invalid;
+    return { schema, document, operationName, contextValue: operationOf(ctx, id, invalid) };
+  }
+
+  /** Apart from the preparation, so that nothing else of it is kept for as long as a subscription lasts. */
+  function operationOf({ extra }: SocketContext, id: string, prepared: Prepared): SocketOperation {
+    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
+    let unreported = prepared.cost;
+    return {
+      prepared,
+      extra,
+      send({ json }) {
+        const cost = unreported;
+        unreported = undefined;
+        return extra.send(`${head}${withCost(json, cost)}}`);
+      },
+    };
+  }
+
+  function execute({ prepared, send, extra }: SocketOperation): OwnMessages {
+    return oneMessage(() => operations.execute(prepared, extra.onGone), send);
+  }
+
+  async function subscribe({ prepared, send, extra }: SocketOperation): Promise<OwnMessages> {
+    const result = await operations.subscribe(prepared, extra.onGone);
+    if ("json" in result) return oneMessage(async () => result, send);
+    return manyMessages(result, send, extra.holdStream());
+  }
+
+  const server = makeServer<Record<string, unknown>, ServedExtra>({
+    ...(initMs !== undefined && { connectionInitWaitTimeout: initMs }),
+    onConnect: (ctx) => {
+      const { socket, reassignTo } = ctx.extra;
+      try {
+        if (!reassignTo(identify(ctx).id)) {
+          socket.close(CloseCode.TooManyInitialisationRequests, tooManySockets);
+          return false;
+        }
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        socket.close(
+          CloseCode.Forbidden,
+          `connection_init needs { "authorization": "Bearer TOKEN" }: ${error.code}`,
+        );
+        return false;
+      }
+      // Every subscription listens for the end of its socket.
+      socket.setMaxListeners(0);
+      return true;
+    },
+    // Only what `prepare` returned gets here.
+    execute: ({ contextValue }) => execute(contextValue as SocketOperation),
+    subscribe: ({ contextValue }) => subscribe(contextValue as SocketOperation),
+    onSubscribe(ctx, id, params) {
+      if (id.length > maxIdLength) {
+        ctx.extra.socket.close(
+          CloseCode.BadRequest,
+          `Invalid message received: its id is too long (limit ${maxIdLength})`,
+        );
+        return [new GraphQLError("its id is too long")];
+      }
+      return prepare(ctx, id, params);
+    },
+    onError({ extra: { socket } }, _id, _payload, errors) {
+      const revoked = errors.find(({ extensions }) => extensions.code === "UNAUTHENTICATED");
+      // After the errors of the socket's other operations, which come in the same tick.
+      if (revoked !== undefined)
+        setImmediate(() => socket.close(CloseCode.Forbidden, closeReason(revoked.message)));
+      return errors.map(formatError);
+    },
+  });
+
+  return {
+    upgrade(request, socket, head) {
+      const caller = callerOf(request);
+      let key = options.payerOf(caller);
+      let release = sockets.acquire(key);
+      if (release === null) {
+        refuseSocket(
+          socket,
+          new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 }),
+        );
+        return;
+      }
+      socket.once("close", () => release?.());
+      const reassignTo = (client: string) => {
+        if (client === key) return true;
+        const acquired = sockets.acquire(client);
+        if (acquired === null) return false;
+        release?.();
+        [key, release] = [client, acquired];
+        return true;
+      };
+      webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
+        const onGone: OnGone = (callback) => {
+          if (webSocket.readyState === webSocket.OPEN) webSocket.once("close", callback);
+          else callback();
+          return () => webSocket.off("close", callback);
+        };
+        const extra: SocketExtra = { caller, socket: webSocket, reassignTo, onGone };
+        const connection = serveConnection(server, extra, limits, logger);
+        served.add(connection);
+        webSocket.once("close", () => served.delete(connection));
+        if (isLeaving) connection.leave();
+      });
+    },
+    leave() {
+      isLeaving = true;
+      for (const connection of served) connection.leave();
+    },
+    isBusy: () => [...served].some((connection) => connection.isBusy()),
+    async stop(withinMs) {
+      const forceCloseTimer = setTimeout(() => {
+        for (const webSocket of webSocketServer.clients) webSocket.terminate();
+      }, withinMs);
+      for (const webSocket of webSocketServer.clients) webSocket.close(1001, "Going away");
+      await new Promise((resolve) => webSocketServer.close(resolve));
+      clearTimeout(forceCloseTimer);
+    },
+  };
+}
+
+/** An operation that sends its messages itself: graphql-ws would encode each again, though many sockets get the same. */
+type OwnMessages = AsyncIterableIterator<never, undefined>;
+type End = IteratorResult<never, undefined>;
+const done: End = { done: true, value: undefined };
+
+function oneMessage(run: () => Promise<EncodedResult>, send: SocketOperation["send"]): OwnMessages {
+  let isEnded = false;
+  const messages: OwnMessages = {
+    async next() {
+      const result = await run();
+      if (!isEnded) await send(result);
+      return done;
+    },
+    async return() {
+      isEnded = true;
+      return done;
+    },
+    [Symbol.asyncIterator]: () => messages,
+  };
+  return messages;
+}
+
+/** @param release is called once, at the end. */
+function manyMessages(pushes: Pushes, send: SocketOperation["send"], release: () => void): OwnMessages {
+  const { promise, resolve, reject } = Promise.withResolvers<End>();
+  const ask = () => void pushes.next().then(push, fail);
+  const push = ({ done: isDone, value }: Awaited<ReturnType<Pushes["next"]>>) => {
+    if (isDone !== true) {
+      send(value).then(ask, stop);
+      return;
+    }
+    release();
+    resolve(done);
+  };
+  const fail = (error: unknown) => {
+    release();
+    reject(error);
+  };
+  const stop = async (error: unknown) => {
+    await pushes.return();
+    fail(error);
+  };
+  const messages: OwnMessages = {
+    next() {
+      ask();
+      return promise;
+    },
+    async return() {
+      release();
+      await pushes.return();
+      return done;
+    },
+    [Symbol.asyncIterator]: () => messages,
+  };
+  return messages;
+}
+
+/** It comes back with every message. */
+const maxIdLength = 256;
+/** How long a socket that the server has closed may take to close its end. */
+const closeWithinMs = 2_000;
+const tooManySockets = "too many open WebSockets of one client; one is enough for all its subscriptions";
+
+/** An `error` message has no extensions, so its first error carries the cost: a copy, since Yoga caches errors. */
+function errorsOf({ errors: [first, ...others], cost }: Invalid): readonly GraphQLError[] {
+  if (first === undefined) throw new Error("an operation was refused without an error");
+  const { message, nodes = null, source = null, positions = null } = first;
+  const extensions = { ...first.extensions, ...(cost && { cost }) };
+  return [new GraphQLError(message, { nodes, source, positions, extensions }), ...others];
+}

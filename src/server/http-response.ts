@@ -1,0 +1,119 @@
+import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import type { GraphQLError } from "graphql";
+import { AppError, errorStatus } from "../core/errors.ts";
+import type { MediaType } from "./media-types.ts";
+
+/**
+ * On every response: it is of the type that it says, no page of another origin frames, opens or embeds it, it runs nothing,
+ * no cache keeps it, and its address is no referrer.
+ */
+export const securityHeaders: Readonly<Record<string, string>> = {
+  "Cache-Control": "no-store",
+  "Content-Security-Policy":
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "Referrer-Policy": "no-referrer",
+  "X-Content-Type-Options": "nosniff",
+  "X-Frame-Options": "DENY",
+};
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: OutgoingHttpHeaders;
+}
+
+/**
+ * Status and headers of a response to one operation: the highest status that an error asks for, 200 if none does. For
+ * `application/json` a document that cannot be parsed or is not valid is 200, as GraphQL over HTTP recommends.
+ */
+export function headOf(errors: readonly GraphQLError[], mediaType: MediaType): ResponseHead {
+  let status = 200;
+  const headers: OutgoingHttpHeaders = {};
+  for (const { extensions } of errors) {
+    const http = extensions.http as Partial<ResponseHead> | undefined;
+    Object.assign(headers, http?.headers);
+    if (!documentErrors.has(extensions.code)) status = Math.max(status, http?.status ?? 200);
+    else if (mediaType === "application/graphql-response+json") status = Math.max(status, 400);
+  }
+  return { status, headers };
+}
+
+const documentErrors: ReadonlySet<unknown> = new Set(["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"]);
+
+export function sendText(
+  response: ServerResponse,
+  mediaType: MediaType,
+  text: string,
+  { status, headers }: ResponseHead,
+): void {
+  response.writeHead(status, {
+    "Content-Type": `${mediaType}; charset=utf-8`,
+    "Content-Length": Buffer.byteLength(text),
+    ...headers,
+  });
+  response.end(text);
+}
+
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: Readonly<Record<string, unknown>>,
+  headers: OutgoingHttpHeaders = {},
+): void {
+  sendText(response, "application/json", `${JSON.stringify(body)}\n`, { status, headers });
+}
+
+/** Answers a request of which nothing ran, in the form of GraphQL's own errors. */
+export function sendRefusal(
+  response: ServerResponse,
+  error: AppError,
+  { status, headers }: RefusalOptions = {},
+): void {
+  sendJson(response, status ?? errorStatus[error.code], bodyOf(error), { ...headersOf(error), ...headers });
+}
+
+export interface RefusalOptions {
+  /** @default the status of the error's code. */
+  readonly status?: number;
+  readonly headers?: OutgoingHttpHeaders;
+}
+
+/** The same for what Node answers no request to, such as an upgrade. Closes the connection. */
+export function refuseSocket(
+  socket: Duplex,
+  error: AppError,
+  { status = errorStatus[error.code], headers = {} }: RefusalOptions = {},
+): void {
+  const body = `${JSON.stringify(bodyOf(error))}\n`;
+  const all = {
+    ...securityHeaders,
+    "Content-Type": "application/json; charset=utf-8",
+    "Content-Length": Buffer.byteLength(body),
+    Connection: "close",
+    ...headersOf(error),
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
+  // A client that does not close its end must not keep ours open.
+  socket.once("finish", () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
+}
+
+function bodyOf({ code, message, retryAfterSeconds }: AppError) {
+  const extensions = { code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+  return { errors: [{ message, extensions }] };
+}
+
+function headersOf({ retryAfterSeconds }: AppError): OutgoingHttpHeaders {
+  return retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) };
+}
+
+/** Refuses everything while the server stops: another server takes over, or this one starts again. */
+export function leavingError(): AppError {
+  return new AppError("SERVICE_UNAVAILABLE", "this server is stopping; retry after 1 s", {
+    retryAfterSeconds: 1,
+  });
+}

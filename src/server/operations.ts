@@ -1,0 +1,175 @@
+import type {
+  DocumentNode,
+  ExecutionArgs,
+  ExecutionResult,
+  GraphQLError,
+  GraphQLSchema,
+  OperationTypeNode,
+} from "graphql";
+import type { Admit, Client, CostReport, Variables } from "../core/admission.ts";
+import { boundErrors, boundResult } from "./bounded-errors.ts";
+import { type EncodedResult, encodeResult } from "./encoded-result.ts";
+import { createEngine, type EngineOptions } from "./engine.ts";
+import type { FairScheduler } from "./fair-scheduler.ts";
+import { isValid, readOperations } from "./read-operations.ts";
+import { createRequestDeduplication } from "./request-deduplication.ts";
+import { createSubscriptionDeduplication, type Pushes } from "./subscription-deduplication.ts";
+
+/**
+ * Calls back once when the client is gone, or has its whole response: what is open for it can be closed.
+ *
+ * @returns a function that removes the callback.
+ */
+export type OnGone = (callback: () => void) => () => void;
+
+export interface OperationsOptions extends EngineOptions {
+  /** The same schema, for variables that admission has coerced. */
+  readonly coercedSchema: GraphQLSchema;
+  readonly admit: Admit<DocumentNode>;
+  /** What resolvers may use, for one operation of a client. */
+  readonly contextOf: (client: Client, onGone: OnGone) => object;
+  readonly scheduler: FairScheduler;
+}
+
+/** An operation that passed every check and was charged. */
+export interface Prepared {
+  readonly client: Client;
+  readonly kind: OperationTypeNode;
+  readonly document: DocumentNode;
+  readonly operationName: string | null;
+  /** As they came. */
+  readonly variables: Variables;
+  /** As resolvers get them. */
+  readonly coercedVariables: Variables;
+  readonly cost: CostReport | undefined;
+  readonly maxErrors: number;
+}
+
+/** An operation that cannot run. */
+export interface Invalid {
+  readonly errors: readonly GraphQLError[];
+  readonly cost: CostReport | undefined;
+}
+
+/** What comes of the operations of a request, in order; or why none of them runs. */
+export type Preparation =
+  | { readonly refusal: Invalid; readonly operations?: never }
+  | { readonly refusal: null; readonly operations: readonly (Prepared | Invalid)[] };
+
+/** The one pipeline of HTTP, server-sent events and WebSockets. */
+export interface Operations {
+  /**
+   * Bounds, parses, validates, authorizes, prices and charges the operations of one request together: all of them may run, or
+   * none. Never rejects.
+   *
+   * @param sent the parameters of each operation, unchecked.
+   * @param assertServed throws an AppError for a kind of operation that the transport cannot serve.
+   */
+  prepare(
+    client: Client,
+    sent: readonly unknown[],
+    assertServed: (kind: OperationTypeNode) => void,
+  ): Promise<Preparation>;
+  /** Runs a query or a mutation. Never rejects. */
+  execute(prepared: Prepared, onGone: OnGone): Promise<EncodedResult>;
+  /** Opens a subscription. Never rejects. @returns an encoded result when it cannot be opened. */
+  subscribe(prepared: Prepared, onGone: OnGone): Promise<Pushes | EncodedResult>;
+  /** The errors of an operation that does not run, as a result. */
+  refuse(error: unknown): Invalid;
+  stop(): Promise<void>;
+}
+
+export function createOperations(options: OperationsOptions): Operations {
+  const { schema, coercedSchema, admit, contextOf, maskError, guard, scheduler } = options;
+  const engine = createEngine(options);
+  const running = createRequestDeduplication<DocumentNode, EncodedResult>();
+  const subscriptions = createSubscriptionDeduplication({ maskError, bounds: guard, scheduler });
+
+  async function readAndAdmit(
+    client: Client,
+    sent: readonly unknown[],
+    assertServed: (kind: OperationTypeNode) => void,
+  ): Promise<Preparation> {
+    const all = readOperations(sent, engine, guard);
+    for (const each of all) if (isValid(each)) assertServed(each.kind);
+    const { refusal, costs, variables } = await admit(
+      client,
+      all.map((each) => (isValid(each) ? each.operation : null)),
+    );
+    if (refusal !== null)
+      return { refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs) } };
+    const maxErrors = Math.ceil(guard.maxErrors / Math.max(1, sent.length));
+    return {
+      refusal,
+      operations: all.map((each, i) => {
+        const cost = costs[i];
+        if (!isValid(each))
+          return { errors: boundErrors(each.errors.map(maskError), { ...guard, maxErrors }), cost };
+        const { kind, operation } = each;
+        return { ...operation, client, kind, coercedVariables: variables[i] ?? {}, cost, maxErrors };
+      }),
+    };
+  }
+
+  async function run(prepared: Prepared, onGone: OnGone): Promise<EncodedResult> {
+    const { client, kind, document, operationName, variables, coercedVariables, maxErrors } = prepared;
+    const isQuery = kind === "query";
+    try {
+      const result: ExecutionResult = await scheduler.begin(client.id, () =>
+        engine.execute({
+          schema: isQuery ? schema : coercedSchema,
+          document,
+          operationName,
+          variableValues: isQuery ? variables : coercedVariables,
+          contextValue: contextOf(client, onGone),
+        }),
+      );
+      return scheduler.charge(client.id, () => encodeResult(boundResult(result, { ...guard, maxErrors })));
+    } catch (error) {
+      return encodeResult({ errors: [maskError(error)] });
+    }
+  }
+
+  return {
+    async prepare(client, sent, assertServed) {
+      try {
+        return await scheduler.begin(client.id, () => readAndAdmit(client, sent, assertServed));
+      } catch (error) {
+        // A request that is refused for its form costs nothing, and asks Redis for nothing.
+        const { costs } = await admit(client, [null]);
+        const cost = costs.map((each) => ({ ...each, actualQueryCost: null }))[0];
+        return { refusal: { errors: boundErrors([maskError(error)], guard), cost } };
+      }
+    },
+    execute(prepared, onGone) {
+      if (prepared.kind !== "query") return run(prepared, onGone);
+      const { client, document, operationName, variables } = prepared;
+      const key = JSON.stringify([[...client.scopes], operationName, variables]);
+      return running.run(document, key, () => run(prepared, onGone));
+    },
+    async subscribe(prepared, onGone) {
+      const { client, document, operationName, variables } = prepared;
+      const argsFor = (contextValue: object): ExecutionArgs => ({
+        schema,
+        document,
+        operationName,
+        variableValues: variables,
+        contextValue,
+      });
+      return subscriptions.subscribe(client, {
+        own: argsFor(contextOf(client, onGone)),
+        // The group's pushes belong to no client: they are the same for each of its scopes.
+        shared: () => argsFor(contextOf({ ...client, id: "" }, () => () => {})),
+      });
+    },
+    refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),
+    stop: async () => void (await engine.dispose()),
+  };
+}
+
+/** The cost of a batch that is refused as a whole. */
+function total(costs: readonly CostReport[]): CostReport | undefined {
+  const [first] = costs;
+  if (first === undefined || costs.length === 1) return first;
+  return { ...first, requestedQueryCost: costs.reduce((sum, cost) => sum + cost.requestedQueryCost, 0) };
+}

@@ -1,0 +1,226 @@
+import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
+import type { WebSocket } from "ws";
+import type { Caller } from "../core/admission.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { OnGone } from "./operations.ts";
+import { createTokenBucket } from "./token-bucket.ts";
+
+/** What the operations of a socket know of it. */
+export interface SocketExtra {
+  /** The request that it began with. */
+  readonly caller: Caller;
+  readonly socket: WebSocket;
+  /** Counts the socket as this client's from now on. @returns false when the client has too many. */
+  readonly reassignTo: (client: string) => boolean;
+  readonly onGone: OnGone;
+}
+
+/** The same, once it is served. */
+export interface ServedExtra extends SocketExtra {
+  /** Resolves when the message has left for the socket; rejects when the socket is closed. */
+  readonly send: (message: string) => Promise<void>;
+  /** An operation is only a subscription from now on: it does not hold up the end of the server. @returns what ends that. */
+  readonly holdStream: () => () => void;
+}
+
+/** What one socket may have in flight. Beyond it nothing more is read from the socket, and TCP holds its sender back. */
+export interface ConnectionLimits {
+  /** Subscriptions, queries and other messages. */
+  readonly maxAtOnce: number;
+  /** Bytes of these messages; the last one may exceed it. */
+  readonly maxBytesAtOnce: number;
+}
+
+export interface ServedConnection {
+  /** Whether it has anything in flight but subscriptions. */
+  isBusy(): boolean;
+  /** Closes with 1001 as soon as it is not busy. */
+  leave(): void;
+}
+
+/** Heartbeat: a socket that has not answered a ping by the next one is cut. */
+const pingEveryMs = 12_000;
+/** Messages beyond it are read later. What an operation costs is charged besides. */
+const messages = { perSecond: 2_000, burst: 10_000 };
+const messagesAgainMs = 10;
+/** Pings and pongs; beyond it the socket is closed with 1008. */
+const pings = { perSecond: 10, burst: 100 };
+/** Output that a client leaves unread; beyond it the socket is cut. */
+const maxUnreadBytes = 16_000_000;
+const policyViolation = 1008;
+const goingAway = 1001;
+/** What fits into a close frame beside its code. */
+const maxReasonBytes = 123;
+
+/** A reason that fits into a close frame, cut at a character. */
+export function closeReason(text: string): string {
+  return Buffer.from(text)
+    .subarray(0, maxReasonBytes)
+    .toString()
+    .replace(/\ufffd$/, "");
+}
+
+/**
+ * Connects one socket of `ws` to the protocol of `graphql-ws`. That package's own adapter does the same, but bounds nothing, and
+ * prints the stack of every error on the console, which any client can cause by breaking the protocol.
+ */
+export function serveConnection(
+  server: Server<ServedExtra>,
+  extra: SocketExtra,
+  { maxAtOnce, maxBytesAtOnce }: ConnectionLimits,
+  logger: Logger,
+): ServedConnection {
+  const { socket } = extra;
+  const messageBucket = createTokenBucket(messages);
+  const pingBucket = createTokenBucket(pings);
+  /** Read together with what is in flight, and to be handled later: at most what one read of the socket returns. */
+  let waiting: (() => void)[] = [];
+  let waitTimer: NodeJS.Timeout | undefined;
+  let atOnce = 0;
+  let bytesAtOnce = 0;
+  let streams = 0;
+  let isLeaving = false;
+
+  function close(code: number, reason: string): void {
+    socket.close(code, closeReason(reason));
+    takeWaiting();
+  }
+
+  function isBusy(): boolean {
+    return atOnce > streams;
+  }
+
+  function closeWhenIdle(): void {
+    if (isLeaving && !isBusy()) close(goingAway, "Going away");
+  }
+
+  function holdStream(): () => void {
+    let isHeld = true;
+    streams += 1;
+    closeWhenIdle();
+    return () => {
+      if (isHeld) streams -= 1;
+      isHeld = false;
+    };
+  }
+
+  /** What comes until the other end has closed, too, is read and ignored; after a while the socket is cut. */
+  function refuse(reason: string): void {
+    if (socket.readyState !== socket.OPEN) return;
+    logger.debug({ reason }, "closed a WebSocket: policy violation");
+    close(policyViolation, reason);
+  }
+
+  async function send(message: string): Promise<void> {
+    if (socket.bufferedAmount > maxUnreadBytes) {
+      logger.debug({ unreadBytes: socket.bufferedAmount }, "cut a WebSocket: too much unread output");
+      socket.terminate();
+    }
+    // Ends the operation: a stream that always has a next push would never let the close of the socket be handled.
+    if (socket.readyState !== socket.OPEN) throw new Error("the socket is closed");
+    // Resolves when the message has left for the socket: the next push is not asked for before, so a slow reader gets the newest.
+    await new Promise<void>((resolve, reject) => {
+      socket.send(message, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /** Handles waiting messages in order, as far as the limits allow; reads on when none waits. */
+  function takeWaiting(): void {
+    clearTimeout(waitTimer);
+    // The close frame of the other end would not be read behind what waits.
+    if (socket.readyState !== socket.OPEN) waiting = [];
+    while (waiting.length > 0 && atOnce < maxAtOnce && bytesAtOnce < maxBytesAtOnce) {
+      if (!messageBucket.take()) {
+        waitTimer = setTimeout(takeWaiting, messagesAgainMs);
+        break;
+      }
+      waiting.shift()?.();
+    }
+    if (waiting.length > 0) socket.pause();
+    else if (socket.isPaused) socket.resume();
+  }
+
+  /** Does not wait itself: it would keep the text for as long as a subscription lasts. */
+  function take(text: string, handle: (message: string) => Promise<void>): void {
+    const bytes = text.length;
+    atOnce += 1;
+    bytesAtOnce += bytes;
+    void handle(text)
+      .catch(fail)
+      .finally(() => {
+        atOnce -= 1;
+        bytesAtOnce -= bytes;
+        takeWaiting();
+        closeWhenIdle();
+      });
+  }
+
+  function fail(error: unknown): void {
+    // A send fails when the other end has gone.
+    if (socket.readyState !== socket.OPEN) return;
+    // The protocol knows it, but only a server sends it.
+    if (messageOf(error).startsWith("Unexpected message of type")) {
+      close(CloseCode.BadRequest, "Invalid message received");
+      return;
+    }
+    logger.warn({ err: messageOf(error) }, "failed to handle a WebSocket message");
+    close(CloseCode.InternalServerError, "Internal server error");
+  }
+
+  // `ws` itself closes a socket that breaks the protocol of WebSockets, with the right code.
+  socket.on("error", (error) => logger.debug({ err: error.message }, "WebSocket error"));
+
+  let isAlive = true;
+  const ping = setInterval(() => {
+    if (isAlive) socket.ping();
+    else socket.terminate();
+    isAlive = false;
+  }, pingEveryMs);
+  socket.on("pong", () => {
+    isAlive = true;
+    if (!pingBucket.take()) refuse("Too many pongs");
+  });
+  socket.on("ping", (data) => {
+    if (socket.readyState !== socket.OPEN) return;
+    if (pingBucket.take()) socket.pong(data);
+    else refuse("Too many pings");
+  });
+
+  const closed = server.opened(
+    {
+      protocol: socket.protocol,
+      send,
+      close,
+      async onPing(payload) {
+        if (pingBucket.take())
+          await send(stringifyMessage({ type: MessageType.Pong, ...(payload && { payload }) }));
+        else refuse("Too many pings");
+      },
+      onMessage(handle) {
+        socket.on("message", (data) => {
+          // Its pong may be held back behind its messages.
+          isAlive = true;
+          const text = String(data);
+          waiting.push(() => take(text, handle));
+          takeWaiting();
+        });
+      },
+    },
+    { ...extra, send, holdStream },
+  );
+  socket.once("close", (code, reason) => {
+    clearInterval(ping);
+    clearTimeout(waitTimer);
+    closed(code, String(reason)).catch((error: unknown) => {
+      logger.debug({ err: messageOf(error) }, "failed to close the operations of a WebSocket");
+    });
+  });
+  return {
+    isBusy,
+    leave() {
+      isLeaving = true;
+      closeWhenIdle();
+    },
+  };
+}
