@@ -108,7 +108,7 @@ export function createLive(options: LiveOptions): Live {
     );
     // The timer of the grace may be late.
     const isLate = disconnectedSinceMs !== null && nowMs >= disconnectedSinceMs + graceMs;
-    // The same object where it tells the same: what is pushed to many is found by it (server/use-shared-pushes.ts).
+    // The same object where it tells the same: what is pushed to many is found by it (server/subscription-deduplication.ts).
     return aged.stale || !(isFeedStale || isLate || entry.isStale) ? aged : { ...aged, stale: true };
   }
 
