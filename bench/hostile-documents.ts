@@ -7,7 +7,6 @@ import type { DocumentNode } from "graphql";
 import { schema } from "../src/api/schema.ts";
 import { AppError } from "../src/core/errors.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
-import { createCoercedSchema } from "../src/limits/coerced-schema.ts";
 import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
 import { isValid, type ReadOperation, readOperations } from "../src/server/read-operations.ts";
@@ -21,7 +20,6 @@ const settings = { maxQueues: 100, maxEvents: 1_000, introspection: true };
 const guard = createRequestGuard(settings);
 const costOptions = {
   schema,
-  coercedSchema: createCoercedSchema(schema),
   context: { limits: { ...settings, sources: [] } },
 };
 const times = 21;

@@ -123,8 +123,11 @@ export function createApp(config: Config, logger: Logger): App {
   const throttle = createThrottle({
     redis,
     keys,
-    max: config.rateLimitMax,
-    windowMs: config.rateLimitWindowMs,
+    rates: {
+      points: { max: config.rateLimitMax, windowMs: config.rateLimitWindowMs },
+      events: { max: config.recordRateLimit, windowMs: 60_000 },
+    },
+    logger,
   });
   const subscriptions = createSubscriptionSlots(config.maxSubscriptions);
   const tokenFile =
@@ -178,13 +181,7 @@ export function createApp(config: Config, logger: Logger): App {
     remove: (queue, jobs) => changing([queue], tracker.remove(queue, jobs)),
     forget: (queue) => changing([queue], tracker.forget(queue)),
   };
-  const admit = createAdmission({
-    schema: requestSchema,
-    coercedSchema,
-    throttle,
-    maxCost,
-    costContext: { limits },
-  });
+  const admit = createAdmission({ schema: requestSchema, throttle, maxCost, costContext: { limits } });
   const server = createServer({
     host: config.host,
     port: config.port,

@@ -33,6 +33,8 @@ export interface Config {
   readonly rateLimitWindowMs: number;
   /** Maximum age of a snapshot that answers another query; 0 disables that. */
   readonly maxAgeMs: number;
+  /** Events that one client may record a minute. */
+  readonly recordRateLimit: number;
   readonly eventWindowMs: number;
   readonly maxWaitMs: number;
   /** How many recorded queues there may be. */
@@ -88,6 +90,7 @@ const settings = z.object({
   RATE_LIMIT_MAX: whole(6000, 1, 1_000_000_000),
   RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
   MAX_AGE: duration("100ms", "0", "5s"),
+  RECORD_RATE_LIMIT: whole(600_000, 1, 1_000_000_000),
   EVENT_WINDOW: duration("5m", "1s", "1d"),
   MAX_WAIT: duration("7d", "1s", "3650d"),
   MAX_KNOWN_QUEUES: whole(100_000, 1, 10_000_000),
@@ -153,6 +156,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimitMax: set.RATE_LIMIT_MAX,
     rateLimitWindowMs: set.RATE_LIMIT_WINDOW,
     maxAgeMs: set.MAX_AGE,
+    recordRateLimit: set.RECORD_RATE_LIMIT,
     eventWindowMs: set.EVENT_WINDOW,
     maxWaitMs: set.MAX_WAIT,
     maxKnownQueues: set.MAX_KNOWN_QUEUES,

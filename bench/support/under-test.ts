@@ -25,6 +25,7 @@ export async function startUnderTest(
     REDIS_URL: redisUrl,
     API_TOKENS_FILE: file.path,
     RATE_LIMIT_MAX: "1000000000",
+    RECORD_RATE_LIMIT: "1000000000",
     LOG_LEVEL: "warn",
     NODE_ENV: "production",
     ...(profile === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` }),

@@ -1,9 +1,10 @@
 import type { AlertStatus, ReceiverStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { AlertStateEnum, AlertType } from "./alert-types.ts";
 import { builder } from "./builder.ts";
-import { checkBounds } from "./queue-arguments.ts";
+import { checkBounds, pageCost } from "./queue-arguments.ts";
 
 const mostAlerts = 1000;
 
@@ -22,13 +23,13 @@ builder.queryField("alerts", (t) =>
         description: `At most so many, 0 to ${mostAlerts}.`,
       }),
     },
-    complexity({ queue, first }) {
+    complexity({ queue, first }): FieldCost {
       if (queue != null) checkQueueName(queue, "queue");
       checkBounds("first", first, 0, mostAlerts);
-      return { field: Math.max(first, 1), multiplier: first };
+      return pageCost(first);
     },
     description:
-      "Alerts, the newest first, as they were at most half a second ago. Of the RESOLVED ones the last 1000 are kept. Costs `first` points, at least one. Errors: BAD_USER_INPUT.",
+      "Alerts, the newest first, as they were at most half a second ago. Of the RESOLVED ones the last 1000 are kept. Costs one point for each ten of `first`, at least one. Errors: BAD_USER_INPUT.",
     resolve: (_, { state, queue, first }, { alerts }) =>
       alerts.list({ state: state ?? null, queue: queue ?? null, first }),
   }),

@@ -1,6 +1,7 @@
 import { AppError } from "../core/errors.ts";
 import type { eventTypes, RecordResult } from "../core/events.ts";
 import { checkQueueName } from "../core/queue-name.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { describedValues } from "./described-values.ts";
@@ -114,13 +115,14 @@ builder.mutationField("recordEvents", (t) =>
       }),
     },
     extensions: { scope: "record" },
-    complexity({ events, batchId, onInvalid }, { limits }) {
-      checkBatch(events, onInvalid, limits);
+    complexity({ events: sent, batchId, onInvalid }, { limits }): FieldCost {
+      const { events } = checkBatch(sent, onInvalid, limits);
       if (batchId != null) checkId(String(batchId), "batchId");
-      return 1;
+      const queues = new Set(events.map(({ queue }) => queue)).size;
+      return { field: Math.max(queues, 1), events: sent.length };
     },
     description:
-      "Records job lifecycle events. Answered when all of them have been applied; on SERVICE_UNAVAILABLE some may have been: send the same batch again, with its `batchId`. All or nothing for each queue. Costs one point; needs the scope `record`. Errors: BAD_USER_INPUT, whose `extensions.rejected` lists the first 100 invalid events as `{ eventIndex, field, reason }`, and `extensions.rejectedCount` counts them; TOO_MANY_KNOWN_QUEUES when the batch names more new queues than MAX_KNOWN_QUEUES allows, and then nothing is recorded.",
+      "Records job lifecycle events. Answered when all of them have been applied; on SERVICE_UNAVAILABLE some may have been: send the same batch again, with its `batchId`. All or nothing for each queue. Costs one point for each distinct queue, which counts towards MAX_COST; each event is charged to RECORD_RATE_LIMIT, and nothing to RATE_LIMIT_MAX. Needs the scope `record`. Errors: BAD_USER_INPUT, whose `extensions.rejected` lists the first 100 invalid events as `{ eventIndex, field, reason }`, and `extensions.rejectedCount` counts them; TOO_MANY_KNOWN_QUEUES when the batch names more new queues than MAX_KNOWN_QUEUES allows, and then nothing is recorded.",
     async resolve(_, { events: sent, batchId, onInvalid }, { tracker, limits }) {
       const { events, rejected } = checkBatch(sent, onInvalid, limits);
       const result = await tracker.record(events, batchId == null ? null : String(batchId));

@@ -1,6 +1,7 @@
 import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "../core/history.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
@@ -82,11 +83,12 @@ builder.objectField(QueueLatencyType, "history", (t) =>
           "How long the steps are. When left out, the shortest that are kept since `from` and are not more than 1,000.",
       }),
     },
-    complexity: (args, { limits, operation }) => {
+    complexity: (args, { limits, operation }): FieldCost => {
       if (operation === "subscription") {
         throw new AppError("BAD_USER_INPUT", "history: ask for it in a query, for no push changes what was");
       }
-      return Math.ceil(rangeOf(args, limits).points / pointsForOne);
+      const { points: items } = rangeOf(args, limits);
+      return { field: Math.ceil(items / pointsForOne), items };
     },
     description:
       "What was, in steps that are over, oldest first; steps in which nobody looked are left out. Of a queue that is MISSING, what is left of it. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",

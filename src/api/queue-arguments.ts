@@ -1,5 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import type { ArgumentLimits } from "./context.ts";
 
 /**
@@ -19,6 +20,15 @@ export function checkQueues(queues: readonly string[], limits: ArgumentLimits): 
 export function checkQueueCount(count: number, { maxQueues }: ArgumentLimits): void {
   if (count <= maxQueues) return;
   throw new AppError("TOO_MANY_QUEUES", `expected at most ${maxQueues} queues in one field, got ${count}`);
+}
+
+/** Read together, ten elements take about as long as one queue that is asked for alone. */
+const elementsPerPoint = 10;
+
+/** Of a page of at most `first` elements. One of none still looks whether there are any, and costs a point. */
+export function pageCost(first: number): FieldCost {
+  const points = Math.max(1, Math.ceil(first / elementsPerPoint));
+  return { field: points, multiplier: points, items: first };
 }
 
 /** The source of whose queues the name is one, whether it is known or not; null when it is free for events. */

@@ -8,6 +8,7 @@ import {
   type Window,
   windows,
 } from "../core/snapshot.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { NodeInterface } from "./node.ts";
@@ -249,7 +250,7 @@ builder.subscriptionField("queueLatency", (t) =>
   }),
 );
 
-function perQueue(count: number): { readonly field: number; readonly multiplier: number } {
+function perQueue(count: number): FieldCost {
   return { field: count, multiplier: count };
 }
 

@@ -1,8 +1,9 @@
 import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { Context } from "./context.ts";
-import { checkBounds } from "./queue-arguments.ts";
+import { checkBounds, pageCost } from "./queue-arguments.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
 import { selectedParts } from "./selected-parts.ts";
 
@@ -54,6 +55,8 @@ const QueueConnection = builder.objectRef<Page>("QueueConnection").implement({
   fields: (t) => ({
     edges: t.field({
       type: [QueueEdge],
+      // The page has declared how many there are.
+      complexity: (): FieldCost => ({ items: 1 }),
       description: "The queues of the page, each with its cursor. Free.",
       resolve: ({ edges }) => [...edges],
     }),
@@ -81,14 +84,13 @@ builder.queryField("queues", (t) =>
         description: "Only queues behind this cursor: the `endCursor` of the page before.",
       }),
     },
-    complexity({ first, after }) {
+    complexity({ first, after }): FieldCost {
       checkBounds("first", first, 0, mostPerPage);
       if (after != null) nameOf(after);
-      // A page of none still looks whether there is one behind it.
-      return { field: Math.max(first, 1), multiplier: first };
+      return pageCost(first);
     },
     description:
-      "All queues that are known, by name. Costs `first` points, at least one, and as many again for each `throughput`, `waitTime`, `health` or `forecast`. Errors: BAD_USER_INPUT.",
+      "All queues that are known, by name. Costs one point for each ten of `first`, at least one, and as many again for each `throughput`, `waitTime`, `health` or `forecast`. Errors: BAD_USER_INPUT.",
     async resolve(_, { prefix, first, after }, { tracker }, info) {
       const parts = selectedParts(info);
       const found = await readPage(tracker, parts, {

@@ -6,7 +6,7 @@ import {
   type SelectionSetNode,
 } from "graphql";
 import type { SnapshotParts, Window } from "../core/snapshot.ts";
-import { isSkipped } from "../limits/cost.ts";
+import { isSkipped } from "../limits/is-skipped.ts";
 
 /**
  * Which parts of its snapshots the selection below a field needs, so that nothing else is read. Looks through fragments and

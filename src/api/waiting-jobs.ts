@@ -1,9 +1,10 @@
 import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
+import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
-import { checkBounds, ownerOf } from "./queue-arguments.ts";
+import { checkBounds, ownerOf, pageCost } from "./queue-arguments.ts";
 import { secondsOf } from "./rounding.ts";
 
 const mostJobs = 1000;
@@ -50,13 +51,13 @@ builder.queryField("waitingJobs", (t) =>
       }),
     },
     extensions: { scope: "admin" },
-    complexity({ queue, first }) {
+    complexity({ queue, first }): FieldCost {
       checkQueueName(queue, "queue");
       checkBounds("first", first, 0, mostJobs);
-      return Math.max(first, 1);
+      return pageCost(first);
     },
     description:
-      "The jobs of one queue that have waited longest, oldest first: the head, and what may be ghosts whose dequeue was never heard. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs `first` points, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
+      "The jobs of one queue that have waited longest, oldest first: the head, and what may be ghosts whose dequeue was never heard. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
     resolve: (_, { queue, first }, { tracker }) => tracker.waiting(queue, first),
   }),
 );
@@ -89,10 +90,10 @@ builder.mutationField("removeWaitingJobs", (t) =>
         if (problem === null) return;
         throw new AppError("BAD_USER_INPUT", `jobs[${i}].${problem.field}: ${problem.reason}`);
       });
-      return 1;
+      return pageCost(jobs.length);
     },
     description:
-      "Removes jobs from a queue, as REMOVED events do now: scheduled ones too, and one whose ENQUEUED is still to come, within EVENT_WINDOW. A DEQUEUED that comes later still counts. Answers how many of them were there; the same again answers 0. A queue that is MISSING stays so. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT, also for the queues of a job system.",
+      "Removes jobs from a queue, as REMOVED events do now: scheduled ones too, and one whose ENQUEUED is still to come, within EVENT_WINDOW. A DEQUEUED that comes later still counts. Answers how many of them were there; the same again answers 0. A queue that is MISSING stays so. Costs one point for each ten jobs, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also for the queues of a job system.",
     resolve: (_, { queue, jobs }, { tracker }) => tracker.remove(queue, jobs.map(toJobIdentity)),
   }),
 );

@@ -10,11 +10,18 @@ export interface Operation<Document> {
   readonly variables: Variables;
 }
 
-/** How a client stands, in the shape that Shopify's clients read. Points. */
+/** A document that cannot run, in the place of an operation: what reading it has cost is charged. */
+export interface RefusedDocument {
+  readonly document: null;
+  /** How long its text is. */
+  readonly characters: number;
+}
+
+/** What is left in a client's token bucket, in the shape that Shopify's clients read. Points, or events. */
 export interface ThrottleStatus {
   readonly maximumAvailable: number;
   readonly currentlyAvailable: number;
-  /** Points a second, on average: they come back all at once when the window ends. */
+  /** How much is refilled in each second, continuously. */
   readonly restoreRate: number;
 }
 
@@ -24,6 +31,16 @@ export interface CostReport {
   /** What was charged; null when the request was refused, and cost nothing. */
   readonly actualQueryCost: number | null;
   readonly throttleStatus: ThrottleStatus;
+  /** Only of an operation that records events. */
+  readonly recording?: RecordingReport;
+}
+
+/** Events are charged to a budget of their own, so that recording does not use up the points for reading. */
+export interface RecordingReport {
+  readonly requestedEvents: number;
+  /** What was charged; null when the request was refused. */
+  readonly actualEvents: number | null;
+  readonly throttleStatus: ThrottleStatus;
 }
 
 export interface Admission {
@@ -31,7 +48,7 @@ export interface Admission {
   readonly refusal: AppError | null;
   /**
    * One for each operation, in order. Where Redis was not asked, or did not answer, `throttleStatus` is what this process
-   * knew last.
+   * knows.
    */
   readonly costs: readonly CostReport[];
   /** Of each operation that may run, in order, the variables as resolvers get them: they need not be coerced again. */
@@ -64,10 +81,10 @@ export type Identify = (caller: Caller) => Client;
 
 /**
  * Decides, before anything of a request runs, whether all of it may: one HTTP request with one operation or a batch of
- * them, or one operation on a WebSocket. `null` stands for an operation that could not be parsed or is not valid, and will
- * not run.
+ * them, or one operation on a WebSocket. What stands in the place of an operation that cannot run is charged for its size;
+ * `null`, for one that was refused before its document was read, is free.
  */
 export type Admit<Document> = (
   client: Client,
-  operations: readonly (Operation<Document> | null)[],
+  operations: readonly (Operation<Document> | RefusedDocument | null)[],
 ) => Promise<Admission>;

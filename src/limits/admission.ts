@@ -1,14 +1,13 @@
 import type { DocumentNode, GraphQLSchema } from "graphql";
-import type { Admission, Admit, ThrottleStatus } from "../core/admission.ts";
+import type { Admit, Client, CostReport, Operation, RefusedDocument } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { type Price, priceOf } from "./cost.ts";
+import { charactersOf, free, type Price, pointsOfText, priceOf } from "./cost.ts";
 import { checkScopes } from "./scopes.ts";
-import type { Throttle } from "./throttle.ts";
+import type { Left, Taken, Throttle } from "./throttle.ts";
+import type { Charge } from "./throttle-cache.ts";
 
 export interface AdmissionOptions {
   readonly schema: GraphQLSchema;
-  /** The same schema, for variables that were coerced before. */
-  readonly coercedSchema: GraphQLSchema;
   readonly throttle: Throttle;
   /** Most points that one request may cost. */
   readonly maxCost: number;
@@ -16,67 +15,144 @@ export interface AdmissionOptions {
   readonly costContext: object;
 }
 
+type Sent = Operation<DocumentNode> | RefusedDocument | null;
+
+/** Prices a request and takes its points and events: all of it may run, or nothing. */
 export function createAdmission({
   schema,
-  coercedSchema,
   throttle,
   maxCost,
   costContext,
 }: AdmissionOptions): Admit<DocumentNode> {
-  /** A request that costs more than a whole window has will never pass, however long its client waits. */
-  const mostPoints = Math.min(maxCost, throttle.max);
+  /** A request that costs more than a full bucket holds will never pass, however long its client waits. */
+  const max: Charge = { points: Math.min(maxCost, throttle.max.points), events: throttle.max.events };
+  const costOptions = { schema, context: costContext };
 
-  const costOptions = { schema, coercedSchema, context: costContext };
-  const free: Price = { cost: 0, variables: {} };
+  function priceEach(client: Client, operations: readonly Sent[]): readonly Price[] {
+    for (const each of operations) if (isOperation(each)) checkScopes(schema, each, client);
+    return operations.map((each) => (isOperation(each) ? priceOf(each, costOptions) : refusedPrice(each)));
+  }
+
+  /** For what was read and is refused, as far as the client has points: the work is done. */
+  async function chargeForReading(client: Client, operations: readonly Sent[]) {
+    const points = pointsOfText(operations.reduce((sum, each) => sum + charactersIn(each), 0));
+    try {
+      const left = points === 0 ? throttle.lastKnown(client.id) : await throttle.takeRest(client.id, points);
+      return { charged: points === 0 ? null : points, left };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return { charged: null, left: throttle.lastKnown(client.id) };
+    }
+  }
+
+  async function take(client: Client, charge: Charge, needsRedis: boolean): Promise<Taken> {
+    try {
+      return await throttle.take(client.id, charge);
+    } catch (error) {
+      // What reads no queue (GraphiQL's introspection, say) needs no Redis, and works without it.
+      if (!(error instanceof AppError) || needsRedis) throw error;
+      return throttle.takeHere(client.id, charge);
+    }
+  }
 
   return async (client, operations) => {
-    let prices: Price[] = operations.map(() => free);
-    let total = 0;
-    let refusal: AppError | null = null;
+    let prices: readonly Price[] = operations.map(() => free);
     try {
-      for (const operation of operations) if (operation !== null) checkScopes(schema, operation, client);
-      prices = operations.map((operation) => (operation === null ? free : priceOf(operation, costOptions)));
-      total = prices.reduce((sum, { cost }) => sum + cost, 0);
-      if (total > mostPoints) {
-        refusal = new AppError(
-          "MAX_COST_EXCEEDED",
-          `expected a cost of at most ${mostPoints} points, got ${total}`,
-        );
-      }
+      prices = priceEach(client, operations);
+      checkSum(prices, max);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      refusal = error;
+      const { charged, left } = await chargeForReading(client, operations);
+      const costs = prices.map((price, i) => report(price, left, i === 0 ? charged : null));
+      return { refusal: error, costs, variables: [] };
     }
 
-    const answer = (throttleStatus: ThrottleStatus): Admission => ({
-      refusal,
-      costs: prices.map(({ cost }) => ({
-        requestedQueryCost: cost,
-        actualQueryCost: refusal === null ? cost : null,
-        throttleStatus,
-      })),
-      variables: prices.map(({ variables }) => variables),
-    });
-    // Where nothing will run, Redis is not asked for anything, not even for what is left.
-    if (refusal !== null || operations.every((operation) => operation === null)) {
-      return answer(throttle.lastKnown(client.id));
+    const variables = prices.map((price) => price.variables);
+    const charge = sumOf(prices);
+    // Where nothing will run, and nothing was read, Redis is not asked for anything, not even for what is left.
+    if (!operations.some(isOperation) && charge.points === 0) {
+      const left = throttle.lastKnown(client.id);
+      return { refusal: null, costs: prices.map((price) => report(price, left, price.cost)), variables };
     }
     try {
-      const taken = await throttle.take(client.id, total);
-      if (!taken.isAllowed) {
-        const { currentlyAvailable } = taken.status;
-        refusal = new AppError(
-          "THROTTLED",
-          `expected a cost of at most the ${currentlyAvailable} points that are left, got ${total}; try again in ${taken.retryAfterSeconds} s`,
-          { retryAfterSeconds: taken.retryAfterSeconds },
-        );
-      }
-      return answer(taken.status);
+      const needsRedis = prices.some((price) => price.needsRedis);
+      const taken = await take(client, charge, needsRedis);
+      const refusal = taken.isAllowed ? null : throttled(taken, charge);
+      const costs = prices.map((price) => report(price, taken.left, taken.isAllowed ? price.cost : null));
+      return { refusal, costs, variables };
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      // What reads no queue (GraphiQL's introspection, say) needs no Redis, and works without it.
-      if (total > 0) refusal = error;
-      return answer(throttle.lastKnown(client.id));
+      const left = throttle.lastKnown(client.id);
+      return { refusal: error, costs: prices.map((price) => report(price, left, null)), variables };
     }
   };
+}
+
+function isOperation(sent: Sent): sent is Operation<DocumentNode> {
+  return sent !== null && sent.document !== null;
+}
+
+function charactersIn(sent: Sent): number {
+  if (sent === null) return 0;
+  return isOperation(sent) ? charactersOf(sent.document) + charactersInJson(sent.variables) : sent.characters;
+}
+
+function refusedPrice(sent: RefusedDocument | null): Price {
+  const points = pointsOfText(charactersIn(sent));
+  return { ...free, cost: points, charge: { points, events: 0 } };
+}
+
+/** @throws AppError MAX_COST_EXCEEDED for what can never pass, whatever is left. */
+function checkSum(prices: readonly Price[], max: Charge): void {
+  const cost = prices.reduce((sum, price) => sum + price.cost, 0);
+  if (cost > max.points) {
+    throw new AppError("MAX_COST_EXCEEDED", `expected a cost of at most ${max.points} points, got ${cost}`);
+  }
+  const { events } = sumOf(prices);
+  if (events > max.events) {
+    throw new AppError(
+      "MAX_COST_EXCEEDED",
+      `expected at most ${max.events} events in one request (RECORD_RATE_LIMIT), got ${events}`,
+    );
+  }
+}
+
+function sumOf(prices: readonly Price[]): Charge {
+  return prices.reduce(
+    ({ points, events }, { charge }) => ({ points: points + charge.points, events: events + charge.events }),
+    free.charge,
+  );
+}
+
+function throttled({ lacking, left, retryAfterSeconds }: Taken, charge: Charge): AppError {
+  const name = lacking ?? "points";
+  const { currentlyAvailable } = left[name];
+  return new AppError(
+    "THROTTLED",
+    `expected a cost of at most the ${currentlyAvailable} ${name} that are left, got ${charge[name]}; try again in ${retryAfterSeconds} s`,
+    { retryAfterSeconds },
+  );
+}
+
+function report({ cost, charge: { events } }: Price, left: Left, charged: number | null): CostReport {
+  const { points: throttleStatus } = left;
+  const costs = { requestedQueryCost: cost, actualQueryCost: charged, throttleStatus };
+  if (events === 0) return costs;
+  const actualEvents = charged === cost ? events : null;
+  return { ...costs, recording: { requestedEvents: events, actualEvents, throttleStatus: left.events } };
+}
+
+/** Of the texts in variables, roughly: how much there was to coerce. */
+function charactersInJson(variables: object): number {
+  let characters = 0;
+  const pending: unknown[] = [variables];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (typeof next === "string") characters += next.length;
+    else if (typeof next === "object" && next !== null) {
+      const values = Object.values(next);
+      characters += 4 * values.length;
+      for (const value of values) pending.push(value ?? 0);
+    }
+  }
+  return characters;
 }

@@ -1,40 +1,47 @@
-import { complexityFromQuery } from "@pothos/plugin-complexity";
-import {
-  type DocumentNode,
-  GraphQLError,
-  GraphQLIncludeDirective,
-  type GraphQLSchema,
-  GraphQLSkipDirective,
-  getDirectiveValues,
-  getOperationAST,
-  Kind,
-  type OperationDefinitionNode,
-  type SelectionNode,
-  visit,
-} from "graphql";
+import { type DocumentNode, GraphQLError, type GraphQLSchema, getOperationAST } from "graphql";
 import type { Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { coerceVariables } from "./coerce-variables.ts";
+import { type Tally, tallyOf } from "./tally.ts";
+import type { Charge } from "./throttle-cache.ts";
 
 export interface CostOptions {
   readonly schema: GraphQLSchema;
-  /** The same schema, for variables that were coerced before. */
-  readonly coercedSchema: GraphQLSchema;
   /** Handed to the fields' own calculations, which also check their arguments. */
   readonly context: object;
 }
 
 /** What is known of an operation before it runs. */
 export interface Price {
-  /** Points. */
+  /** Points that it costs. Those for recording events are not charged as points: their events are. */
   readonly cost: number;
+  readonly charge: Charge;
+  /** Whether any of its fields costs something: then Redis is needed to run it. */
+  readonly needsRedis: boolean;
   /** The variables as resolvers get them. */
   readonly variables: Variables;
 }
 
+export const free: Price = {
+  cost: 0,
+  charge: { points: 0, events: 0 },
+  needsRedis: false,
+  variables: {},
+};
+
+/** Writing an answer of so many bytes takes as long as reading a queue. */
+const bytesPerPoint = 4_000;
+/** Parsing and validating so many characters takes as long as reading a queue. */
+const charactersPerPoint = 1_000;
+/** Documents up to this length are free, as the server keeps them once it has read them. */
+const freeCharacters = 4_000;
+/** Of an event as a literal, which is paid for with the event. */
+const charactersPerEvent = 300;
+
 /**
  * Points that an operation costs, with the variables it came with: what its fields declare in the schema, added up over
- * aliases and fragments. What `@skip` and `@include` leave out is free.
+ * aliases and fragments, or what its document or the largest answer to it costs by its size, if that is more. What `@skip` and
+ * `@include` leave out is free.
  *
  * @returns a cost of 0 when the operation does not exist: then nothing is executed.
  * @throws AppError what a field says of its arguments; BAD_USER_INPUT when variables do not fit their types;
@@ -42,29 +49,54 @@ export interface Price {
  */
 export function priceOf(
   { document, operationName, variables: sent }: Operation<DocumentNode>,
-  { schema, coercedSchema, context }: CostOptions,
+  { schema, context }: CostOptions,
 ): Price {
   const node = getOperationAST(document, operationName);
-  if (!node) return { cost: 0, variables: sent };
+  if (!node) return { ...free, variables: sent };
   const { coerced, errors } = coerceVariables(schema, node, sent);
   if (errors !== undefined) throw badInput(errors[0]);
 
-  const cost = calculated(() => {
-    const priced = pricedPart(document, node, coerced);
-    const ctx = { ...context, operation: node.operation };
-    const asked = { schema: coercedSchema, ctx, variables: coerced };
-    const { complexity, depth } = complexityFromQuery(priced, asked);
-    if (depth === 0 && node.operation === "subscription") {
-      throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");
-    }
-    return complexity;
-  });
+  const tally = calculated(() => tallyOf(document, node, { schema, context, variables: coerced }));
+  if (tally.fields === 0 && node.operation === "subscription") {
+    throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");
+  }
+  const { points, recordPoints, events, bytes } = tally;
+  const size = Math.max(
+    pointsOfText(charactersOf(document) - charactersPerEvent * events),
+    Math.floor(bytes / bytesPerPoint),
+  );
+  const reading = Math.max(points - recordPoints, size);
+  const cost = reading + recordPoints;
   // A cost that is no number would pass every limit.
-  if (Number.isFinite(cost) && cost >= 0) return { cost, variables: coerced };
-  throw new AppError("MAX_COST_EXCEEDED", "the cost of the operation is not a number");
+  if (!Number.isFinite(cost) || cost < 0 || !Number.isFinite(events)) {
+    throw new AppError("MAX_COST_EXCEEDED", "the cost of the operation is not a number");
+  }
+  return { cost, charge: { points: reading, events }, needsRedis: points > 0, variables: coerced };
 }
 
-function calculated(calculation: () => number): number {
+/** Points for reading a document of so many characters, be it run or refused. */
+export function pointsOfText(characters: number): number {
+  return characters <= freeCharacters ? 0 : Math.floor(characters / charactersPerPoint);
+}
+
+export function charactersOf({ loc }: DocumentNode): number {
+  return loc?.end ?? 0;
+}
+
+/**
+ * The least that any operation of a document may cost, whatever its variables are. The document need not be valid: what is too
+ * dear already is not worth validating.
+ */
+export function minCostOf(document: DocumentNode, { schema, context }: CostOptions): number {
+  const costs = document.definitions.flatMap((each) =>
+    each.kind === "OperationDefinition"
+      ? [tallyOf(document, each, { schema, context, variables: {}, isLenient: true }).points]
+      : [],
+  );
+  return costs.length === 0 ? 0 : Math.min(...costs);
+}
+
+function calculated(calculation: () => Tally): Tally {
   try {
     return calculation();
   } catch (error) {
@@ -77,35 +109,4 @@ function calculated(calculation: () => number): number {
 function badInput(error: GraphQLError | undefined): AppError {
   const message = error?.message ?? "the variables do not fit their types";
   return new AppError("BAD_USER_INPUT", message, { cause: error });
-}
-
-/** Of operations without directives, in which nothing hangs on the variables, for as long as their documents are kept. */
-const pricedParts = new WeakMap<OperationDefinitionNode, DocumentNode>();
-
-/** The plugin would charge for what is skipped, and for `__typename`, which clients add everywhere. */
-function pricedPart(
-  { kind, definitions }: DocumentNode,
-  operation: OperationDefinitionNode,
-  variables: Record<string, unknown>,
-): DocumentNode {
-  const known = pricedParts.get(operation);
-  if (known !== undefined) return known;
-  let isAlwaysSame = true;
-  const prune = (node: SelectionNode) => {
-    if (node.directives?.length) isAlwaysSame = false;
-    const isMeta = node.kind === Kind.FIELD && node.name.value.startsWith("__");
-    return isMeta || isSkipped(node, variables) ? null : undefined;
-  };
-  const fragments = definitions.filter((each) => each.kind === Kind.FRAGMENT_DEFINITION);
-  const document: DocumentNode = { kind, definitions: [operation, ...fragments] };
-  const priced = visit(document, { Field: prune, FragmentSpread: prune, InlineFragment: prune });
-  if (isAlwaysSame) pricedParts.set(operation, priced);
-  return priced;
-}
-
-/** Whether `@skip` or `@include` leaves a selection out. */
-export function isSkipped(selection: SelectionNode, variables: Record<string, unknown>): boolean {
-  if (!selection.directives?.length) return false;
-  if (getDirectiveValues(GraphQLSkipDirective, selection, variables)?.if === true) return true;
-  return getDirectiveValues(GraphQLIncludeDirective, selection, variables)?.if === false;
 }

@@ -3,91 +3,130 @@ import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
 import type { ThrottleStatus } from "../core/admission.ts";
 import { type MonotonicClock, monotonicClock, wallClock } from "../core/clock.ts";
+import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "../redis/connect.ts";
+import { refusalOf } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
-import { createLastKnown, type Heard } from "./last-known.ts";
+import { createTroubleLog } from "../redis/trouble-log.ts";
+import { type Buckets, bucketNames, type Charge, createThrottleCache, type Rates } from "./throttle-cache.ts";
+import { availableIn, waitMs } from "./token-bucket.ts";
+
+/** What is left in a client's buckets. */
+export type Left = Readonly<Record<keyof Charge, ThrottleStatus>>;
 
 export interface Taken {
   readonly isAllowed: boolean;
-  readonly status: ThrottleStatus;
-  /** Until the client's window ends, in whole seconds; at least 1. */
+  /** Of a refused charge, the budget that it does not fit into. */
+  readonly lacking: keyof Charge | null;
+  readonly left: Left;
+  /** When a refused charge would fit, in whole seconds; at least 1. */
   readonly retryAfterSeconds: number;
 }
 
+/** Counts what clients use, in all processes together. */
 export interface Throttle {
-  /** Most points that one request can ever get. */
-  readonly max: number;
+  /** The largest charge that can ever be taken at once. */
+  readonly max: Charge;
   /**
-   * Takes points from a client's window, which begins with the first points taken. Of any number of concurrent calls in any
-   * number of processes exactly `max` points pass in a window; what is refused costs nothing. 0 points always pass. All calls
-   * of one tick of the event loop share one round trip, in which each is a script of its own. Whoever was refused is refused
-   * again without one, for at most a second: what is then left is what was left when Redis was asked.
+   * Takes a charge from a client's token buckets: all of it, or nothing. However many calls in however many processes race,
+   * exactly as much passes as the buckets hold. What is refused costs nothing; a charge of 0 always passes. All calls of one
+   * tick of the event loop share one round trip. A client that was refused is refused without one for as long as the charge
+   * cannot fit, at most a second. While Redis refuses to write, each process counts for itself.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
-  take(client: string, points: number): Promise<Taken>;
-  /** How a client stood when this process last charged it, without asking Redis: other processes may have charged since. */
-  lastKnown(client: string): ThrottleStatus;
+  take(client: string, charge: Charge): Promise<Taken>;
+  /** Takes so many points, or what is left of them: for work that is done already. @throws as `take` does. */
+  takeRest(client: string, points: number): Promise<Left>;
+  /** Takes a charge from what this process knows of the client: for when Redis does not answer, and is not needed. */
+  takeHere(client: string, charge: Charge): Taken;
+  /** What is left as far as this process knows: other processes may have charged the client since it last did. */
+  lastKnown(client: string): Left;
 }
 
 export interface ThrottleOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  readonly max: number;
-  readonly windowMs: number;
-  /** Tells only for how long something is known: windows go by Redis's time. */
+  readonly rates: Rates;
+  readonly logger: Logger;
+  /** Used for what this process knows of the buckets; in Redis they refill by Redis's time. */
   readonly clock?: MonotonicClock;
 }
 
 /** More takes than this are made in several round trips. */
 const takesPerRoundTrip = 1_000;
 
+const nothing: Charge = { points: 0, events: 0 };
+
 /**
  * graphql-rate-limit asks its store for the calls of the past, decides, and stores them again: requests that race all see the
- * same past. Here the store decides: it takes the points in one atomic script when it is asked, and shows the package either
+ * same past. Here the store decides: it takes the charge in one atomic script when it is asked, and shows the package either
  * an empty past, or one call that fills a limit of one.
  */
 export function createThrottle({
   redis,
   keys,
-  max,
-  windowMs,
+  rates,
+  logger,
   clock = monotonicClock,
 }: ThrottleOptions): Throttle {
   const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
-  const statusOf = (available: number): ThrottleStatus => ({
-    maximumAvailable: max,
-    currentlyAvailable: available,
-    restoreRate: max / (windowMs / 1000),
+  const cache = createThrottleCache(rates, clock);
+  const trouble = createTroubleLog(logger, "commands", {
+    begins: "throttle counts in this process: Redis refuses writes",
+    ends: "throttle counts in Redis again",
   });
-  const lastKnown = createLastKnown(statusOf(max), clock);
   const takes = new DataLoader<ScriptCall, unknown>(
     async (calls) => (await runScripts(redis, script, calls)) as (unknown | Error)[],
     { cache: false, maxBatchSize: takesPerRoundTrip, batchScheduleFn: setImmediate },
   );
 
-  class TakingStore extends Store {
-    taken: Taken | undefined;
-    readonly points: number;
+  async function takeInRedis(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
+    const args = bucketNames.flatMap((name) => [charge[name], rates[name].max, rates[name].windowMs]);
+    // They are as empty as they are said to be by then, or less.
+    const atMs = clock.now();
+    const reply = await takes.load({ keys: [keys.throttle(client)], args: [mode, ...args] });
+    const [taken, points, events] = reply as [number, points: string, events: string];
+    const buckets = { points: { used: Number(points), atMs }, events: { used: Number(events), atMs } };
+    cache.learn(client, buckets, atMs);
+    return { isTaken: taken === 1, buckets };
+  }
 
-    constructor(points: number) {
+  function takeHere(client: string, charge: Charge, mode: Mode): Outcome {
+    const { points } = cache.of(client);
+    const rest = Math.min(charge.points, availableIn(points, rates.points));
+    const isTaken = cache.take(client, mode === "all" ? charge : { ...nothing, points: rest });
+    return { isTaken, buckets: cache.of(client) };
+  }
+
+  /** In Redis; or here, while Redis refuses to write: its memory is full, it is a replica, or it cannot save. */
+  async function takeAnywhere(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
+    try {
+      const outcome = await takeInRedis(client, charge, mode);
+      trouble.well();
+      return outcome;
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : null;
+      const refusal = refusalOf(cause);
+      if (refusal === null) throw error;
+      trouble.wrong(refusal);
+      return takeHere(client, charge, mode);
+    }
+  }
+
+  class TakingStore extends Store {
+    outcome: Outcome | undefined;
+    readonly charge: Charge;
+
+    constructor(charge: Charge) {
       super();
-      this.points = points;
+      this.charge = charge;
     }
 
-    async getForIdentity({
-      contextIdentity,
-    }: {
-      readonly contextIdentity: string;
-    }): Promise<readonly number[]> {
-      const askedAtMs = clock.now();
-      const call = { keys: [keys.throttle(contextIdentity)], args: [this.points, max, windowMs] };
-      const [fits, available, endsInMs] = (await takes.load(call)) as [number, number, number];
-      const heard = { status: statusOf(available), endsInMs, askedAtMs };
-      this.taken = takenOf(fits === 1, heard);
-      lastKnown.learn(contextIdentity, heard);
-      return fits === 1 ? [] : [wallClock.epochMs()];
+    async getForIdentity(identity: { readonly contextIdentity: string }): Promise<readonly number[]> {
+      this.outcome = await takeAnywhere(identity.contextIdentity, this.charge, "all");
+      return this.outcome.isTaken ? [] : [wallClock.epochMs()];
     }
 
     setForIdentity(): void {
@@ -95,13 +134,32 @@ export function createThrottle({
     }
   }
 
+  function leftIn(buckets: Buckets): Left {
+    const statusOf = (name: keyof Charge): ThrottleStatus => ({
+      maximumAvailable: rates[name].max,
+      currentlyAvailable: availableIn(buckets[name], rates[name]),
+      restoreRate: rates[name].max / (rates[name].windowMs / 1000),
+    });
+    return { points: statusOf("points"), events: statusOf("events") };
+  }
+
+  function answer({ isTaken, buckets }: Outcome, charge: Charge): Taken {
+    const waits = bucketNames.map((name) => waitMs(buckets[name], rates[name], charge[name]));
+    const maxWaitMs = Math.max(...waits);
+    return {
+      isAllowed: isTaken,
+      lacking: isTaken ? null : (bucketNames[waits.indexOf(maxWaitMs)] ?? null),
+      left: leftIn(buckets),
+      retryAfterSeconds: Math.max(1, Math.ceil(maxWaitMs / 1000)),
+    };
+  }
+
   return {
-    max,
-    lastKnown: lastKnown.of,
-    async take(client, points) {
-      const known = lastKnown.refusal(client, points);
-      if (known !== null) return takenOf(false, known);
-      const store = new TakingStore(points);
+    max: { points: rates.points.max, events: rates.events.max },
+    lastKnown: (client) => leftIn(cache.of(client)),
+    async take(client, charge) {
+      if (cache.refuses(client, charge)) return answer({ isTaken: false, buckets: cache.of(client) }, charge);
+      const store = new TakingStore(charge);
       const limiter = getGraphQLRateLimiter({ store, identifyContext: () => client });
       const field = {
         parent: null,
@@ -110,12 +168,21 @@ export function createThrottle({
         info: { fieldName: "request" } as GraphQLResolveInfo,
       };
       const refusal = await limiter(field, { max: 1, window: "1m" });
-      if (store.taken === undefined) throw new Error("graphql-rate-limit did not ask its store");
-      return { ...store.taken, isAllowed: refusal === undefined };
+      if (store.outcome === undefined) throw new Error("graphql-rate-limit did not ask its store");
+      return answer({ ...store.outcome, isTaken: refusal === undefined }, charge);
     },
+    async takeRest(client, points) {
+      const { buckets } = await takeAnywhere(client, { ...nothing, points }, "rest");
+      return leftIn(buckets);
+    },
+    takeHere: (client, charge) => answer(takeHere(client, charge, "all"), charge),
   };
 }
 
-function takenOf(isAllowed: boolean, { status, endsInMs }: Pick<Heard, "status" | "endsInMs">): Taken {
-  return { isAllowed, status, retryAfterSeconds: Math.max(1, Math.ceil(endsInMs / 1000)) };
+/** Everything that is asked for or nothing; or what is left, if that is less. */
+type Mode = "all" | "rest";
+
+interface Outcome {
+  readonly isTaken: boolean;
+  readonly buckets: Buckets;
 }

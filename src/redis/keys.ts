@@ -23,6 +23,7 @@ export interface Keys {
   readonly changes: string;
   /** Held by the process that sweeps. */
   readonly sweepLease: string;
+  /** A client's token buckets. Version 1 counted in `throttle:CLIENT`, which is left to expire. */
   throttle(client: string): string;
   /** Of a lease: who has it, and the counter of its fencing tokens. */
   lease(name: string): readonly [holder: string, fence: string];
@@ -55,7 +56,7 @@ export function createKeys(prefix: string): Keys {
     index: `${prefix}:queues`,
     changes: `${prefix}:changes`,
     sweepLease: `${prefix}:sweep`,
-    throttle: (client) => `${prefix}:throttle:${client}`,
+    throttle: (client) => `${prefix}:throttle:buckets:${client}`,
     alerts: {
       active: `${prefix}:alerts:{alerts}:active`,
       resolved: `${prefix}:alerts:{alerts}:resolved`,

@@ -21,7 +21,13 @@ it("an hour's worth of events through a Redis that is restarted over and over en
   // What was acknowledged is on its disk.
   await using redis = await startRedis({ appendonly: true, args: ["--appendfsync", "always"] });
   await using server = await startServer({
-    ...{ REDIS_URL: redis.url, KEY_PREFIX: prefix, RATE_LIMIT_MAX: "100000000", EVENT_WINDOW: "1h" },
+    ...{
+      REDIS_URL: redis.url,
+      KEY_PREFIX: prefix,
+      RATE_LIMIT_MAX: "100000000",
+      RECORD_RATE_LIMIT: "100000000",
+      EVENT_WINDOW: "1h",
+    },
   });
   await using sse = sseTransport(server.url);
   await using socket = websocketTransport(server.url);

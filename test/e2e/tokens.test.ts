@@ -336,7 +336,7 @@ describe("behind a proxy", () => {
     { trusted: "10.0.0.0/8", separate: false, why: "whoever connects says so himself" },
   ])("$trusted, clients are counted apart: $separate, for $why", async ({ trusted, separate }) => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), TRUST_PROXY: trusted };
-    await using proxied = await startApp({ ...env, RATE_LIMIT_MAX: "100" });
+    await using proxied = await startApp({ ...env, RATE_LIMIT_MAX: "100", RATE_LIMIT_WINDOW: "1d" });
     expect(await left(proxied.url, "198.51.100.1")).toBe(99);
     expect(await left(proxied.url, "198.51.100.2")).toBe(separate ? 99 : 98);
     expect(await left(proxied.url, "198.51.100.2, 198.51.100.1")).toBe(separate ? 98 : 97);

@@ -1,60 +1,223 @@
+import fc from "fast-check";
 import { expect, inject, onTestFinished, test, vi } from "vitest";
-import { createThrottle } from "../../src/limits/throttle.ts";
+import { createThrottle, type Taken } from "../../src/limits/throttle.ts";
+import type { Charge } from "../../src/limits/throttle-cache.ts";
+import { availableIn, type Bucket, fits, refilled } from "../../src/limits/token-bucket.ts";
 import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
-import { silentLogger } from "../support/logger.ts";
-import { uniquePrefix } from "../support/redis.ts";
+import { loadScript, runScript } from "../../src/redis/scripts.ts";
+import { recordingLogger, silentLogger } from "../support/logger.ts";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
 
-async function openThrottle({ max }: { readonly max: number }) {
-  const redis = createRedis({ url: inject("redisUrl"), name: "throttle", logger: silentLogger });
+interface Opened {
+  readonly max: number;
+  readonly windowMs?: number;
+  readonly url?: string;
+}
+
+async function openThrottle({ max, windowMs = 3_600_000, url = inject("redisUrl") }: Opened) {
+  const logger = recordingLogger();
+  const redis = createRedis({ url, name: "throttle", logger: silentLogger });
   await redis.connect();
   onTestFinished(() => redis.disconnect());
   const keys = createKeys(uniquePrefix());
   const clock = { nowMs: 0, now: () => clock.nowMs };
-  return { redis, keys, clock, throttle: createThrottle({ redis, keys, max, windowMs: 60_000, clock }) };
+  const rates = { points: { max, windowMs }, events: { max: 10 * max, windowMs } };
+  const throttle = createThrottle({ redis, keys, rates, logger, clock });
+  return { redis, keys, clock, lines: logger.lines, throttle };
 }
+
+const points = (count: number): Charge => ({ points: count, events: 0 });
+const available = ({ left }: Taken) => left.points.currentlyAvailable;
 
 test("takes all points of one tick in one round trip, each client's exactly once", async () => {
   const { redis, throttle } = await openThrottle({ max: 10 });
   const pipelines = vi.spyOn(redis, "pipeline");
-  const asked = Array.from({ length: 40 }, (_, i) => ({ client: `client-${i % 2}`, points: 3 }));
-  const taken = await Promise.all(asked.map(({ client, points }) => throttle.take(client, points)));
+  const asked = Array.from({ length: 40 }, (_, i) => `client-${i % 2}`);
+  const taken = await Promise.all(asked.map((client) => throttle.take(client, points(3))));
   expect(pipelines).toHaveBeenCalledTimes(1);
   for (const parity of [0, 1]) {
     const ofClient = taken.filter((_, i) => i % 2 === parity);
     expect(ofClient.map(({ isAllowed }) => isAllowed)).toEqual([true, true, true, ...Array(17).fill(false)]);
-    expect(ofClient.slice(0, 4).map(({ status }) => status.currentlyAvailable)).toEqual([7, 4, 1, 1]);
+    expect(ofClient.slice(0, 4).map(available)).toEqual([7, 4, 1, 1]);
   }
 });
 
-test("refuses for a second without asking whoever was refused, and nobody else, nor for fewer points", async () => {
-  const { redis, keys, clock, throttle } = await openThrottle({ max: 10 });
-  await throttle.take("spent", 8);
-  const refused = await throttle.take("spent", 3);
-  expect(refused).toMatchObject({ isAllowed: false, status: { currentlyAvailable: 2 } });
-  const pipelines = vi.spyOn(redis, "pipeline");
-  expect(await throttle.take("spent", 3)).toEqual(refused);
-  expect(pipelines).not.toHaveBeenCalled();
-  expect(await throttle.take("spent", 2)).toMatchObject({ isAllowed: true });
-  expect(await throttle.take("other", 3)).toMatchObject({ isAllowed: true });
-  expect(await throttle.take("spent", 0)).toMatchObject({
-    isAllowed: true,
-    status: { currentlyAvailable: 0 },
-  });
-  // Somebody forgives it.
-  await redis.del(keys.throttle("spent"));
-  expect(await throttle.take("spent", 3)).toMatchObject({ isAllowed: false });
-  clock.nowMs += 1_000;
-  expect(await throttle.take("spent", 3)).toMatchObject({ isAllowed: true });
+test("lets pass what was waited for as long as restoreRate says, and no more", async () => {
+  const { throttle, clock } = await openThrottle({ max: 100, windowMs: 2_000 });
+  const spent = await throttle.take("a", points(100));
+  const { restoreRate } = spent.left.points;
+  expect(restoreRate).toBe(50);
+  const waitMs = (10 / restoreRate) * 1000;
+  // Redis's own time passes, and only that counts.
+  const startedMs = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, waitMs + 1));
+  clock.nowMs += waitMs + 1;
+  expect(await throttle.take("a", points(10))).toMatchObject({ isAllowed: true });
+  const left = available(await throttle.take("a", points(0)));
+  const maxRestored = ((performance.now() - startedMs) / 1000) * restoreRate;
+  expect(left).toBeLessThanOrEqual(maxRestored - 10 + 1);
 });
 
-test("fails nobody for what Redis answers to somebody else in the same round trip", async () => {
+test("tells when a refused charge would pass, for each of the budgets", async () => {
+  const { throttle } = await openThrottle({ max: 60, windowMs: 60_000 });
+  await throttle.take("a", { points: 60, events: 600 });
+  expect(await throttle.take("a", points(7))).toMatchObject({ lacking: "points", retryAfterSeconds: 7 });
+  expect(await throttle.take("a", { points: 0, events: 300 })).toMatchObject({
+    isAllowed: false,
+    lacking: "events",
+    retryAfterSeconds: 30,
+    left: { events: { currentlyAvailable: 0 } },
+  });
+});
+
+test("takes from both budgets or from none, and recording leaves the points for reading", async () => {
+  const { throttle } = await openThrottle({ max: 10 });
+  expect(await throttle.take("a", { points: 0, events: 100 })).toMatchObject({
+    isAllowed: true,
+    left: { points: { currentlyAvailable: 10 }, events: { currentlyAvailable: 0 } },
+  });
+  expect(await throttle.take("a", { points: 3, events: 1 })).toMatchObject({ isAllowed: false });
+  expect(await throttle.take("a", points(10))).toMatchObject({ isAllowed: true });
+});
+
+test("takes what is left for work that is done, and no more than there is", async () => {
+  const { throttle } = await openThrottle({ max: 10 });
+  expect((await throttle.takeRest("a", 7)).points.currentlyAvailable).toBe(3);
+  expect((await throttle.takeRest("a", 7)).points.currentlyAvailable).toBe(0);
+});
+
+test("refuses for a second without asking a client that was refused, and no other, nor for fewer points", async () => {
+  const { redis, keys, clock, throttle } = await openThrottle({ max: 10 });
+  await throttle.take("spent", points(8));
+  const refused = await throttle.take("spent", points(3));
+  expect(refused).toMatchObject({ isAllowed: false, left: { points: { currentlyAvailable: 2 } } });
+  const pipelines = vi.spyOn(redis, "pipeline");
+  expect(await throttle.take("spent", points(3))).toEqual(refused);
+  expect(pipelines).not.toHaveBeenCalled();
+  expect(await throttle.take("spent", points(2))).toMatchObject({ isAllowed: true });
+  expect(await throttle.take("other", points(3))).toMatchObject({ isAllowed: true });
+  expect(available(await throttle.take("spent", points(0)))).toBe(0);
+  // An operator forgives it.
+  await redis.del(keys.throttle("spent"));
+  expect(await throttle.take("spent", points(3))).toMatchObject({ isAllowed: false });
+  clock.nowMs += 1_000;
+  expect(await throttle.take("spent", points(3))).toMatchObject({ isAllowed: true });
+});
+
+test("keeps one small key of each client, which expires when its buckets are full again", async () => {
+  const { redis, keys, throttle } = await openThrottle({ max: 1000, windowMs: 60_000 });
+  await throttle.take("a", points(1));
+  const key = keys.throttle("a");
+  const bytes = Number(await redis.memory("USAGE", key));
+  expect(await redis.pttl(key)).toBeLessThanOrEqual(61);
+  for (let i = 0; i < 30; i++) await throttle.take("a", points(17));
+  await throttle.take("a", points(900));
+  expect(Number(await redis.memory("USAGE", key))).toBeLessThanOrEqual(bytes + 16);
+  const left = await redis.pttl(key);
+  expect(left).toBeGreaterThan(20_000);
+  expect(left).toBeLessThanOrEqual(31_000);
+});
+
+test("is not harmed by what version 1 has left in Redis", async () => {
   const { redis, keys, throttle } = await openThrottle({ max: 10 });
-  await redis.lpush(keys.throttle("broken"), "no counter");
-  const [broken, whole] = await Promise.allSettled([throttle.take("broken", 1), throttle.take("whole", 1)]);
+  const key = keys.throttle("token:a");
+  const prefix = key.slice(0, key.indexOf(":throttle:"));
+  await redis.set(`${prefix}:throttle:token:a`, "10", "PX", 60_000);
+  expect(await throttle.take("token:a", points(10))).toMatchObject({ isAllowed: true });
+});
+
+test("goes on with a bucket that it cannot read as with a full one", async () => {
+  const { redis, keys, throttle } = await openThrottle({ max: 10 });
+  await redis.set(keys.throttle("a"), "what is this");
+  expect(await throttle.take("a", points(4))).toMatchObject({ isAllowed: true });
+  expect(available(await throttle.take("a", points(0)))).toBe(6);
+});
+
+test("fails no client for what Redis answers to another in the same round trip", async () => {
+  const { redis, keys, throttle } = await openThrottle({ max: 10 });
+  await redis.lpush(keys.throttle("broken"), "no bucket");
+  const [broken, whole] = await Promise.allSettled([
+    throttle.take("broken", points(1)),
+    throttle.take("whole", points(1)),
+  ]);
   expect(broken).toMatchObject({
     status: "rejected",
     reason: { message: expect.stringMatching(/WRONGTYPE/) },
   });
   expect(whole).toMatchObject({ status: "fulfilled", value: { isAllowed: true } });
+});
+
+test("counts in this process while Redis is full, says so once, and counts in Redis again after that", async () => {
+  await using full = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
+  const { redis, throttle, lines } = await openThrottle({ max: 10, url: full.url });
+  await throttle.take("a", points(4));
+  await redis.config("SET", "maxmemory", "1");
+  expect(await throttle.take("a", points(5))).toMatchObject({ isAllowed: true });
+  expect(await throttle.take("a", points(2))).toMatchObject({
+    isAllowed: false,
+    left: { points: { currentlyAvailable: 1 } },
+  });
+  expect((await throttle.takeRest("a", 7)).points.currentlyAvailable).toBe(0);
+  expect(lines.filter(({ level }) => level === "warn")).toHaveLength(1);
+  await redis.config("SET", "maxmemory", "0");
+  // Redis knows of the first take alone.
+  expect(await throttle.take("a", points(6))).toMatchObject({ isAllowed: true });
+  await vi.waitFor(() => expect(lines.map(({ level }) => level)).toEqual(["warn", "info"]), {
+    timeout: 5_000,
+  });
+});
+
+test("a bucket in Redis is the one of the model, after any takes at any times", async () => {
+  const { redis, keys } = await openThrottle({ max: 1 });
+  // The time, and what expires by it, is Redis's own: here the script is handed a time, and nothing expires.
+  const { lua } = loadScript("take", new URL("../../src/limits/lua/take.lua", import.meta.url));
+  const timed = {
+    name: "queueLatencyTakeAt",
+    lua: lua
+      .replace("redis.call('TIME')", "{ 0, tonumber(table.remove(ARGV)) }")
+      .replace(", 'PX', math.ceil(fullInMs) + 1", ""),
+  };
+  expect(timed.lua).not.toMatch(/TIME|PX/);
+  const anyTake = fc.record({
+    stepUs: fc.oneof(
+      fc.integer({ min: 0, max: 2_000_000 }),
+      fc.integer({ min: -5_000_000, max: 60_000_000 }),
+    ),
+    points: fc.nat({ max: 60 }),
+    mode: fc.constantFrom("all", "rest"),
+  });
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 50 }),
+      fc.integer({ min: 100, max: 30_000 }),
+      fc.array(anyTake, { maxLength: 30 }),
+      async (max, windowMs, takes) => {
+        const key = keys.throttle(`client-${run++}`);
+        const rate = { max, windowMs };
+        const other = [0, 1, 1];
+        // The model's milliseconds would be too coarse so long after 1970.
+        const beganUs = 1_764_355_000_000_000;
+        let nowUs = beganUs;
+        let model: Bucket = { used: 0, atMs: 0 };
+        for (const { stepUs, points: asked, mode } of takes) {
+          nowUs += stepUs;
+          const reply = await runScript(redis, timed, {
+            keys: [key],
+            args: [mode, asked, max, windowMs, ...other, nowUs],
+          });
+          const [taken, used] = reply as [number, string];
+          const now = refilled(model, rate, (nowUs - beganUs) / 1000);
+          const amount = mode === "rest" ? Math.min(asked, availableIn(now, rate)) : asked;
+          const isTaken = fits(now, rate, amount);
+          const isChanged = isTaken && amount > 0;
+          if (isChanged) model = { ...now, used: now.used + amount };
+          expect(taken).toBe(isTaken ? 1 : 0);
+          expect(Number(used)).toBeCloseTo((isChanged ? model : now).used, 5);
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
 });

@@ -104,11 +104,18 @@ export interface GraphQLAnswer {
 export interface Cost {
   readonly requestedQueryCost: number;
   readonly actualQueryCost: number | null;
-  readonly throttleStatus: {
-    readonly maximumAvailable: number;
-    readonly currentlyAvailable: number;
-    readonly restoreRate: number;
+  readonly throttleStatus: Budget;
+  readonly recording?: {
+    readonly requestedEvents: number;
+    readonly actualEvents: number | null;
+    readonly throttleStatus: Budget;
   };
+}
+
+export interface Budget {
+  readonly maximumAvailable: number;
+  readonly currentlyAvailable: number;
+  readonly restoreRate: number;
 }
 
 /** Posts a query (or a batch, given as an array) and reads the answer. */

@@ -21,6 +21,7 @@ const defaults: Config = {
   rateLimitMax: 6000,
   rateLimitWindowMs: 60_000,
   maxAgeMs: 100,
+  recordRateLimit: 600_000,
   eventWindowMs: 5 * 60_000,
   maxWaitMs: 7 * 86_400_000,
   maxKnownQueues: 100_000,

@@ -3,7 +3,6 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { ArgumentLimits } from "../../src/api/context.ts";
 import { schema } from "../../src/api/schema.ts";
 import { AppError } from "../../src/core/errors.ts";
-import { createCoercedSchema } from "../../src/limits/coerced-schema.ts";
 import { priceOf } from "../../src/limits/cost.ts";
 
 const dayMs = 86_400_000;
@@ -14,7 +13,7 @@ const limits: ArgumentLimits = {
   historyKeptMs: { TEN_SECONDS: dayMs / 4, ONE_MINUTE: 2 * dayMs, ONE_HOUR: 90 * dayMs },
 };
 
-const costOptions = { schema, coercedSchema: createCoercedSchema(schema), context: { limits } };
+const costOptions = { schema, context: { limits } };
 
 interface Sent {
   readonly query: string;
@@ -51,7 +50,6 @@ test("a history is for queries: a push would read it again and again at no cost"
 describe("an operation costs", () => {
   test.each<Sent & { readonly points: number; readonly why: string }>([
     { points: 0, query: "{ __typename a: __typename }", why: "clients add it everywhere" },
-    { points: 0, query: getIntrospectionQuery(), why: "GraphiQL's introspection reads no queue" },
     { points: 3, query: '{ queueLatency(queues: ["a", "b", "c"]) { queue } }', why: "one for each queue" },
     { points: 2, query: '{ queueLatency(queues: ["a", "a", "b"]) { queue } }', why: "a queue is read once" },
     { points: 1, query: '{ queueLatency(queues: "a") { queue } }', why: "one name stands for a list of it" },
@@ -96,30 +94,44 @@ describe("an operation costs", () => {
         '{ queueLatency(queues: ["a", "b"]) { health forecast { unstable drainSeconds { low high } } } }',
       why: "so is a forecast, whatever it tells",
     },
-    { points: 50, query: "{ queues { edges { node { queue } } } }", why: "the default of `first`" },
     {
-      points: 7,
-      query: "{ queues(first: 7) { edges { node { queue depth } } } }",
-      why: "as many as asked for",
+      points: 5,
+      query: "{ queues { edges { node { queue } } } }",
+      why: "the default of `first`, ten for a point",
     },
     {
-      points: 7,
-      query: "{ queues(first: 7) { pageInfo { endCursor } } }",
+      points: 3,
+      query: "{ queues(first: 21) { edges { node { queue depth } } } }",
+      why: "ten queues of a page cost a point, and so do fewer",
+    },
+    {
+      points: 3,
+      query: "{ queues(first: 21) { pageInfo { endCursor } } }",
       why: "they are read all the same",
     },
     { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
-    { points: 50, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },
-    { points: 9, query: '{ waitingJobs(queue: "a", first: 9) { since waited } }', why: "as many jobs" },
+    { points: 5, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },
+    {
+      points: 2,
+      query: '{ waitingJobs(queue: "a", first: 11) { since waited } }',
+      why: "ten jobs for a point",
+    },
+    { points: 2, query: "{ alerts(first: 11) { id } }", why: "ten alerts for a point" },
     { points: 1, query: '{ waitingJobs(queue: "a", first: 0) { jobId } }', why: "even none is looked up" },
     {
-      points: 21,
-      query: `{ queues(first: 7) { edges { node { throughput ${rates} waitTime { mean } } } } }`,
+      points: 9,
+      query: `{ queues(first: 21) { edges { node { throughput ${rates} waitTime { mean } } } } }`,
       why: "in a page as in a list",
     },
     {
       points: 1,
       query: `mutation { recordEvents(events: [${event}, ${event}]) { early } }`,
-      why: "a mutation",
+      why: "a batch of one queue",
+    },
+    {
+      points: 2,
+      query: `mutation { recordEvents(events: [${event}, ${event}, { type: DEQUEUED, queue: "b", jobId: 1 }]) { early } }`,
+      why: "each queue of a batch once",
     },
     {
       points: 2,
@@ -129,7 +141,7 @@ describe("an operation costs", () => {
     {
       points: 2,
       query: `mutation { removeWaitingJobs(queue: "a", jobs: [{ jobId: 1 }, { jobId: 2 }]) trustQueue(queue: "a") }`,
-      why: "however many jobs",
+      why: "ten jobs for a point",
     },
     {
       points: 4,
@@ -154,13 +166,13 @@ describe("an operation costs", () => {
       why: "and does not when something is",
     },
     {
-      points: 50,
+      points: 5,
       query: "query ($first: Int) { queues(first: $first) { edges { cursor } } }",
       why: "a variable that is not given leaves the argument's default",
     },
     {
       points: 9,
-      query: "query ($first: Int = 9) { queues(first: $first) { edges { cursor } } }",
+      query: "query ($first: Int = 90) { queues(first: $first) { edges { cursor } } }",
       why: "its own default comes first",
     },
     {
@@ -226,6 +238,70 @@ describe("an operation costs", () => {
     },
   ])("$points points: $why", ({ points, why: _, ...sent }) => {
     expect(cost(sent)).toBe(points);
+  });
+
+  const aliases = (count: number, of: string) =>
+    Array.from({ length: count }, (_, i) => `a${i}: ${of}`).join(" ");
+  const oneHistory = (selection: string) =>
+    `history(from: "2026-01-01T00:00:00Z", to: "2026-01-08T00:00:00Z", step: ONE_HOUR) { ${selection} }`;
+
+  test.each<Sent & { readonly min: number; readonly max: number; readonly why: string }>([
+    {
+      query: `{ queueLatency(queues: ["a", "b", "c", "d"]) { ${oneHistory(aliases(199, "maxLatency"))} } }`,
+      min: 800,
+      max: 1_600,
+      why: "aliases of a leaf in 672 steps are 134,000 values",
+    },
+    {
+      query: `{ queues(first: 500) { edges { node { ${aliases(200, "latency")} } } } }`,
+      min: 600,
+      max: 1_200,
+      why: "aliases of a leaf in a page are 100,000 values",
+    },
+    {
+      query: "{ queues(first: 1000) { edges { cursor node { queue latency state depth accuracy } } } }",
+      min: 100,
+      max: 100,
+      why: "what a dashboard asks of a page is paid for with its queues",
+    },
+    {
+      query: `{ queueLatency(queues: ["a"]) { ${oneHistory("at samples maxLatency meanLatency maxDepth enqueued")} } }`,
+      min: 18,
+      max: 40,
+      why: "so is a chart",
+    },
+    {
+      query: getIntrospectionQuery(),
+      min: 15,
+      max: 25,
+      why: "GraphiQL's introspection is an answer of 70 KB",
+    },
+    {
+      query: `{ ${aliases(200, "__typename")} }`,
+      min: 1,
+      max: 2,
+      why: "200 names of a type are a short one",
+    },
+    {
+      query: `{ queueLatency(queues: ["a"]) { queue } } # ${"x".repeat(20_000)}`,
+      min: 20,
+      max: 20,
+      why: "a long document takes long to read",
+    },
+  ])("$min to $max points by its size: $why", ({ min, max, why: _, ...sent }) => {
+    const points = cost(sent);
+    expect(points).toBeGreaterThanOrEqual(min);
+    expect(points).toBeLessThanOrEqual(max);
+  });
+
+  test("for a batch of events as literals, nothing for what their text is long", () => {
+    const document = parse(
+      `mutation { recordEvents(events: [${Array.from({ length: 3 }, () => event).join("                ")}]) { early } }`,
+    );
+    expect(priceOf({ document, variables: {}, operationName: null }, costOptions).charge).toEqual({
+      points: 0,
+      events: 3,
+    });
   });
 
   test("more than any limit when fragments spread each other over and over, and is still told at once", () => {
@@ -367,6 +443,6 @@ test("coerces variables once, and tells what came of it", () => {
   );
   const price = priceOf({ document, variables: { events }, operationName: null }, costOptions);
   const coerced = [{ type: "ENQUEUED", queue: "a", jobId: "7", attempt: 0, at: new Date(at) }];
-  expect(price).toEqual({ cost: 1, variables: { events: coerced } });
+  expect(price).toMatchObject({ cost: 1, charge: { points: 0, events: 1 }, variables: { events: coerced } });
   expect(parseValue).toHaveBeenCalledOnce();
 });

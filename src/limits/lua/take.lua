@@ -1,18 +1,39 @@
--- Takes points from what a client has left in its window, all or none.
+-- Takes points from a client's token buckets: from each of them, or from none. A bucket is a GCRA in its form as a leaky bucket
+-- (ITU-T I.371): it refills continuously, from empty to full in one window. limits/token-bucket.ts is the same in TypeScript.
 --
--- KEYS  1 the client's counter, which lives as long as its window
--- ARGV  1 points  2 most points in a window  3 length of a window, ms
--- Returns {1 when they were taken, points left, ms until the window ends (0: none has begun)}
+-- KEYS  1 the client's buckets: "<points used> <at, us>" for each, separated by blanks. It expires when all of them are full
+-- ARGV  1 'all': take everything or nothing; 'rest': take what is there, if it is less than what is asked for
+--       then for each bucket: points to take, points in a full bucket, window in ms
+-- Returns {1 when the points were taken, then for each bucket the points that are used now, as text}
 
-local points, most, windowMs = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local used = tonumber(redis.call('GET', KEYS[1]) or '0')
-local fits = used + points <= most or points == 0
-if fits and points > 0 then
-  if used == 0 then
-    redis.call('SET', KEYS[1], points, 'PX', windowMs)
-  else
-    redis.call('INCRBY', KEYS[1], points)
-  end
-  used = used + points
+local roundingError = 1e-6
+local time = redis.call('TIME')
+local nowUs = time[1] * 1000000 + time[2]
+
+local stored = {}
+for number in string.gmatch(redis.call('GET', KEYS[1]) or '', '%S+') do
+  stored[#stored + 1] = tonumber(number) or 0
 end
-return {fits and 1 or 0, math.max(0, most - used), math.max(0, redis.call('PTTL', KEYS[1]))}
+
+local buckets, fits, asked = {}, true, 0
+for i = 1, (#ARGV - 1) / 3 do
+  local points, max, windowMs = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+  local used, atUs = stored[2 * i - 1] or 0, stored[2 * i] or nowUs
+  -- A clock that steps back neither refills nor drains: the bucket goes on from the new time.
+  used = math.max(0, used - math.max(0, nowUs - atUs) * max / windowMs / 1000)
+  if ARGV[1] == 'rest' then points = math.min(points, math.max(0, math.floor(max - used + roundingError))) end
+  if points > 0 and used + points > max + roundingError then fits = false end
+  asked = asked + points
+  buckets[i] = { used = used, points = points, msPerPoint = windowMs / max }
+end
+
+local isTaken = fits and asked > 0
+local reply, state, fullInMs = { fits and 1 or 0 }, {}, 0
+for i, bucket in ipairs(buckets) do
+  local used = bucket.used + (isTaken and bucket.points or 0)
+  reply[i + 1] = string.format('%.17g', used)
+  state[i] = string.format('%.17g %.17g', used, nowUs)
+  fullInMs = math.max(fullInMs, used * bucket.msPerPoint)
+end
+if isTaken then redis.call('SET', KEYS[1], table.concat(state, ' '), 'PX', math.ceil(fullInMs) + 1) end
+return reply

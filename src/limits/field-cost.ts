@@ -1,0 +1,13 @@
+/** What a field declares in the schema, by its arguments: a number of points, or more than that. */
+export type DeclaredCost = number | FieldCost;
+
+export interface FieldCost {
+  /** Points of the field itself. */
+  readonly field?: number;
+  /** How many times what is selected below counts: once for each queue that it is read for, say. @default 1 */
+  readonly multiplier?: number;
+  /** How many elements the list in the answer has at most. @default the multiplier, else 8 for a list */
+  readonly items?: number;
+  /** Events that a mutation records. Its points are then not taken from those for reading. */
+  readonly events?: number;
+}

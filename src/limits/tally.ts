@@ -1,0 +1,179 @@
+import { getMappedArgumentValues } from "@pothos/core";
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLField,
+  type GraphQLNamedType,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  isCompositeType,
+  isInterfaceType,
+  isListType,
+  isObjectType,
+  type OperationDefinitionNode,
+  SchemaMetaFieldDef,
+  type SelectionSetNode,
+  TypeMetaFieldDef,
+  TypeNameMetaFieldDef,
+} from "graphql";
+import type { Variables } from "../core/admission.ts";
+import { AppError } from "../core/errors.ts";
+import type { DeclaredCost, FieldCost } from "./field-cost.ts";
+import { isSkipped } from "./is-skipped.ts";
+
+/** What a selection adds up to, written out: over aliases, fragments, and the elements of lists. */
+export interface Tally {
+  /** Points that its fields declare. */
+  readonly points: number;
+  /** Those of the points that are for recording events. */
+  readonly recordPoints: number;
+  readonly events: number;
+  /** The size of the largest answer, roughly. */
+  readonly bytes: number;
+  /** Fields at its root, without `__typename` and the like. */
+  readonly fields: number;
+}
+
+export interface TallyOptions {
+  readonly schema: GraphQLSchema;
+  /** Handed to the fields' own calculations, which also check their arguments. */
+  readonly context: object;
+  /** As resolvers get them. */
+  readonly variables: Variables;
+  /**
+   * Counts a field as nothing whose arguments cannot be told, instead of throwing: for a document that is not valid, or whose
+   * variables are not known. The result is then the least that it may add up to.
+   */
+  readonly isLenient?: boolean;
+}
+
+const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, fields: 0 };
+
+/** A value and its punctuation: most are numbers, times, enums and short names. */
+const valueBytes = 20;
+/** The punctuation of a field beside its name: quotes, colon, comma. */
+const nameBytes = 4;
+/** Elements of a list that declares nothing. */
+const defaultItems = 8;
+/** Of the schema's own lists; `ofType` hardly ever goes as deep as it is asked for. */
+const schemaItems: Readonly<Record<string, number>> = { types: 50, fields: 3, args: 0.5, ofType: 0.2 };
+
+/**
+ * Adds up an operation in one pass: each fragment is looked at once, so fragments that spread each other many times over take
+ * no longer than others. Needs no valid document: what is not in the schema counts as nothing.
+ *
+ * @throws AppError, GraphQLError what a field says of its arguments, unless it is lenient.
+ */
+export function tallyOf(
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  { schema, context, variables, isLenient = false }: TallyOptions,
+): Tally {
+  const fragments = new Map(
+    document.definitions.flatMap((each) =>
+      each.kind === "FragmentDefinition" ? [[each.name.value, each] as const] : [],
+    ),
+  );
+  const known = new Map<FragmentDefinitionNode, Tally>();
+  const fieldContext = { ...context, operation: operation.operation };
+  const queryType = schema.getQueryType();
+
+  function ofSelections({ selections }: SelectionSetNode, type: GraphQLNamedType): Tally {
+    const sum = { ...nothing };
+    for (const selection of selections) {
+      if (isSkipped(selection, variables, isLenient)) continue;
+      const each =
+        selection.kind === "Field"
+          ? ofField(selection, type)
+          : selection.kind === "InlineFragment"
+            ? ofSelections(selection.selectionSet, typeOn(selection.typeCondition?.name.value) ?? type)
+            : ofFragment(selection.name.value);
+      for (const name of Object.keys(sum) as (keyof Tally)[]) sum[name] += each[name];
+    }
+    return sum;
+  }
+
+  function ofFragment(name: string): Tally {
+    const fragment = fragments.get(name);
+    const type = typeOn(fragment?.typeCondition.name.value);
+    if (fragment === undefined || type === undefined) return nothing;
+    const before = known.get(fragment);
+    if (before !== undefined) return before;
+    // A cycle, which is not valid, ends here.
+    known.set(fragment, nothing);
+    const tally = ofSelections(fragment.selectionSet, type);
+    known.set(fragment, tally);
+    return tally;
+  }
+
+  function ofField(node: FieldNode, type: GraphQLNamedType): Tally {
+    const name = node.name.value;
+    const ownBytes = (node.alias ?? node.name).value.length + nameBytes;
+    if (name === TypeNameMetaFieldDef.name) return { ...nothing, bytes: ownBytes + valueBytes };
+    const field = fieldOf(name, type);
+    if (field === undefined) return nothing;
+    const cost = costOf(field, node);
+    if (cost === null) return nothing;
+
+    const below = getNamedType(field.type);
+    const child =
+      node.selectionSet === undefined || !isCompositeType(below)
+        ? { ...nothing, bytes: valueBytes }
+        : ofSelections(node.selectionSet, below);
+    const isList = isListType(getNullableType(field.type));
+    const { field: own = 0, multiplier = 1, events = 0 } = cost;
+    const items =
+      cost.items ??
+      cost.multiplier ??
+      (isOfSchema(type) ? schemaItems[name] : isList ? defaultItems : 1) ??
+      1;
+    const points = own + multiplier * child.points;
+    return {
+      points,
+      recordPoints: cost.events === undefined ? 0 : points,
+      events,
+      bytes: ownBytes + items * (child.bytes + 2),
+      fields: name.startsWith("__") ? 0 : 1,
+    };
+  }
+
+  function fieldOf(name: string, type: GraphQLNamedType): GraphQLField<unknown, unknown> | undefined {
+    if (type === queryType && name === SchemaMetaFieldDef.name) return SchemaMetaFieldDef;
+    if (type === queryType && name === TypeMetaFieldDef.name) return TypeMetaFieldDef;
+    return isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
+  }
+
+  /** Null when it cannot be told. */
+  function costOf(field: GraphQLField<unknown, unknown>, node: FieldNode): FieldCost | null {
+    const declared = field.extensions.complexity;
+    if (typeof declared !== "function") return asCost(declared as DeclaredCost | undefined);
+    try {
+      const args = getMappedArgumentValues(field, node, fieldContext, {
+        schema,
+        variableValues: variables,
+      } as never);
+      return asCost(declared(args, fieldContext, field) as DeclaredCost);
+    } catch (error) {
+      if (isLenient && (error instanceof GraphQLError || error instanceof AppError)) return null;
+      throw error;
+    }
+  }
+
+  function typeOn(name: string | undefined): GraphQLNamedType | undefined {
+    return name === undefined ? undefined : schema.getType(name);
+  }
+
+  const root = schema.getRootType(operation.operation);
+  return root == null ? nothing : ofSelections(operation.selectionSet, root);
+}
+
+function asCost(declared: DeclaredCost | undefined): FieldCost {
+  return typeof declared === "object" ? declared : { field: declared ?? 0 };
+}
+
+function isOfSchema({ name }: GraphQLNamedType): boolean {
+  return name.startsWith("__");
+}
