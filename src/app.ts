@@ -28,6 +28,7 @@ import { createSharedCounts } from "./live/shared-counts.ts";
 import { createSnapshotCache } from "./live/snapshot-cache.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
+import { findEvictingNodes } from "./redis/eviction-policy.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
@@ -269,13 +270,17 @@ const rereadMs = 5_000;
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
 
 async function readiness(
-  { assertServes }: RedisConnections,
+  { assertServes, commands }: RedisConnections,
   { isLeaving }: ServerState,
 ): Promise<RouteAnswer> {
   if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
   try {
     await assertServes();
-    return { status: 200, body: { status: "ok" } };
+    const warnings = (await findEvictingNodes(commands)).map(
+      ({ node, policy }) =>
+        `maxmemory-policy of Redis at ${node} is ${policy}: it may evict keys of queues, which are INCOMPLETE then; set it to noeviction`,
+    );
+    return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
   } catch {
     return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
   }

@@ -5,6 +5,7 @@ import { redisPlace } from "../core/redis-url.ts";
 import type { Service } from "../core/service.ts";
 import { assertClusterServes, connectElsewhere } from "./cluster.ts";
 import { createClient, createRedis, type RedisClient } from "./connect.ts";
+import { findEvictingNodes } from "./eviction-policy.ts";
 
 export interface RedisConnections extends Service {
   readonly commands: RedisClient;
@@ -55,6 +56,12 @@ export function createConnections({ urls, logger }: RedisConnectionsOptions): Re
       });
       if (cluster !== null) connectElsewhere(changes, cluster);
       await open(changes, where);
+      for (const evicting of await findEvictingNodes(commands)) {
+        logger.warn(
+          { ...evicting },
+          "Redis may evict keys of queues; set its maxmemory-policy to noeviction",
+        );
+      }
     },
     async stop() {
       commands.disconnect();
