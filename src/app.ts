@@ -73,7 +73,7 @@ export function createApp(config: Config, logger: Logger): App {
     keys,
     // No source can have this name.
     lease: createLease({ redis, keys, name: "/history", logger: inBackground(logger) }),
-    list: tracker.list,
+    choose: tracker.choose,
     read: tracker.read,
     keptMs: config.historyKeptMs,
     maxQueues: config.historyMaxQueues,
@@ -148,6 +148,7 @@ export function createApp(config: Config, logger: Logger): App {
     reader: tracker,
     alertStatus: alerts.status,
     maxQueues: config.metricsMaxQueues,
+    historyMaxQueues: config.historyMaxQueues,
     statsd: config.statsd,
     statsdLease: createLease({ redis, keys, name: "/statsd", logger }),
     subscriptions: subscriptions.taken,

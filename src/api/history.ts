@@ -91,7 +91,7 @@ builder.objectField(QueueLatencyType, "history", (t) =>
       return { field: Math.ceil(items / pointsForOne), items };
     },
     description:
-      "What was, in steps that are over, oldest first; steps in which nobody looked are left out. Of a queue that is MISSING, what is left of it. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",
+      "What was, in steps that are over, oldest first; steps in which nobody looked are left out. Of a queue that is MISSING, what is left of it. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES, those in use have one. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",
     async resolve({ queue }, args, { history, limits }) {
       const { step, fromMs, toMs } = rangeOf(args, limits);
       const points = await history.read({ queue, step, fromMs, toMs });

@@ -12,8 +12,10 @@ export interface ExportersOptions extends ServerMetricsOptions {
   readonly reader: QueueReader;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   readonly alertStatus: () => Promise<AlertStatus>;
-  /** Of so many queues others are told: the first ones by name. */
+  /** How many queues have series and gauges. */
   readonly maxQueues: number;
+  /** How many queues have a history. */
+  readonly historyMaxQueues: number;
   /** Null: there is none to be told. */
   readonly statsd: { readonly host: string; readonly port: number } | null;
   /** Of all processes that share a Redis, the one that has it tells StatsD. */
@@ -28,9 +30,9 @@ export interface Exporters extends Service {
 }
 
 export function createExporters(options: ExportersOptions): Exporters {
-  const { reader, alertStatus, maxQueues, statsd, statsdLease, logger } = options;
+  const { reader, alertStatus, maxQueues, historyMaxQueues, statsd, statsdLease, logger } = options;
   const server = createServerMetrics(options);
-  const metrics = createMetrics({ reader, maxQueues, server, alertStatus });
+  const metrics = createMetrics({ reader, maxQueues, historyMaxQueues, server, alertStatus });
   const toStatsd =
     statsd === null
       ? null

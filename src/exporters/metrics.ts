@@ -7,8 +7,10 @@ import type { ServerMetrics } from "./server-metrics.ts";
 
 export interface MetricsOptions {
   readonly reader: QueueReader;
-  /** Series are made of so many queues at most, the first ones by name; of how many more there are, is told. */
+  /** How many queues have series: when there are more, those in which something happens. A gauge counts the others. */
   readonly maxQueues: number;
+  /** How many queues have a history. */
+  readonly historyMaxQueues: number;
   readonly server: ServerMetrics;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   readonly alertStatus: () => Promise<AlertStatus>;
@@ -32,7 +34,8 @@ const shareMs = 1_000;
  * left. prom-client, which keeps each series as an object, would take several times as long, all at once, and have to be told
  * what to forget; it keeps the server's own few (server-metrics.ts).
  */
-export function createMetrics({ reader, maxQueues, server, alertStatus }: MetricsOptions): Metrics {
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { reader, maxQueues, historyMaxQueues, server, alertStatus } = options;
   let shared: Promise<readonly Buffer[]> | undefined;
 
   async function queueSeries(): Promise<readonly Buffer[]> {
@@ -51,7 +54,7 @@ export function createMetrics({ reader, maxQueues, server, alertStatus }: Metric
         });
       },
     });
-    return [...pages.flat(), Buffer.from(countsOf(found, stale))];
+    return [...pages.flat(), Buffer.from(countsOf(found, stale, historyMaxQueues))];
   }
 
   /** In a Redis Cluster the node that has them may be away while others answer: then nothing is told of them. */
@@ -95,7 +98,7 @@ export function createMetrics({ reader, maxQueues, server, alertStatus }: Metric
 }
 
 /** How many queues the series are not of, so that nobody takes what is there for all. */
-function countsOf({ known, omitted, unreadable }: Found, stale: number): string {
+function countsOf({ known, omitted, unreadable }: Found, stale: number, historyMaxQueues: number): string {
   const gauge = (name: string, help: string, value: number) =>
     `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`;
   return (
@@ -104,6 +107,11 @@ function countsOf({ known, omitted, unreadable }: Found, stale: number): string 
       "queue_latency_omitted_queues",
       "Known queues that have no series here, since there are more than METRICS_MAX_QUEUES.",
       omitted,
+    ) +
+    gauge(
+      "queue_latency_queues_without_history",
+      "Known queues of which no history is kept, since there are more than HISTORY_MAX_QUEUES.",
+      Math.max(0, known - historyMaxQueues),
     ) +
     gauge(
       "queue_latency_unreadable_queues",

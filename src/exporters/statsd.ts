@@ -11,7 +11,7 @@ export interface StatsdOptions {
   readonly host: string;
   readonly port: number;
   readonly reader: QueueReader;
-  /** No more than so many queues are told of: the first ones by name. */
+  /** How many queues have gauges: when there are more, those in which something happens. */
   readonly maxQueues: number;
   readonly logger: Logger;
   /** @default 10_000 // 10 seconds */

@@ -3,6 +3,7 @@ import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { Lease } from "../core/lease.ts";
 import { inBackground, type Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
+import type { QueueChoice } from "../core/queue-choice.ts";
 import type { Service } from "../core/service.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import { createUnderLease } from "../core/under-lease.ts";
@@ -19,11 +20,12 @@ export interface HistoryOptions {
   readonly keys: Keys;
   /** Of all processes that share a Redis, the one that has it writes. */
   readonly lease: Lease;
-  readonly list: (options: { readonly after: string | null; readonly limit: number }) => Promise<string[]>;
+  /** At most so many queues: when there are more, those in which something happens. */
+  readonly choose: (max: number) => Promise<QueueChoice>;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
   /** For how long steps are kept, in ms. */
   readonly keptMs: Readonly<Record<HistoryStep, number>>;
-  /** Of the first so many queues, in the order of their names, a history is kept; 0: none is. */
+  /** How many queues have a history; 0: none has. */
   readonly maxQueues: number;
   readonly logger: Logger;
 }
@@ -42,7 +44,6 @@ export interface History extends Service, HistoryReader {
 
 const everyMs = 1_000;
 const listEveryMs = 5_000;
-const namesAtOnce = 1_000;
 /** Of how many queues steps are written at the same time. */
 const writesAtOnce = 50;
 /** For how long a step is tried to be written while Redis is away: what was counted in it is not kept for much longer. */
@@ -145,23 +146,17 @@ export function createHistory(options: HistoryOptions): History {
   }
 
   let isOverflowing = false;
-  async function names(): Promise<string[]> {
-    const all: string[] = [];
-    while (all.length <= maxQueues) {
-      const limit = Math.min(namesAtOnce, maxQueues + 1 - all.length);
-      const page = await options.list({ after: all.at(-1) ?? null, limit });
-      all.push(...page);
-      if (page.length < limit) break;
-    }
-    const overflows = all.length > maxQueues;
-    if (overflows && !isOverflowing) {
+  async function names(): Promise<readonly string[]> {
+    const { names: chosen, known } = await options.choose(maxQueues);
+    const omitted = known - chosen.length;
+    if (omitted > 0 && !isOverflowing) {
       logger.warn(
-        { maxQueues },
-        "there are more queues than HISTORY_MAX_QUEUES: the last ones by name have no history",
+        { omitted, maxQueues },
+        "some queues have no history: more than HISTORY_MAX_QUEUES are known",
       );
     }
-    isOverflowing = overflows;
-    return all.slice(0, maxQueues);
+    isOverflowing = omitted > 0;
+    return chosen;
   }
 
   const service = createUnderLease({

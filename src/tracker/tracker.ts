@@ -7,6 +7,7 @@ import { createDoubts, type Doubts } from "./doubts.ts";
 import { createFollower } from "./follower.ts";
 import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
+import { createQueueChooser, type QueueChooser } from "./queue-choice.ts";
 import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
 import { createSnapshotReader, type SnapshotReader } from "./snapshot-reader.ts";
@@ -39,6 +40,7 @@ export interface Tracker
     Pick<Recorder, "record" | "remove">,
     Pick<Doubts, "trust">,
     Pick<QueueIndex, "list" | "count" | "unlist">,
+    QueueChooser,
     SnapshotReader {
   /** Removes all that is known of a queue. @returns false when nothing was. */
   forget(queue: string): Promise<boolean>;
@@ -89,6 +91,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     list: index.list,
     count: index.count,
     unlist: index.unlist,
+    choose: createQueueChooser({ ...options, index }).choose,
     read: reader.read,
     waiting: createWaitingList(options),
   };

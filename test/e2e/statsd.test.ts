@@ -109,9 +109,9 @@ describe("StatsD", () => {
   it("that cannot be found is said once, and holds up nothing", async () => {
     const logger = recordingLogger();
     const reader = fakeReader(["a"]);
-    const count = vi.fn(reader.count);
-    await start({ reader: { ...reader, count }, port: 8125, host: "statsd.invalid", logger });
-    await vi.waitFor(() => expect(count.mock.calls.length).toBeGreaterThan(3), 20_000);
+    const choose = vi.fn(reader.choose);
+    await start({ reader: { ...reader, choose }, port: 8125, host: "statsd.invalid", logger });
+    await vi.waitFor(() => expect(choose.mock.calls.length).toBeGreaterThan(3), 20_000);
     expect(logger.lines).toMatchObject([
       { level: "warn", message: "StatsD cannot be told", fields: { host: "statsd.invalid" } },
     ]);

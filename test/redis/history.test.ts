@@ -309,7 +309,15 @@ describe("the history", () => {
     let looks = 0;
     const read = async () => [snapshot("q", { state: "WAITING", measuredAtMs: start + looks++ * 10_000 })];
     const history = createHistory({
-      ...{ redis: failing, keys, list: async () => ["q"], read, keptMs, maxQueues: 1, logger: silentLogger },
+      ...{
+        redis: failing,
+        keys,
+        choose: async () => ({ names: ["q"], known: 1 }),
+        read,
+        keptMs,
+        maxQueues: 1,
+        logger: silentLogger,
+      },
       lease: createLease({ redis, keys, name: "/history", logger: silentLogger }),
     });
     await history.start();
@@ -347,7 +355,15 @@ describe("the history of a process that loses its lease for a moment", () => {
       ];
     };
     const history = createHistory({
-      ...{ redis, keys, list: async () => ["q"], read, keptMs, maxQueues: 1, logger: silentLogger },
+      ...{
+        redis,
+        keys,
+        choose: async () => ({ names: ["q"], known: 1 }),
+        read,
+        keptMs,
+        maxQueues: 1,
+        logger: silentLogger,
+      },
       lease,
     });
     await history.start();

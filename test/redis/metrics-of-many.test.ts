@@ -37,6 +37,7 @@ async function linesOf(maxQueues: number): Promise<readonly string[]> {
   const metrics = createMetrics({
     reader: opened.tracker,
     maxQueues,
+    historyMaxQueues: 1_000,
     server,
     alertStatus: async () => noAlerts,
   });
@@ -66,5 +67,23 @@ describe(`${count} queues`, () => {
     expect(lines.filter((line) => line.startsWith("queue_depth{"))).toHaveLength(700);
     expect(lines).toContain(`queue_latency_known_queues ${count}`);
     expect(lines).toContain(`queue_latency_omitted_queues ${count - 700}`);
+  });
+
+  it("keep their series when new names come that stand before theirs", async () => {
+    const events = Array.from({ length: 1_000 }, (_, i) => ({
+      ...{
+        type: "ENQUEUED" as const,
+        queue: `!${i}`,
+        jobId: "a",
+        attempt: 0,
+        atMs: null,
+        availableAtMs: null,
+      },
+    }));
+    await opened.tracker.record(events, null);
+    const lines = await linesOf(700);
+    expect(lines.filter((line) => line.startsWith("queue_depth{"))).toHaveLength(700);
+    expect(lines.filter((line) => line.includes('queue="!'))).toEqual([]);
+    expect(lines).toContain(`queue_latency_omitted_queues ${count + 1_000 - 700}`);
   });
 });

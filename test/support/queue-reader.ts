@@ -8,8 +8,7 @@ export function fakeReader(
   stateOf: (queue: string) => Partial<QueueSnapshot> = () => ({}),
 ): QueueReader {
   return {
-    list: async ({ after, limit }) => names.filter((name) => after === null || name > after).slice(0, limit),
-    count: async () => names.length,
+    choose: async (max) => ({ names: names.slice(0, max), known: names.length }),
     read: async (queues) =>
       queues.map((queue) => ({
         ...{ queue, source: "events", state: "EMPTY", accuracy: "EXACT", stale: false },

@@ -18,9 +18,15 @@ afterEach(() => void vi.useRealTimers());
 
 function metricsOf(names: readonly string[], maxQueues = 1_000) {
   const reader = fakeReader(names);
-  const list = vi.fn(reader.list);
-  const metrics = createMetrics({ reader: { ...reader, list }, maxQueues, server, alertStatus });
-  return { list, text: async () => Buffer.concat(await metrics.read()).toString() };
+  const choose = vi.fn(reader.choose);
+  const metrics = createMetrics({
+    reader: { ...reader, choose },
+    maxQueues,
+    historyMaxQueues: 1,
+    server,
+    alertStatus,
+  });
+  return { choose, text: async () => Buffer.concat(await metrics.read()).toString() };
 }
 
 describe("a scrape", () => {
@@ -31,19 +37,20 @@ describe("a scrape", () => {
     expect(read).not.toContain('queue="c"');
     expect(read).toContain("queue_latency_known_queues 3\n");
     expect(read).toContain("queue_latency_omitted_queues 1\n");
+    expect(read).toContain("queue_latency_queues_without_history 2\n");
     expect(read).toContain("redis_up 1\n");
   });
 
   it("is shared by all who ask while it is read, and for a second after", async () => {
-    const { list, text } = metricsOf(["a"]);
+    const { choose, text } = metricsOf(["a"]);
     const [one, other] = await Promise.all([text(), text()]);
     expect(one).toBe(other);
     await vi.advanceTimersByTimeAsync(999);
     await text();
-    expect(list).toHaveBeenCalledTimes(1);
+    expect(choose).toHaveBeenCalledTimes(1);
     await vi.advanceTimersByTimeAsync(1);
     await text();
-    expect(list).toHaveBeenCalledTimes(2);
+    expect(choose).toHaveBeenCalledTimes(2);
   });
 
   it("leaves nothing of a queue that is gone", async () => {
@@ -57,17 +64,29 @@ describe("a scrape", () => {
 
   it("says that Redis is away, and tells of no queue then, rather than of some", async () => {
     const reader = fakeReader(["a"]);
-    const list = async () => {
+    const choose = async () => {
       throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
     };
-    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server, alertStatus });
+    const metrics = createMetrics({
+      reader: { ...reader, choose },
+      maxQueues: 1_000,
+      historyMaxQueues: 1,
+      server,
+      alertStatus,
+    });
     expect(Buffer.concat(await metrics.read()).toString()).toBe("redis_up 0\n");
   });
 
   it("that failed is nobody else's", async () => {
     const reader = fakeReader(["a"]);
-    const list = vi.fn(reader.list).mockRejectedValueOnce(new TypeError("a mistake of ours"));
-    const metrics = createMetrics({ reader: { ...reader, list }, maxQueues: 1_000, server, alertStatus });
+    const choose = vi.fn(reader.choose).mockRejectedValueOnce(new TypeError("a mistake of ours"));
+    const metrics = createMetrics({
+      reader: { ...reader, choose },
+      maxQueues: 1_000,
+      historyMaxQueues: 1,
+      server,
+      alertStatus,
+    });
     await expect(metrics.read()).rejects.toThrow("a mistake of ours");
     expect(Buffer.concat(await metrics.read()).toString()).toContain("redis_up 1\n");
   });
@@ -78,7 +97,13 @@ describe("a scrape", () => {
       receivers: [{ receiver: "webhook", delivered: 7, failed: 8, dropped: 9 }],
     };
     const reader = fakeReader([]);
-    const metrics = createMetrics({ reader, maxQueues: 1, server, alertStatus: async () => status });
+    const metrics = createMetrics({
+      reader,
+      maxQueues: 1,
+      historyMaxQueues: 1,
+      server,
+      alertStatus: async () => status,
+    });
     const lines = Buffer.concat(await metrics.read())
       .toString()
       .split("\n")
@@ -99,7 +124,13 @@ describe("a scrape", () => {
     const away = async () => {
       throw new AppError("SERVICE_UNAVAILABLE", "its node is away");
     };
-    const metrics = createMetrics({ reader: fakeReader(["a"]), maxQueues: 1, server, alertStatus: away });
+    const metrics = createMetrics({
+      reader: fakeReader(["a"]),
+      maxQueues: 1,
+      historyMaxQueues: 1,
+      server,
+      alertStatus: away,
+    });
     const text = Buffer.concat(await metrics.read()).toString();
     expect(text).toContain('queue_depth{queue="a",source="events"} 0\n');
     expect(text).toContain("redis_up 1\n");
