@@ -34,12 +34,23 @@ export function createClientAddress(
   };
 }
 
-/** Without port, brackets, quotes and zone; IPv4 in IPv6's clothes as IPv4. Empty when it is no address. */
+/** Without port, brackets, quotes and zone; an IPv4-mapped IPv6 address as IPv4. Empty when it is no address. */
 function plainAddress(text: string): string {
   const bare = text.trim().replace(/^"(.*)"$/, "$1");
   const [, inBrackets, beforePort] = /^\[([^\]]*)\](?::\d+)?$|^([\d.]+):\d+$/.exec(bare) ?? [];
-  const address = (inBrackets ?? beforePort ?? bare).replace(/%.*$/, "").replace(/^::ffff:(?=[\d.]+$)/i, "");
-  return isIP(address) === 0 ? "" : address;
+  const address = (inBrackets ?? beforePort ?? bare).replace(/%.*$/, "");
+  if (isIP(address) === 0) return "";
+  return /ffff/i.test(address) && isIPv6(address) ? unmapped(address) : address;
+}
+
+/** `::ffff:127.0.0.1` as `127.0.0.1`, however it is written: in hexadecimal, or with its zeros. Others as they are. */
+function unmapped(address: string): string {
+  const canonical = URL.parse(`http://[${address}]`)?.hostname ?? "";
+  const [, high, low] = /^\[::ffff:([\da-f]{1,4}):([\da-f]{1,4})\]$/.exec(canonical) ?? [];
+  if (high === undefined || low === undefined) return address;
+  return [high, low]
+    .flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255])
+    .join(".");
 }
 
 function familyOf(address: string): "ipv4" | "ipv6" {

@@ -14,6 +14,8 @@ const streamHeaders = {
   Connection: "keep-alive",
   "Cache-Control": "no-cache",
   "Content-Encoding": "none",
+  // nginx would keep the pushes until its buffer is full.
+  "X-Accel-Buffering": "no",
 };
 
 /** GraphQL over server-sent events, in distinct connections mode: one response for each subscription. */

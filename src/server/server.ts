@@ -75,6 +75,8 @@ const defaultTimeouts: Timeouts = {
   unreadMs: 60_000,
   checkEveryMs: 1_000,
 };
+/** Longer than the 60 s for which load balancers keep idle connections: the side that closes first must not be this one. */
+const keepAliveMs = 75_000;
 /** Requests that one client has in flight beside its subscriptions, over however many connections. */
 const maxRequestsAtOnce = 1_000;
 /**
@@ -119,6 +121,7 @@ export function createServer(options: ServerOptions): Server {
     headersTimeout: timeouts.headMs,
     requestTimeout: timeouts.requestMs,
     connectionsCheckingInterval: timeouts.checkEveryMs,
+    keepAliveTimeout: keepAliveMs,
     maxHeaderSize: 16_384,
     // TCP keep-alive detects dead peers on idle connections.
     keepAlive: true,
@@ -131,8 +134,8 @@ export function createServer(options: ServerOptions): Server {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = targetOf(request);
-    if (target === null) {
-      sendRefusal(response, new AppError("BAD_USER_INPUT", "expected a path to ask for"));
+    if (target === null || hasSeveralHosts(request)) {
+      sendRefusal(response, new AppError("BAD_REQUEST", "expected a path and one Host header"));
       return;
     }
     request.url = target;
@@ -207,7 +210,9 @@ export function createServer(options: ServerOptions): Server {
   http.on("upgrade", (request, socket, head) => {
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
-    const refusal = browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null);
+    const refusal = hasSeveralHosts(request)
+      ? new AppError("BAD_REQUEST", "expected one Host header")
+      : (browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null));
     if (refusal !== null) refuseSocket(socket, refusal);
     else if (pathOf(targetOf(request) ?? "") === endpoint) webSockets.upgrade(request, socket, head);
     else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
@@ -264,6 +269,11 @@ function targetOf({ url = "" }: IncomingMessage): string | null {
   if (url.startsWith("/")) return url;
   const absolute = /^https?:/i.test(url) ? URL.parse(url) : null;
   return absolute === null ? null : absolute.pathname + absolute.search;
+}
+
+/** Node takes the first, and a proxy may have taken another one. */
+function hasSeveralHosts({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === "host").length > 1;
 }
 
 function pathOf(target: string): string {

@@ -49,6 +49,13 @@ describe("an odd request", () => {
     { what: "a whole URL without a host", sent: get("http://"), status: 400 },
     { what: "a URL of another kind", sent: get("ftp://localhost/graphql"), status: 400 },
     { what: "no path", sent: get("graphql"), status: 400 },
+    { what: "two hosts", sent: get("/health", "Host: localhost\r\n"), status: 400 },
+    {
+      what: "two hosts, in two ways to write it",
+      sent: get("/graphql?query={__typename}", "HOST: 127.0.0.1\r\n"),
+      status: 400,
+    },
+    { what: "an upgrade with two hosts", sent: upgrade(`${key}Host: localhost\r\n`), status: 400 },
     { what: "HTTP/1.0", sent: "GET /health HTTP/1.0\r\n\r\n", status: 200 },
     { what: "a query over HTTP/1.0", sent: "GET /graphql?query={__typename} HTTP/1.0\r\n\r\n", status: 200 },
     { what: "no Host", sent: "GET /health HTTP/1.1\r\n\r\n", status: 400 },
@@ -125,6 +132,11 @@ describe("an odd request", () => {
     // Nobody must act on what strangers send, and all is well.
     expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
     expect((await ask(app.url, "{ __typename }")).status).toBe(200);
+  });
+
+  test("is answered over a connection that is kept longer than load balancers keep it", async () => {
+    const { headers } = await fetch(`${app.url}/health`);
+    expect(headers.get("keep-alive")).toBe("timeout=75");
   });
 
   test("keeps the connection for the next one, and answers those that come together in their order", async () => {

@@ -173,7 +173,7 @@ describe("without a token that is known", () => {
 describe("a WebSocket", () => {
   const first = (connectionParams: Record<string, unknown>, query: string) =>
     new Promise<unknown>((resolve) => {
-      const client = websocket(url(), (code) => resolve({ code }), connectionParams);
+      const client = websocket(url(), (code, reason) => resolve({ code, reason }), connectionParams);
       client.subscribe(
         { query },
         {
@@ -216,7 +216,10 @@ describe("a WebSocket", () => {
     { authorization: ["Bearer reader"] },
     { token: "reader" },
   ])("is closed as forbidden with %o", async (parameters) => {
-    expect(await first(parameters, read)).toEqual({ code: CloseCode.Forbidden });
+    expect(await first(parameters, read)).toEqual({
+      code: CloseCode.Forbidden,
+      reason: expect.stringContaining('connection_init needs { "authorization": "Bearer TOKEN" }'),
+    });
   });
 });
 

@@ -189,6 +189,15 @@ test("subscriptions are answered by the transports that the refusals of others n
   );
 });
 
+test("pushes pass through nginx as they come", async () => {
+  const { headers, body } = await fetch(`${app.url}/graphql`, {
+    ...posted({ query: 'subscription { queueLatency(queues: ["a"]) { queue } }' }, "all"),
+    headers: { ...posted({}, "all").headers, accept: "text/event-stream" },
+  });
+  expect(headers.get("x-accel-buffering")).toBe("no");
+  await body?.cancel();
+});
+
 function postWith(headers: Readonly<Record<string, string>>): Transport["send"] {
   return (params, token) =>
     fetched(
