@@ -16,6 +16,7 @@ import { createObjectives } from "./health/objectives.ts";
 import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createCoercedSchema } from "./limits/coerced-schema.ts";
+import { createMinCostCheck } from "./limits/cost.ts";
 import { createIdentify } from "./limits/identify.ts";
 import { createPayerOf } from "./limits/payer.ts";
 import { createRequestGuard } from "./limits/request-guard.ts";
@@ -210,7 +211,10 @@ export function createApp(config: Config, logger: Logger): App {
       alerts,
     }),
     maskError: createErrorMask(logger),
-    guard: createRequestGuard(config),
+    guard: createRequestGuard({
+      ...config,
+      checkMinCost: createMinCostCheck({ schema: requestSchema, context: { limits }, maxCost }),
+    }),
     corsOrigins: config.corsOrigins,
     // Without tokens the server is on loopback, and knows whoever comes by nothing but the name that it came to.
     isOwnName: config.tokensFile === null ? isLoopback : null,

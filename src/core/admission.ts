@@ -10,7 +10,7 @@ export interface Operation<Document> {
   readonly variables: Variables;
 }
 
-/** A document that cannot run, in the place of an operation: what reading it has cost is charged. */
+/** In the place of an operation whose document is not valid: that was found out by reading it, which is charged. */
 export interface RefusedDocument {
   readonly document: null;
   /** How long its text is. */
@@ -81,8 +81,8 @@ export type Identify = (caller: Caller) => Client;
 
 /**
  * Decides, before anything of a request runs, whether all of it may: one HTTP request with one operation or a batch of
- * them, or one operation on a WebSocket. What stands in the place of an operation that cannot run is charged for its size;
- * `null`, for one that was refused before its document was read, is free.
+ * them, or one operation on a WebSocket. A document that is not valid is charged for its size; `null` stands for an operation
+ * that was refused before it was validated, which is free.
  */
 export type Admit<Document> = (
   client: Client,

@@ -1,7 +1,7 @@
 import type { DocumentNode, GraphQLSchema } from "graphql";
 import type { Admit, Client, CostReport, Operation, RefusedDocument } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { charactersOf, free, type Price, pointsOfText, priceOf } from "./cost.ts";
+import { charactersOf, free, type Price, pointsOfText, priceOf, tooDear } from "./cost.ts";
 import { checkScopes } from "./scopes.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";
@@ -30,12 +30,17 @@ export function createAdmission({
 
   function priceEach(client: Client, operations: readonly Sent[]): readonly Price[] {
     for (const each of operations) if (isOperation(each)) checkScopes(schema, each, client);
-    return operations.map((each) => (isOperation(each) ? priceOf(each, costOptions) : refusedPrice(each)));
+    const reading = priceOfReading(operations.filter((each) => !isOperation(each)));
+    const firstRefused = operations.findIndex((each) => !isOperation(each));
+    return operations.map((each, i) => {
+      if (isOperation(each)) return priceOf(each, costOptions);
+      return i === firstRefused ? reading : free;
+    });
   }
 
   /** For what was read and is refused, as far as the client has points: the work is done. */
   async function chargeForReading(client: Client, operations: readonly Sent[]) {
-    const points = pointsOfText(operations.reduce((sum, each) => sum + charactersIn(each), 0));
+    const { points } = priceOfReading(operations).charge;
     try {
       const left = points === 0 ? throttle.lastKnown(client.id) : await throttle.takeRest(client.id, points);
       return { charged: points === 0 ? null : points, left };
@@ -68,12 +73,11 @@ export function createAdmission({
     }
 
     const variables = prices.map((price) => price.variables);
-    const charge = sumOf(prices);
-    // Where nothing will run, and nothing was read, Redis is not asked for anything, not even for what is left.
-    if (!operations.some(isOperation) && charge.points === 0) {
-      const left = throttle.lastKnown(client.id);
+    if (!operations.some(isOperation)) {
+      const { left } = await chargeForReading(client, operations);
       return { refusal: null, costs: prices.map((price) => report(price, left, price.cost)), variables };
     }
+    const charge = sumOf(prices);
     try {
       const needsRedis = prices.some((price) => price.needsRedis);
       const taken = await take(client, charge, needsRedis);
@@ -97,17 +101,16 @@ function charactersIn(sent: Sent): number {
   return isOperation(sent) ? charactersOf(sent.document) + charactersInJson(sent.variables) : sent.characters;
 }
 
-function refusedPrice(sent: RefusedDocument | null): Price {
-  const points = pointsOfText(charactersIn(sent));
+/** Of documents together that cannot run: many short ones take as long to read as one that is long. */
+function priceOfReading(refused: readonly Sent[]): Price {
+  const points = pointsOfText(refused.reduce((sum, each) => sum + charactersIn(each), 0));
   return { ...free, cost: points, charge: { points, events: 0 } };
 }
 
 /** @throws AppError MAX_COST_EXCEEDED for what can never pass, whatever is left. */
 function checkSum(prices: readonly Price[], max: Charge): void {
   const cost = prices.reduce((sum, price) => sum + price.cost, 0);
-  if (cost > max.points) {
-    throw new AppError("MAX_COST_EXCEEDED", `expected a cost of at most ${max.points} points, got ${cost}`);
-  }
+  if (cost > max.points) throw tooDear(max.points, cost);
   const { events } = sumOf(prices);
   if (events > max.events) {
     throw new AppError(

@@ -84,10 +84,25 @@ export function charactersOf({ loc }: DocumentNode): number {
 }
 
 /**
- * The least that any operation of a document may cost, whatever its variables are. The document need not be valid: what is too
- * dear already is not worth validating.
+ * Checks the least that any operation of a document may cost, whatever its variables are. The document need not be valid.
+ *
+ * @returns a check that throws an AppError MAX_COST_EXCEEDED.
  */
-export function minCostOf(document: DocumentNode, { schema, context }: CostOptions): number {
+export function createMinCostCheck(options: CostOptions & { readonly maxCost: number }) {
+  /** Documents are kept and sent again; what they cost at least stays. */
+  const known = new WeakMap<DocumentNode, number>();
+  return (document: DocumentNode): void => {
+    const cost = known.get(document) ?? minCostOf(document, options);
+    known.set(document, cost);
+    if (cost > options.maxCost) throw tooDear(options.maxCost, `at least ${cost}`);
+  };
+}
+
+export function tooDear(maxCost: number, cost: number | string): AppError {
+  return new AppError("MAX_COST_EXCEEDED", `expected a cost of at most ${maxCost} points, got ${cost}`);
+}
+
+function minCostOf(document: DocumentNode, { schema, context }: CostOptions): number {
   const costs = document.definitions.flatMap((each) =>
     each.kind === "OperationDefinition"
       ? [tallyOf(document, each, { schema, context, variables: {}, isLenient: true }).points]

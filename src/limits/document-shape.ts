@@ -7,6 +7,8 @@ export interface DocumentShape {
   readonly variables: number;
   readonly fragments: number;
   readonly fields: number;
+  /** Fields when each fragment is written out wherever it is spread: what validation compares, and what is executed at worst. */
+  readonly writtenOut: number;
   /** Fields that a selection names again, with the same name in the answer. Inline fragments belong to the selection. */
   readonly repeats: number;
   readonly aliases: number;
@@ -26,6 +28,7 @@ const nothing: DocumentShape = {
   variables: 0,
   fragments: 0,
   fields: 0,
+  writtenOut: 0,
   repeats: 0,
   aliases: 0,
   directives: 0,
@@ -105,7 +108,45 @@ function counted(document: DocumentNode): DocumentShape {
       for (const part of parts) pending.push({ node: part, isInSchema });
     }
   }
-  return shape;
+  return { ...shape, writtenOut: shape.spreads === 0 ? shape.fields : writtenOutFields(document) };
+}
+
+/** In one pass: each fragment is counted once, however often it is spread. A cycle, which is not valid, ends where it began. */
+function writtenOutFields({ definitions }: DocumentNode): number {
+  const fragments = new Map<string, SelectionSetNode>();
+  for (const each of definitions) {
+    if (each.kind === "FragmentDefinition") fragments.set(each.name.value, each.selectionSet);
+  }
+  const known = new Map<string, number>();
+
+  function ofFragment(name: string): number {
+    const selectionSet = fragments.get(name);
+    const before = known.get(name);
+    if (before !== undefined || selectionSet === undefined) return before ?? 0;
+    known.set(name, 0);
+    const fields = ofSelections(selectionSet);
+    known.set(name, fields);
+    return fields;
+  }
+
+  function ofSelections({ selections }: SelectionSetNode): number {
+    let fields = 0;
+    for (const selection of selections) {
+      if (selection.kind === "FragmentSpread") fields += ofFragment(selection.name.value);
+      else {
+        if (selection.kind === "Field") fields++;
+        if (selection.selectionSet !== undefined) fields += ofSelections(selection.selectionSet);
+      }
+    }
+    return fields;
+  }
+
+  let fields = 0;
+  for (const each of definitions) {
+    if (each.kind === "OperationDefinition") fields += ofSelections(each.selectionSet);
+    if (each.kind === "FragmentDefinition") ofFragment(each.name.value);
+  }
+  return fields;
 }
 
 function repeatsIn(selectionSet: SelectionSetNode): number {

@@ -40,6 +40,8 @@ export function requestBounds(listed: number) {
 
     // All fields of a queue for each of the most aliases.
     fields: bound(8_500, "TOO_MANY_FIELDS", "fields"),
+    // As many again for fragments that are spread more than once.
+    writtenOut: bound(17_000, "TOO_MANY_FIELDS", "fields when all fragments are written out"),
     // Validation compares fields of the same name with each other, in pairs, and all that is below them. Nobody needs any.
     repeats: bound(20, "TOO_MANY_FIELDS", "repetitions of a field in one selection"),
     // Every alias is one more value for each queue of the answer.

@@ -2,6 +2,7 @@ import type { DocumentNode } from "graphql";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import { checkBound } from "./check-bound.ts";
+import { charactersOf } from "./cost.ts";
 import { type DocumentShape, shapeOf } from "./document-shape.ts";
 import { checkJson, checkVariables } from "./json-bounds.ts";
 import { checkTexts, parseDocument } from "./parse-document.ts";
@@ -11,10 +12,19 @@ export interface RequestGuardOptions {
   readonly maxQueues: number;
   readonly maxEvents: number;
   readonly introspection: boolean;
+  /**
+   * Checks a document that is not validated yet by the least that it may cost.
+   *
+   * @throws AppError MAX_COST_EXCEEDED.
+   */
+  readonly checkMinCost?: (document: DocumentNode) => void;
 }
 
+/** Validating shorter documents takes no longer than pricing them. */
+const shortCharacters = 4_000;
+
 export function createRequestGuard(options: RequestGuardOptions): RequestGuard<DocumentNode> {
-  const { maxQueues, maxEvents, introspection } = options;
+  const { maxQueues, maxEvents, introspection, checkMinCost } = options;
   const bounds = requestBounds(Math.max(maxQueues, maxEvents));
   return {
     maxBodyBytes: bounds.bodyBytes,
@@ -38,6 +48,9 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
         spend(document) {
           total = shapeOf(document, total);
           checkShape(total, bounds);
+          // What is too dear already is not worth validating.
+          if (total.spreads > 0 || charactersOf(document) > shortCharacters) checkMinCost?.(document);
+          checkBound(bounds.writtenOut, total.writtenOut, false);
           if (!introspection && total.schemas + total.types > 0) {
             throw new AppError(
               "INTROSPECTION_DISABLED",
@@ -50,7 +63,7 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
   };
 }
 
-/** @throws AppError what there is too much of. */
-export function checkShape(shape: DocumentShape, bounds: RequestBounds): void {
-  for (const name of Object.keys(shape) as (keyof DocumentShape)[]) checkBound(bounds[name], shape[name]);
+/** Of all that is counted as it is written. @throws AppError what there is too much of. */
+export function checkShape({ writtenOut: _, ...shape }: DocumentShape, bounds: RequestBounds): void {
+  for (const name of Object.keys(shape) as (keyof typeof shape)[]) checkBound(bounds[name], shape[name]);
 }

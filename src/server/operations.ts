@@ -94,7 +94,11 @@ export function createOperations(options: OperationsOptions): Operations {
     for (const each of all) if (isValid(each)) assertServed(each.kind);
     const { refusal, costs, variables } = await admit(
       client,
-      all.map((each) => (isValid(each) ? each.operation : null)),
+      all.map((each) => {
+        if (isValid(each)) return each.operation;
+        const { validatedCharacters: characters } = each;
+        return characters === undefined ? null : { document: null, characters };
+      }),
     );
     if (refusal !== null)
       return { refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs) } };

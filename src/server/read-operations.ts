@@ -11,7 +11,13 @@ export interface Parser {
 }
 
 /** An operation whose document is parsed and valid, or its errors. */
-export type ReadOperation = ValidOperation | { readonly errors: readonly Error[] };
+export type ReadOperation = ValidOperation | InvalidOperation;
+
+export interface InvalidOperation {
+  readonly errors: readonly Error[];
+  /** Length of a document that was validated, which takes time; absent when it was refused before. */
+  readonly validatedCharacters?: number;
+}
 
 export interface ValidOperation {
   readonly kind: OperationTypeNode;
@@ -50,7 +56,8 @@ export function readOperations(
     const kind = getOperationAST(document, operationName)?.operation;
     if (kind === undefined) throw unknownOperation(operationName);
     const errors = parser.validate(document);
-    return errors.length > 0 ? { errors } : { kind, operation: { document, operationName, variables } };
+    if (errors.length > 0) return { errors, validatedCharacters: query.length };
+    return { kind, operation: { document, operationName, variables } };
   }
 
   return sent.map((params) => {

@@ -126,15 +126,27 @@ export const attacks: readonly Attack[] = [
     code: "MAX_COST_EXCEEDED",
   },
   {
+    attack: "50 fragments that each spread the next nine",
+    why: "validation compares fields in pairs, in each pair of fragments",
+    query: `{ ...F0 } ${repeat(50, (i) => `fragment F${i} on Query { ${repeat(Math.min(9, 49 - i), (j) => `...F${i + j + 1}`)} ${repeat(i % 3 === 0 ? 2 : 1, () => `${read} { queue state latency oldestSince depth scheduled lost accuracy measuredAt stale clockSkew }`)} }`)}`,
+    code: "MAX_COST_EXCEEDED",
+  },
+  {
+    attack: "fragments of a queue's fields that spread each other",
+    why: "they cost nothing, and are compared as often as they are written out",
+    query: `{ ${read} { ...F0 } } ${repeat(40, (i) => `fragment F${i} on QueueLatency { queue ...F${i + 1} ...F${i + 1} }`)} fragment F40 on QueueLatency { queue }`,
+    code: "TOO_MANY_FIELDS",
+  },
+  {
     attack: "2,000 unknown fields with names near a known one",
     why: "each would be an error with a suggestion",
     query: `{ ${repeat(2_000, (i) => `queueLatenc${i}`)} }`,
     code: "GRAPHQL_VALIDATION_FAILED",
   },
   {
-    attack: "a thousand events that are none",
-    why: "each would be seven errors",
-    query: `mutation { recordEvents(events: [${repeat(1_000, (i) => `{ type: ENQUEUD, queu: ${i}, jobbId: [] }`)}]) { early } }`,
+    attack: "a thousand jobs that are none",
+    why: "each would be two errors",
+    query: `mutation { removeWaitingJobs(queue: "a", jobs: [${repeat(1_000, () => "{ jobbId: [], atempt: 1 }")}]) }`,
     code: "GRAPHQL_VALIDATION_FAILED",
   },
   {

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { ArgumentLimits } from "../../src/api/context.ts";
 import { schema } from "../../src/api/schema.ts";
 import { AppError } from "../../src/core/errors.ts";
-import { priceOf } from "../../src/limits/cost.ts";
+import { createMinCostCheck, priceOf } from "../../src/limits/cost.ts";
 
 const dayMs = 86_400_000;
 const limits: ArgumentLimits = {
@@ -445,4 +445,53 @@ test("coerces variables once, and tells what came of it", () => {
   const coerced = [{ type: "ENQUEUED", queue: "a", jobId: "7", attempt: 0, at: new Date(at) }];
   expect(price).toMatchObject({ cost: 1, charge: { points: 0, events: 1 }, variables: { events: coerced } });
   expect(parseValue).toHaveBeenCalledOnce();
+});
+
+describe("a document that is not validated yet", () => {
+  const check = createMinCostCheck({ ...costOptions, maxCost: 1 });
+  const queue = 'queueLatency(queues: ["a"]) { queue }';
+  const spreads = (count: number, next: number) =>
+    Array.from({ length: count }, (_, i) => {
+      const others = Array.from({ length: Math.min(next, count - 1 - i) }, (_, j) => `...F${i + j + 1}`);
+      return `fragment F${i} on Query { ${others.join(" ")} a${i}: ${queue} }`;
+    }).join(" ");
+
+  test.each([
+    { query: `{ a: ${queue} b: ${queue} }`, why: "two queues" },
+    { query: `{ ...F0 } ${spreads(50, 9)}`, why: "fragments that each spread the next nine, in one pass" },
+    { query: `{ a: ${queue} b: ${queue} nothing unknown(x: 1) { y } }`, why: "whatever else it names" },
+    {
+      query: `query A { ${queue} b: ${queue} } query B { queues { edges { cursor } } }`,
+      why: "each operation",
+    },
+  ])("is refused when it is too dear already: $why", ({ query }) => {
+    expect(() => check(parse(query))).toThrowError(/^expected a cost of at most 1 points, got at least /);
+  });
+
+  test.each([
+    { query: `{ ${queue} }`, why: "as dear as it may be" },
+    {
+      query: "query ($q: [String!]!) { queueLatency(queues: $q) { queue } }",
+      why: "nobody knows how many queues",
+    },
+    {
+      query: `query ($i: Boolean!) { a: ${queue} b: ${queue.replace("{", "@include(if: $i) {")} }`,
+      why: "it may be skipped",
+    },
+    {
+      query: `query A { a: ${queue} b: ${queue} } query B { ${queue} }`,
+      why: "the cheaper operation may be meant",
+    },
+    {
+      query: "{ queueLatency(queues: 1, other: 2) { queue } }",
+      why: "it is not valid, which validation says",
+    },
+    {
+      query: "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+      why: "a cycle is no cost",
+    },
+    { query: "fragment A on Query { __typename }", why: "there is no operation" },
+  ])("passes otherwise: $why", ({ query }) => {
+    expect(() => check(parse(query))).not.toThrow();
+  });
 });

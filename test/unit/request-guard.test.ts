@@ -149,6 +149,13 @@ const documentRows: readonly DocumentRow[] = [
     why: "each may be in the answer for each queue",
   },
   {
+    bound: "writtenOut",
+    code: "TOO_MANY_FIELDS",
+    document: (count) =>
+      `{ ${"...F ".repeat(100)} ${repeat(count % 100, (i) => `c${i}`)} } fragment F on Query { ${repeat(Math.floor(count / 100), (i) => `b${i}`)} }`,
+    why: "a fragment counts wherever it is spread",
+  },
+  {
     bound: "repeats",
     code: "TOO_MANY_FIELDS",
     document: (count) => `{ ${repeat(count + 1, () => "a")} }`,
