@@ -63,9 +63,14 @@ function wsClient(url: string): WsClient {
   });
 }
 
+/** The client may have closed its socket itself a moment before, since nothing is subscribed: then it rejects with that. */
+async function disposeOf(client: WsClient): Promise<void> {
+  await Promise.resolve(client.dispose()).catch(() => {});
+}
+
 const graphqlWs: Subscribe = (url, query) => {
   const client = wsClient(url);
-  const recorder = createRecorder(() => client.dispose());
+  const recorder = createRecorder(() => disposeOf(client));
   client.subscribe(
     { query },
     { next: ({ data }) => recorder.next(data), complete: recorder.complete, error: recorder.error },
@@ -91,7 +96,7 @@ const apollo: Subscribe = (url, query) => {
   });
   const recorder = createRecorder(() => {
     client.stop();
-    return socket.dispose();
+    return disposeOf(socket);
   });
   client.subscribe({ query: gql(query) }).subscribe({
     next: ({ data, error }) => (error === undefined ? recorder.next(data) : recorder.error(error)),
@@ -143,7 +148,7 @@ const urqlWs = urqlOver((url) => {
   const client = wsClient(url);
   return {
     subscribe: (query, sink) => client.subscribe({ query }, sink as never),
-    dispose: () => client.dispose(),
+    dispose: () => disposeOf(client),
   };
 });
 
