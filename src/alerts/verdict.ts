@@ -62,7 +62,7 @@ function measured(
   if (subject === "latency") return snapshot.latencyMs === null ? null : snapshot.latencyMs / 1_000;
   if (subject === "depth") return snapshot.depth;
   const waits = snapshot.waitTime?.FIVE_MINUTES;
-  if (waits === undefined) return null;
+  if (waits == null) return null;
   // Nothing was taken: that nobody waits is well, but who waits while nobody takes anything is not.
   if (waits.count === 0 && snapshot.state === "WAITING") return null;
   return waits[subject];

@@ -174,7 +174,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Rates of jobs coming and going. Null where the source cannot tell, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Rates of jobs coming and going. Null where the source cannot tell, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ throughput }, { window }) => countedIn(throughput, window),
     }),
     waitTime: t.field({
@@ -191,7 +191,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Wait times of dequeued jobs. Null where the source cannot tell, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Wait times of dequeued jobs. Null where the source cannot tell, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ waitTime }, { window }) => countedIn(waitTime, window),
     }),
   }),
@@ -255,7 +255,7 @@ function perQueue(count: number): FieldCost {
 }
 
 /** @throws AppError SERVICE_UNAVAILABLE when the window was asked for and could not be read: null would say that no source tells it. */
-function countedIn<T>(counts: Readonly<Partial<Record<Window, T>>> | null, window: Window): T | null {
+function countedIn<T>(counts: Readonly<Partial<Record<Window, T | null>>> | null, window: Window): T | null {
   if (counts === null) return null;
   const counted = counts[window];
   if (counted !== undefined) return counted;

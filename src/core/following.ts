@@ -23,14 +23,18 @@ export interface PresentJob {
   readonly jobId: string;
   /** When it became claimable, as far as the job itself tells, or when it will; null: nothing tells, so it is now. */
   readonly sinceMs: number | null;
-  /** Not claimable before `sinceMs`, which is exact. */
-  readonly scheduled: boolean;
+  /**
+   * - SCHEDULED: not claimable before `sinceMs`, which is exact.
+   * - ESTIMATED: claimable since `sinceMs` by the clock of its producer.
+   * - AT_LEAST: claimable since `sinceMs` or earlier: a job that was promoted, retried or put back does not tell when.
+   */
+  readonly kind: "SCHEDULED" | "ESTIMATED" | "AT_LEAST";
 }
 
 /**
  * One step of putting the real lists in place of what was counted: first `begin`, then all jobs that are there in any number
- * of steps, in any order and repeated at will, then `sweepFrom` "0" and whatever each answer says until it says null. Events
- * go on in the same steps. Of two repairs at once the one that began first goes on and the other one's steps are refused, unless
+ * of steps, in any order and repeated at will, then `sweepFrom` "0" and whatever each answer says until it says null. One step
+ * may be all of that. Events go on in the same steps. Of two repairs at once the one that began first goes on and the other one's steps are refused, unless
  * the first has stood still for seconds.
  */
 export interface RepairStep {
@@ -56,6 +60,11 @@ export interface FollowedQueue {
   readonly events: readonly FollowedEvent[];
   /** null: as before. */
   readonly paused: boolean | null;
+  /**
+   * Events from before this time may be missing from those between the cursors, by the job system's clock: what is counted of
+   * a window that begins before it is too small, and null. Null: none is missing.
+   */
+  readonly missedUntilMs: number | null;
   /** What the job system's clock said at `readAtMs`, give or take `uncertaintyMs`. */
   readonly sourceNowMs: number;
   /** By monotonicClock. */

@@ -90,9 +90,12 @@ export interface QueueSnapshot {
   readonly changesAtMs: number | null;
   /** By how much a producer's clock was ahead of its job system's when it last enqueued, in ms; null: not both are known. */
   readonly clockSkewMs: number | null;
-  /** By window, for the windows asked for; null where the source cannot tell. */
-  readonly throughput: Readonly<Partial<Record<Window, Throughput>>> | null;
-  readonly waitTime: Readonly<Partial<Record<Window, WaitTime>>> | null;
+  /**
+   * By window, for the windows asked for; null for a window in which a job system dropped events before they were read. Null as
+   * a whole where the source does not count, and when that is so of every window.
+   */
+  readonly throughput: Readonly<Partial<Record<Window, Throughput | null>>> | null;
+  readonly waitTime: Readonly<Partial<Record<Window, WaitTime | null>>> | null;
   /** Absent where the source cannot tell, or when it was not asked for. */
   readonly totals?: QueueTotals;
 }

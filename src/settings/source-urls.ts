@@ -27,8 +27,8 @@ const urlForms = {
     parameters: ["as", "namespace"],
   },
   bullmq: {
-    expected: `redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], ${redisForms}`,
-    parameters: ["as", "prefix"],
+    expected: `redis://[user:password@]host[:port][/db][?prefix=PREFIX&queues=A,B&as=NAME], ${redisForms}`,
+    parameters: ["as", "prefix", "queues"],
   },
 } as const;
 

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
+import { Cluster } from "ioredis";
 import { monotonicClock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
+import type { PresentJob } from "../core/following.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../core/redis-url.ts";
+import { createWatchedRedis } from "./watched-redis.ts";
 
 /** The lists and sets of a queue that hold the jobs that wait or are scheduled. */
 export const jobLists = ["wait", "paused", "prioritized", "delayed"] as const;
@@ -12,24 +14,33 @@ export interface ReadRequest {
   readonly queue: string;
   /** Entry of the stream that was read last; null: from the beginning. */
   readonly cursor: string | null;
+  /** `added` of the reply that came with the cursor; null: not known. */
+  readonly added: number | null;
   readonly counts: boolean;
   /** A job whose key is looked for. */
   readonly head: string | null;
-  readonly page: { readonly list: JobList; readonly index: number } | null;
+  /** With `list` "all": all of them at once, if they hold at most {@link pageSize} jobs together. */
+  readonly page: { readonly list: JobList | "all"; readonly index: number } | null;
 }
 
 /** What bullmq-read.lua says of one queue; all of it at one moment. Times are by the watched Redis's clock. */
 export interface ReadReply {
   readonly exists: boolean;
-  readonly gap: boolean;
   readonly cursor: string;
+  /** The end of the stream was not reached: then there are neither counts nor page. */
   readonly more: boolean;
+  /** Events from before this time may have been trimmed unread; null: none was. */
+  readonly missedUntilMs: number | null;
+  /** How many events the stream had ever had at `cursor`; null: Redis before 7.0 does not count them. */
+  readonly added: number | null;
+  /** How many events BullMQ keeps at least: `streams.events.maxLen`. */
+  readonly maxEvents: number;
   readonly events: readonly StreamEvent[];
   readonly counts: { readonly jobs: number; readonly paused: boolean } | null;
   readonly there: readonly string[];
   readonly headIsGone: boolean;
-  readonly page: readonly { readonly jobId: string; readonly timeMs: number | null }[];
-  /** How many the page looked at: fewer than {@link pageSize} when the list has ended. */
+  readonly page: readonly PresentJob[];
+  /** How many the page looked at: fewer than {@link pageSize} when the list has ended. -1: "all" were more than a page. */
   readonly looked: number;
   /** By how much the clock of the newest job's producer is ahead of the watched Redis's, in ms; null: no job was added. */
   readonly skewMs: number | null;
@@ -52,110 +63,119 @@ export interface Reading {
 
 /** The watched Redis, asked in small steps only. Every method throws when it does not answer. */
 export interface BullmqReader {
+  /** The queues that the URL names; null: they are found by their keys. */
+  readonly names: readonly string[] | null;
+  /** BullMQ's own prefix. */
+  readonly prefix: string;
+  /** How many calls may be made at once: of a Redis Cluster each queue may be on a node of its own. */
+  readonly maxCalls: number;
+  /** Only queues of the same group can be read in one call. */
+  groupOf(queue: string): string;
   read(requests: readonly ReadRequest[]): Promise<Reading>;
-  /** One step of a look through all keys. */
-  scan(cursor: string): Promise<{ readonly cursor: string; readonly queues: readonly string[] }>;
+  /** One step of a look through all keys; "0" is the begin, and the end. */
+  scan(position: string): Promise<{ readonly position: string; readonly queues: readonly string[] }>;
+  /** Those of the queues that there are. */
+  existing(queues: readonly string[]): Promise<readonly string[]>;
   close(): void;
 }
 
-/** What keeps each call far below 10 ms: entries of one queue, entries of all, jobs in a page. */
+/** What keeps each call far below 10 ms: entries of one queue, entries of all, jobs in a page, keys of one `SCAN`. */
 const entriesOfQueue = 300;
 const entriesOfCall = 400;
 export const pageSize = 400;
-const keysPerScan = 500;
+const keysPerScan = 4_000;
 
-/** @param url as core/redis-url.ts reads it; its parameter `prefix` is BullMQ's own. @throws StartError when it is another one. */
+/**
+ * @param url as core/redis-url.ts reads it; of its parameters `prefix` is BullMQ's own, and `queues` names the queues to read.
+ * @throws StartError when it is another one.
+ */
 export function createBullmqReader(url: string, name: string): BullmqReader {
-  const { options, prefix } = parseUrl(url);
-  const redis = new Redis({
-    ...options,
+  const { options, prefix, names } = parseUrl(url);
+  const lua = readFileSync(new URL("lua/bullmq-read.lua", import.meta.url), "utf8");
+  const watched = createWatchedRedis({
+    options,
     connectionName: `queue-latency-${name}`,
-    lazyConnect: true,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: 2_000,
-    connectTimeout: 2_000,
-    retryStrategy: (attempt) => Math.min(100 * attempt, 1_000),
+    prepare: (redis) => redis.defineCommand("bullmqRead", { lua, readOnly: true }),
   });
-  // Without a listener ioredis prints it; every read fails with it too.
-  let reason: Error | undefined;
-  redis.on("error", (error: Error) => {
-    reason = error;
-  });
-  redis.on("ready", () => {
-    reason = undefined;
-  });
-  redis.defineCommand("bullmqRead", {
-    lua: readFileSync(new URL("lua/bullmq-read.lua", import.meta.url), "utf8"),
-    readOnly: true,
-  });
-  const script = redis as unknown as {
-    bullmqRead(...args: readonly (string | number)[]): Promise<[number, RawReply[]]>;
-  };
   const metaKeys = `${escapeGlob(prefix)}:*:meta`;
 
-  const closed = Promise.withResolvers<void>();
-
-  /** A connection that is being made is waited for, until it fails; ioredis tells nobody when it is closed meanwhile. */
-  async function ready(): Promise<void> {
-    if (redis.status === "wait") redis.connect().catch(() => {});
-    if (redis.status === "ready" || redis.status === "end") return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const turns = ["ready", "close", "end"] as const;
-    for (const turn of turns) redis.once(turn, resolve);
-    await Promise.race([promise, closed.promise]);
-    for (const turn of turns) redis.off(turn, resolve);
-  }
-
-  async function answered<T>(ask: () => Promise<T>): Promise<T> {
-    await ready();
-    try {
-      return await ask();
-    } catch (error) {
-      // What ioredis throws while it is not connected says only that; and its errors carry the command, with a password.
-      throw new Error((reason ?? (error as Error)).message);
-    }
-  }
-
   return {
+    names,
+    prefix,
+    get maxCalls() {
+      return watched.isCluster ? maxClusterCalls : 1;
+    },
+    groupOf: (queue) => (watched.isCluster ? hashTagOf(`${prefix}:${queue}:events`) : ""),
     async read(requests) {
-      const sentAtMs = monotonicClock.now();
-      const [sourceNowMs, replies] = await answered(() =>
-        script.bullmqRead(
-          requests.length,
-          ...requests.map(({ queue }) => `${prefix}:${queue}:events`),
-          ...[entriesOfQueue, entriesOfCall, pageSize],
-          ...requests.flatMap(({ cursor, counts, head, page }) => [
-            cursor ?? "",
-            Number(counts),
-            head ?? "",
-            page?.list ?? "",
-            page?.index ?? 0,
-          ]),
-        ),
-      );
-      const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
-      const readAtMs = sentAtMs + uncertaintyMs;
-      return { sourceNowMs, readAtMs, uncertaintyMs, replies: replies.map(replyOf) };
+      const args = [
+        requests.length,
+        ...requests.map(({ queue }) => `${prefix}:${queue}:events`),
+        ...[entriesOfQueue, entriesOfCall, pageSize],
+        ...requests.flatMap(({ cursor, added, counts, head, page }) => [
+          ...[cursor ?? "", added ?? "", Number(counts), head ?? ""],
+          ...[page?.list ?? "", page?.index ?? 0],
+        ]),
+      ];
+      return await watched.use(async (redis) => {
+        const script = redis as unknown as {
+          bullmqRead(...args: readonly (string | number)[]): Promise<[number, RawReply[]]>;
+        };
+        const sentAtMs = monotonicClock.now();
+        const [sourceNowMs, replies] = await script.bullmqRead(...args);
+        const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
+        const readAtMs = sentAtMs + uncertaintyMs;
+        return { sourceNowMs, readAtMs, uncertaintyMs, replies: replies.map(replyOf) };
+      });
     },
-    async scan(cursor) {
-      const [next, keys] = await answered(() => redis.scan(cursor, "MATCH", metaKeys, "COUNT", keysPerScan));
-      const names = keys.map((key) => key.slice(prefix.length + 1, -":meta".length));
-      // BullMQ allows no colon in a queue's name: such a key belongs to something else.
-      return { cursor: next, queues: names.filter((queue) => queue !== "" && !queue.includes(":")) };
+    async scan(position) {
+      return await watched.use(async (redis) => {
+        // Of a Redis Cluster one node after the other: "node cursor".
+        const [cursor = "0", node = "0"] = position.split(" ").reverse();
+        const nodes = redis instanceof Cluster ? redis.nodes("master") : [redis];
+        const server = nodes[Number(node)];
+        if (server === undefined) return { position: "0", queues: [] };
+        const [next, keys] = await server.scan(cursor, "MATCH", metaKeys, "COUNT", keysPerScan);
+        const queues = keys.map((key) => key.slice(prefix.length + 1, -":meta".length));
+        const following = next === "0" ? Number(node) + 1 : Number(node);
+        return {
+          position: following === nodes.length ? "0" : `${following} ${next}`,
+          // BullMQ allows no colon in a queue's name: such a key belongs to something else.
+          queues: queues.filter((queue) => queue !== "" && !queue.includes(":")),
+        };
+      });
     },
-    close() {
-      redis.disconnect();
-      closed.resolve();
+    async existing(queues) {
+      return await watched.use(async (redis) => {
+        const found = await Promise.all(queues.map((queue) => redis.exists(`${prefix}:${queue}:meta`)));
+        return queues.filter((_, i) => found[i] === 1);
+      });
     },
+    close: watched.close,
   };
 }
 
-function parseUrl(url: string): { options: RedisConnectionOptions; prefix: string } {
+const maxClusterCalls = 16;
+
+/** What decides the slot of a key: what is between its first braces, or all of it. */
+function hashTagOf(key: string): string {
+  return /^[^{]*\{([^}]+)\}/.exec(key)?.[1] ?? key;
+}
+
+interface BullmqUrl {
+  readonly options: RedisConnectionOptions;
+  readonly prefix: string;
+  readonly names: readonly string[] | null;
+}
+
+function parseUrl(url: string): BullmqUrl {
   const parsed = parseRedisUrl(url);
   if (parsed === null) throw new StartError("expected the URL of BullMQ's Redis, as BULLMQ_URL has it");
-  return { options: redisOptions(url), prefix: parsed.parameters.get("prefix") || "bull" };
+  const names = (parsed.parameters.get("queues") ?? "").split(",").filter((name) => name !== "");
+  return {
+    options: redisOptions(url),
+    prefix: parsed.parameters.get("prefix") || "bull",
+    names: names.length === 0 ? null : [...new Set(names)],
+  };
 }
 
 function escapeGlob(text: string): string {
@@ -164,9 +184,11 @@ function escapeGlob(text: string): string {
 
 type RawReply = [
   exists: number,
-  gap: number,
   cursor: string,
   more: number,
+  missedUntil: string,
+  added: string,
+  maxEvents: number,
   events: string[],
   counts: number[],
   there: string[],
@@ -177,41 +199,39 @@ type RawReply = [
 ];
 
 function replyOf(raw: RawReply): ReadReply {
-  const [
-    exists,
-    gap,
-    cursor,
-    more,
-    flat,
-    [claimable, delayed, paused],
-    there,
-    headIsGone,
-    jobs,
-    looked,
-    skew,
-  ] = raw;
-  const events: StreamEvent[] = [];
-  for (let i = 0; i < flat.length; i += 4) {
-    const [at = "", kind = "", jobId = "", due = ""] = flat.slice(i, i + 4);
-    events.push({ atMs: Number(at), kind: kind as StreamEvent["kind"], jobId, dueMs: numberOf(due) });
-  }
-  const page: { jobId: string; timeMs: number | null }[] = [];
-  for (let i = 0; i < jobs.length; i += 2)
-    page.push({ jobId: jobs[i] ?? "", timeMs: numberOf(jobs[i + 1] ?? "") });
+  const [exists, cursor, more, missedUntil, added, maxEvents, events, counts, ...rest] = raw;
+  const [there, headIsGone, page, looked, skew] = rest;
+  const [claimable, delayed, paused] = counts;
   const isCounted = claimable !== undefined && delayed !== undefined;
   return {
     exists: exists === 1,
-    gap: gap === 1,
     cursor,
     more: more === 1,
-    events,
+    missedUntilMs: numberOf(missedUntil),
+    added: numberOf(added),
+    maxEvents,
+    events: inGroups(events, 4).map(([at = "", kind, jobId = "", due = ""]) => {
+      return { atMs: Number(at), kind: kind as StreamEvent["kind"], jobId, dueMs: numberOf(due) };
+    }),
     counts: isCounted ? { jobs: claimable + delayed, paused: paused === 1 } : null,
     there,
     headIsGone: headIsGone === 1,
-    page,
+    page: inGroups(page, 3).map(([jobId = "", time = "", kind = ""]) => {
+      return { jobId, sinceMs: numberOf(time), kind: presentKinds[kind] ?? "ESTIMATED" };
+    }),
     looked,
     skewMs: numberOf(skew),
   };
+}
+
+const presentKinds: Readonly<Record<string, PresentJob["kind"]>> = {
+  S: "SCHEDULED",
+  E: "ESTIMATED",
+  L: "AT_LEAST",
+};
+
+function inGroups<T>(flat: readonly T[], size: number): T[][] {
+  return Array.from({ length: flat.length / size }, (_, i) => flat.slice(i * size, (i + 1) * size));
 }
 
 /** null: nothing was told, or no number. */

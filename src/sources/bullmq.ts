@@ -1,18 +1,22 @@
 import { monotonicClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { FollowSink } from "../core/following.ts";
+import type { FollowedCursor, FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
 import { pause } from "../core/pause.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import type { Service } from "../core/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
 import { createBullmqReader, type Reading, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
+import { scanKeys } from "./key-scan.ts";
 import { createOutage } from "./outage.ts";
 
 export interface BullmqSourceOptions {
-  /** `redis://...` or `rediss://...`; `?prefix=` where BullMQ's own prefix is not `bull`. */
+  /**
+   * `redis://...` or `rediss://...`; of its parameters `prefix` is BullMQ's own where it is not `bull`, and `queues` names the
+   * queues to read, so that no keys are looked through. It may name one node of a Redis Cluster.
+   */
   readonly url: string;
-  /** How often what was counted is compared with the real lists, in ms. */
+  /** Max pause between two repairs of one queue, in ms. What no event told is corrected within it and a second. */
   readonly reconcileMs: number;
   readonly sink: FollowSink;
   readonly logger: Logger;
@@ -22,20 +26,23 @@ export interface BullmqSourceOptions {
 
 /** Queues that one call reads. */
 const queuesPerCall = 20;
-/** Steps of a look through the keys in one round, until all keys have been looked through once. */
-const firstScanSteps = 10;
-const rescanMs = 1_000;
+/** The share of the watched Redis's time that looking for queues may take. */
+const maxScanShare = 0.05;
+const namesEveryMs = 1_000;
 const roundMs = 100;
+const minPaceMs = 20;
+/** Readings a second, at most, of all queues together that are read more often than others. */
+const maxHurriedReadings = 1_000;
 
 /**
- * Follows every queue of BullMQ 5 or 6 through its own event stream, and compares with its real lists each `reconcileMs`.
+ * Follows every queue of BullMQ 5 or 6 through its own event stream, and compares with its real lists each second.
  *
- * - Queues are found by their `meta` keys with SCAN, in small steps and again and again. One whose `meta` has gone was
+ * - Queues are found by their `meta` keys with SCAN, again and again, in a twentieth of the time. One whose `meta` has gone was
  *   obliterated: it is forgotten.
- * - A queue is read each 200 ms with one script for 20 queues, which gives only what is new in the streams. Event ids are
- *   times of that Redis's clock.
- * - At first sight, and wherever events were missed (a trimmed stream, `drain()`, a reader that was away), the real lists are
- *   read in pages of some hundred jobs. Until that is done the accuracy is LOWER_BOUND at first sight, else UNKNOWN.
+ * - A queue is read each 200 ms with one script for 20 queues, which returns only what is new in the streams. Event ids are
+ *   times of that Redis's clock. A queue whose stream is too short for that is read each 20 ms at most.
+ * - At first sight, and wherever the stream did not tell all (it was trimmed, `drain()`, a reader that was away), the real lists
+ *   are read in pages of some hundred jobs. Until that is done the accuracy is LOWER_BOUND at first sight, else UNKNOWN.
  * - A job is claimable from its `waiting` event on, and a delayed one from when it is due or promoted, whichever is earlier.
  *
  * While the Redis is away it warns once and tries again; the sink hears nothing, and its queues become stale. `start()` does
@@ -53,25 +60,24 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     "What BullMQ says is not stored",
     "What BullMQ says is stored again",
   );
+  const empty = createOutage(logger, source, "no BullMQ queues found", "BullMQ queues found");
   const stopping = new AbortController();
   const queues = new Map<string, QueueProgress>();
+  /** Queues of which it was logged that their streams are too short. */
+  const trimmed = new Set<string>();
   let isLoaded = false;
-  let scanCursor = "0";
-  let scanAtMs = 0;
-  let wasScanned = false;
   let warnedOfNames = false;
-  let running: Promise<void> | undefined;
+  let hurried = 0;
+  let running: Promise<unknown> | undefined;
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
         await load();
-        await discover();
-        await readDue();
-        away.worked();
+        const calls = await readDue();
+        if (calls > 0) away.worked();
       } catch (error) {
-        if (stopping.signal.aborted) return;
-        if (!(error instanceof Unheard)) away.failed(messageOf(error));
+        if (!(error instanceof Unheard)) fail(error);
         await pause(roundMs, stopping.signal);
       }
       const dueMs = Math.min(...[...queues.values()].map((progress) => progress.dueMs));
@@ -79,31 +85,76 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     }
   }
 
+  function fail(error: unknown): void {
+    if (!stopping.signal.aborted) away.failed(messageOf(error));
+  }
+
   /** The queues that were followed before: some of them may have gone since. */
   async function load(): Promise<void> {
     if (isLoaded) return;
-    for (const [queue, stored] of await toSink(sink.cursors(source))) {
-      queues.set(queue, createQueueProgress({ source, queue, reconcileMs, ...stored }));
-    }
+    for (const [queue, stored] of await toSink(sink.cursors(source))) add(queue, stored);
     isLoaded = true;
   }
 
-  async function discover(): Promise<void> {
-    if (monotonicClock.now() < scanAtMs) return;
-    for (let step = 0; step < (wasScanned ? 1 : firstScanSteps); step++) {
-      const found = await reader.scan(scanCursor);
-      for (const queue of found.queues) {
-        if (queues.has(queue) || !isUsable(queue)) continue;
-        const nothing = { cursor: null, repairing: false };
-        queues.set(queue, createQueueProgress({ source, queue, reconcileMs, ...nothing }));
-      }
-      scanCursor = found.cursor;
-      if (scanCursor !== "0") continue;
-      wasScanned = true;
-      scanAtMs = monotonicClock.now() + rescanMs;
-      return;
+  function add(
+    queue: string,
+    stored: Omit<FollowedCursor, "cursor"> & { readonly cursor: string | null },
+  ): void {
+    queues.set(
+      queue,
+      createQueueProgress({
+        ...{ source, queue, reconcileMs, ...stored },
+        minPaceMs: () => Math.max(minPaceMs, (1_000 * hurried) / maxHurriedReadings),
+        onTrimmed: (maxEvents) => warnOfTrimming(queue, maxEvents),
+      }),
+    );
+    empty.worked();
+  }
+
+  function addFound(found: readonly string[]): void {
+    // Else what is stored of it would not be known.
+    if (!isLoaded) return;
+    for (const queue of found) {
+      if (!queues.has(queue) && isUsable(queue)) add(queue, { cursor: null, repairing: false });
     }
-    if (wasScanned) scanAtMs = monotonicClock.now() + roundMs;
+  }
+
+  async function discover(): Promise<void> {
+    const { names } = reader;
+    if (names !== null) return await look(names);
+    let found = 0;
+    await scanKeys({
+      async step(position) {
+        const step = await reader.scan(position);
+        away.worked();
+        addFound(step.queues);
+        found += step.queues.length;
+        return step.position;
+      },
+      maxShare: maxScanShare,
+      onPassed() {
+        if (found === 0)
+          empty.failed(`no key is named ${reader.prefix}:NAME:meta; ?prefix= sets another prefix`);
+        found = 0;
+      },
+      onFailed: fail,
+      signal: stopping.signal,
+    });
+  }
+
+  /** For the queues that are named, none else. */
+  async function look(names: readonly string[]): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        const found = await reader.existing(names.filter((name) => !queues.has(name)));
+        away.worked();
+        addFound(found);
+        if (queues.size === 0 && found.length === 0) empty.failed(`none of ${names.join(", ")} exists`);
+      } catch (error) {
+        fail(error);
+      }
+      await pause(namesEveryMs, stopping.signal);
+    }
   }
 
   function isUsable(queue: string): boolean {
@@ -113,17 +164,36 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     return false;
   }
 
-  async function readDue(): Promise<void> {
+  function warnOfTrimming(queue: string, maxEvents: number): void {
+    if (trimmed.has(queue)) return;
+    trimmed.add(queue);
+    const setting = "streams.events.maxLen";
+    logger.warn({ source, queue, setting, value: maxEvents }, "BullMQ trims events before they can be read");
+  }
+
+  /** @returns how many calls it took. */
+  async function readDue(): Promise<number> {
     const nowMs = monotonicClock.now();
+    hurried = [...queues.values()].filter((progress) => progress.isHurried).length;
     const due = [...queues].filter(([, progress]) => progress.dueMs <= nowMs);
     const requests = due.map(([queue, progress]) => [progress.request(nowMs), progress, queue] as const);
     // A page of jobs is enough for one call.
-    for (const entry of requests) if (entry[1].repairing) await readSome([entry]);
-    const others = requests.filter(([, progress]) => !progress.repairing && progress.dueMs <= nowMs);
-    for (let from = 0; from < others.length; from += queuesPerCall)
-      await readSome(others.slice(from, from + queuesPerCall));
+    const calls = requests.filter(([request]) => request.page !== null).map((one) => [one]);
+    const others = requests.filter(([request]) => request.page === null);
+    for (const group of Map.groupBy(others, ([, , queue]) => reader.groupOf(queue)).values()) {
+      for (let from = 0; from < group.length; from += queuesPerCall)
+        calls.push(group.slice(from, from + queuesPerCall));
+    }
+    let failure: PromiseRejectedResult | undefined;
+    for (let from = 0; from < calls.length; from += reader.maxCalls) {
+      const outcomes = await Promise.allSettled(calls.slice(from, from + reader.maxCalls).map(readSome));
+      failure ??= outcomes.find((outcome) => outcome.status === "rejected");
+      // Of a Redis Cluster the other nodes may answer.
+      if (failure !== undefined && reader.maxCalls === 1) break;
+    }
+    if (failure !== undefined) throw failure.reason;
+    return calls.length;
   }
-
   async function readSome(asked: readonly (readonly [ReadRequest, QueueProgress, string])[]): Promise<void> {
     stopping.signal.throwIfAborted();
     const reading = await reader.read(asked.map(([request]) => request));
@@ -151,7 +221,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     progress.postpone(monotonicClock.now());
     const followed = progress.learn(request, reply, clocks, monotonicClock.now());
     const result = followed === null ? null : await toSink(sink.follow(followed));
-    progress.told(request, reply, result, monotonicClock.now());
+    progress.recorded(request, reply, result, monotonicClock.now());
   }
 
   /** Keeps apart whose failure it is: the watched Redis is not away because ours is. */
@@ -166,7 +236,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
 
   return {
     async start() {
-      running = run();
+      running = Promise.all([run(), discover()]);
     },
     async stop() {
       stopping.abort();

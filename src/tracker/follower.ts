@@ -5,6 +5,7 @@ import type {
   FollowedKind,
   FollowedQueue,
   FollowSink,
+  PresentJob,
 } from "../core/following.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
@@ -32,6 +33,7 @@ const kinds: Record<FollowedKind, string> = {
   TAKEN: "T",
   REMOVED: "R",
 };
+const presentKinds: Record<PresentJob["kind"], string> = { SCHEDULED: "S", ESTIMATED: "E", AT_LEAST: "L" };
 /** Names of one source are looked through in pages of this many. */
 const page = 1000;
 
@@ -61,9 +63,10 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
       events.length,
       expected.length,
       followed.clockSkewMs ?? "",
+      followed.missedUntilMs ?? "",
       ...events.flatMap(eventArgs),
       ...expected,
-      ...(repair?.present ?? []).flatMap((job) => [job.jobId, job.sinceMs ?? "", Number(job.scheduled)]),
+      ...(repair?.present ?? []).flatMap((job) => [job.jobId, job.sinceMs ?? "", presentKinds[job.kind]]),
     ];
   }
 

@@ -181,7 +181,9 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     changesAtMs: changesAt >= 0 ? changesAt : null,
     clockSkewMs: skew === "" ? null : Number(skew),
     throughput: isCounted ? byWindow(parts.throughput, (window, i) => throughputOf(window, rates, i)) : null,
-    waitTime: isCounted ? byWindow(parts.waitTime, (_, i) => waitTimeOf(waits[i] ?? [])) : null,
+    waitTime: isCounted
+      ? byWindow(parts.waitTime, (_, i) => (waits[i]?.length ? waitTimeOf(waits[i]) : null))
+      : null,
     ...(totals === "" ? {} : { totals: totalsOf(totals, source === "events") }),
   };
 }
@@ -233,14 +235,16 @@ function missing(queue: string, nowMs: number): QueueSnapshot {
   };
 }
 
-function throughputOf(window: Window, counts: readonly string[], i: number): Throughput {
+/** null: not everything was counted in the window. */
+function throughputOf(window: Window, counts: readonly string[], i: number): Throughput | null {
+  if (counts[2 * i] === "") return null;
   const perSecond = (count: string | undefined) => Number(count ?? 0) / windowSeconds[window];
   return { enqueuedPerSecond: perSecond(counts[2 * i]), dequeuedPerSecond: perSecond(counts[2 * i + 1]) };
 }
 
 function byWindow<T extends Throughput | WaitTime>(
   windows: ReadonlySet<Window>,
-  value: (window: Window, i: number) => T,
-): Partial<Record<Window, T>> {
+  value: (window: Window, i: number) => T | null,
+): Partial<Record<Window, T | null>> {
   return Object.fromEntries([...windows].map((window, i) => [window, value(window, i)]));
 }

@@ -324,7 +324,7 @@ describe("what a connection that breaks does to everything else", () => {
           freshForMs: 60_000,
           repair: null,
         },
-        ...{ expected: [], clockSkewMs: null },
+        ...{ expected: [], missedUntilMs: null, clockSkewMs: null },
       };
       const done = proxy.cut(
         callsOf(...["totals", "recent", "follow"].map((name) => `tracker/lua/${name}.lua`)),

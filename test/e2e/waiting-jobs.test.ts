@@ -126,6 +126,7 @@ test("of the queues of a job system the jobs are listed where we know them, and 
   await reader.tracker.follow({
     ...{ source: "bullmq", queue: "mail", fromCursor: null, toCursor: "1", events: [event], paused: null },
     ...{ sourceNowMs: now, readAtMs: now, uncertaintyMs: 0, freshForMs: 60_000, repair: null, expected: [] },
+    missedUntilMs: null,
     clockSkewMs: null,
   });
   const listed = await app.waiting('queue: "bullmq/mail"');

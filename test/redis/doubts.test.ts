@@ -483,9 +483,9 @@ describe("a doubt", () => {
     const followed = {
       ...{ source: "bullmq", queue: "mail", fromCursor: null, toCursor: "1", events: [], paused: null },
       ...{ sourceNowMs: start, readAtMs: start, uncertaintyMs: 0, freshForMs: 6_000 },
-      ...{ expected: [], clockSkewMs: null },
+      ...{ expected: [], missedUntilMs: null, clockSkewMs: null },
       // Keeps the jobs that it has seen where departures are kept otherwise.
-      repair: { ...step, present: [{ jobId: "b", sinceMs: start, scheduled: false }] },
+      repair: { ...step, present: [{ jobId: "b", sinceMs: start, kind: "ESTIMATED" as const }] },
     };
     await one.tracker.follow(followed);
     expect(await read(one, name)).toMatchObject({ source: "bullmq", accuracy: "UNKNOWN" });

@@ -44,6 +44,7 @@ function told(from: string | null, to: string, rest: Partial<FollowedQueue> = {}
     freshForMs: 6_000,
     repair: null,
     expected: [],
+    missedUntilMs: null,
     clockSkewMs: null,
     ...rest,
   };
@@ -148,9 +149,9 @@ describe("a queue whose log is followed", () => {
     await follow(null, "1", { events: ["kept", "ghost", "leaves"].map((job) => event("WAITS", job, 1_000)) });
     await follow("1", "2", { repair: step({ begin: "UNKNOWN" }) });
     expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", depth: 3 });
-    const older = { jobId: "older", sinceMs: sourceNow() - 5_000, scheduled: false };
-    const later = { jobId: "later", sinceMs: sourceNow() + 5_000, scheduled: true };
-    const kept = { jobId: "kept", sinceMs: sourceNow() - 9_000, scheduled: false };
+    const older = { jobId: "older", sinceMs: sourceNow() - 5_000, kind: "ESTIMATED" as const };
+    const later = { jobId: "later", sinceMs: sourceNow() + 5_000, kind: "SCHEDULED" as const };
+    const kept = { jobId: "kept", sinceMs: sourceNow() - 9_000, kind: "ESTIMATED" as const };
     await follow("2", "3", { repair: step({ present: [older, later] }) });
     await follow("3", "4", { events: [event("WAITS", "new"), event("TAKEN", "leaves")] });
     const other = step({ token: "other", begin: "LOWER_BOUND" });
@@ -186,7 +187,7 @@ describe("a queue whose log is followed", () => {
     }
     await follow("4", "4", { repair: step({ begin: "UNKNOWN" }) });
     await follow("4", "4", {
-      repair: step({ present: [{ jobId: "job-2-7", sinceMs: null, scheduled: false }] }),
+      repair: step({ present: [{ jobId: "job-2-7", sinceMs: null, kind: "ESTIMATED" as const }] }),
     });
     let from: string | null = "0";
     let steps = 0;
@@ -260,7 +261,7 @@ describe("a followed queue of which Redis has evicted", () => {
     opened.redis
       .del(opened.keys.state("bullmq/mail").replace(/state$/, part))
       .then((gone) => expect(gone).toBe(1));
-  const present = (jobId: string) => ({ jobId, sinceMs: sourceNow() - 9_000, scheduled: false });
+  const present = (jobId: string) => ({ jobId, sinceMs: sourceNow() - 9_000, kind: "ESTIMATED" as const });
 
   it("the jobs is UNKNOWN at once, and until a repair has put the real lists in place", async () => {
     await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("WAITS", "b", 500)] });

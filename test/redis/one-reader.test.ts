@@ -132,7 +132,7 @@ const observation: Observation = {
 const followed: FollowedQueue = {
   ...{ source: "faktory", queue: "q", fromCursor: null, toCursor: "1", events: [], paused: null },
   ...{ sourceNowMs: Date.now(), readAtMs: monotonicClock.now(), uncertaintyMs: 0, freshForMs: 60_000 },
-  ...{ repair: null, expected: [], clockSkewMs: null },
+  ...{ repair: null, expected: [], missedUntilMs: null, clockSkewMs: null },
 };
 
 describe("a reader whose fencing token is too small, as after a failover", () => {

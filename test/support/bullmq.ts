@@ -24,11 +24,13 @@ export interface TestQueue extends AsyncDisposable {
 export async function openQueue(
   bullmq: Bullmq,
   redis: { readonly port: number },
-  options: { readonly name?: string; readonly prefix?: string } = {},
+  options: { readonly name?: string; readonly prefix?: string; readonly maxEvents?: number } = {},
 ): Promise<TestQueue> {
   const { name = uniquePrefix(), prefix = "bull" } = options;
   const connection = { host: "127.0.0.1", port: redis.port };
-  const queue = new bullmq.Queue(name, { connection, prefix });
+  const streams =
+    options.maxEvents === undefined ? {} : { streams: { events: { maxLen: options.maxEvents } } };
+  const queue = new bullmq.Queue(name, { connection, prefix, ...streams });
   queue.on("error", () => {});
   await queue.waitUntilReady();
   const redisClient = new Redis(connection);

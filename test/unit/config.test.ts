@@ -262,7 +262,7 @@ const urls = [
     ],
     bad: ["localhost", "tcp://host", "redis://:secret%@host", "redis:///1"],
     expected:
-      "expected redis://[user:password@]host[:port][/db][?prefix=PREFIX&as=NAME], or rediss:// for TLS",
+      "expected redis://[user:password@]host[:port][/db][?prefix=PREFIX&queues=A,B&as=NAME], or rediss:// for TLS",
   },
 ] as const;
 
@@ -296,7 +296,8 @@ describe("parameters of a URL", () => {
     },
     {
       given: { BULLMQ_URL: "redis://host?prefx=secret" },
-      problem: "expected only these parameters behind the ?: as, prefix, db, tls, ca (did you mean prefix?)",
+      problem:
+        "expected only these parameters behind the ?: as, prefix, queues, db, tls, ca (did you mean prefix?)",
       why: "a letter is missing",
     },
     {

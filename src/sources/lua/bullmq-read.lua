@@ -2,24 +2,31 @@
 -- nothing, and looks at a bounded number of entries and jobs.
 --
 -- KEYS  of each queue its stream, `<prefix>:<queue>:events`; all its other keys begin like it
--- ARGV  1 most entries of one queue   2 most entries of all   3 most jobs in a page
---       then five for each queue: cursor ('' = from the beginning), 1 to count its jobs else 0, a job to look for ('' = none),
---       list or set of jobs to read a page of ('' = none), index of its first job
+-- ARGV  1 max entries of one queue   2 max entries of all   3 max jobs in a page
+--       then six for each queue: cursor ('' = from the beginning); how many entries the stream had ever had at the cursor
+--       ('' = unknown); 1 to count its jobs else 0; a job to look for ('' = none); the list or set to read a page of, or 'all'
+--       for all of them at once if they hold at most a page together ('' = none); index of the page's first job
 -- Returns {now in ms, one array for each queue}, of each queue
---   {exists, gap, cursor, more, events, counts, some jobs that are there, job is gone, page, jobs looked at, skew}
---   exists: 0 when its meta key has gone.  gap: 1 when the entry at the cursor has gone, and maybe others behind it.
---   more: 1 when the end of the stream was not reached; then there are neither counts nor page.
+--   {exists, cursor, more, missed until, added, max events, events, counts, some jobs that are there, job is gone, page,
+--    jobs looked at, skew}
+--   exists: 0 when its meta key has gone.  more: 1 when the end of the stream was not reached; then there are neither counts
+--   nor page.  missed until: entries from before this time, in ms, were trimmed or deleted unread; '' when none was.
+--   added: how many entries the stream had ever had at the new cursor ('' = unknown: Redis before 7.0 does not count them).
+--   max events: how many entries BullMQ keeps at least.
 --   events: four each: time in ms, kind (W waiting, P promoted, S scheduled, T taken, R removed, p paused, r resumed,
 --   c cleaned), job, and for S when it is due in ms.
---   skew: what the producer of the newest job said the time was, less what it was here, in ms; '' when no job was added.
---   counts: {claimable, delayed, paused}.  page: of each job its id, since when or until when in ms ('' = unknown).
+--   skew: the time that the newest job's producer wrote into it, less the time of its event, in ms; '' when no job was added.
+--   counts: {claimable, delayed, paused}.  page: three for each job: its id; since when it is claimable, or when it is due, in
+--   ms ('' = unknown); S scheduled, E estimated by the producer's clock, L claimable since then at the latest.
+--   jobs looked at: -1 when 'all' are more than a page.
 
 local perQueue, left, pageSize = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local firstArg, perKey = 4, 5
+local firstArg, perKey, defaultMaxEvents = 4, 6, 10000
 local kinds = {
   waiting = 'W', delayed = 'S', active = 'T', removed = 'R', failed = 'R', paused = 'p', resumed = 'r', cleaned = 'c'
 }
 
+local maxOptsBytes = 16384
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -51,6 +58,7 @@ local function readEvents(entries, from)
 end
 
 -- The producer writes its own time into the job, and the stream has ours. Only the newest: one look a queue is enough.
+-- `add(..., { timestamp })` sets another time than the producer's own, and stays in the options.
 local function readSkew(base, entries, from)
   for i = #entries, from, -1 do
     local event, job
@@ -59,8 +67,10 @@ local function readSkew(base, entries, from)
       if fields[f] == 'event' then event = fields[f + 1] elseif fields[f] == 'jobId' then job = fields[f + 1] end
     end
     if event == 'added' and job then
-      local said = tonumber(redis.call('HGET', base .. job, 'timestamp') or nil)
-      return said and string.format('%.0f', said - tonumber(string.match(entries[i][1], '^%d+'))) or ''
+      local fields = redis.call('HMGET', base .. job, 'timestamp', 'opts')
+      local time = tonumber(fields[1] or nil)
+      if not time or string.find(fields[2] or '', '"timestamp"', 1, true) then return '' end
+      return string.format('%.0f', time - tonumber(string.match(entries[i][1], '^%d+')))
     end
   end
   return ''
@@ -83,34 +93,89 @@ local function count(base)
   return {claimable, redis.call('ZCARD', base .. 'delayed'), redis.call('HEXISTS', base .. 'meta', 'paused')}, there
 end
 
--- Lists from their newest job on and sets from their last one on: what leaves them in between leaves at the other end.
-local function readPage(base, part, index)
-  local page, looked = {}, 0
+-- What is known of a job that can be claimed: since when at the earliest or latest, and which of the two.
+local function sinceOf(base, job)
+  local fields = redis.call('HMGET', base .. job, 'timestamp', 'delay', 'opts', 'processedOn', 'atm', 'ats')
+  local created, delay, opts = tonumber(fields[1] or nil), tonumber(fields[2] or nil) or 0, fields[3] or ''
+  if not created or created <= 0 then return now, 'L' end
+  -- It was taken before and put back (a retry, a stalled job), or it waited for its children: nothing tells until when.
+  local wasTaken = fields[4] or (tonumber(fields[5] or nil) or 0) > 0 or (tonumber(fields[6] or nil) or 0) > 0
+  if wasTaken or redis.call('EXISTS', base .. job .. ':processed') == 1 then return now, 'L' end
+  -- A promotion sets the delay of the job to 0, but not that of its options. It may have come before the job was due.
+  if delay == 0 and string.find(opts, '"delay":[1-9]') then
+    if #opts > maxOptsBytes then return now, 'L' end
+    local isJson, decoded = pcall(cjson.decode, opts)
+    delay = isJson and type(decoded) == 'table' and tonumber(decoded.delay) or 0
+  end
+  if delay > 0 then return math.min(created + delay, now), 'L' end
+  return created, 'E'
+end
+
+local function readPart(page, base, part, from, to)
   if part == 'delayed' then
-    local jobs = redis.call('ZRANGE', base .. part, index, index + pageSize - 1, 'REV', 'WITHSCORES')
+    local jobs = redis.call('ZRANGE', base .. part, from, to, 'REV', 'WITHSCORES')
     for i = 1, #jobs, 2 do
       page[#page + 1] = jobs[i]
       -- The lower twelve bits are a counter.
       page[#page + 1] = string.format('%.0f', math.floor(tonumber(jobs[i + 1]) / 4096))
+      page[#page + 1] = 'S'
     end
-    return page, #jobs / 2
+    return #jobs / 2
   end
   local jobs
   if part == 'prioritized' then
-    jobs = redis.call('ZRANGE', base .. part, index, index + pageSize - 1, 'REV')
+    jobs = redis.call('ZRANGE', base .. part, from, to, 'REV')
   else
-    jobs = redis.call('LRANGE', base .. part, index, index + pageSize - 1)
+    jobs = redis.call('LRANGE', base .. part, from, to)
   end
   for _, job in ipairs(jobs) do
     if isJob(job) then
-      local told = redis.call('HMGET', base .. job, 'timestamp', 'delay', 'processedOn')
-      local since = tonumber(told[1] or nil)
-      if since then since = math.max(since + (tonumber(told[2] or nil) or 0), tonumber(told[3] or nil) or 0) end
+      local since, sureness = sinceOf(base, job)
       page[#page + 1] = job
-      page[#page + 1] = since and string.format('%.0f', since) or ''
+      page[#page + 1] = string.format('%.0f', since)
+      page[#page + 1] = sureness
     end
   end
-  return page, #jobs
+  return #jobs
+end
+
+-- Lists from their newest job on and sets from their last one on: what leaves them in between leaves at the other end.
+local function readPage(base, part, index)
+  local page = {}
+  if part ~= 'all' then return page, readPart(page, base, part, index, index + pageSize - 1) end
+  local jobs = redis.call('LLEN', base .. 'wait') + redis.call('LLEN', base .. 'paused')
+    + redis.call('ZCARD', base .. 'prioritized') + redis.call('ZCARD', base .. 'delayed')
+  if jobs > pageSize then return page, -1 end
+  for _, each in ipairs({'wait', 'paused', 'prioritized', 'delayed'}) do readPart(page, base, each, 0, pageSize - 1) end
+  return page, jobs
+end
+
+-- How many entries a stream has, how many it has ever had (nil before Redis 7.0), and the id of its newest one, trimmed or not.
+local function infoOf(stream)
+  if redis.call('EXISTS', stream) == 0 then return 0, 0, '0-0' end
+  local info, found = redis.call('XINFO', 'STREAM', stream), {}
+  for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
+  return found['length'], found['entries-added'], found['last-generated-id']
+end
+
+-- Whether entries were trimmed unread, how many the stream had ever had at the new cursor, and that cursor.
+local function gapOf(stream, cursor, addedBefore, entries, maxEvents, more)
+  local first, last = entries[1] and entries[1][1], entries[#entries] and entries[#entries][1]
+  if first and first == cursor and (addedBefore or more) then
+    return false, addedBefore and addedBefore + #entries - 1, last
+  end
+  local length, added, lastGenerated = infoOf(stream)
+  local addedHere = added and (more and added - (length - #entries) or added)
+  if cursor == '' then
+    -- Seen for the first time: what was trimmed before is missing in what is counted of late.
+    return added and added > length or not added and length >= maxEvents, addedHere, last or '0-0'
+  elseif first == cursor or lastGenerated == cursor then
+    return false, addedHere, last or cursor
+  elseif added and addedBefore then
+    return added - length ~= addedBefore, addedHere, last or '0-0'
+  end
+  -- At 0-0 the stream was empty or missing: there is no entry to find again.
+  return cursor ~= '0-0', addedHere, last or '0-0'
 end
 
 local answers = {}
@@ -119,28 +184,28 @@ for key = 1, #KEYS do
   local stream, cursor = KEYS[key], ARGV[arg]
   local base = string.sub(stream, 1, -7)
   if left <= 0 then
-    answers[key] = {1, 0, cursor, 1, {}, {}, {}, 0, {}, 0, ''}
+    answers[key] = {1, cursor, 1, '', ARGV[arg + 1], defaultMaxEvents, {}, {}, {}, 0, {}, 0, ''}
   elseif redis.call('EXISTS', base .. 'meta') == 0 then
-    answers[key] = {0, 0, cursor, 0, {}, {}, {}, 0, {}, 0, ''}
+    answers[key] = {0, cursor, 0, '', '', defaultMaxEvents, {}, {}, {}, 0, {}, 0, ''}
   else
+    local maxEvents = tonumber(redis.call('HGET', base .. 'meta', 'opts.maxLenEvents') or nil) or defaultMaxEvents
     local entries = redis.call('XRANGE', stream, cursor == '' and '-' or cursor, '+', 'COUNT', perQueue)
     left = left - #entries
     local first = entries[1] and entries[1][1]
-    -- At 0-0 the stream was empty or missing: there is no entry to find again.
-    local gap = cursor ~= '' and cursor ~= '0-0' and first ~= cursor
     local more = #entries == perQueue
-    local to = first and entries[#entries][1] or '0-0'
+    local isGap, added, to = gapOf(stream, cursor, tonumber(ARGV[arg + 1]), entries, maxEvents, more)
+    local missedUntil = isGap and (first and string.match(first, '^%d+') or string.format('%.0f', now)) or ''
     local counts, there, page, looked = {}, {}, {}, 0
     if not more then
-      if ARGV[arg + 1] == '1' then counts, there = count(base) end
-      if ARGV[arg + 3] ~= '' then page, looked = readPage(base, ARGV[arg + 3], tonumber(ARGV[arg + 4])) end
+      if ARGV[arg + 2] == '1' then counts, there = count(base) end
+      if ARGV[arg + 4] ~= '' then page, looked = readPage(base, ARGV[arg + 4], tonumber(ARGV[arg + 5])) end
     end
-    local job = ARGV[arg + 2]
+    local job = ARGV[arg + 3]
     local isGone = job ~= '' and redis.call('EXISTS', base .. job) == 0
     local new = first == cursor and 2 or 1
     answers[key] = {
-      1, gap and 1 or 0, to, more and 1 or 0, readEvents(entries, new),
-      counts, there, isGone and 1 or 0, page, looked, readSkew(base, entries, new)
+      1, to, more and 1 or 0, missedUntil, added and string.format('%.0f', added) or '', maxEvents,
+      readEvents(entries, new), counts, there, isGone and 1 or 0, page, looked, readSkew(base, entries, new)
     }
   end
 end

@@ -9,24 +9,28 @@
 --      11 repair's token ('' = no repair)  12 accuracy until the repair has ended ('' = it was begun before)
 --      13 where to sweep from ('' = no sweep)          14 channel  15 queue's name
 --      16 how many events   17 how many expected jobs   18 a producer's clock less the job system's, ms ('' = as before)
+--      19 until when events may be missing, ms by the job system's clock ('' = none is)
 --      then four for each event: kind (W waits, P promoted, S scheduled, T taken, R removed), job, at in ms, available at
 --      in ms ('' where it has none), by the job system's clock; one for each expected job; and three for each job present:
---      job, since in ms by the job system's clock ('' = unknown), 1 when it is scheduled, else 0
+--      job, since in ms by the job system's clock ('' = unknown), S when it is scheduled until then, E when that is estimated,
+--      L when it may have been claimable for longer
 -- Returns {applied, cursor, jobs, head, lacks expected, sweep from, repairing}: applied 0 or 1, -1 when the stored
 --      token is newer, which cursor then is; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
 --
--- In `waiting`, a score that is no whole number marks a time that was not seen but estimated: half a ms before it.
+-- In `waiting`, a score that is no whole number marks a time that was not seen: half a ms before it, it is estimated; a fifth of
+-- a ms before it, the job may have been claimable for longer.
 -- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt,
--- freshUntil, skew; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair; isIncomplete,
--- 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and missed last, ms.
+-- freshUntil, skew, missedUntil; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair;
+-- isIncomplete, 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and
+-- missed last, ms.
 
 local waitingKey, stateKey, recentKey, seenKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local source, fence, fromCursor, toCursor = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sourceNow, readAgo, uncertainty = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local token, accuracy, sweepFrom = ARGV[11], ARGV[12], ARGV[13]
 local eventCount, expectedCount = tonumber(ARGV[16]), tonumber(ARGV[17])
-local firstEvent, perEvent, perPresent, sweepCount = 19, 4, 3, 500
-local seenTtl, standstill = 600000, 3000
+local firstEvent, perEvent, perPresent, sweepCount = 20, 4, 3, 500
+local seenTtl, standstill, atLeastBelow = 600000, 3000, 0.4
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -81,7 +85,10 @@ for event = 0, eventCount - 1 do
   if kind == 'T' or kind == 'R' then
     if known then redis.call('ZREM', waitingKey, job) end
     if kind == 'T' then
-      recent.countDequeue(at, known and math.ceil(known))
+      -- Of one that may have been claimable for longer it is not known how long it had waited.
+      local since = known and math.ceil(known)
+      if since and since - known > 0 and since - known < atLeastBelow then since = nil end
+      recent.countDequeue(at, since)
       dequeued = dequeued + 1
     else
       removed = removed + 1
@@ -105,13 +112,13 @@ recent.addWaits(totals)
 writeTotals(stateKey, totals)
 
 for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
-  local job, since, isScheduled = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'
+  local job, since, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local known = tonumber(redis.call('ZSCORE', waitingKey, job) or nil)
   local score
-  if isScheduled then
+  if kind == 'S' then
     if not known then score = since + offset end
   elseif not known or known > now then
-    score = math.floor(since and here(since) or now) - 0.5
+    score = math.floor(since and here(since) or now) - (kind == 'L' and 0.2 or 0.5)
   end
   if score then
     redis.call('ZADD', waitingKey, string.format('%.1f', score), job)
@@ -143,7 +150,11 @@ if repair ~= '' then
   if repair == '' then redis.call('UNLINK', seenKey) else redis.call('PEXPIRE', seenKey, seenTtl) end
 end
 
-if accuracy == '' then accuracy = repair == '' and (isIncomplete and 'UNKNOWN' or 'EXACT') or state[6] or 'UNKNOWN' end
+if repair == '' then
+  accuracy = isIncomplete and 'UNKNOWN' or 'EXACT'
+elseif accuracy == '' then
+  accuracy = state[6] or 'UNKNOWN'
+end
 local paused = ARGV[10] ~= '' and ARGV[10] or state[7] or '0'
 local wasFresh = state[8] and now <= tonumber(state[8])
 if not wasFresh or accuracy ~= state[6] or paused ~= state[7] then changed = true end
@@ -157,6 +168,7 @@ redis.call('HSET', stateKey, 'source', source, 'cursor', toCursor, 'offset', str
 if token ~= '' then redis.call('HSET', stateKey, 'repairAt', string.format('%.0f', now)) end
 if fence then redis.call('HSET', stateKey, 'fence', ARGV[3]) end
 if ARGV[18] ~= '' then redis.call('HSET', stateKey, 'skew', ARGV[18]) end
+if ARGV[19] ~= '' then redis.call('HSET', stateKey, 'missedUntil', string.format('%.0f', here(tonumber(ARGV[19])))) end
 if changed then redis.call('PUBLISH', ARGV[14], ARGV[15]) end
 
 local lacks = isIncomplete and repair == '' and 1 or 0

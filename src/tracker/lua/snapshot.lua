@@ -12,7 +12,8 @@
 --   since: ms, -1 when nothing waits.  depth, scheduled: -1 where not asked for, or the source does not tell.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
---   Both are empty, and counted is 0, for queues that a job system is asked about; else counted is 1.
+--   '' and {} where events of the window were missed.  counted: 0 when that is so of all windows, and for queues that a job
+--   system is asked about, of which both are empty; else 1.
 --   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where nobody can tell, or not
 --   asked for.  lacking: 1 when writes were lost that the writer had been answered, or a key of the queue: then this is told as if
 --   the doubt, which the caller has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
@@ -23,7 +24,7 @@
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local maxWait = tonumber(ARGV[2])
-local slotsPerWindow = 20
+local slotsPerWindow, shortestWindow, longestWindow = 20, 60, 900
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -62,14 +63,15 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
 end
 
 local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
-local isCounted = source == 'events'
+local isCounted, missedUntil = source == 'events', -1
 local countsEnd
 local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
   if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
 else
   -- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
-  local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew')
+  local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew', 'missedUntil')
+  missedUntil = tonumber(fields[6] or nil) or missedUntil
   accuracy, paused, freshUntil, skew = fields[1], tonumber(fields[2]), tonumber(fields[4]), fields[5] or ''
   stale = now > freshUntil
   if stale then now = math.min(now, tonumber(fields[3])) end
@@ -90,10 +92,10 @@ local later = '(' .. string.format('%.0f', now)
 local head = redis.call('ZRANGE', waitingKey, oldest, string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local due = redis.call('ZRANGE', waitingKey, later, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local since = tonumber(head[2]) or -1
--- Half a ms before a whole one marks a time that was estimated: see follow.lua.
+-- Half a ms before a whole one marks a time that was estimated, a fifth of a ms one that may have been earlier: see follow.lua.
 if since ~= math.floor(since) then
+  if accuracy == 'EXACT' then accuracy = math.ceil(since) - since < 0.4 and 'LOWER_BOUND' or 'ESTIMATED' end
   since = math.ceil(since)
-  if accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
 end
 local changesAt = math.ceil(tonumber(due[2]) or -1)
 local function mayChangeAt(at)
@@ -115,6 +117,9 @@ local function slots(kind, seconds)
   return redis.call('HMGET', recentKey, unpack(fields))
 end
 
+-- What was counted in a window in which events were missed is too little.
+local function isCountedSince(seconds) return missedUntil <= now - tonumber(seconds) * 1000 end
+
 local throughputs = {}
 for seconds in string.gmatch(ARGV[6], '%d+') do
   local slotMs = tonumber(seconds) * 1000 / slotsPerWindow
@@ -129,8 +134,9 @@ for seconds in string.gmatch(ARGV[6], '%d+') do
       enqueued, dequeued = enqueued + share * tonumber(e), dequeued + share * tonumber(d)
     end
   end
-  throughputs[#throughputs + 1] = string.format('%.6f', enqueued)
-  throughputs[#throughputs + 1] = string.format('%.6f', dequeued)
+  local isWhole = isCountedSince(seconds)
+  throughputs[#throughputs + 1] = isWhole and string.format('%.6f', enqueued) or ''
+  throughputs[#throughputs + 1] = isWhole and string.format('%.6f', dequeued) or ''
 end
 
 local waitTimes = {}
@@ -149,11 +155,11 @@ for seconds in string.gmatch(ARGV[7], '%d+') do
     flat[#flat + 1] = bucket
     flat[#flat + 1] = times
   end
-  waitTimes[#waitTimes + 1] = flat
+  waitTimes[#waitTimes + 1] = isCountedSince(seconds) and flat or {}
 end
 
 local totals = ''
-if ARGV[8] == '1' then
+if ARGV[8] == '1' and isCountedSince(longestWindow) then
   local values = redis.call('HMGET', stateKey, 'enqueued', 'dequeued', 'removed', 'unremoved', 'lost', 'unlost', 'waited',
     'wait:10', 'wait:50', 'wait:100', 'wait:250', 'wait:500', 'wait:1000', 'wait:2500', 'wait:5000', 'wait:10000', 'wait:30000',
     'wait:60000', 'wait:300000', 'wait:900000', 'wait:3600000', 'wait:10800000', 'wait:43200000', 'wait:inf')
@@ -162,6 +168,7 @@ if ARGV[8] == '1' then
 end
 
 return {
-  heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes, 1, skew,
+  heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes,
+  isCountedSince(shortestWindow) and 1 or 0, skew,
   lost, lacking, totals
 }

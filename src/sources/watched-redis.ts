@@ -1,0 +1,118 @@
+import { Cluster, Redis } from "ioredis";
+import type { RedisConnectionOptions } from "../core/redis-url.ts";
+
+/** The Redis of a job system: one server, or a Redis Cluster of which one node was named. */
+export interface WatchedRedis {
+  /** False until it was connected to. */
+  readonly isCluster: boolean;
+  /**
+   * Connects when it is not connected, and hands the connection over.
+   *
+   * @throws Error with what went wrong, in words that hold no command and so no password.
+   */
+  use<T>(ask: (redis: Redis | Cluster) => Promise<T>): Promise<T>;
+  close(): void;
+}
+
+export interface WatchedRedisOptions {
+  /** Where it is and how to log in. */
+  readonly options: RedisConnectionOptions;
+  readonly connectionName: string;
+  /** Called once for each connection that is made, before it is used. */
+  readonly prepare: (redis: Redis | Cluster) => void;
+}
+
+const commandMs = 2_000;
+const maxRetryMs = 1_000;
+
+/** A connection that comes back by itself; what was asked while it was away fails at once. */
+export function createWatchedRedis({ options, connectionName, prepare }: WatchedRedisOptions): WatchedRedis {
+  const retryMs = (attempt: number) => Math.min(100 * attempt, maxRetryMs);
+  const shared = {
+    connectionName,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: commandMs,
+    connectTimeout: commandMs,
+  };
+  const single = new Redis({ ...options, ...shared, lazyConnect: true, retryStrategy: retryMs });
+  let redis: Redis | Cluster = single;
+  let isKindKnown = false;
+  /** What went wrong last: every command fails with it, too, in other words. */
+  let reason: Error | undefined;
+  const closed = Promise.withResolvers<void>();
+
+  function watch(connection: Redis | Cluster): void {
+    const fail = (error: Error) => {
+      reason = error;
+    };
+    // Without a listener ioredis prints it.
+    connection.on("error", fail);
+    connection.on("node error", fail);
+    connection.on("ready", () => {
+      reason = undefined;
+    });
+    prepare(connection);
+  }
+
+  /** A connection that is being made is waited for, until it fails; ioredis does not tell when it is closed meanwhile. */
+  async function ready(): Promise<void> {
+    if (redis.status === "wait") redis.connect().catch(() => {});
+    if (redis.status === "ready" || redis.status === "end") return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const turns = ["ready", "close", "end"] as const;
+    for (const turn of turns) redis.once(turn, resolve);
+    await Promise.race([promise, closed.promise]);
+    for (const turn of turns) redis.off(turn, resolve);
+  }
+
+  async function findKind(): Promise<void> {
+    // Not every user may ask INFO: then it is taken for what most are.
+    const info = await single.info("cluster").catch((error: Error) => {
+      if (/^NOPERM/.test(error.message)) return "";
+      throw error;
+    });
+    isKindKnown = true;
+    if (!info.includes("cluster_enabled:1")) return;
+    const { host = "127.0.0.1", port = 6379, username, password, tls } = options;
+    redis = new Cluster([{ host, port }], {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      // The names of nodes are left as they are, so that TLS can compare them with the certificates.
+      dnsLookup: (name, callback) => callback(null, name),
+      clusterRetryStrategy: retryMs,
+      redisOptions: {
+        ...shared,
+        ...(username === undefined ? {} : { username }),
+        ...(password === undefined ? {} : { password }),
+        ...(tls === undefined ? {} : { tls }),
+      },
+    });
+    watch(redis);
+    single.disconnect();
+    await ready();
+  }
+
+  watch(single);
+  return {
+    get isCluster() {
+      return redis instanceof Cluster;
+    },
+    async use(ask) {
+      try {
+        await ready();
+        if (!isKindKnown) await findKind();
+        return await ask(redis);
+      } catch (error) {
+        // What ioredis throws while it is not connected says only that; and its errors carry the command, with a password.
+        throw new Error((reason ?? (error as Error)).message);
+      }
+    },
+    close() {
+      single.disconnect();
+      redis.disconnect();
+      closed.resolve();
+    },
+  };
+}
