@@ -23,8 +23,35 @@ export function unavailableOr(error: unknown): Error {
     Reflect.deleteProperty(error, "command");
     return error;
   }
-  return new AppError("SERVICE_UNAVAILABLE", "Redis does not answer; try again soon", {
-    cause: error,
-    retryAfterSeconds: 1,
-  });
+  const [message, retryAfterSeconds] = explanationOf(error);
+  return new AppError("SERVICE_UNAVAILABLE", message, { cause: error, retryAfterSeconds });
+}
+
+/** Whether Redis refused to write since it has reached its `maxmemory`. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof AppError && codeOf(error.cause) === "OOM";
+}
+
+function explanationOf(error: unknown): readonly [message: string, retryAfterSeconds: number] {
+  switch (codeOf(error)) {
+    case "OOM":
+      return [
+        "Redis is full (maxmemory): until it has room, only events that take a waiting job out, removeWaitingJobs and forgetQueue are accepted; retry after 10 s",
+        10,
+      ];
+    case "MISCONF":
+      return [
+        "Redis cannot save to its disk and accepts no writes (MISCONF): check its disk; retry after 10 s",
+        10,
+      ];
+    default:
+      return ["Redis does not answer; try again soon", 1];
+  }
+}
+
+/** What Redis calls an error, such as OOM; null when Redis did not answer. */
+function codeOf(error: unknown): string | null {
+  return error instanceof Error && error.name === "ReplyError"
+    ? (/^[A-Z]+/.exec(error.message)?.[0] ?? null)
+    : null;
 }

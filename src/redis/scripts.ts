@@ -20,6 +20,11 @@ export function loadScript(name: string, ...urls: readonly URL[]): Script {
   return { name, lua: urls.map((url) => readFileSync(url, "utf8")).join("\n") };
 }
 
+/** The same script, which Redis also runs at its `maxmemory`: for one that makes room, or that writes a bounded amount. */
+export function allowOutOfMemory({ name, lua }: Script): Script {
+  return { name: `${name}AtMaxmemory`, lua: `#!lua flags=allow-oom\n${lua}` };
+}
+
 export type PlainCommand = readonly (string | number)[];
 
 /**

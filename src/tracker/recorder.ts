@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { AppError } from "../core/errors.ts";
 import type { JobIdentity, QueueEvent, QueueEventType, RecordResult } from "../core/events.ts";
 import type { RedisClient } from "../redis/connect.ts";
+import { isOutOfMemory } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import { allowOutOfMemory, loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { Writer } from "./writer.ts";
 
@@ -65,9 +66,11 @@ interface Fold {
   readonly queue: string;
   readonly events: EventColumns;
   readonly batchId?: string | null;
-  /** A queue that is not known is left alone. */
-  readonly onlyKnown?: boolean;
+  /** What is left alone: queues that are not known, or also jobs that are not. @default nothing */
+  readonly only?: "known queues" | "known jobs";
 }
+
+const onlyArgument = { "known queues": 1, "known jobs": 2 } as const;
 
 const kinds: Record<QueueEventType, string> = { ENQUEUED: "E", DEQUEUED: "D", REMOVED: "R" };
 
@@ -82,10 +85,28 @@ class EventColumns {
   readonly #availableAt: number[] = [];
 
   push(event: QueueEvent): void {
-    this.#kinds += kinds[event.type];
-    this.#members.push(memberOf(event));
-    this.#at.push(event.atMs ?? 0);
-    this.#availableAt.push(event.availableAtMs ?? 0);
+    this.#append(kinds[event.type], memberOf(event), event.atMs ?? 0, event.availableAtMs ?? 0);
+  }
+
+  get size(): number {
+    return this.#kinds.length;
+  }
+
+  /** Those events after which a job is no longer in the queue. */
+  leaving(): EventColumns {
+    const leaving = new EventColumns();
+    for (let i = 0; i < this.size; i++) {
+      const kind = this.#kinds[i] as string;
+      if (kind !== kinds.ENQUEUED) leaving.#append(kind, this.#members[i] as string, this.#at[i] ?? 0, 0);
+    }
+    return leaving;
+  }
+
+  #append(kind: string, member: string, atMs: number, availableAtMs: number): void {
+    this.#kinds += kind;
+    this.#members.push(member);
+    this.#at.push(atMs);
+    this.#availableAt.push(availableAtMs);
   }
 
   toArguments(): readonly string[] {
@@ -100,15 +121,25 @@ export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, index, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const script = loadScript("queueLatencyFold", lua("memory"), lua("totals"), lua("recent"), lua("fold"));
+  /** Redis does not run the other one any further than to its first write when it is full. */
+  const scriptWhenFull = allowOutOfMemory(script);
   const nobody = ["", ""];
 
-  function callOf({ queue, events, batchId = null, onlyKnown = false }: Fold): ScriptCall {
+  function callOf({ queue, events, batchId = null, only }: Fold): ScriptCall {
     const columns = events.toArguments();
     const batch = batchId === null ? ["", ""] : [batchId, fingerprint(columns)];
     // A sweep promises nothing to anybody, so nothing of it is held against Redis.
     const asWriter = events === noEvents ? nobody : [writer.id, writer.answered(queue)];
     const settings = [options.now?.() ?? "", eventWindowMs, maxWaitMs];
-    const args = [...settings, ...batch, keys.changes, queue, Number(onlyKnown), ...asWriter, ...columns];
+    const args = [
+      ...settings,
+      ...batch,
+      keys.changes,
+      queue,
+      only === undefined ? 0 : onlyArgument[only],
+      ...asWriter,
+      ...columns,
+    ];
     return { keys: keys.all(queue), args };
   }
 
@@ -125,6 +156,70 @@ export function createRecorder(options: RecorderOptions): Recorder {
     if (doubted > 0) onDoubted(doubted);
   }
 
+  /**
+   * Of events that a full Redis refused, records those that take out a job that waits: that makes room, since what is
+   * remembered of the job goes with the event window. The others, and the dequeues that came before their enqueues, stay refused.
+   *
+   * @param replies to the batch, in the order of its queues. @returns the replies, with those of queues that are done after all.
+   */
+  async function makeRoom(
+    batch: ReadonlyMap<string, EventColumns>,
+    batchId: string | null,
+    replies: readonly unknown[],
+  ): Promise<readonly unknown[]> {
+    if (!replies.some(isOutOfMemory)) return replies;
+    const refused = [...batch]
+      .filter((_, i) => isOutOfMemory(replies[i]))
+      .map(([queue, events]) => ({ queue, events, leaving: events.leaving() }))
+      .filter(({ leaving }) => leaving.size > 0);
+    const again = await runScripts(
+      redis,
+      scriptWhenFull,
+      refused.map(({ queue, events, leaving }) =>
+        // A part of the batch must not be taken for all of it when it is sent again.
+        callOf({
+          queue,
+          events: leaving,
+          batchId: leaving.size === events.size ? batchId : null,
+          only: "known jobs",
+        }),
+      ),
+    );
+    learn(
+      refused.map(({ queue }) => queue),
+      again,
+    );
+    const done = new Map<string, unknown>();
+    refused.forEach(({ queue, events }, i) => {
+      const reply = again[i];
+      if (!Array.isArray(reply)) return;
+      const [accepted, duplicates] = reply as FoldReply;
+      if (accepted + duplicates === events.size) done.set(queue, reply);
+    });
+    return [...batch.keys()].map((queue, i) => done.get(queue) ?? replies[i]);
+  }
+
+  /** Records a batch as far as Redis lets it. @returns a reply or an error for each queue. */
+  async function fold(
+    batch: ReadonlyMap<string, EventColumns>,
+    batchId: string | null,
+  ): Promise<readonly unknown[]> {
+    const queues = [...batch.keys()];
+    try {
+      await index.admit(queues);
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+      return queues.map(() => error);
+    }
+    const calls = [...batch].map(([queue, events]) => callOf({ queue, events, batchId }));
+    const replies = await runScripts(redis, script, calls);
+    learn(queues, replies);
+    // Listed again once there is a state: until then another process may have taken the name out. A name that is listed without
+    // a state is passed over, a state without a name would be hidden.
+    await index.add(queues.filter((_, i) => isNew(replies[i])));
+    return replies;
+  }
+
   return {
     async record(events, batchId) {
       const byQueue = new Map<string, EventColumns>();
@@ -136,14 +231,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
         }
         columns.push(event);
       }
-      const queues = [...byQueue.keys()];
-      await index.admit(queues);
-      const calls = [...byQueue].map(([queue, ofQueue]) => callOf({ queue, events: ofQueue, batchId }));
-      const replies = await runScripts(redis, script, calls);
-      learn(queues, replies);
-      // Listed again once there is a state: until then another process may have taken the name out. A name that is listed without
-      // a state is passed over, a state without a name would be hidden.
-      await index.add(queues.filter((_, i) => isNew(replies[i])));
+      const replies = await makeRoom(byQueue, batchId, await fold(byQueue, batchId));
       const lost = replies.find((reply) => reply instanceof AppError);
       if (lost !== undefined) throw lost;
       return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0 });
@@ -154,7 +242,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       const events = new EventColumns();
       for (const job of jobs)
         events.push({ ...job, queue, type: "REMOVED", atMs: null, availableAtMs: null });
-      const [reply] = await runScripts(redis, script, [callOf({ queue, events, onlyKnown: true })]);
+      const [reply] = await runScripts(redis, script, [callOf({ queue, events, only: "known queues" })]);
       learn([queue], [reply]);
       resultOf(reply);
       return (reply as FoldReply)[4];
@@ -163,7 +251,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
     async sweep(queues) {
       const replies = await runScripts(
         redis,
-        script,
+        scriptWhenFull,
         queues.map((queue) => callOf({ queue, events: noEvents })),
       );
       let lost = 0;

@@ -3,6 +3,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
+import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { EmptyQueue, Recorder } from "./recorder.ts";
@@ -37,6 +38,9 @@ export function createSweeper({
   logger,
   everyMs = 60_000,
 }: SweeperOptions): Service {
+  const turnUrl = new URL("lua/sweep-turn.lua", import.meta.url);
+  // A sweep makes room.
+  const turnScript = allowOutOfMemory(loadScript("queueLatencySweepTurn", turnUrl));
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> = Promise.resolve();
   let stopped = false;
@@ -52,8 +56,8 @@ export function createSweeper({
   }
 
   async function sweep(): Promise<void> {
-    const isOurTurn = await redis.set(keys.sweepLease, process.pid, "PX", Math.ceil(everyMs * 0.9), "NX");
-    if (isOurTurn === null) return;
+    const turn = { keys: [keys.sweepLease], args: [process.pid, Math.ceil(everyMs * 0.9)] };
+    if ((await runScript(redis, turnScript, turn)) === null) return;
     let after: string | null = null;
     let lost = 0;
     let forgotten = 0;

@@ -4,7 +4,8 @@
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms      3 longest wait, ms
 --       4 batch id ('' = none)              5 the batch's fingerprint
---       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known
+--       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known,
+--         '2' to also leave out events of jobs that are not known, since those would have to be remembered
 --       9 writer ('' = none)               10 what the writer was answered last ('' = nothing): see memory.lua
 --      11 the events' kinds, a letter each (E enqueued, D dequeued, R removed)
 --      12 their members, as a JSON list
@@ -23,7 +24,7 @@
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
 local batchId, fingerprint, channel, queue = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local onlyKnown, writer, answered = ARGV[8] == '1', ARGV[9], ARGV[10]
+local onlyKnown, onlyKnownJobs, writer, answered = ARGV[8] ~= '0', ARGV[8] == '2', ARGV[9], ARGV[10]
 local kinds = ARGV[11]
 local eventCount = #kinds
 local chunk = 1000 -- below the number of arguments that Lua's unpack can take
@@ -176,6 +177,8 @@ for event = 1, eventCount do
     end
   elseif departed == 'D' or (departed == 'R' and kind ~= dequeue) then
     isNew = false
+  elseif onlyKnownJobs and not since[position] and not departed then
+    isNew = nil
   else
     -- A dequeue says more than a removal, and both say more than that we lost the job: so the order does not matter.
     local waitedSince = since[position]
@@ -198,7 +201,7 @@ for event = 1, eventCount do
       if not departed and waitedSince and waitedSince >= now - maxWait then taken = taken + 1 end
     end
   end
-  if isNew then accepted = accepted + 1 else duplicates = duplicates + 1 end
+  if isNew then accepted = accepted + 1 elseif isNew == false then duplicates = duplicates + 1 end
 end
 
 -- 3. Write what changed.
@@ -218,7 +221,8 @@ for position, member in ipairs(members) do
       waitedSince and now - waitedSince)
   end
 end
-if batchId ~= '' then
+-- A batch of which events were left out is not done: it will come again.
+if batchId ~= '' and accepted + duplicates == eventCount then
   toRemember[#toRemember + 1] = 'batch:' .. batchId
   toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s', now, accepted, duplicates, early, fingerprint, writer)
 end
