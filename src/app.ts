@@ -23,8 +23,11 @@ import { createRequestGuard } from "./limits/request-guard.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
 import { createThrottle } from "./limits/throttle.ts";
 import { createTokenFile } from "./limits/token-file.ts";
+import { createAllSnapshots } from "./live/all-snapshots.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
+import { createPageWatches } from "./live/page-watches.ts";
+import { createQueuePages } from "./live/queue-pages.ts";
 import { createSharedCounts } from "./live/shared-counts.ts";
 import { createSnapshotCache } from "./live/snapshot-cache.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
@@ -84,6 +87,9 @@ export function createApp(config: Config, logger: Logger): App {
   const objectives = createObjectives({ path: config.objectivesFile, logger });
   const health = createHealthReader({ history, objectiveMsOf: objectives.objectiveMsOf });
   const { withCounts } = createSharedCounts(tracker.read);
+  const all = createAllSnapshots({ feed, ...tracker, maxQueues: maxOrderedQueues });
+  const pages = createQueuePages({ all, ...health });
+  const pageWatches = createPageWatches({ read: pages.read, logger });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
     createOneReader({
@@ -207,7 +213,7 @@ export function createApp(config: Config, logger: Logger): App {
       tracker: queries,
       history,
       health,
-      live: { watch: live.watch, withCounts },
+      live: { watch: live.watch, withCounts, readPage: pages.read, watchPage: pageWatches.watch },
       alerts,
     }),
     maskError: createErrorMask(logger),
@@ -235,6 +241,7 @@ export function createApp(config: Config, logger: Logger): App {
     connections,
     tracker,
     live,
+    pageWatches,
     history,
     alerts,
     together(readers),
@@ -269,6 +276,8 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
 const scopesRevoked = new AppError("FORBIDDEN", "the token has fewer scopes now; subscribe again");
 const tokenRevoked = new AppError("UNAUTHENTICATED", "the token was revoked; connect with another token");
 
+/** Of more queues, the first by name are ordered and filtered. */
+const maxOrderedQueues = 10_000;
 /** Notices of change can be lost between the nodes of a Redis Cluster. */
 const rereadMs = 5_000;
 

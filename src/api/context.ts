@@ -2,6 +2,7 @@ import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
+import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import type { QueueSnapshot, SnapshotParts, WaitingJob } from "../core/snapshot.ts";
 import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
 
@@ -55,6 +56,11 @@ export interface Context {
       parts: Pick<SnapshotParts, "throughput" | "waitTime">,
       holdMs: number,
     ): Promise<readonly QueueSnapshot[]>;
+    readPage(request: QueuePageRequest): Promise<QueuePage>;
+    watchPage(
+      request: QueuePageRequest,
+      minIntervalMs: number,
+    ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
   };
   readonly alerts: {
     list(query: {

@@ -4,13 +4,13 @@
  */
 export const exampleTabs: readonly { readonly query: string }[] = [
   {
-    query: `# All queues, by name. Ctrl-Enter runs it.
+    query: `# All queues, worst first. Ctrl-Enter runs it.
 # The next tab watches queues live, and the
 # third one records that a job was enqueued.
 # A latency that is not known is null: see
 # state, accuracy and stale.
 query Queues {
-  queues(first: 20) {
+  queues(orderBy: LATENCY, first: 20) {
     edges {
       node {
         queue

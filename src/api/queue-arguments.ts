@@ -26,7 +26,7 @@ export function checkQueueCount(count: number, { maxQueues }: ArgumentLimits): v
 const elementsPerPoint = 10;
 
 /** Of a page of at most `first` elements. One of none still looks whether there are any, and costs a point. */
-export function pageCost(first: number): FieldCost {
+export function pageCost(first: number): FieldCost & { readonly field: number } {
   const points = Math.max(1, Math.ceil(first / elementsPerPoint));
   return { field: points, multiplier: points, items: first };
 }

@@ -1,134 +1,182 @@
 import { AppError } from "../core/errors.ts";
-import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import type { Health } from "../core/health.ts";
+import { decodeCursor, encodeCursor } from "../core/queue-order.ts";
+import { type QueueOrder, type QueuePage, type QueuePageRequest, queueOrders } from "../core/queue-page.ts";
+import type { QueueSnapshot, QueueState, SnapshotParts } from "../core/snapshot.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { Context } from "./context.ts";
+import { describedValues } from "./described-values.ts";
+import { HealthEnum } from "./health.ts";
 import { checkBounds, pageCost } from "./queue-arguments.ts";
-import { QueueLatencyType } from "./queue-latency.ts";
+import { QueueConnection } from "./queue-connection.ts";
+import { QueueStateEnum } from "./queue-latency.ts";
 import { selectedParts } from "./selected-parts.ts";
 
-interface Edge {
-  readonly cursor: string;
-  readonly node: QueueSnapshot;
+const QueueOrderEnum = builder.enumType("QueueOrder", {
+  description:
+    "An order of queues. All but NAME are worst first, from one reading of all queues, which is at most a second old; where two queues are equal, their names decide. What is not known comes first of all: a queue whose latency cannot be told may be the worst one.",
+  values: describedValues(queueOrders, {
+    NAME: "By the bytes of the name.",
+    LATENCY: "Highest `latency` first, before it the queues whose latency is null.",
+    DEPTH: "Highest `depth` first, before it the queues whose depth is null.",
+    LATENESS:
+      "Highest `latency / objective` first, before it the queues with an objective whose latency is null; at the end the queues without an objective, by latency.",
+  }),
+});
+
+const maxPageSize = 1000;
+/** For the histories that a page by health may have to read. */
+const healthPoints = 20;
+const maxSearchBytes = 200;
+
+interface QueuesArgs {
+  readonly orderBy: QueueOrder;
+  readonly prefix?: string | null | undefined;
+  readonly search?: string | null | undefined;
+  readonly source?: string | null | undefined;
+  readonly state?: readonly QueueState[] | null | undefined;
+  readonly health?: readonly Health[] | null | undefined;
+  readonly first: number;
+  readonly after?: string | null | undefined;
 }
 
-interface Page {
-  readonly edges: readonly Edge[];
-  readonly hasMore: boolean;
+type Argument = Parameters<Parameters<typeof builder.queryField>[1]>[0]["arg"];
+
+const queuesArgs = (arg: Argument) => ({
+  orderBy: arg({
+    type: QueueOrderEnum,
+    required: true,
+    defaultValue: "NAME",
+    description: "Order of the queues.",
+  }),
+  prefix: arg.string({ description: "Only queues whose names begin with this, such as `faktory/`." }),
+  search: arg.string({
+    description: `Only queues whose names match: a glob of the whole name, \`*\` for any text and \`?\` for one character; without either, a part of the name. Case matters. At most ${maxSearchBytes} bytes.`,
+  }),
+  source: arg.string({ description: "Only queues of this `source`, such as `events`." }),
+  state: arg({ type: [QueueStateEnum], description: "Only queues in one of these states." }),
+  health: arg({
+    type: [HealthEnum],
+    description:
+      "Only queues in one of these healths. A page reads at most 100 histories to tell that: it may have fewer queues than `first` while `hasNextPage` is true, and `endCursor` then goes on behind the last queue that was considered.",
+  }),
+  first: arg.int({
+    required: true,
+    defaultValue: 50,
+    description: `Maximum number of queues, 0 to ${maxPageSize}.`,
+  }),
+  after: arg.string({
+    description:
+      "Only queues behind this cursor, an `endCursor` with the same `orderBy`. The pages of one walk rank queues by the instant of its first page: each queue comes once, unless its head or depth changes meanwhile; such a queue may come twice or not at all.",
+  }),
+});
+
+function costOf(args: QueuesArgs): FieldCost {
+  const { first, search, health } = args;
+  checkBounds("first", first, 0, maxPageSize);
+  if (search != null && Buffer.byteLength(search) > maxSearchBytes) {
+    throw new AppError("BAD_USER_INPUT", `search: expected at most ${maxSearchBytes} bytes`);
+  }
+  if (args.after != null) decodeCursor(args.orderBy, args.after);
+  const cost = pageCost(first);
+  return health == null ? cost : { ...cost, field: cost.field + healthPoints };
 }
 
-const QueueEdge = builder.objectRef<Edge>("QueueEdge").implement({
-  description: "One queue of a page. Free beyond the points of `queues`.",
-  fields: (t) => ({
-    node: t.expose("node", { type: QueueLatencyType, description: "The queue, as it stands now. Free." }),
-    cursor: t.exposeString("cursor", {
-      description: "Given as `after`, it asks for what is behind this queue. Free.",
-    }),
-  }),
-});
+function requestOf(args: QueuesArgs): QueuePageRequest {
+  return {
+    orderBy: args.orderBy,
+    prefix: args.prefix || null,
+    search: args.search || null,
+    source: args.source ?? null,
+    states: args.state ?? null,
+    healths: args.health ?? null,
+    first: args.first,
+    after: args.after ?? null,
+  };
+}
 
-const PageInfo = builder.objectRef<Page>("PageInfo").implement({
-  description: "Where a page lies among all, as Relay's connections tell it.",
-  fields: (t) => ({
-    hasNextPage: t.exposeBoolean("hasMore", {
-      description: "Whether there are queues behind this page. Free.",
-    }),
-    hasPreviousPage: t.boolean({
-      description: "Always false: pages are only read forwards. Free.",
-      resolve: () => false,
-    }),
-    startCursor: t.string({
-      nullable: true,
-      description: "Cursor of the first queue of the page; null when it is empty. Free.",
-      resolve: ({ edges }) => edges.at(0)?.cursor ?? null,
-    }),
-    endCursor: t.string({
-      nullable: true,
-      description: "Cursor of the last queue of the page, for `after`; null when it is empty. Free.",
-      resolve: ({ edges }) => edges.at(-1)?.cursor ?? null,
-    }),
-  }),
-});
-
-const QueueConnection = builder.objectRef<Page>("QueueConnection").implement({
-  description: "A page of queues, ordered by the bytes of their names.",
-  fields: (t) => ({
-    edges: t.field({
-      type: [QueueEdge],
-      // The page has declared how many there are.
-      complexity: (): FieldCost => ({ items: 1 }),
-      description: "The queues of the page, each with its cursor. Free.",
-      resolve: ({ edges }) => [...edges],
-    }),
-    pageInfo: t.field({
-      type: PageInfo,
-      description: "Where the page lies among all. Free.",
-      resolve: (page) => page,
-    }),
-  }),
-});
-
-const mostPerPage = 1000;
+const price = `Costs one point for each ten of \`first\`, at least one, and as many again for each \`throughput\`, \`waitTime\`, \`health\` or \`forecast\` of a queue; with the argument \`health\` ${healthPoints} more.`;
 
 builder.queryField("queues", (t) =>
   t.field({
     type: QueueConnection,
-    args: {
-      prefix: t.arg.string({ description: "Only queues whose names begin with this, such as `faktory/`." }),
-      first: t.arg.int({
-        required: true,
-        defaultValue: 50,
-        description: `At most so many, 0 to ${mostPerPage}.`,
-      }),
-      after: t.arg.string({
-        description: "Only queues behind this cursor: the `endCursor` of the page before.",
-      }),
-    },
-    complexity({ first, after }): FieldCost {
-      checkBounds("first", first, 0, mostPerPage);
-      if (after != null) nameOf(after);
-      return pageCost(first);
-    },
-    description:
-      "All queues that are known, by name. Costs one point for each ten of `first`, at least one, and as many again for each `throughput`, `waitTime`, `health` or `forecast`. Errors: BAD_USER_INPUT.",
-    async resolve(_, { prefix, first, after }, { tracker }, info) {
+    args: queuesArgs(t.arg),
+    complexity: costOf,
+    description: `The known queues, a page at a time. ${price} Errors: BAD_USER_INPUT.`,
+    async resolve(_, args, { tracker, live }, info) {
+      const request = requestOf(args);
       const parts = selectedParts(info);
-      const found = await readPage(tracker, parts, {
-        prefix: prefix ?? "",
-        after: after == null ? null : nameOf(after),
-        first,
-      });
-      const edges = found.snapshots.map((node) => ({ node, cursor: cursorOf(node.queue) }));
-      return { edges, hasMore: found.hasMore };
+      if (isDirect(request)) return readDirectly(tracker, parts, request);
+      return withCounts(await live.readPage(request), parts, live);
     },
   }),
 );
 
+builder.subscriptionField("queues", (t) =>
+  t.field({
+    type: QueueConnection,
+    args: {
+      ...queuesArgs(t.arg),
+      minIntervalMs: t.arg.int({
+        required: true,
+        defaultValue: 1000,
+        description: "Two pushes are at least this many milliseconds apart; 1000 to 60000.",
+      }),
+    },
+    complexity(args) {
+      checkBounds("minIntervalMs", args.minIntervalMs, 1000, 60_000);
+      return costOf(args);
+    },
+    description: `The page at once, then the whole page whenever something of it is different, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always is. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
+    subscribe: (_, args, { client, onGone, live, subscriptions }) =>
+      subscriptions.hold(client, onGone, () => live.watchPage(requestOf(args), args.minIntervalMs)),
+    resolve: (page, _, { live }, info) => withCounts(page, selectedParts(info), live),
+  }),
+);
+
+/** Until the next reading of all queues. */
+const holdMs = 900;
+
+async function withCounts(page: QueuePage, parts: SnapshotParts, live: Context["live"]): Promise<QueuePage> {
+  if (parts.throughput.size === 0 && parts.waitTime.size === 0) return page;
+  const nodes = await live.withCounts(
+    page.edges.map(({ node }) => node),
+    parts,
+    holdMs,
+  );
+  return { ...page, edges: page.edges.map((edge, i) => ({ ...edge, node: nodes[i] as QueueSnapshot })) };
+}
+
+/** What needs no reading of all queues, since the index is in the order of names. */
+function isDirect({ orderBy, search, source, states, healths }: QueuePageRequest): boolean {
+  return orderBy === "NAME" && search === null && source === null && states === null && healths === null;
+}
+
 /** A name may stand in the index for a moment longer than its queue: what turns out to be MISSING is passed over. */
-async function readPage(
+async function readDirectly(
   tracker: Context["tracker"],
   parts: SnapshotParts,
-  page: { readonly prefix: string; readonly after: string | null; readonly first: number },
-): Promise<{ readonly snapshots: QueueSnapshot[]; readonly hasMore: boolean }> {
+  { prefix, first, after: cursor }: QueuePageRequest,
+): Promise<QueuePage> {
   const snapshots: QueueSnapshot[] = [];
-  let { after } = page;
+  let after = cursor === null ? null : decodeCursor("NAME", cursor).queue;
   for (;;) {
-    const wanted = page.first - snapshots.length;
-    const names = await tracker.list({ prefix: page.prefix, after, limit: wanted + 1 });
+    const wanted = first - snapshots.length;
+    const names = await tracker.list({ prefix: prefix ?? "", after, limit: wanted + 1 });
     const read = await tracker.read(names.slice(0, wanted), parts);
     snapshots.push(...read.filter(({ state }) => state !== "MISSING"));
     const hasMore = names.length > wanted;
-    if (!hasMore || snapshots.length === page.first) return { snapshots, hasMore };
+    if (!hasMore || snapshots.length === first) return directPage(snapshots, hasMore);
     after = names.at(wanted - 1) ?? null;
   }
 }
 
-function cursorOf(name: string): string {
-  return Buffer.from(name).toString("base64url");
+function directPage(snapshots: readonly QueueSnapshot[], hasMore: boolean): QueuePage {
+  const edges = snapshots.map((node) => ({ node, cursor: nameCursor(node.queue) }));
+  return { edges, hasMore, endCursor: edges.at(-1)?.cursor ?? null, measuredAtMs: null, omitted: 0 };
 }
 
-function nameOf(cursor: string): string {
-  const name = Buffer.from(cursor, "base64url").toString();
-  if (name !== "" && cursorOf(name) === cursor) return name;
-  throw new AppError("BAD_USER_INPUT", "after: expected the cursor of an edge, or the endCursor of a page");
+function nameCursor(queue: string): string {
+  return encodeCursor("NAME", { queue, rank: { first: 0, second: 0 }, atMs: null });
 }

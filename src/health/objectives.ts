@@ -39,15 +39,29 @@ export function createObjectives({ path, logger, everyMs = 1_000 }: ObjectivesOp
       logger.info({ objectives: objectives.length }, "the objectives were read again"),
     everyMs,
   });
+  const find = (queue: string) => {
+    const first = file.value.find(({ glob }) => matchesGlob(glob, queue));
+    return first === undefined ? objectiveMsInName(queue) : first.objectiveMs;
+  };
+  let knownOf = file.value;
+  const known = new Map<string, number | null>();
   return {
     objectiveMsOf(queue) {
-      const first = file.value.find(({ glob }) => matchesGlob(glob, queue));
-      return first === undefined ? objectiveMsInName(queue) : first.objectiveMs;
+      // Ordering all queues by lateness asks for each of them every second.
+      if (knownOf !== file.value || known.size > maxKnown) known.clear();
+      knownOf = file.value;
+      const before = known.get(queue);
+      if (before !== undefined) return before;
+      const objectiveMs = find(queue);
+      known.set(queue, objectiveMs);
+      return objectiveMs;
     },
     start: file.start,
     stop: file.stop,
   };
 }
+
+const maxKnown = 50_000;
 
 /**
  * Reads a YAML mapping of globs to seconds, in the order in which they are tried; `none` in place of seconds takes an objective

@@ -845,6 +845,85 @@ describe("queues", () => {
   });
 });
 
+describe("queues in an order, and of some kind", () => {
+  const page = `query ($orderBy: QueueOrder!, $first: Int! = 50, $after: String, $state: [QueueState!], $health: [Health!], $search: String) {
+    queues(orderBy: $orderBy, first: $first, after: $after, state: $state, health: $health, search: $search) {
+      edges { node { queue latency measuredAt waitTime { count } } cursor }
+      pageInfo { hasNextPage endCursor }
+      measuredAt omitted
+    }
+  }`;
+  const late = [
+    enqueued("late_within_10s", "1", { at: secondsAgo(60) }),
+    enqueued("old", "1", { at: secondsAgo(600) }),
+    ...["1", "2", "3"].map((id) => enqueued("deep", id)),
+    enqueued("empty"),
+    dequeued("empty"),
+  ];
+
+  test("come worst first from one reading, whatever is worse", async () => {
+    await using app = await open();
+    await app.recorded(late);
+    const ask1 = async (variables: object) => (await ask(app.url, page, variables)).body.data.queues;
+    const names = async (variables: object) =>
+      (await ask1(variables)).edges.map(({ node }: { node: { queue: string } }) => node.queue);
+    expect(await names({ orderBy: "LATENCY" })).toEqual(["old", "late_within_10s", "deep", "empty"]);
+    expect(await names({ orderBy: "DEPTH" })).toEqual(["deep", "late_within_10s", "old", "empty"]);
+    expect(await names({ orderBy: "LATENESS" })).toEqual(["late_within_10s", "old", "deep", "empty"]);
+    expect(await names({ orderBy: "NAME" })).toEqual(["deep", "empty", "late_within_10s", "old"]);
+    expect(await names({ orderBy: "LATENCY", state: "WAITING", search: "*d*" })).toEqual(["old", "deep"]);
+    expect(await names({ orderBy: "LATENCY", health: ["SLOW", "STALLED"] })).toEqual(["late_within_10s"]);
+    const first = await ask1({ orderBy: "LATENCY", first: 1 });
+    expect(first).toMatchObject({
+      edges: [{ node: { queue: "old", waitTime: { count: 0 } } }],
+      pageInfo: { hasNextPage: true, endCursor: first.edges[0].cursor },
+      omitted: 0,
+    });
+    const { node } = first.edges[0];
+    expect(node.latency).toBeCloseTo(
+      (Date.parse(node.measuredAt) - Date.parse(late[1]?.at as string)) / 1000,
+      3,
+    );
+    expect(Math.abs(Date.parse(first.measuredAt) - Date.now())).toBeLessThan(60_000);
+    expect(await names({ orderBy: "LATENCY", after: first.pageInfo.endCursor })).toEqual([
+      ...["late_within_10s", "deep", "empty"],
+    ]);
+    expect((await ask1({ orderBy: "NAME" })).measuredAt).toBeNull();
+  });
+
+  test("come by the thousand with the default settings", async () => {
+    await using app = await open();
+    const names = Array.from({ length: 1000 }, (_, i) => `q${String(i).padStart(4, "0")}`);
+    for (const half of [names.slice(0, 500), names.slice(500)])
+      await app.recorded(half.map((name) => enqueued(name)));
+    for (const orderBy of ["NAME", "LATENESS"]) {
+      const { body } = await ask(
+        app.url,
+        `{ queues(orderBy: ${orderBy}, first: 1000) { edges { node { queue } } } }`,
+      );
+      expect(body.errors).toBeUndefined();
+      expect(body.data.queues.edges.map(({ node }: { node: { queue: string } }) => node.queue)).toEqual(
+        names,
+      );
+    }
+  });
+
+  test.each([
+    {
+      variables: { orderBy: "LATENCY", after: "YQ" },
+      message: "same orderBy",
+      why: "the cursor is of names",
+    },
+    { variables: { orderBy: "NAME", search: "é".repeat(101) }, message: "search", why: "it is too long" },
+    { variables: { orderBy: "NAME", first: 1001 }, message: "first", why: "it is too much" },
+  ])("are refused when $why", async ({ variables, message }) => {
+    await using app = await open();
+    const answer = await ask(app.url, page, variables);
+    expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
+    expect(problemOf(answer).message).toContain(message);
+  });
+});
+
 describe("a mistake in a request", () => {
   test.each([
     { mistake: "bad syntax", query: "{ queueLatency( }" },

@@ -420,6 +420,46 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(fresh.latency).toBeGreaterThan(stale.latency);
   });
 
+  it("pushes a page of queues, worst first, at once and when it changes, and says when Redis is away", async () => {
+    await using redis = await startRedis({ appendonly: true });
+    await using server = await startApp({ REDIS_URL: redis.url, MAX_SUBSCRIPTIONS: "1" });
+    await record(server.url, { queue: "old", at: new Date(Date.now() - 60_000) }, { queue: "new" });
+    await using client = connect(server.url);
+    const pageOf = async (stream: Stream) => {
+      const { data, errors } = await next(stream);
+      expect(errors).toBeUndefined();
+      return data.queues.nodes.map(({ node }: { readonly node: Row }) => node) as readonly Row[];
+    };
+    const worst = `subscription { queues(orderBy: LATENCY, first: 2) {
+      nodes: edges { node { queue state latency measuredAt stale } }
+    } }`;
+    const stream = client.subscribe(worst);
+    const first = await pageOf(stream);
+    expect(first).toMatchObject([
+      { queue: "old", state: "WAITING", stale: false },
+      { queue: "new", state: "WAITING", stale: false },
+    ]);
+    expect((await next(client.subscribe(worst))).errors).toMatchObject([
+      { extensions: { code: "TOO_MANY_SUBSCRIPTIONS" } },
+    ]);
+    await record(server.url, { queue: "older", at: new Date(Date.now() - 90_000) });
+    const until = async (isIt: (rows: readonly Row[]) => boolean) => {
+      let rows = await pageOf(stream);
+      while (!isIt(rows)) rows = await pageOf(stream);
+      return rows;
+    };
+    expect(await until(([worst]) => worst?.queue === "older")).toMatchObject([{}, { queue: "old" }]);
+    await redis.kill();
+    const stale = await until(([worst]) => worst?.stale === true);
+    expect(stale).toMatchObject([{ queue: "older" }, { queue: "old", stale: true }]);
+    await redis.restart();
+    const [fresh] = await until(([worst]) => worst?.stale === false);
+    expect(fresh?.latency).toBeGreaterThan(stale[0]?.latency ?? Number.NaN);
+    stream.abort();
+    // The place is free again.
+    await subscribeWhenFree(client, { queues: ["old"] });
+  });
+
   it("hears of what was recorded through another process on the same Redis, in both directions", async () => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
     await using one = await startServer(env);

@@ -109,6 +109,12 @@ describe("an operation costs", () => {
       query: "{ queues(first: 21) { pageInfo { endCursor } } }",
       why: "they are read all the same",
     },
+    { points: 100, query: "{ queues(first: 1000) { edges { node { queue } } } }", why: "the largest page" },
+    {
+      points: 27,
+      query: "{ queues(first: 61, orderBy: LATENCY, health: STALLED) { edges { node { queue } } } }",
+      why: "histories are read to filter by health",
+    },
     { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
     { points: 5, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },
     {

@@ -1,0 +1,195 @@
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
+import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
+import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import type { ChangeFeed } from "./change-feed.ts";
+
+/** All queues at one instant. */
+export interface AllQueues {
+  /** In the order of the bytes of their names. */
+  readonly snapshots: readonly QueueSnapshot[];
+  /** By Redis's clock. */
+  readonly measuredAtMs: number;
+  /** Known queues that are not here: beyond the maximum, or they could not be read. */
+  readonly omitted: number;
+}
+
+export interface AllSnapshots {
+  /**
+   * A reading of all queues that is under way, or began at most `shareMs` ago: all who ask share it.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  read(): Promise<AllQueues>;
+}
+
+export interface AllSnapshotsOptions {
+  readonly feed: Pick<ChangeFeed, "isConnected" | "listen">;
+  /** Names in the order of their bytes. */
+  readonly list: (page: { readonly after: string | null; readonly limit: number }) => Promise<string[]>;
+  readonly count: () => Promise<number>;
+  readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** The first so many by name are read. */
+  readonly maxQueues: number;
+  /** @default 990 // once a second, for timers that fire a little early, too */
+  readonly shareMs?: number;
+  /** For how long a queue of which no change was heard is not read again. @default 5_000 // 5 seconds */
+  readonly rereadMs?: number;
+  readonly clock?: MonotonicClock;
+}
+
+interface Entry {
+  readonly queue: string;
+  /** The nodes of a cluster need not agree on the time. */
+  readonly clock: RedisClock;
+  snapshot: QueueSnapshot | undefined;
+  readAtMs: number;
+  isOutdated: boolean;
+}
+
+interface SharedReading {
+  readonly startedAtMs: number;
+  readonly reading: Promise<AllQueues>;
+  isRunning: boolean;
+}
+
+const parts: SnapshotParts = {
+  depth: true,
+  scheduled: true,
+  lost: true,
+  throughput: new Set(),
+  waitTime: new Set(),
+};
+const namesPerPage = 1_000;
+/** Few enough that the event loop does something else in between. */
+const queuesPerBatch = 200;
+/** After so long without a reading, nothing is kept. */
+const keepMs = 60_000;
+
+/**
+ * Reads only what may have changed: a queue of which the feed has said nothing has only grown older. So 10,000 queues of which 100
+ * change each second are 100 reads a second, and all of them every `rereadMs`, in case a notice was lost.
+ */
+export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
+  const {
+    feed,
+    list,
+    count,
+    read,
+    maxQueues,
+    shareMs = 990,
+    rereadMs = 5_000,
+    clock = monotonicClock,
+  } = options;
+  let entries = new Map<string, Entry>();
+  const redisClock = createRedisClock(clock);
+  let shared: SharedReading | undefined;
+  let forgetTimer: NodeJS.Timeout | undefined;
+
+  function outdate(): void {
+    for (const entry of entries.values()) entry.isOutdated = true;
+  }
+
+  feed.listen({
+    onChange(queue) {
+      const entry = entries.get(queue);
+      if (entry !== undefined) entry.isOutdated = true;
+    },
+    onConnected: outdate,
+    onDisconnected: outdate,
+  });
+
+  function isDue({ isOutdated, snapshot, readAtMs, clock: itsClock }: Entry, nowMs: number): boolean {
+    if (!feed.isConnected || isOutdated || snapshot === undefined || nowMs >= readAtMs + rereadMs)
+      return true;
+    return snapshot.changesAtMs !== null && snapshot.changesAtMs <= itsClock.at(nowMs);
+  }
+
+  async function listAll(): Promise<string[]> {
+    const names: string[] = [];
+    for (;;) {
+      const limit = Math.min(namesPerPage, maxQueues - names.length);
+      const page = await list({ after: names.at(-1) ?? null, limit });
+      names.push(...page);
+      if (page.length < limit || names.length >= maxQueues) return names;
+    }
+  }
+
+  /** @throws AppError SERVICE_UNAVAILABLE when none of them could be read, for that reason. */
+  async function readEntries(due: readonly Entry[]): Promise<void> {
+    const startedAtMs = clock.now();
+    for (const entry of due) entry.isOutdated = false;
+    // Each for itself: one that cannot be read costs the others nothing. All reads of one tick share a round trip.
+    const results = await Promise.allSettled(due.map(({ queue }) => read([queue], parts)));
+    due.forEach((entry, i) => {
+      const result = results[i];
+      if (result?.status === "fulfilled") {
+        entry.snapshot = result.value[0];
+        entry.readAtMs = startedAtMs;
+        if (entry.snapshot?.stale !== false) return;
+        for (const each of [entry.clock, redisClock]) each.heard(entry.snapshot.measuredAtMs);
+        return;
+      }
+      entry.isOutdated = true;
+      // What was true is not known to be true any more.
+      if (entry.snapshot !== undefined) entry.snapshot = { ...entry.snapshot, stale: true };
+    });
+    const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+    if (errors.length > 0 && errors.length === due.length && errors.every(isUnavailable)) throw errors[0];
+  }
+
+  async function readAll(): Promise<AllQueues> {
+    const [names, known] = await Promise.all([listAll(), count()]);
+    entries = new Map(names.map((queue) => [queue, entries.get(queue) ?? createEntry(queue)]));
+    const all = [...entries.values()];
+    const startedAtMs = clock.now();
+    const due = all.filter((entry) => isDue(entry, startedAtMs));
+    for (let i = 0; i < due.length; i += queuesPerBatch) await readEntries(due.slice(i, i + queuesPerBatch));
+    const nowMs = clock.now();
+    const snapshots = all.flatMap(({ snapshot, clock: itsClock }) =>
+      // A name may be listed for a moment longer than its queue is known.
+      snapshot === undefined || snapshot.state === "MISSING"
+        ? []
+        : [ageSnapshot(snapshot, itsClock.at(nowMs))],
+    );
+    const unreadable = all.filter(({ snapshot }) => snapshot === undefined).length;
+    return {
+      snapshots,
+      measuredAtMs: redisClock.at(nowMs),
+      omitted: Math.max(0, known - names.length) + unreadable,
+    };
+  }
+
+  function createEntry(queue: string): Entry {
+    return { queue, clock: createRedisClock(clock), snapshot: undefined, readAtMs: 0, isOutdated: true };
+  }
+
+  return {
+    read() {
+      const nowMs = clock.now();
+      if (shared !== undefined && (shared.isRunning || nowMs < shared.startedAtMs + shareMs))
+        return shared.reading;
+      const mine: SharedReading = { startedAtMs: nowMs, reading: readAll(), isRunning: true };
+      shared = mine;
+      mine.reading.then(
+        () => {
+          mine.isRunning = false;
+        },
+        // A failure is answered to those who wait for it, and to none after them.
+        () => {
+          if (shared === mine) shared = undefined;
+        },
+      );
+      clearTimeout(forgetTimer);
+      forgetTimer = setTimeout(() => {
+        entries = new Map();
+        shared = undefined;
+      }, keepMs).unref();
+      return mine.reading;
+    },
+  };
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
+}

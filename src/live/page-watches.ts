@@ -1,0 +1,193 @@
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
+import type { Service } from "../core/service.ts";
+
+export interface PageWatches extends Service {
+  /**
+   * The page at once, then whenever it is another one, at most every `minIntervalMs`. All who watch the same page share one
+   * computation, and get the same object. A slow reader gets the newest page and skips the others. While Redis does not answer,
+   * the last page is pushed once with every queue stale; when it is back, a fresh one.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when the first page cannot be read; BAD_USER_INPUT as the page.
+   */
+  watch(
+    request: QueuePageRequest,
+    minIntervalMs: number,
+  ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
+  /** Ends all streams. */
+  stop(): Promise<void>;
+}
+
+export interface PageWatchesOptions {
+  readonly read: (request: QueuePageRequest) => Promise<QueuePage>;
+  readonly logger: Logger;
+  /** For how long Redis may be away before the last page counts as stale. @default 1_000 // 1 second */
+  readonly graceMs?: number;
+  readonly clock?: MonotonicClock;
+}
+
+/** A page, with the text that tells whether another one is the same. */
+interface Version {
+  readonly page: QueuePage;
+  readonly content: string;
+}
+
+/** One subscriber. */
+interface Member {
+  readonly stream: AsyncIterableIterator<QueuePage, undefined>;
+  offer(version: Version): void;
+  end(): void;
+}
+
+/** One page that is watched, by any number of subscribers. */
+interface WatchedPage {
+  readonly members: Set<Member>;
+  close(): void;
+}
+
+export function createPageWatches(options: PageWatchesOptions): PageWatches {
+  const { read, logger, graceMs = 1_000, clock = monotonicClock } = options;
+  const watched = new Map<string, WatchedPage>();
+  let isStopped = false;
+
+  function open(key: string, request: QueuePageRequest, minIntervalMs: number, first: Version): WatchedPage {
+    const members = new Set<Member>();
+    let latest = first;
+    let readAtMs = clock.now();
+    let isClosed = false;
+
+    function show(page: QueuePage): void {
+      const content = contentOf(page);
+      // The same object for the same page: what is made of it is made once for all members.
+      if (content !== latest.content) latest = { page, content };
+      for (const member of [...members]) member.offer(latest);
+    }
+
+    async function readAgain(): Promise<void> {
+      const startedAtMs = clock.now();
+      try {
+        const page = await read(request);
+        readAtMs = startedAtMs;
+        show(page);
+      } catch (error) {
+        if (!(error instanceof AppError)) logger.error({ err: error }, "cannot read a page of queues");
+        if (clock.now() >= readAtMs + graceMs) show(stalePage(latest.page));
+      }
+      if (!isClosed) timer = setTimeout(readAgain, Math.max(0, startedAtMs + minIntervalMs - clock.now()));
+    }
+
+    let timer = setTimeout(readAgain, minIntervalMs);
+    const entry: WatchedPage = {
+      members,
+      close() {
+        isClosed = true;
+        clearTimeout(timer);
+        watched.delete(key);
+      },
+    };
+    watched.set(key, entry);
+    return entry;
+  }
+
+  return {
+    async watch(request, minIntervalMs) {
+      const key = JSON.stringify([request, minIntervalMs]);
+      const page = await read(request);
+      const first = { page, content: contentOf(page) };
+      const entry = watched.get(key) ?? open(key, request, minIntervalMs, first);
+      const member = createMember(first, clock.now() + minIntervalMs, clock, () => {
+        entry.members.delete(member);
+        if (entry.members.size === 0) entry.close();
+      });
+      entry.members.add(member);
+      if (isStopped) member.end();
+      return member.stream;
+    },
+    start: async () => {},
+    async stop() {
+      isStopped = true;
+      for (const { members } of [...watched.values()]) for (const member of [...members]) member.end();
+    },
+  };
+}
+
+/** @param offersAtMs earlier than this it takes no second page: it has just got its first one. */
+function createMember(first: Version, offersAtMs: number, clock: MonotonicClock, onEnd: () => void): Member {
+  type Result = IteratorResult<QueuePage, undefined>;
+  const ended: Result = { done: true, value: undefined };
+  let { content } = first;
+  let waiting: QueuePage | undefined = first.page;
+  let pending: PromiseWithResolvers<Result> | undefined;
+  let isEnded = false;
+
+  function push(): void {
+    if (pending === undefined || waiting === undefined) return;
+    const { resolve } = pending;
+    const value = waiting;
+    pending = undefined;
+    waiting = undefined;
+    resolve({ done: false, value });
+  }
+
+  function end(): void {
+    if (isEnded) return;
+    isEnded = true;
+    pending?.resolve(ended);
+    pending = undefined;
+    onEnd();
+  }
+
+  const stream: AsyncIterableIterator<QueuePage, undefined> = {
+    next() {
+      if (isEnded) return Promise.resolve(ended);
+      pending ??= Promise.withResolvers();
+      const { promise } = pending;
+      push();
+      return promise;
+    },
+    async return() {
+      end();
+      return ended;
+    },
+    [Symbol.asyncIterator]: () => stream,
+  };
+  return {
+    stream,
+    offer(version) {
+      if (version.content === content || clock.now() < offersAtMs - timerSlackMs) return;
+      content = version.content;
+      waiting = version.page;
+      push();
+    },
+    end,
+  };
+}
+
+/** Node's timers may fire a little early. */
+const timerSlackMs = 5;
+
+/** Everything of a page that a subscriber may see, but for the times at which it was read. */
+function contentOf({ edges, hasMore, omitted }: QueuePage): string {
+  return JSON.stringify([
+    hasMore,
+    omitted,
+    edges.map(({ node }) => [
+      ...[
+        node.queue,
+        node.source,
+        node.state,
+        node.latencyMs,
+        node.oldestSinceMs,
+        node.depth,
+        node.scheduled,
+      ],
+      ...[node.lost, node.accuracy, node.stale, node.clockSkewMs],
+    ]),
+  ]);
+}
+
+function stalePage(page: QueuePage): QueuePage {
+  return { ...page, edges: page.edges.map((edge) => ({ ...edge, node: { ...edge.node, stale: true } })) };
+}

@@ -1,0 +1,139 @@
+import { describe, expect, test } from "vitest";
+import { AppError } from "../../src/core/errors.ts";
+import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import { createAllSnapshots } from "../../src/live/all-snapshots.ts";
+import type { ChangeFeedListener } from "../../src/live/change-feed.ts";
+import { snapshot } from "../support/live.ts";
+
+const numbered = (count: number) => Array.from({ length: count }, (_, i) => `q${String(i).padStart(5, "0")}`);
+const redisMs = 1_790_000_000_000;
+
+/** Queues of a Redis whose clock goes with the test's, a waiting job in each since it began. */
+function open(names: readonly string[], options: { readonly maxQueues?: number } = {}) {
+  let nowMs = 0;
+  const reads: string[] = [];
+  let listener: ChangeFeedListener | undefined;
+  const states = new Map<string, Partial<QueueSnapshot>>();
+  const failing = new Map<string, Error>();
+  const known = [...names];
+  const feed = {
+    isConnected: true,
+    listen(added: ChangeFeedListener) {
+      listener = added;
+    },
+  };
+  const all = createAllSnapshots({
+    feed,
+    list: async ({ after, limit }) => known.filter((name) => after === null || name > after).slice(0, limit),
+    count: async () => known.length,
+    async read([queue = ""]) {
+      reads.push(queue);
+      const error = failing.get(queue) ?? failing.get("*");
+      if (error !== undefined) throw error;
+      const since = { state: "WAITING", depth: 1, oldestSinceMs: redisMs, latencyMs: nowMs } as const;
+      return [snapshot(queue, { ...since, measuredAtMs: redisMs + nowMs, ...states.get(queue) })];
+    },
+    maxQueues: 10_000,
+    ...options,
+    clock: { now: () => nowMs },
+  });
+  return {
+    ...{ all, feed, states, failing, known },
+    heard: () => listener ?? expect.unreachable(),
+    pass(ms: number) {
+      nowMs += ms;
+    },
+    /** The queues that were read since it was last asked. */
+    readsOf: () => reads.splice(0),
+    async latencies() {
+      const { snapshots } = await all.read();
+      return Object.fromEntries(
+        snapshots.map(({ queue, latencyMs, stale }) => [queue, stale ? "stale" : latencyMs]),
+      );
+    },
+  };
+}
+
+describe("reading all queues", () => {
+  test("reads each once, in pages, for all who ask within a second", async () => {
+    const names = numbered(1_234);
+    const opened = open(names);
+    const [first, second] = await Promise.all([opened.all.read(), opened.all.read()]);
+    expect(second).toBe(first);
+    opened.pass(900);
+    expect(await opened.all.read()).toBe(first);
+    expect(first.snapshots.map(({ queue }) => queue)).toEqual(names);
+    expect(first).toMatchObject({ measuredAtMs: redisMs, omitted: 0 });
+    expect(opened.readsOf()).toEqual(names);
+  });
+
+  test("reads again only what may have changed, and ages the rest", async () => {
+    const opened = open(["a", "b", "due", "gone"]);
+    opened.states.set("due", { changesAtMs: redisMs + 500 });
+    await opened.all.read();
+    opened.readsOf();
+    opened.heard().onChange("b");
+    opened.states.set("b", { oldestSinceMs: redisMs + 900, latencyMs: 100 });
+    opened.known.splice(0, 4, "a", "b", "due", "new");
+    opened.pass(1_000);
+    expect(await opened.latencies()).toEqual({ a: 1_000, b: 100, due: 1_000, new: 1_000 });
+    expect(opened.readsOf()).toEqual(["b", "due", "new"]);
+    // In case a notice was lost.
+    opened.pass(5_000);
+    await opened.all.read();
+    expect(opened.readsOf()).toEqual(["a", "b", "due", "new"]);
+  });
+
+  test("reads everything while changes are not heard, and once when they are again", async () => {
+    const opened = open(["a", "b"]);
+    await opened.all.read();
+    const next = async () => {
+      opened.readsOf();
+      opened.pass(1_000);
+      await opened.all.read();
+      return opened.readsOf();
+    };
+    expect(await next()).toEqual([]);
+    opened.feed.isConnected = false;
+    expect(await next()).toEqual(["a", "b"]);
+    expect(await next()).toEqual(["a", "b"]);
+    opened.feed.isConnected = true;
+    opened.heard().onConnected();
+    expect(await next()).toEqual(["a", "b"]);
+    expect(await next()).toEqual([]);
+  });
+
+  test("keeps the last state of a queue that cannot be read, as stale, and counts one that never could", async () => {
+    const opened = open(["a", "b", "c"]);
+    opened.failing.set("c", new Error("WRONGTYPE"));
+    expect(await opened.all.read()).toMatchObject({ omitted: 1 });
+    opened.failing.set("b", new AppError("SERVICE_UNAVAILABLE", "its node is away"));
+    opened.heard().onChange("b");
+    opened.pass(1_000);
+    expect(await opened.latencies()).toEqual({ a: 1_000, b: "stale" });
+    opened.failing.clear();
+    opened.pass(1_000);
+    expect(await opened.latencies()).toEqual({ a: 2_000, b: 2_000, c: 2_000 });
+  });
+
+  test("fails when Redis does not answer, and asks it again at once", async () => {
+    const opened = open(["a", "b"]);
+    opened.failing.set("*", new AppError("SERVICE_UNAVAILABLE", "Redis is away"));
+    await expect(opened.all.read()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+    opened.failing.clear();
+    expect(await opened.latencies()).toEqual({ a: 0, b: 0 });
+  });
+
+  test("stops at the maximum, and counts what is beyond it", async () => {
+    const { all } = open(numbered(30), { maxQueues: 20 });
+    const { snapshots, omitted } = await all.read();
+    expect(snapshots).toHaveLength(20);
+    expect(omitted).toBe(10);
+  });
+
+  test("leaves out a name whose queue is gone", async () => {
+    const opened = open(["a", "b"]);
+    opened.states.set("b", { state: "MISSING", source: null });
+    expect(await opened.latencies()).toEqual({ a: 0 });
+  });
+});

@@ -1,0 +1,148 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { AppError } from "../../src/core/errors.ts";
+import type { QueuePage, QueuePageRequest } from "../../src/core/queue-page.ts";
+import { createPageWatches } from "../../src/live/page-watches.ts";
+import { snapshot } from "../support/live.ts";
+import { silentLogger } from "../support/logger.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const request: QueuePageRequest = {
+  ...{ orderBy: "DEPTH", prefix: null, search: null, source: null, states: null, healths: null },
+  ...{ first: 10, after: null },
+};
+const unavailable = new AppError("SERVICE_UNAVAILABLE", "Redis is away");
+
+/** One queue, whose depth the test sets; an Error in its place is what reading it throws. */
+function open() {
+  let depth: number | Error = 0;
+  const read = vi.fn(async (): Promise<QueuePage> => {
+    if (depth instanceof Error) throw depth;
+    const edges = [{ cursor: "c", node: snapshot("q", { depth }) }];
+    return { edges, hasMore: false, endCursor: "c", measuredAtMs: performance.now(), omitted: 0 };
+  });
+  const watches = createPageWatches({ read, logger: silentLogger });
+  return {
+    ...{ read, watches },
+    set(value: number | Error) {
+      depth = value;
+    },
+    /** What a reader that takes everything at once has got so far, and when. */
+    async collect(minIntervalMs = 1_000) {
+      const stream = await watches.watch(request, minIntervalMs);
+      const pushes: [atMs: number, depth: string][] = [];
+      const pages: QueuePage[] = [];
+      const startedAtMs = performance.now();
+      const ended = (async () => {
+        for await (const page of stream) {
+          pages.push(page);
+          const { depth: shown, stale } = page.edges[0]?.node ?? expect.unreachable();
+          pushes.push([performance.now() - startedAtMs, `${shown}${stale ? " stale" : ""}`]);
+        }
+      })();
+      await vi.advanceTimersByTimeAsync(0);
+      return { stream, pushes, pages, ended };
+    },
+  };
+}
+
+describe("a page that is watched", () => {
+  test("is pushed at once, then when it is another one, at most once an interval", async () => {
+    const opened = open();
+    const { pushes } = await opened.collect();
+    for (const depth of [1, 2, 3]) {
+      opened.set(depth);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    await vi.advanceTimersByTimeAsync(3_000);
+    opened.set(4);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(pushes).toEqual([
+      [0, "0"],
+      [1_000, "3"],
+      [4_000, "4"],
+    ]);
+  });
+
+  test("is read once for all who watch it, and is the same object for them", async () => {
+    const opened = open();
+    const readers = [await opened.collect(), await opened.collect(), await opened.collect()];
+    opened.read.mockClear();
+    opened.set(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(opened.read).toHaveBeenCalledTimes(2);
+    const [first, ...others] = readers.map(({ pages }) => pages.at(-1));
+    expect(first?.edges[0]?.node.depth).toBe(1);
+    for (const other of others) expect(other).toBe(first);
+  });
+
+  test("is fresh for one who joins late, and for those who were there before", async () => {
+    const opened = open();
+    const early = await opened.collect(60_000);
+    await vi.advanceTimersByTimeAsync(30_000);
+    opened.set(1);
+    const late = await opened.collect(60_000);
+    opened.set(0);
+    await vi.advanceTimersByTimeAsync(90_000);
+    expect(early.pushes).toEqual([[0, "0"]]);
+    expect(late.pushes).toEqual([
+      [0, "1"],
+      [90_000, "0"],
+    ]);
+  });
+
+  test("skips what a slow reader was too slow for", async () => {
+    const opened = open();
+    const stream = await opened.watches.watch(request, 1_000);
+    for (const depth of [1, 2, 3]) {
+      opened.set(depth);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    const depthOf = async () => (await stream.next()).value?.edges[0]?.node.depth;
+    expect(await depthOf()).toBe(3);
+    const next = depthOf();
+    opened.set(4);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await next).toBe(4);
+  });
+
+  test("is pushed as stale once while Redis does not answer, and fresh when it does", async () => {
+    const opened = open();
+    const { pushes } = await opened.collect();
+    opened.set(unavailable);
+    await vi.advanceTimersByTimeAsync(10_000);
+    opened.set(0);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(pushes).toEqual([
+      [0, "0"],
+      [1_000, "0 stale"],
+      [11_000, "0"],
+    ]);
+  });
+
+  test("is not watched when it cannot be read at first", async () => {
+    const opened = open();
+    opened.set(unavailable);
+    await expect(opened.watches.watch(request, 1_000)).rejects.toBe(unavailable);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("is read no more when the last reader has left, or the server stops", async () => {
+    const opened = open();
+    const [left, stopped] = [await opened.collect(), await opened.collect()];
+    await left.stream.return?.();
+    await left.ended;
+    expect(vi.getTimerCount()).toBe(1);
+    await opened.watches.stop();
+    await stopped.ended;
+    expect(vi.getTimerCount()).toBe(0);
+    const late = await opened.collect();
+    await late.ended;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
