@@ -1,5 +1,6 @@
 /** Makes a token: npm run token -- NAME SCOPES. Its secret is printed once and kept nowhere. */
 import { createHash, randomBytes } from "node:crypto";
+import { fstatSync } from "node:fs";
 import { appendFile, readFile } from "node:fs/promises";
 import { messageOf } from "../src/core/errors.ts";
 import { parseTokens } from "../src/limits/token-file.ts";
@@ -22,12 +23,13 @@ try {
 } catch (error) {
   fail(`no token was made: ${messageOf(error)}`);
 }
-process.stdout.write(`Token, for ${name} alone; it is shown this once:\n${secret}\n`);
-process.stdout.write(
-  file === ""
-    ? `Line for the file that API_TOKENS_FILE names:\n${line}\n`
-    : `Its line was added to ${file}. A running server knows it within two seconds.\n`,
-);
+// `npm run token -- ops read > tokens` makes the file: the secret is for the terminal, and the line for the file.
+const isRedirected = file === "" && fstatSync(1).isFile();
+const terminal = isRedirected ? process.stderr : process.stdout;
+terminal.write(`Token, for ${name} alone; it is shown this once:\n${secret}\n`);
+if (isRedirected) process.stdout.write(`${line}\n`);
+else if (file === "") process.stdout.write(`Line for the file that API_TOKENS_FILE names:\n${line}\n`);
+else process.stdout.write(`Its line was added to ${file}. A running server knows it within two seconds.\n`);
 
 function ifMissing(error: NodeJS.ErrnoException): string {
   if (error.code === "ENOENT") return "";

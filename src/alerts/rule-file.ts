@@ -1,14 +1,16 @@
-import { createKeptFile, type KeptFile } from "../core/kept-file.ts";
 import type { Logger } from "../core/logger.ts";
-import { parseRules } from "./parse-rules.ts";
+import { parseInWorker } from "../core/parse-in-worker.ts";
+import { createReloadableFile, type ReloadableFile } from "../core/reloadable-file.ts";
 import type { AlertRule } from "./rules.ts";
 
-/** Keeps what the file of rules says, and reads it again when it changes. */
-export function createRuleFile(path: string, logger: Logger): KeptFile<readonly AlertRule[]> {
-  return createKeptFile<readonly AlertRule[]>({
+/** Knows the rules in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+export function createRuleFile(path: string, logger: Logger): ReloadableFile<readonly AlertRule[]> {
+  return createReloadableFile<readonly AlertRule[]>({
     path,
     setting: "ALERTS_FILE",
-    parse: parseRules,
+    hint: "README.md has an example of such a file under Alerts, and script/demo-alerts.yml is one",
+    maxBytes: 256_000,
+    parse: parseInWorker({ module: new URL("./parse-rules.ts", import.meta.url), name: "parseRules" }),
     initial: [],
     logger,
     onChange: (rules) => logger.info({ rules: rules.length }, "the rules for alerts were read again"),

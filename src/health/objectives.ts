@@ -1,7 +1,8 @@
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { matchesGlob } from "../core/glob.ts";
-import { createKeptFile } from "../core/kept-file.ts";
 import type { Logger } from "../core/logger.ts";
+import { parseInWorker } from "../core/parse-in-worker.ts";
+import { createReloadableFile } from "../core/reloadable-file.ts";
 import type { Service } from "../core/service.ts";
 
 /** Within how long jobs of some queues are to be taken. */
@@ -20,19 +21,21 @@ export interface ObjectivesOptions {
   /** Null: only names tell objectives. */
   readonly path: string | null;
   readonly logger: Logger;
-  /** How often it is looked whether the file has changed. @default 1_000 // a second */
+  /** How often it is looked whether the file has changed. @default 500 // twice a second */
   readonly everyMs?: number;
 }
 
-/** Keeps what the file of objectives says, and reads it again when it changes: core/kept-file.ts says what if it is wrong. */
-export function createObjectives({ path, logger, everyMs = 1_000 }: ObjectivesOptions): Objectives {
+/** Knows the objectives in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOptions): Objectives {
   if (path === null) {
     return { objectiveMsOf: objectiveMsInName, start: async () => {}, stop: async () => {} };
   }
-  const file = createKeptFile<readonly Objective[]>({
+  const file = createReloadableFile<readonly Objective[]>({
     path,
     setting: "OBJECTIVES_FILE",
-    parse: parseObjectives,
+    hint: "README.md has an example of such a file under Health and forecast, and script/demo-objectives.yml is one",
+    maxBytes: 256_000,
+    parse: parseInWorker({ module: new URL("./objectives.ts", import.meta.url), name: "parseObjectives" }),
     initial: [],
     logger,
     onChange: (objectives) =>
@@ -72,14 +75,20 @@ const maxKnown = 50_000;
 export function parseObjectives(text: string): readonly Objective[] {
   const lines = new LineCounter();
   // Texts as they stand: a queue may be named 42, or null.
-  const document = parseDocument(text, { lineCounter: lines, schema: "failsafe", prettyErrors: false });
+  const document = parseDocument(text, {
+    ...{ lineCounter: lines, schema: "failsafe", prettyErrors: false },
+    // The package compares each key with all others.
+    uniqueKeys: false,
+  });
+  const textLines = text.split("\n");
+  const globs = new Set<string>();
   const objectives: Objective[] = [];
   const problems: Problem[] = [];
   const lineAt = (offset: number | undefined) => lines.linePos(offset ?? 0).line;
 
   for (const { pos, message } of [...document.errors, ...document.warnings]) {
     const line = lineAt(pos[0]);
-    const isStar = /^\s*\*/.test(text.split("\n")[line - 1] ?? "");
+    const isStar = /^\s*\*/.test(textLines[line - 1] ?? "");
     problems.push({ line, problem: isStar ? 'expected quotes around a glob that begins with "*"' : message });
   }
   if (isMap(document.contents)) {
@@ -88,8 +97,10 @@ export function parseObjectives(text: string): readonly Objective[] {
       const objectiveMs = isScalar(value) ? objectiveMsIn(String(value.value)) : undefined;
       const line = lineAt((key as { readonly range?: readonly number[] }).range?.[0]);
       if (glob === "") problems.push({ line, problem: "expected a glob of queue names" });
+      else if (globs.has(glob)) problems.push({ line, problem: "Map keys must be unique" });
       else if (objectiveMs === undefined) problems.push({ line, problem: `${glob}: ${expectedValue}` });
       else objectives.push({ glob, objectiveMs });
+      globs.add(glob);
     }
   } else if (problems.length === 0) {
     problems.push({ line: 1, problem: `expected lines such as "mail/*": 30` });

@@ -1,10 +1,11 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Scope, scopes } from "../core/admission.ts";
-import { createKeptFile } from "../core/kept-file.ts";
 import type { Logger } from "../core/logger.ts";
+import { createReloadableFile } from "../core/reloadable-file.ts";
 import type { Service } from "../core/service.ts";
 
-/** Somebody who may come in. What they show is not kept, only its hash. */
+/** A client that is known by a secret, of which only the hash is kept. */
 export interface Token {
   readonly name: string;
   readonly scopes: ReadonlySet<Scope>;
@@ -13,7 +14,10 @@ export interface Token {
 }
 
 export interface TokenFile extends Service {
-  /** The token with this secret, or null. Takes as long for one as for another. */
+  /**
+   * The token with this secret, or null. It is looked up by its SHA-256: the time that this takes depends on digits of a hash, of
+   * which a client cannot choose any.
+   */
   find(secret: string): Token | null;
 }
 
@@ -28,79 +32,107 @@ export interface TokenFileOptions {
   readonly logger: Logger;
   /** Called for each token that is removed, has another secret, or has fewer scopes than before. */
   readonly onRevoked: (revoked: RevokedToken) => void;
-  /** How often it is looked whether the file has changed. @default 1_000 // a second */
+  /** How often it is looked whether the file has changed. @default 500 // twice a second */
   readonly everyMs?: number;
 }
 
-/**
- * Keeps what the file of tokens says, and reads it again when it changes. A file that cannot be read or has a mistake keeps the
- * server from starting; later it changes nothing, and is logged, until it is right again.
- */
-export function createTokenFile({ path, logger, onRevoked, everyMs = 1_000 }: TokenFileOptions): TokenFile {
-  const file = createKeptFile<readonly Token[]>({
+/** More than 100,000 tokens. */
+const maxBytes = 16_000_000;
+
+/** Knows the tokens in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: TokenFileOptions): TokenFile {
+  const file = createReloadableFile<Tokens>({
     path,
     setting: "API_TOKENS_FILE",
-    parse: parseTokens,
-    initial: [],
+    hint: `Make the file and a first token in it with: API_TOKENS_FILE=${path} npm run token -- NAME read`,
+    maxBytes,
+    parse: parseInTurns,
+    initial: indexed([]),
     logger,
-    onChange(tokens, before) {
-      const revoked = before.filter((token) => !stillHas(tokens, token));
+    onChange({ byName, byHash }, before) {
+      const revoked = [...before.byName.values()].filter((token) => !stillHas(byName.get(token.name), token));
       logger.info(
-        { tokens: tokens.length, revoked: revoked.map(({ name }) => name) },
+        { tokens: byName.size, revoked: revoked.map(({ name }) => name) },
         "the tokens were read again",
       );
-      for (const { name, hash } of revoked)
-        onRevoked({ name, isKnown: tokens.some((token) => token.hash.equals(hash)) });
+      for (const { name, hash } of revoked) onRevoked({ name, isKnown: byHash.has(hash.toString("hex")) });
     },
     everyMs,
   });
   return {
-    find(secret) {
-      const hash = createHash("sha256").update(secret).digest();
-      let found: Token | null = null;
-      for (const token of file.value) if (timingSafeEqual(token.hash, hash)) found = token;
-      return found;
-    },
+    find: (secret) => file.value.byHash.get(createHash("sha256").update(secret).digest("hex")) ?? null,
     start: file.start,
     stop: file.stop,
   };
 }
 
+interface Tokens {
+  readonly byName: ReadonlyMap<string, Token>;
+  readonly byHash: ReadonlyMap<string, Token>;
+}
+
+function indexed(tokens: readonly Token[]): Tokens {
+  return {
+    byName: new Map(tokens.map((token) => [token.name, token])),
+    byHash: new Map(tokens.map((token) => [token.hash.toString("hex"), token])),
+  };
+}
+
+/** A long file is read a part in each turn of the event loop. */
+async function parseInTurns(text: string): Promise<Tokens> {
+  const parsing = parse(text);
+  for (;;) {
+    const { done, value } = parsing.next();
+    if (done) return indexed(value);
+    await nextTurn();
+  }
+}
+
 /** Whether the token may still do all that it could. */
-function stillHas(tokens: readonly Token[], token: Token): boolean {
-  const now = tokens.find(({ name }) => name === token.name);
+function stillHas(now: Token | undefined, token: Token): boolean {
   return now?.hash.equals(token.hash) === true && token.scopes.isSubsetOf(now.scopes);
 }
 
 /**
  * Reads lines of `NAME SCOPES SHA256`: a name of its own, scopes separated by commas, and the SHA-256 of the token as 64
- * hexadecimal digits. Lines that are empty or begin with `#` mean nothing.
+ * hexadecimal digits. Lines that are empty, or begin with `#` or with `>` as npm's own output does, mean nothing.
  *
- * @throws Error that tells everything that is wrong, each with its line.
+ * @throws Error that lists everything that is wrong, each with its line.
  */
 export function parseTokens(text: string): readonly Token[] {
-  const tokens: Token[] = [];
+  const parsing = parse(text);
+  for (;;) {
+    const { done, value } = parsing.next();
+    if (done) return value;
+  }
+}
+
+const linesInTurn = 500;
+
+function* parse(text: string): Generator<undefined, readonly Token[]> {
+  const tokens = new Map<string, Token>();
   const problems: string[] = [];
-  text.split("\n").forEach((line, i) => {
-    if (/^\s*(#|$)/.test(line)) return;
+  let number = 0;
+  for (const line of text.split("\n")) {
+    number += 1;
+    if (number % linesInTurn === 0) yield;
+    if (/^\s*([#>]|$)/.test(line)) continue;
     const words = line.trim().split(/\s+/);
     const problem = problemOf(words, tokens);
     // What stands there is not repeated: it may be a token that was written down instead of its hash.
-    if (problem !== null) problems.push(`line ${i + 1}: ${problem}`);
-    else tokens.push(tokenOf(words));
-  });
+    if (problem !== null) problems.push(`line ${number}: ${problem}`);
+    else tokens.set(words[0] ?? "", tokenOf(words));
+  }
   if (problems.length > 0) throw new Error(problems.join("; "));
-  if (tokens.length === 0) throw new Error("expected at least one token, found none");
-  return tokens;
+  if (tokens.size === 0) throw new Error("expected at least one token, found none");
+  return [...tokens.values()];
 }
 
-function problemOf(words: readonly string[], before: readonly Token[]): string | null {
+function problemOf(words: readonly string[], before: ReadonlyMap<string, Token>): string | null {
   const [name = "", scopeList = "", hash = ""] = words;
   if (words.length !== 3) return "expected NAME SCOPES SHA256, separated by blanks";
   if (!/^[\w.-]{1,50}$/.test(name)) return "expected a name of 1 to 50 letters, digits or any of _ . -";
-  if (before.some((token) => token.name === name)) {
-    return `expected a name of its own for each token, "${name}" has a line before`;
-  }
+  if (before.has(name)) return `expected a name of its own for each token, "${name}" has a line before`;
   if (!scopeList.split(",").every(isScope)) {
     return `expected scopes out of ${scopes.join(", ")}, separated by commas and without blanks`;
   }

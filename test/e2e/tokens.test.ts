@@ -364,7 +364,7 @@ describe("a server that others can reach", () => {
     },
     {
       env: { HOST: "0.0.0.0", API_TOKENS_FILE: "/nowhere/tokens" },
-      says: "API_TOKENS_FILE: /nowhere/tokens: ",
+      says: "API_TOKENS_FILE=/nowhere/tokens npm run token -- NAME read",
     },
   ])("does not start without tokens: $says", async ({ env, says }) => {
     const { code, stderr } = await runServer({ ...env, REDIS_URL: inject("redisUrl"), PORT: "0" });
@@ -403,6 +403,25 @@ describe("npm run token", () => {
   test("says the line when it knows no file", async () => {
     const { stdout } = await run(["dashboard", "read"], {});
     expect(stdout).toMatch(/\nql_[\w-]{43}\n.*\ndashboard read [\da-f]{64}\n$/);
+  });
+
+  test("makes the file when its output is redirected to one, as npm does it, and shows the secret all the same", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "ql-token-"));
+    try {
+      const file = join(dir, "tokens");
+      const command = `npm run token -- ops read > ${file}`;
+      const { stderr } = await promisify(execFile)("sh", ["-c", command], {
+        cwd: project,
+        env: { PATH: process.env.PATH },
+      });
+      const secret = /^ql_\S+$/m.exec(stderr)?.[0] ?? "";
+      expect(await readFile(file, "utf8")).not.toContain("ql_");
+      const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), API_TOKENS_FILE: file };
+      await using server = await startApp(env);
+      expect((await post(server.url, { query: read }, bearer(secret))).status).toBe(200);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 
   async function make(args: readonly string[], file: string): Promise<string> {

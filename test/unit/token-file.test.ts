@@ -34,6 +34,13 @@ describe("a line of the file of tokens", () => {
 
   test("that is empty or a comment means nothing", () => {
     expect(parseTokens(`# people\n\n  # more\nops read ${a}\n\n`)).toHaveLength(1);
+    // npm run token -- ops read > tokens
+    expect(parseTokens(`\n> queue-latency@0.1.0 token\n> exec node\n\nops read ${a}\n`)).toHaveLength(1);
+  });
+
+  test("is held against those before it in one step, be they 100,000", async () => {
+    const lines = Array.from({ length: 100_000 }, (_, i) => `client-${i} read ${hashOf(`secret ${i}`)}\n`);
+    expect(parseTokens(lines.join(""))).toHaveLength(100_000);
   });
 
   test.each([
