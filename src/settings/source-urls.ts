@@ -19,8 +19,8 @@ const redisForms = "or rediss:// for TLS, or by redis+sentinel:// or unix:// as 
 /** Of each kind of job system: what its URL is, and what may stand behind the `?` beside how to connect. */
 const urlForms = {
   faktory: {
-    expected: "tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS",
-    parameters: ["as"],
+    expected: "tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS",
+    parameters: ["as", "paused"],
   },
   sidekiq: {
     expected: `redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], ${redisForms}`,

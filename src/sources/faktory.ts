@@ -1,4 +1,4 @@
-import { monotonicClock } from "../core/clock.ts";
+import { monotonicClock, wallClock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import { pause } from "../core/pause.ts";
@@ -8,7 +8,7 @@ import { createFaktoryClient, FaktoryRefusal, type FaktorySession } from "./fakt
 import { createOutage } from "./outage.ts";
 
 export interface FaktorySourceOptions {
-  /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`. */
+  /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`; `?paused=a,b` names the queues that are paused in Faktory. */
   readonly url: string;
   /** From the start of one reading to the start of the next, in ms. A reading that takes longer delays the next. */
   readonly intervalMs: number;
@@ -27,10 +27,11 @@ export interface FaktorySourceOptions {
  *   (the protocol: Faktory's wiki, and its `server/commands.go`). With no queues, an empty list is told.
  * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it: Faktory looked at some
  *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
- * - Where Faktory cannot tell (the head's `enqueued_at` is no time), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
+ * - Where Faktory cannot tell (the head's `enqueued_at` is no time, or before 1970), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
  *   `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no other queue.
- * - `scheduled` is always null, since Faktory tells only one number for all queues; `paused` is always false, since no
- *   command of Faktory tells.
+ * - A head that was enqueued in the future waits, with age 0 and `accuracy` LOWER_BOUND.
+ * - `scheduled` is always null, since Faktory tells only one number for all queues. No command of Faktory tells which queues
+ *   are paused: those are, that the URL names.
  * - Queues whose names could not be asked for are left out, with one warning.
  *
  * While Faktory is away (refused, silent for two intervals and at least 2 s, another password) it warns once and tries
@@ -43,6 +44,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
   const boundMs = Math.max(2_000, 2 * intervalMs);
   const freshForMs = Math.max(2_000, 3 * intervalMs);
   const client = createFaktoryClient(options.url);
+  const pausedQueues = new Set(new URL(options.url).searchParams.get("paused")?.split(","));
   const away = createOutage(logger, source, "Faktory cannot be read", "Faktory can be read again");
   const unheard = createOutage(
     logger,
@@ -104,9 +106,9 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
       for (const queue of asked) {
         const size = sizes.get(queue) ?? 0;
         const latency = answer instanceof FaktoryRefusal ? answer : answer.get(queue);
-        const head =
-          typeof latency === "number" ? told(queue, size, latency) : untold(queue, size, readAtMs, latency);
-        queues.push({ queue, ...head, uncertaintyMs, scheduled: null, paused: false, readAtMs });
+        const head = isAge(latency) ? told(queue, size, latency) : untold(queue, size, readAtMs, latency);
+        const paused = pausedQueues.has(queue);
+        queues.push({ queue, ...head, uncertaintyMs, scheduled: null, paused, readAtMs });
       }
     }
 
@@ -119,7 +121,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
 
   function told(queue: string, size: number, latencySeconds: number): Head {
     untoldSinceMs.delete(queue);
-    return { ...reconcile(size, latencySeconds), accuracy: "EXACT" };
+    return reconcile(size, latencySeconds);
   }
 
   function untold(queue: string, size: number, nowMs: number, err: unknown): Head {
@@ -167,14 +169,20 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
 /**
  * Makes one statement of two instants: how many jobs waited at `INFO`, and the head's age at the later `QUEUE LATENCY`, in
  * seconds. The later one decides whether anything waits: exactly 0 is Faktory's word for an empty or unknown queue, since a
- * waiting job has been there for some nanoseconds. Below 0 a job does wait, stamped by a clock that was ahead: its age is 0.
+ * waiting job has been there for some nanoseconds. Below 0 a job does wait, stamped by a clock that was ahead: it is 0 at least.
  */
-export function reconcile(size: number, latencySeconds: number): Pick<Observation, "headAgeMs" | "depth"> {
-  if (latencySeconds === 0) return { headAgeMs: null, depth: 0 };
-  return { headAgeMs: Math.max(0, latencySeconds * 1000), depth: Math.max(size, 1) };
+export function reconcile(size: number, latencySeconds: number): Head {
+  if (latencySeconds === 0) return { headAgeMs: null, depth: 0, accuracy: "EXACT" };
+  const accuracy = latencySeconds < 0 ? "LOWER_BOUND" : "EXACT";
+  return { headAgeMs: Math.max(0, latencySeconds * 1000), depth: Math.max(size, 1), accuracy };
 }
 
 type Head = Pick<Observation, "headAgeMs" | "depth" | "accuracy">;
+
+/** Faktory has an age for every time that it can parse, of the year 1 too: it ends at 292 years. Before 1970 it had no jobs. */
+function isAge(latencySeconds: unknown): latencySeconds is number {
+  return typeof latencySeconds === "number" && latencySeconds * 1_000 < wallClock.epochMs();
+}
 
 /** What Faktory allows in a queue's name. */
 const queueName = /^[a-zA-Z0-9._-]+$/;

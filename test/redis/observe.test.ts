@@ -50,6 +50,11 @@ async function snapshot(queue = "faktory/default") {
 const listed = () => opened.tracker.list({ limit: 100 });
 
 describe("a queue that a job system is asked about", () => {
+  it("waits, however old its head claims to be", async () => {
+    await observe([observation({ headAgeMs: 292 * 365 * 86_400_000 })]);
+    expect(await snapshot()).toMatchObject({ state: "WAITING", oldestSinceMs: 0 });
+  });
+
   it("is listed and read under its source's name as soon as it was observed", async () => {
     expect(await snapshot()).toMatchObject({ state: "MISSING", source: null });
     await observe([observation({ headAgeMs: 42_000, depth: 7, scheduled: 2, accuracy: "ESTIMATED" })]);

@@ -238,7 +238,7 @@ const urls = [
       "tcp://:secret@host:99999",
       "redis://host",
     ],
-    expected: "expected tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS",
+    expected: "expected tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS",
   },
   {
     name: "SIDEKIQ_URL",
@@ -302,7 +302,7 @@ describe("parameters of a URL", () => {
     },
     {
       given: { FAKTORY_URL: "tcp+tls://host?sa=secret" },
-      problem: "expected only these parameters behind the ?: as, tls, ca (did you mean as?)",
+      problem: "expected only these parameters behind the ?: as, paused, tls, ca (did you mean as?)",
       why: "two letters are swapped",
     },
     { given: { REDIS_URL: "redis://user:1?secret@host" }, problem: ofRedis, why: "a password's rest" },
@@ -515,7 +515,7 @@ describe("job systems", () => {
       given: { FAKTORY_URL: "tcp://a secret tcp://b?as=SECRET tcp://c", PORT: "x" },
       problems: [
         'PORT: expected a whole number from 0 to 65535, got "x"',
-        "FAKTORY_URL: expected tcp://[:password@]host[:port][?as=NAME], or tcp+tls:// for TLS, for each; this is about URL 2 of 4",
+        "FAKTORY_URL: expected tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS, for each; this is about URL 2 of 4",
         `FAKTORY_URL: ${badName}, for each; this is about URL 3 of 4`,
         `FAKTORY_URL: ${twice} "faktory"`,
       ],

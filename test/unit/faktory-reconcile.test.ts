@@ -30,11 +30,12 @@ const table = [
     latency: -3,
     headAgeMs: 0,
     depth: 2,
-    why: "the head is from a clock that was ahead: it waits, its age is 0",
+    why: "the head is from a clock that was ahead: it waits, for 0 at least",
   },
   { size: 0, latency: -3, headAgeMs: 0, depth: 1, why: "the same, and it came after INFO" },
 ];
 
 test.each(table)("size $size and latency $latency s: $why", ({ size, latency, headAgeMs, depth }) => {
-  expect(reconcile(size, latency)).toEqual({ headAgeMs, depth });
+  const accuracy = latency < 0 ? "LOWER_BOUND" : "EXACT";
+  expect(reconcile(size, latency)).toEqual({ headAgeMs, depth, accuracy });
 });

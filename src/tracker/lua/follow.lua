@@ -95,7 +95,7 @@ for event = 0, eventCount - 1 do
     end
   else
     local since = at
-    if kind == 'S' then since = tonumber(ARGV[first + 3]) + offset end
+    if kind == 'S' then since = math.max(0, tonumber(ARGV[first + 3]) + offset) end
     -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
     if kind == 'P' and known then since = math.min(known, at) end
     redis.call('ZADD', waitingKey, string.format('%.1f', since), job)
@@ -116,9 +116,9 @@ for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
   local known = tonumber(redis.call('ZSCORE', waitingKey, job) or nil)
   local score
   if kind == 'S' then
-    if not known then score = since + offset end
+    if not known then score = math.max(0, since + offset) end
   elseif not known or known > now then
-    score = math.floor(since and here(since) or now) - (kind == 'L' and 0.2 or 0.5)
+    score = math.max(1, math.floor(since and here(since) or now)) - (kind == 'L' and 0.2 or 0.5)
   end
   if score then
     redis.call('ZADD', waitingKey, string.format('%.1f', score), job)

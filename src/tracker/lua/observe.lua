@@ -28,7 +28,8 @@ local measuredAt = tonumber(before[8] or nil)
 if before[1] == source and measuredAt and measuredAt <= now and measuredAt > now - readAgo then return 0 end
 local since = -1
 if age then
-  since = math.floor(now - readAgo - age)
+  -- A job system may have an age for a time that cannot be meant. Below 0 it would look as if nothing waited.
+  since = math.max(0, math.floor(now - readAgo - age))
   local known = tonumber(before[2] or nil)
   -- Every reading is off by a little. While it can be the same head, it is: a head that stays must not seem to move.
   if known and known >= 0 and math.abs(known - since) <= uncertainty + 2 then since = known end
