@@ -35,7 +35,8 @@ const QueueEventInput = builder.inputType("QueueEventInput", {
     }),
     at: t.field({
       type: "DateTime",
-      description: "When it happened. Default: when it is heard. A time in the future is taken for now.",
+      description:
+        "When it happened, from 2000 to 2099. Default: when it arrives. A time in the future counts as now. An ENQUEUED event whose job has been claimable for longer than MAX_WAIT is accepted, and its job counts as lost until its DEQUEUED arrives.",
     }),
     availableAt: t.field({
       type: "DateTime",
@@ -164,7 +165,7 @@ builder.mutationField("forgetQueue", (t) =>
       return 1;
     },
     description:
-      "Removes all that is known of a queue, which is MISSING from then on. True when it was known. A queue that a job system still lists comes back with the next reading. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+      "Removes a queue with its jobs, counts and history; it is MISSING from then on. True when it was known. A queue that a job system still lists comes back with the next reading. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { queue }, { tracker }) => tracker.forget(queue),
   }),
 );
@@ -179,7 +180,7 @@ builder.mutationField("trustQueue", (t) =>
       return 1;
     },
     description:
-      "Ends the doubt of a queue of which Redis has lost events: its `accuracy` is EXACT from then on, instead of INCOMPLETE until MAX_WAIT has passed. For when somebody has looked, and removed what is wrong with `removeWaitingJobs`. True when there was a doubt. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+      "Ends the INCOMPLETE `accuracy` of a queue of which Redis has lost events: it is EXACT from then on, instead of when MAX_WAIT has passed. First remove wrong jobs with `removeWaitingJobs`. True when it was INCOMPLETE. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { queue }, { tracker }) => tracker.trust(queue),
   }),
 );

@@ -6,33 +6,33 @@ import { roundedRate, secondsOf } from "./rounding.ts";
 
 export const HealthEnum = builder.enumType("Health", {
   description:
-    "How a queue fares: the worst that is certain, in the order of these values. What is told of a window is told of the last five minutes, all of which must have been seen but for short gaps.",
+    "Health of a queue: the worst condition that is certain, from OK to STALLED. Conditions over a window need samples of the last five minutes, but for short gaps.",
   values: describedValues(healths, {
-    OK: "None of the others. So is a queue that is PAUSED, as long as that is known, and one that is EMPTY.",
-    SLOW: "A job waits, and the head is older than `objective`. Certain from one look; where a producer's clock tells the age, unless nothing waited more lately than that.",
+    OK: "No other condition holds. Also a queue that is EMPTY or PAUSED.",
+    SLOW: "A job waits, and the head is older than `objective`. One sample is enough. If the age comes from a producer's clock, also no sample of that time was empty.",
     FALLING_BEHIND:
       "Over the window more jobs came than left, by more than chance, and the head grew older: the lowest depth and age of each third of it are higher than those of the third before. Neither is so of a burst that is being drained. Never while the window has a pause in it.",
     STALLED:
       "Jobs waited all through the window, none left, and the head is still the same. So also says a queue whose every worker takes longer than the window for one job.",
     UNKNOWN:
-      "Nobody can tell: the queue is MISSING or `stale`; `accuracy` is UNKNOWN or INCOMPLETE, or LOWER_BOUND and the head not known to be late; or a job waits and too little was seen to exclude the others, as in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
+      "Not known. The queue is MISSING or `stale`; `accuracy` is UNKNOWN or INCOMPLETE, or LOWER_BOUND and the head is not known to be late; or a job waits and there are too few samples to exclude the other conditions: in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
   }),
 });
 
 const EstimateType = builder.objectRef<Estimate>("Estimate").implement({
   description:
-    "A number that is not known for sure. If what was seen goes on so, the truth is from `low` to `high` in nine of ten cases; what nobody foresees makes it about eight. Free beyond the point of the field that holds it.",
+    "An estimate with its 90 % interval, if the last five minutes continue. In practice the interval holds in about eight of ten cases.",
   fields: (t) => ({
     low: t.float({
-      description: "Hardly less than this. Never negative. Free.",
+      description: "Hardly less than this. Never negative.",
       resolve: ({ low }) => roundedRate(low),
     }),
     likely: t.float({
-      description: "The best guess, from `low` to `high`. Free.",
+      description: "The best guess, from `low` to `high`.",
       resolve: ({ likely }) => roundedRate(likely),
     }),
     high: t.float({
-      description: "Hardly more than this. Free.",
+      description: "Hardly more than this.",
       resolve: ({ high }) => roundedRate(high),
     }),
   }),
@@ -40,29 +40,29 @@ const EstimateType = builder.objectRef<Estimate>("Estimate").implement({
 
 const ForecastType = builder.objectRef<Forecast>("Forecast").implement({
   description:
-    "What becomes of a queue if the last five minutes go on. Each number is null where nothing honest can be said. Free beyond the point of the field that holds it.",
+    "What becomes of a queue if the last five minutes go on. Each number is null where nothing honest can be said.",
   fields: (t) => ({
     drainSeconds: t.expose("drainSeconds", {
       type: EstimateType,
       nullable: true,
       description:
-        "Seconds until nothing waits; 0 when nothing does. Null when the queue is PAUSED, when jobs have not waited for a minute without a break, when it is not sure that it drains, and when that may take more than six times as long as was looked back on: half an hour at most. Free.",
+        "Seconds until nothing waits; 0 when nothing does. Null when the queue is PAUSED, when jobs have not waited for a minute without a break, when it is not sure that it drains, and when that may take more than six times as long as was looked back on: half an hour at most.",
     }),
     breachSeconds: t.expose("breachSeconds", {
       type: EstimateType,
       nullable: true,
       description:
-        "Seconds until `latency` is above `objective`; 0 when it is. Null with no objective, when the head does not grow older for sure, when the queue drains before, and else as for `drainSeconds`. Free.",
+        "Seconds until `latency` is above `objective`; 0 when it is. Null with no objective, when the head does not grow older for sure, when the queue drains before, and else as for `drainSeconds`.",
     }),
     capacityRatio: t.expose("capacityRatio", {
       type: EstimateType,
       nullable: true,
       description:
-        "The capacity that the arrivals of the last five minutes need, as a multiple of the capacity seen: of the jobs that were dequeued while jobs waited all the time. Above 1 it is too little; at 1.5 three workers are needed for two. Null where the source tells no counts, and when fewer than 10 jobs came or were so dequeued, or jobs waited all the time for less than a minute. Free.",
+        "The capacity that the arrivals of the last five minutes need, as a multiple of the capacity seen: of the jobs that were dequeued while jobs waited all the time. Above 1 it is too little; at 1.5 three workers are needed for two. Null where the source reports no counts, and when fewer than 10 jobs came or were so dequeued, or jobs waited all the time for less than a minute.",
     }),
     unstable: t.exposeBoolean("unstable", {
       description:
-        "True: more comes than can be taken, for sure, so it would never drain. False also when that cannot be told. Free.",
+        "True when more jobs arrive than workers take, for sure: the queue would never drain. False also when that cannot be determined.",
     }),
   }),
 });
@@ -70,9 +70,9 @@ const ForecastType = builder.objectRef<Forecast>("Forecast").implement({
 builder.objectFields(QueueLatencyType, (t) => ({
   health: t.field({
     type: HealthEnum,
-    // A function, as everywhere where a cost is told.
+    // A function, as everywhere where a cost is declared.
     complexity: () => 1,
-    description: "How the queue fares: UNKNOWN where nobody can tell. Costs one point per queue.",
+    description: "Health of the queue; UNKNOWN where it cannot be determined. Costs one point per queue.",
     async resolve(snapshot, _, { health }) {
       const [found] = await health.healthOf([snapshot]);
       return found ?? "UNKNOWN";
@@ -81,7 +81,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
   objective: t.float({
     nullable: true,
     description:
-      "Within how many seconds jobs of this queue are to be taken: as the server's OBJECTIVES_FILE says, else as the end of the queue's name does, such as `within_30_seconds` or `latency_5m`. Null when neither says anything. Free.",
+      "Within how many seconds jobs of this queue are to be taken: as the server's OBJECTIVES_FILE says, else as the end of the queue's name does, such as `within_30_seconds` or `latency_5m`. Null when neither says anything.",
     resolve({ queue }, _, { health }) {
       const objectiveMs = health.objectiveMsOf(queue);
       return objectiveMs === null ? null : secondsOf(objectiveMs);

@@ -11,57 +11,56 @@ const maxPoints = 1_000;
 const pointsForOne = 10;
 
 const HistoryStepEnum = builder.enumType("HistoryStep", {
-  description: "How long a step of the history is.",
+  description: "Length of a step of the history.",
   values: {
-    TEN_SECONDS: { description: "10 seconds; kept for HISTORY_TEN_SECONDS, 6 hours unless it is set." },
-    ONE_MINUTE: { description: "60 seconds; kept for HISTORY_MINUTES, 48 hours unless it is set." },
-    ONE_HOUR: { description: "3,600 seconds; kept for HISTORY_HOURS, 90 days unless it is set." },
+    TEN_SECONDS: { description: "10 seconds; kept for HISTORY_TEN_SECONDS (default 6 hours)." },
+    ONE_MINUTE: { description: "60 seconds; kept for HISTORY_MINUTES (default 48 hours)." },
+    ONE_HOUR: { description: "3,600 seconds; kept for HISTORY_HOURS (default 90 days)." },
   } satisfies Record<HistoryStep, object>,
 });
 
 const HistoryPointType = builder.objectRef<HistoryPoint & { readonly step: HistoryStep }>("HistoryPoint");
 HistoryPointType.implement({
-  description:
-    "What was seen of a queue in one step. There is no point for a step in which nobody looked, or could not tell: a gap, not zero.",
+  description: "One step of a queue's history. A step without a sample has no point: it is a gap, not zero.",
   fields: (t) => ({
     at: t.field({
       type: "DateTime",
-      description: "When the step began, by Redis's clock. Free.",
+      description: "When the step began, by Redis's clock.",
       resolve: ({ atMs }) => new Date(atMs),
     }),
-    step: t.expose("step", { type: HistoryStepEnum, description: "How long it is. Free." }),
+    step: t.expose("step", { type: HistoryStepEnum, description: "How long it is." }),
     samples: t.exposeInt("samples", {
       description:
-        "How often the queue was looked at in it: once a second, so fewer than the step has seconds means that part of it was not seen. At least 1. Free.",
+        "Number of samples in the step, one a second. Fewer than the step has seconds: part of it was not sampled. At least 1.",
     }),
     maxLatency: t.float({
-      description: "The highest latency in these samples, in seconds; 0 when nothing waited. Free.",
+      description: "The highest latency in these samples, in seconds; 0 when nothing waited.",
       resolve: ({ maxLatencyMs }) => secondsOf(maxLatencyMs),
     }),
     meanLatency: t.float({
-      description: "Mean latency of these samples, in seconds; 0 when nothing waited. Free.",
+      description: "Mean latency of these samples, in seconds; 0 when nothing waited.",
       resolve: ({ meanLatencyMs }) => secondsOf(meanLatencyMs),
     }),
     maxDepth: t.exposeInt("maxDepth", {
-      description: "The most jobs that waited in one of these samples. Free.",
+      description: "The most jobs that waited in one of these samples.",
     }),
     enqueued: t.int({
       nullable: true,
       description:
-        "How many jobs were enqueued, by when it was heard. Null where the source cannot tell. Free.",
+        "Number of jobs enqueued, by when their events arrived. Null where the source does not report it.",
       resolve: ({ counts }) => counts?.enqueued ?? null,
     }),
     dequeued: t.int({
       nullable: true,
       description:
-        "How many jobs were dequeued, by when it was heard. Null where the source cannot tell. Free.",
+        "Number of jobs dequeued, by when their events arrived. Null where the source does not report it.",
       resolve: ({ counts }) => counts?.dequeued ?? null,
     }),
     waitTime: t.field({
       type: WaitTimeType,
       nullable: true,
       description:
-        "Wait times of these dequeued jobs; here quantiles are within 6 %. Null where the source cannot tell. Free.",
+        "Wait times of these dequeued jobs, quantiles within 6 %. Null where the source does not report it.",
       resolve: ({ counts }) => counts?.waitTime ?? null,
     }),
   }),
@@ -85,13 +84,13 @@ builder.objectField(QueueLatencyType, "history", (t) =>
     },
     complexity: (args, { limits, operation }): FieldCost => {
       if (operation === "subscription") {
-        throw new AppError("BAD_USER_INPUT", "history: ask for it in a query, for no push changes what was");
+        throw new AppError("BAD_USER_INPUT", "history is not available in subscriptions; use a query");
       }
       const { points: items } = rangeOf(args, limits);
       return { field: Math.ceil(items / pointsForOne), items };
     },
     description:
-      "What was, in steps that are over, oldest first; steps in which nobody looked are left out. Of a queue that is MISSING, what is left of it. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES, those in use have one. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",
+      "Steps that are over, oldest first; steps without a sample are left out. A queue that is MISSING may still have some. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES, those in use have one. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",
     async resolve({ queue }, args, { history, limits }) {
       const { step, fromMs, toMs } = rangeOf(args, limits);
       const points = await history.read({ queue, step, fromMs, toMs });

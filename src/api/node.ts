@@ -52,7 +52,7 @@ builder.queryField("node", (t) =>
     args: { id: t.arg.id({ required: true, description: "The `id` of an object." }) },
     complexity: () => 1,
     description:
-      "The object with this id, as it stands now. Of a queue that is gone: the queue, MISSING, as `queueLatency` answers. Null when this API has never given such an id. Costs one point.",
+      "The object with this id, as it stands now. A queue that is gone is MISSING, as in `queueLatency`. Null when the id is not one of this API. Costs one point.",
     async resolve(_, { id }, { tracker }, info) {
       const [node] = await readNodes([id], selectedParts(info), tracker);
       return node ?? null;

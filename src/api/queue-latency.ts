@@ -19,7 +19,7 @@ import { selectedParts } from "./selected-parts.ts";
 export const QueueStateEnum = builder.enumType("QueueState", {
   description: "Whether a queue is known, and whether a job waits in it.",
   values: describedValues(queueStates, {
-    MISSING: "Never heard of: no event named it, and no job system lists it. Every number is null.",
+    MISSING: "Unknown queue: no event named it, and no job system lists it. Every number is null.",
     EMPTY:
       "Known, and no job waits, unless `accuracy` is INCOMPLETE or UNKNOWN: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
     WAITING: "At least one job waits to be dequeued.",
@@ -40,7 +40,7 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
 });
 
 export const WindowEnum = builder.enumType("Window", {
-  description: "The latest stretch of time that counts and wait times are given for.",
+  description: "Time window of rates and wait times, up to now.",
   values: describedValues(windows, {
     ONE_MINUTE: "The last 60 seconds.",
     FIVE_MINUTES: "The last 5 minutes.",
@@ -50,15 +50,14 @@ export const WindowEnum = builder.enumType("Window", {
 
 export const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
   description:
-    "How many jobs came and went, on average over a window. By the times at which the events happened, so one that is heard late still counts where it belongs. Free beyond the point of the field that holds it.",
+    "Mean rates of jobs over a window, by the times at which the events happened: an event that arrives late counts where it belongs.",
   fields: (t) => ({
     enqueuedPerSecond: t.float({
-      description:
-        "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued. Free.",
+      description: "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued.",
       resolve: ({ enqueuedPerSecond }) => roundedRate(enqueuedPerSecond),
     }),
     dequeuedPerSecond: t.float({
-      description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count. Free.",
+      description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count.",
       resolve: ({ dequeuedPerSecond }) => roundedRate(dequeuedPerSecond),
     }),
   }),
@@ -66,98 +65,97 @@ export const ThroughputType = builder.objectRef<Throughput>("Throughput").implem
 
 export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
   description:
-    "How long the jobs dequeued in a window had waited, from claimable to dequeued. Seconds; all 0 when `count` is 0. The window reaches back up to 5 % further than its name says. Free beyond the point of the field that holds it.",
+    "How long the jobs dequeued in a window had waited, from claimable to dequeued. Seconds; all 0 when `count` is 0. The window reaches back up to 5 % further than its name says.",
   fields: (t) => ({
     count: t.exposeInt("count", {
-      description: "How many dequeued jobs were measured: those whose enqueue is known. Free.",
+      description: "Number of dequeued jobs whose enqueue is known.",
     }),
     mean: t.float({
-      description: "Mean wait, in seconds. Exact. Free.",
+      description: "Mean wait, in seconds. Exact.",
       resolve: ({ mean }) => roundedSeconds(mean),
     }),
     p50: t.float({
-      description: "Half of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      description: "Half of the jobs waited at most this long, in seconds. Within 2 %.",
       resolve: ({ p50 }) => roundedSeconds(p50),
     }),
     p95: t.float({
-      description: "95 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      description: "95 % of the jobs waited at most this long, in seconds. Within 2 %.",
       resolve: ({ p95 }) => roundedSeconds(p95),
     }),
     p99: t.float({
-      description: "99 % of the jobs waited at most this long, in seconds. Within 2 %. Free.",
+      description: "99 % of the jobs waited at most this long, in seconds. Within 2 %.",
       resolve: ({ p99 }) => roundedSeconds(p99),
     }),
     max: t.float({
-      description: "The longest wait, in seconds. Exact. Free.",
+      description: "The longest wait, in seconds. Exact.",
       resolve: ({ max }) => roundedSeconds(max),
     }),
   }),
 });
 
 export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency").implement({
-  description: "How one queue stands at one instant.",
+  description: "State of one queue at one instant.",
   interfaces: [NodeInterface],
   fields: (t) => ({
     queue: t.exposeString("queue", {
       description:
-        "Name of the queue: the name that its events give, or `<source>/<name>` when a job system is asked about it. Free.",
+        "Name of the queue: the name that its events give, or `<source>/<name>` when a job system is asked about it.",
     }),
     source: t.exposeString("source", {
       nullable: true,
       description:
-        'Where the numbers come from: "events" for recorded events, or the job system\'s name, such as "faktory". Null when MISSING. Free.',
+        'Where the numbers come from: "events" for recorded events, or the job system\'s name, such as "faktory". Null when MISSING.',
     }),
     state: t.expose("state", {
       type: QueueStateEnum,
-      description: "Tells an empty queue from one that nobody has heard of. Free.",
+      description: "Whether the queue is known, and whether a job waits in it.",
     }),
     latency: t.float({
       nullable: true,
       description:
-        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. Null when it is not known: `state` is MISSING or `accuracy` UNKNOWN. See `stale` before you act on it. Free.",
+        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. Null when it is not known: `state` is MISSING or `accuracy` UNKNOWN. See `stale` before you act on it.",
       resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
       description:
-        "When the head became claimable, by Redis's clock. Null when nothing waits, and where `latency` is null. Free.",
+        "When the head became claimable, by Redis's clock. Null when nothing waits, and where `latency` is null.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
     depth: t.exposeInt("depth", {
       nullable: true,
       description:
-        "How many jobs wait; 0 when none. Scheduled jobs are not among them. Null when MISSING, and where the source does not tell. Free.",
+        "Number of waiting jobs, without scheduled ones; 0 when none. Null when MISSING, and where the source does not report it.",
     }),
     scheduled: t.exposeInt("scheduled", {
       nullable: true,
       description:
-        "How many jobs are enqueued but not claimable yet; 0 when none. Null when MISSING, and where the source does not tell. Free.",
+        "Number of jobs that are enqueued but not claimable yet; 0 when none. Null when MISSING, and where the source does not report it.",
     }),
     lost: t.int({
       nullable: true,
       description:
-        "How many jobs have been given up since the queue became known: they had waited longer than MAX_WAIT, so their dequeue was probably never heard. One whose dequeue comes after all, within EVENT_WINDOW, is taken out again. Null where a job system reports the queue, and when MISSING. Free.",
+        "Number of jobs that were dropped since the queue became known: they had waited for longer than MAX_WAIT, so their DEQUEUED event was probably lost. A job whose DEQUEUED arrives within EVENT_WINDOW after that no longer counts. Null where a job system reports the queue, and when MISSING.",
       resolve: ({ lost }) => lost,
     }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,
-      description: "How far `latency` can be trusted; UNKNOWN when MISSING. Free.",
+      description: "How far `latency` can be trusted; UNKNOWN when MISSING.",
     }),
     measuredAt: t.field({
       type: "DateTime",
       description:
-        "The instant that `latency` speaks of, by Redis's clock. A query may be answered with what was read up to MAX_AGE before, if no change of the queue has been heard since.",
+        "The instant of these numbers, by Redis's clock. A query may get a snapshot up to MAX_AGE old, if no change of the queue was published since.",
       resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
     }),
     stale: t.exposeBoolean("stale", {
-      description:
-        "True: the source has not answered lately, and this is its last word, from `measuredAt`. Free.",
+      description: "True when the source has not answered lately: the numbers are those of `measuredAt`.",
     }),
     clockSkew: t.float({
       nullable: true,
       description:
-        "Seconds by which the clock of whoever enqueued the newest job is ahead of the clock of its job system's Redis; negative when it is behind, and by the time that the job was on its way. Null where not both are known. Free.",
+        "Seconds by which the clock of the newest job's producer is ahead of the clock of its job system's Redis; negative when it is behind, and by the time between producer and Redis. Null where not both are known.",
       resolve: ({ clockSkewMs }) => (clockSkewMs === null ? null : secondsOf(clockSkewMs)),
     }),
     throughput: t.field({
@@ -174,7 +172,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Rates of jobs coming and going. Null where the source cannot tell, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Rates of jobs enqueued and dequeued. Null where the source does not report them, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ throughput }, { window }) => countedIn(throughput, window),
     }),
     waitTime: t.field({
@@ -191,7 +189,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Wait times of dequeued jobs. Null where the source cannot tell, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Wait times of dequeued jobs. Null where the source does not report them, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ waitTime }, { window }) => countedIn(waitTime, window),
     }),
   }),
@@ -206,7 +204,7 @@ builder.queryField("queueLatency", (t) =>
     args: { queues: t.arg.stringList({ required: true, description: queuesDescription }) },
     complexity: ({ queues }, { limits }) => perQueue(checkQueues(queues, limits).length),
     description:
-      "How the named queues stand now, in the order asked, each name once. Costs one point for each queue, however many jobs wait in it. Errors: TOO_MANY_QUEUES, BAD_USER_INPUT.",
+      "State of the named queues, in the order of `queues`, each name once. Costs one point for each queue, however many jobs wait in it. Errors: TOO_MANY_QUEUES, BAD_USER_INPUT.",
     resolve: (_, { queues }, { tracker, limits }, info) =>
       tracker.read(checkQueues(queues, limits), selectedParts(info)),
   }),
@@ -235,7 +233,7 @@ builder.subscriptionField("queueLatency", (t) =>
       return perQueue(checkQueues(queues, limits).length);
     },
     description:
-      "At once how all the named queues stand; then those that changed, at most every `minIntervalMs`; and every `refreshMs` those that wait. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less; health and forecast are made anew for each push, and are no reason for one. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+      "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less; health and forecast are made anew for each push, and are no reason for one. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
     subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
       subscriptions.hold(client, onGone, () =>
         live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),

@@ -10,9 +10,9 @@ import "./queues.ts";
 import "./scalars.ts";
 import "./waiting-jobs.ts";
 
-builder.queryType({ description: "Read how queues stand." });
-builder.mutationType({ description: "Tell what happened to jobs." });
-builder.subscriptionType({ description: "Be told whenever a queue changes." });
+builder.queryType({ description: "Read the state of queues and alerts." });
+builder.mutationType({ description: "Record job events, and administrate queues and alerts." });
+builder.subscriptionType({ description: "Push changes of queues and alerts." });
 
 export const schema: GraphQLSchema = builder.toSchema({});
 

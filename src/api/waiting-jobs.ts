@@ -10,22 +10,22 @@ import { secondsOf } from "./rounding.ts";
 const mostJobs = 1000;
 
 const WaitingJobType = builder.objectRef<WaitingJob>("WaitingJob").implement({
-  description: "A job that is claimable and has not been dequeued, as far as we have heard.",
+  description: "A job that is claimable, and of which no DEQUEUED or REMOVED event has arrived.",
   fields: (t) => ({
     jobId: t.exposeID("jobId", {
-      description: "The id that its events give, or that its job system gives. Free.",
+      description: "The id that its events give, or that its job system gives.",
     }),
     attempt: t.exposeInt("attempt", {
       description:
-        "The attempt that its events give, 0 unless they say otherwise. Always 0 where a job system reports the queue. Free.",
+        "The attempt that its events give, 0 unless they say otherwise. Always 0 where a job system reports the queue.",
     }),
     since: t.field({
       type: "DateTime",
-      description: "When it became claimable, by Redis's clock. Free.",
+      description: "When it became claimable, by Redis's clock.",
       resolve: ({ sinceMs }) => new Date(sinceMs),
     }),
     waited: t.float({
-      description: "Seconds since it became claimable; never negative. Free.",
+      description: "Seconds since it became claimable; never negative.",
       resolve: ({ waitedMs }) => secondsOf(waitedMs),
     }),
   }),
@@ -57,7 +57,7 @@ builder.queryField("waitingJobs", (t) =>
       return pageCost(first);
     },
     description:
-      "The jobs of one queue that have waited longest, oldest first: the head, and what may be ghosts whose dequeue was never heard. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
+      "The jobs of one queue that have waited longest, oldest first: the head, and possible ghosts, whose DEQUEUED event was lost. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
     resolve: (_, { queue, first }, { tracker }) => tracker.waiting(queue, first),
   }),
 );

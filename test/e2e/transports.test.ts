@@ -130,7 +130,7 @@ const rows: readonly Row[] = [
   {
     why: "too dear a request",
     params: {
-      query: "{ a: queues(first: 60) { edges { cursor } } b: queues(first: 60) { edges { cursor } } }",
+      query: "{ a: queues(first: 600) { edges { cursor } } b: queues(first: 600) { edges { cursor } } }",
     },
     code: "MAX_COST_EXCEEDED",
   },

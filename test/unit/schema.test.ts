@@ -226,6 +226,13 @@ describe("descriptions", () => {
     expect(odd.map(({ path, description }) => `${path}: ${description}`)).toEqual([]);
   });
 
+  test("of queues and their fields say nothing of a cost that they do not have", () => {
+    const free = elements.filter(
+      ({ path, description }) => /^(?!Alert|Receiver)/.test(path) && /\bFree\b/.test(description),
+    );
+    expect(free.map(({ path }) => path)).toEqual([]);
+  });
+
   test("of every field that costs say how much", () => {
     const costing = [
       "QueueLatency.throughput",
