@@ -111,10 +111,10 @@ export function createApp(config: Config, logger: Logger): App {
     rules: ruleFile === undefined ? null : () => ruleFile.value,
     receivers: {
       alertmanagers: config.alertmanagerUrls,
-      webhook: config.alertWebhook,
+      webhooks: config.alertWebhooks,
       heartbeat: config.alertHeartbeatUrl,
     },
-    sights: {
+    queues: {
       list: tracker.list,
       read: tracker.read,
       healthOf: health.healthOf,

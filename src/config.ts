@@ -1,7 +1,14 @@
 import { z } from "zod";
 import { StartError } from "./core/errors.ts";
 import type { HistoryStep } from "./core/history.ts";
-import { httpUrl, httpUrls, receiverProblems, webhookSecret } from "./settings/alert-receivers.ts";
+import {
+  httpUrl,
+  httpUrls,
+  receiverProblems,
+  type WebhookConfig,
+  webhookSecrets,
+  webhooksOf,
+} from "./settings/alert-receivers.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
@@ -57,7 +64,7 @@ export interface Config {
   /** The rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
-  readonly alertWebhook: { readonly url: string; readonly secret: string } | null;
+  readonly alertWebhooks: readonly WebhookConfig[];
   readonly alertHeartbeatUrl: string | null;
   /** Of so many queues Prometheus and StatsD are told. */
   readonly metricsMaxQueues: number;
@@ -109,8 +116,8 @@ const settings = z.object({
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
-  ALERT_WEBHOOK_URL: httpUrl(),
-  ALERT_WEBHOOK_SECRET: webhookSecret(),
+  ALERT_WEBHOOK_URL: httpUrls(),
+  ALERT_WEBHOOK_SECRET: webhookSecrets(),
   ALERT_HEARTBEAT_URL: httpUrl(),
   METRICS_MAX_QUEUES: whole(1000, 1, 50_000),
   STATSD_URL: statsdUrl(),
@@ -175,7 +182,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
     alertsFile: set.ALERTS_FILE ?? null,
     alertmanagerUrls: set.ALERTMANAGER_URL,
-    alertWebhook: webhookOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),
+    alertWebhooks: webhooksOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),
     alertHeartbeatUrl: set.ALERT_HEARTBEAT_URL ?? null,
     metricsMaxQueues: set.METRICS_MAX_QUEUES,
     statsd: set.STATSD_URL,
@@ -184,10 +191,6 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       ...unverifiedTls(set.REDIS_URL, sources),
     ],
   });
-}
-
-function webhookOf(url: string | undefined, secret: string | undefined): Config["alertWebhook"] {
-  return url === undefined || secret === undefined ? null : { url, secret };
 }
 
 /** Without tokens whoever reaches the port may read and write, so nobody but this machine may reach it. */

@@ -1,32 +1,26 @@
-import type { Acknowledgement, Alert, AlertStatus, ReceiverStatus } from "../core/alerts.ts";
+import { type Alert, type AlertStatus, maxOutbox, type ReceiverStatus } from "../core/alerts.ts";
+import { messageOf } from "../core/errors.ts";
 import { LeaseLostError } from "../core/lease.ts";
+import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
+import { answered, createOutbox, type Outbox } from "./outbox.ts";
+import { parseStoredAlert, storedAlertLine } from "./stored-alert.ts";
 
 /** What became of one alert: it is kept, it is kept among those that have ended, or it leaves no trace. */
 export interface AlertChange {
   readonly what: "keep" | "resolve" | "end";
   readonly alert: Alert;
-  /** Goes into the outbox with it; null: nobody is told. */
-  readonly word: object | null;
-}
-
-/** A notification that waits for the webhook. */
-export interface OutboxEntry {
-  /** Of the entry, by which it is taken out. */
-  readonly id: string;
-  readonly alertId: string;
-  readonly body: string;
-  readonly writtenAtMs: number;
+  /** Goes into the outboxes with it; null: receivers are not notified. */
+  readonly notification: object | null;
 }
 
 /** What is kept of alerts in Redis. Everything throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
 export interface AlertStore {
   /**
    * Begins a round. @param decidedAtMs of the last round that was finished.
-   * @returns the time, by Redis's clock. @throws LeaseLostError when somebody with a later fence was here.
+   * @returns the time, by Redis's clock. @throws LeaseLostError when a process with a later fence was here.
    */
   begin(fence: number, decidedAtMs: number | null): Promise<number>;
   /** All of it or nothing for up to a hundred at a time. @throws LeaseLostError as `begin`; then nothing was written. */
@@ -36,127 +30,203 @@ export interface AlertStore {
   resolved(first: number): Promise<Alert[]>;
   /** @returns the alert; null when there is none with this id that has not ended. */
   acknowledge(id: string, by: string): Promise<Alert | null>;
-  /** The oldest notifications. */
-  outbox(first: number): Promise<OutboxEntry[]>;
-  takeOut(ids: readonly string[]): Promise<void>;
+  /** One for each webhook, in their order. */
+  readonly outboxes: readonly Outbox[];
   count(field: CountField, by: number): Promise<void>;
-  status(): Promise<Omit<AlertStatus, "pending" | "firing">>;
+  status(): Promise<Omit<AlertStatus, "pending" | "firing" | "rules">>;
 }
 
 export type CountField = "ignored" | `${"delivered" | "failed" | "dropped"}:${string}`;
 
-const mostResolved = 1_000;
+const maxResolved = 1_000;
 const changesPerCall = 100;
-/** While nobody decides, for a week, all of it is forgotten. */
+/** While no process evaluates the rules, all of it is forgotten after a week. */
 const keptForMs = 7 * 86_400_000;
+/** An older notification helps nobody. */
+const maxAgeMs = 86_400_000;
 
 export interface AlertStoreOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  /** How many notifications wait at most; 0: nobody takes them, and none are kept. @default 10_000 */
-  readonly mostWords?: number;
+  /** Names of all receivers of this process, in the order in which `alertStatus` lists them. */
+  readonly receivers?: readonly string[];
+  /** Names of those that have an outbox. */
+  readonly webhooks?: readonly string[];
+  readonly logger: Logger;
+  /** How many notifications an outbox holds. @default maxOutbox */
+  readonly maxNotifications?: number;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
 
-export function createAlertStore({ redis, keys, mostWords = 10_000, now }: AlertStoreOptions): AlertStore {
+export function createAlertStore(options: AlertStoreOptions): AlertStore {
+  const {
+    redis,
+    keys,
+    webhooks = [],
+    receivers = webhooks,
+    logger,
+    maxNotifications = maxOutbox,
+    now,
+  } = options;
   const script = (name: string, file: string) =>
     loadScript(name, new URL(`lua/${file}.lua`, import.meta.url));
   const beginScript = script("queueLatencyAlertsBegin", "alerts-begin");
   const writeScript = script("queueLatencyAlertsWrite", "alerts-write");
   const acknowledgeScript = script("queueLatencyAlertsAcknowledge", "alerts-acknowledge");
   const { active, resolved, outbox, state, changes: channel } = keys.alerts;
-  const all = [state, active, resolved, outbox];
+  const all = [state, active, resolved, ...webhooks.map((_, i) => outbox(i))];
+  const unreadable = createUnreadable(logger);
 
-  async function fenced(reply: Promise<unknown>): Promise<number> {
-    const answer = Number(await reply);
-    if (answer === -1) throw new LeaseLostError("what becomes of alerts");
-    return answer;
+  /** @param reply negative: the newer fencing token that is stored. */
+  function assertLeads(reply: number): void {
+    if (reply < 0) throw new LeaseLostError("alerts", -reply);
+  }
+
+  function warnOfDropped(count: number, reason: string): void {
+    if (count > 0) logger.error({ count, reason }, "dropped notifications");
+  }
+
+  /** Whatever can be read of a collection; a key of another type holds nothing that can. */
+  async function readable(
+    key: string,
+    entries: Promise<readonly (readonly [string, string])[]>,
+  ): Promise<Alert[]> {
+    return unreadable.without(key, (await unlessWrongType(entries)) ?? [["the whole key", ""]]);
   }
 
   return {
-    begin: (fence, decidedAtMs) =>
-      fenced(
-        runScript(redis, beginScript, {
-          keys: all,
-          args: [fence, decidedAtMs ?? "", keptForMs, now?.() ?? ""],
-        }),
-      ),
+    async begin(fence, decidedAtMs) {
+      const args = [fence, decidedAtMs ?? "", keptForMs, maxAgeMs, JSON.stringify(receivers), now?.() ?? ""];
+      const reply = await runScript(redis, beginScript, { keys: all, args: [...args, ...webhooks] });
+      const [nowMs, dropped = 0, setAside = []] = reply as [number, number?, string[]?];
+      assertLeads(nowMs);
+      warnOfDropped(dropped, "older than a day");
+      for (const key of setAside) {
+        logger.error({ key, renamedTo: `${key}:set-aside` }, "a key of another type was set aside");
+      }
+      return nowMs;
+    },
     async write(fence, changes) {
       for (let from = 0; from < changes.length; from += changesPerCall) {
         const args = changes
           .slice(from, from + changesPerCall)
-          .flatMap(({ what, alert, word }) => [
+          .flatMap(({ what, alert, notification }) => [
             what,
             alert.id,
-            toJson(alert),
-            word === null || mostWords === 0 ? "" : JSON.stringify(word),
+            storedAlertLine(alert),
+            notification === null || webhooks.length === 0 ? "" : JSON.stringify(notification),
           ]);
-        const call = { keys: all, args: [fence, channel, mostResolved, mostWords, ...args] };
-        await fenced(runScript(redis, writeScript, call));
+        const call = {
+          keys: all,
+          args: [fence, channel, maxResolved, maxNotifications, ...webhooks, ...args],
+        };
+        const reply = Number(await runScript(redis, writeScript, call));
+        assertLeads(reply);
+        warnOfDropped(reply, `the outbox holds ${maxNotifications}`);
       }
     },
-    active: async () => Object.values(await answered(redis.hgetall(active))).map(toAlert),
-    resolved: async (first) =>
-      first === 0 ? [] : (await answered(redis.lrange(resolved, 0, first - 1))).map(toAlert),
+    active: () =>
+      readable(
+        active,
+        redis.hgetall(active).then((records) => Object.entries(records)),
+      ),
+    async resolved(first) {
+      if (first === 0) return [];
+      const records = redis.lrange(resolved, 0, first - 1);
+      return await readable(
+        resolved,
+        records.then((list) => list.map((record) => ["", record] as const)),
+      );
+    },
     async acknowledge(id, by) {
       const args = [id, JSON.stringify(by), channel];
       const record = await runScript(redis, acknowledgeScript, { keys: [active], args });
-      return record === null ? null : toAlert(String(record));
+      return record === null ? null : (unreadable.without(active, [[id, String(record)]], false)[0] ?? null);
     },
-    async outbox(first) {
-      const entries = await answered(redis.xrange(outbox, "-", "+", "COUNT", first));
-      return entries.map(([id, [, alertId = "", , body = ""]]) => ({
-        ...{ id, alertId, body },
-        writtenAtMs: Number.parseInt(id, 10),
-      }));
-    },
-    async takeOut(ids) {
-      if (ids.length > 0) await answered(redis.xdel(outbox, ...ids));
-    },
+    outboxes: webhooks.map((receiver, i) => createOutbox(redis, outbox(i), receiver)),
     async count(field, by) {
       if (by > 0) await answered(redis.hincrby(state, field, by));
     },
     async status() {
-      const [fields, waiting] = await answered(Promise.all([redis.hgetall(state), redis.xlen(outbox)]));
+      const fields = (await unlessWrongType(redis.hgetall(state))) ?? {};
+      // The leader may be another process, with other receivers.
+      const names = namesIn(fields.receivers);
+      const outboxNames = names.filter((name) => name.startsWith("webhook"));
+      const sizes = await Promise.all(outboxNames.map((_, i) => unlessWrongType(redis.xlen(outbox(i)))));
+      const waiting = new Map(outboxNames.map((name, i) => [name, sizes[i] ?? 0]));
       return {
-        decidedAtMs: fields.decidedAt === undefined ? null : Number(fields.decidedAt),
-        outbox: waiting,
-        ignored: Number(fields.ignored ?? 0),
-        receivers: receiversOf(fields),
+        decidedAtMs: numberIn(fields.decidedAt),
+        outbox: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
+        ignored: numberIn(fields.ignored) ?? 0,
+        unreadable: unreadable.count(),
+        receivers: names.map((receiver): ReceiverStatus => {
+          const countOf = (what: string) => numberIn(fields[`${what}:${receiver}`]) ?? 0;
+          return {
+            ...{ receiver, waiting: waiting.get(receiver) ?? 0 },
+            ...{ delivered: countOf("delivered"), failed: countOf("failed"), dropped: countOf("dropped") },
+          };
+        }),
       };
     },
   };
 }
 
-/** @throws Error when it is no record of an alert. */
-export function toAlert(record: string): Alert {
-  const [known = "", json = ""] = record.split("\n", 2);
-  const acknowledgement = known === "" ? null : (JSON.parse(known) as Acknowledgement);
-  return { ...(JSON.parse(json) as Omit<Alert, "acknowledgement">), acknowledgement };
-}
-
-function toJson({ acknowledgement: _, ...alert }: Alert): string {
-  return JSON.stringify(alert);
-}
-
-function receiversOf(fields: Readonly<Record<string, string>>): readonly ReceiverStatus[] {
-  const names = Object.keys(fields).flatMap(
-    (field) => /^(?:delivered|failed|dropped):(.+)$/.exec(field)?.[1] ?? [],
-  );
-  const countOf = (what: string, name: string) => Number(fields[`${what}:${name}`] ?? 0);
-  return [...new Set(names)].sort().map((receiver) => ({
-    receiver,
-    delivered: countOf("delivered", receiver),
-    failed: countOf("failed", receiver),
-    dropped: countOf("dropped", receiver),
-  }));
-}
-
-async function answered<T>(reply: Promise<T>): Promise<T> {
+/** Null when the key holds another type: `begin` sets it aside. */
+async function unlessWrongType<T>(reply: Promise<T>): Promise<T | null> {
   try {
-    return await reply;
+    return await answered(reply);
   } catch (error) {
-    throw unavailableOr(error);
+    if (messageOf(error).startsWith("WRONGTYPE")) return null;
+    throw error;
   }
+}
+
+function numberIn(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function namesIn(json: string | undefined): readonly string[] {
+  try {
+    const names: unknown = JSON.parse(json ?? "[]");
+    return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Skips records that are not alerts, logs each once, and knows how many there were when each key was read last. */
+function createUnreadable(logger: Logger) {
+  const byKey = new Map<string, ReadonlySet<string>>();
+  return {
+    count: () => [...byKey.values()].reduce((sum, { size }) => sum + size, 0),
+    /** @param isWhole whether these are all records of the key. */
+    without(
+      key: string,
+      records: readonly (readonly [field: string, record: string])[],
+      isWhole = true,
+    ): Alert[] {
+      const known = byKey.get(key);
+      const bad = new Set<string>();
+      const alerts = records.flatMap(([field, record]) => {
+        try {
+          const alert = parseStoredAlert(record);
+          if (field !== "" && alert.id !== field) throw new Error(`it has the id ${alert.id}`);
+          return [alert];
+        } catch (error) {
+          const what = field || record.slice(0, 200);
+          bad.add(what);
+          if (isWhole && known?.has(what) !== true) {
+            logger.error(
+              { key, record: what, err: messageOf(error).slice(0, 200) },
+              "skipped an unreadable alert",
+            );
+          }
+          return [];
+        }
+      });
+      if (isWhole) byKey.set(key, bad);
+      return alerts;
+    },
+  };
 }

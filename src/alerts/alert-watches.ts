@@ -1,50 +1,49 @@
 import type { Alert } from "../core/alerts.ts";
 
-/** More than alerts can be there. */
-const mostUntold = 20_000;
+/** More than there can be alerts. */
+const maxWaiting = 20_000;
 
-/** Which alerts somebody wants to hear of. */
+/** Which alerts a subscriber wants. */
 export interface AlertFilter {
   /** Null: of all queues. */
   readonly queue: string | null;
 }
 
-/** What one subscriber gets: first every alert that has not ended, then each that is another one. */
+/** What one subscriber gets: first every alert that has not ended, then each that has changed. */
 export type AlertWatch = AsyncIterableIterator<Alert, undefined>;
 
 /** The other end of a watch. */
 export interface AlertWatchControl {
   readonly watch: AlertWatch;
   /** Cheap and never blocks, however slow the subscriber is. */
-  tell(alert: Alert): void;
+  push(alert: Alert): void;
   end(): void;
 }
 
 /**
- * What is kept for a subscriber is the newest state of each alert that it was not told yet, never a list of pushes: a slow one
- * skips the states in between. Of those that ended it skips the oldest, too, when there are too many.
+ * Keeps the newest state of each alert that the subscriber has not received yet, never a list of pushes: a slow subscriber skips
+ * the states in between. When there are too many, it also skips the alerts that ended longest ago.
  */
 export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): AlertWatchControl {
-  const untold = new Map<string, Alert>();
+  const waiting = new Map<string, Alert>();
   let isEnded = false;
   let pending: PromiseWithResolvers<IteratorResult<Alert, undefined>> | undefined;
   const ended = { done: true, value: undefined } as const;
 
-  function push(): void {
-    const [next] = untold.values();
+  function deliver(): void {
+    const [next] = waiting.values();
     if (pending === undefined || next === undefined) return;
-    untold.delete(next.id);
+    waiting.delete(next.id);
     const { resolve } = pending;
     pending = undefined;
     resolve({ done: false, value: next });
   }
 
-  /** One that ended long ago is no news any more to somebody who has not heard of so many others. */
   function forgetOldest(): void {
-    if (untold.size <= mostUntold) return;
-    for (const [id, { state }] of untold) {
+    if (waiting.size <= maxWaiting) return;
+    for (const [id, { state }] of waiting) {
       if (state !== "RESOLVED") continue;
-      untold.delete(id);
+      waiting.delete(id);
       return;
     }
   }
@@ -52,7 +51,7 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
   function end(): void {
     if (isEnded) return;
     isEnded = true;
-    untold.clear();
+    waiting.clear();
     pending?.resolve(ended);
     pending = undefined;
     onEnd();
@@ -64,7 +63,7 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
       if (pending !== undefined) return pending.promise.then(() => watch.next());
       pending = Promise.withResolvers();
       const { promise } = pending;
-      push();
+      deliver();
       return promise;
     },
     async return() {
@@ -76,11 +75,11 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
 
   return {
     watch,
-    tell(alert) {
+    push(alert) {
       if (isEnded || (queue !== null && alert.queue !== queue)) return;
-      untold.set(alert.id, alert);
+      waiting.set(alert.id, alert);
       forgetOldest();
-      push();
+      deliver();
     },
     end,
   };

@@ -1,6 +1,6 @@
 import type { Alert } from "../core/alerts.ts";
-import { wallClock } from "../core/clock.ts";
-import { toldFacts } from "./make-alert.ts";
+import { type WallClock, wallClock } from "../core/clock.ts";
+import { alertFacts } from "./make-alert.ts";
 
 /** As Alertmanager's API v2 takes it (openapi.yaml, postableAlert). */
 interface PostableAlert {
@@ -10,34 +10,41 @@ interface PostableAlert {
   readonly endsAt: string;
 }
 
-/** Alertmanager ends an alert by itself when nobody has told of it for so long: Redis may be away meanwhile. */
-const outlivesUsMs = 3_600_000;
-/** For so long it is told again that an alert has ended, as Prometheus does: an Alertmanager may have been away. */
+/** Alertmanager resolves an alert by itself when it was sent nothing for so long: Redis may be away meanwhile. */
+const expiresAfterMs = 3_600_000;
+/** For so long it is sent that an alert has ended, as Prometheus does: an Alertmanager may have been away. */
 const resolvedForMs = 900_000;
 const alertsPerRequest = 500;
 
 /**
- * All that an Alertmanager has to be told, in bodies of up to 500 alerts: what fires, and what ended lately. An alert is known by
- * its labels there, so one that fires again goes before the one that has ended. Times are this machine's where Redis's are ahead.
+ * All that an Alertmanager has to know, in bodies of up to 500 alerts: what fires, and what ended lately. Alertmanager identifies
+ * an alert by its labels, so one that fires again goes before the one that has ended.
  *
- * @param resolved newest first.
+ * An alert fires there while `endsAt` is in the future by Alertmanager's clock. So what fires ends an hour after the later of this
+ * machine's time and Redis's, and what is resolved ended at the earlier of the two.
+ *
+ * @param resolved newest first. @param redisNowMs null while it is not known.
  */
 export function postableAlerts(
   active: Iterable<Alert>,
   resolved: readonly Alert[],
-  clock = wallClock,
+  redisNowMs: number | null,
+  wall: WallClock = wallClock,
 ): string[] {
-  const nowMs = clock.epochMs();
+  const wallNowMs = wall.epochMs();
+  const nowMs = redisNowMs ?? wallNowMs;
   const byLabels = new Map<string, PostableAlert>();
   const add = (alert: Alert, endsAtMs: number) => {
     const labels = labelsOf(alert);
     const key = JSON.stringify(Object.entries(labels).sort());
     if (!byLabels.has(key)) byLabels.set(key, postable(alert, labels, endsAtMs));
   };
-  for (const alert of active) if (alert.state === "FIRING") add(alert, nowMs + outlivesUsMs);
+  for (const alert of active) {
+    if (alert.state === "FIRING") add(alert, Math.max(nowMs, wallNowMs) + expiresAfterMs);
+  }
   for (const alert of resolved) {
-    const endedAtMs = Math.min(alert.endedAtMs ?? nowMs, nowMs);
-    if (endedAtMs > nowMs - resolvedForMs) add(alert, endedAtMs);
+    const endedAtMs = alert.endedAtMs ?? nowMs;
+    if (endedAtMs > nowMs - resolvedForMs) add(alert, Math.min(endedAtMs, wallNowMs));
   }
   const all = [...byLabels.values()];
   const bodies: string[] = [];
@@ -48,26 +55,26 @@ export function postableAlerts(
 }
 
 function labelsOf({ rule, queue, severity, labels }: Alert): Readonly<Record<string, string>> {
-  return { ...labels, alertname: rule, queue, severity };
+  return { ...labels, alertname: rule, ...(queue === null ? {} : { queue }), severity };
 }
 
 function postable(alert: Alert, labels: PostableAlert["labels"], endsAtMs: number): PostableAlert {
   const startsAtMs = Math.min(alert.firedAtMs ?? alert.sinceMs, endsAtMs);
   const { value, threshold, facts } = alert;
-  const told = {
+  const measured = {
     ...(value === null ? {} : { value: String(value) }),
     ...(threshold === null ? {} : { threshold: String(threshold) }),
-    ...(facts === null ? {} : { facts: JSON.stringify(toldFacts(facts)) }),
+    ...(facts === null ? {} : { facts: JSON.stringify(alertFacts(facts)) }),
   };
   return {
     labels,
-    annotations: { ...told, ...alert.annotations },
+    annotations: { ...measured, ...alert.annotations },
     startsAt: new Date(startsAtMs).toISOString(),
     endsAt: new Date(endsAtMs).toISOString(),
   };
 }
 
-/** Where alerts are posted, behind the address of an Alertmanager. */
+/** Where alerts are posted, below the URL of an Alertmanager. */
 export function alertsUrl(url: string): string {
   const target = new URL(url);
   target.pathname = `${target.pathname.replace(/\/+$/, "")}/api/v2/alerts`;

@@ -1,28 +1,29 @@
 import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
+import { AppError } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import { createUnderLease } from "../core/under-lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { type AlertFeed, createAlertNews } from "./alert-news.ts";
 import { type AlertStore, createAlertStore } from "./alert-store.ts";
+import { type AlertFeed, createAlertStream } from "./alert-stream.ts";
 import type { AlertFilter, AlertWatch } from "./alert-watches.ts";
-import { createDecider } from "./decider.ts";
-import { createDeliveries, type Receivers } from "./deliveries.ts";
+import { createEvaluator } from "./evaluator.ts";
+import { createNotifiers, type Receivers, receiverNames } from "./notifiers.ts";
+import type { QueueReader } from "./queue-observations.ts";
 import type { AlertRule } from "./rules.ts";
-import type { Sights } from "./sights.ts";
 
 export interface AlertsOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  /** Of deciding, of which one process has the turn. */
+  /** One process at a time evaluates the rules. */
   readonly lease: Lease;
   readonly feed: AlertFeed;
-  /** The rules as they are now; null: nothing is decided here, and only told what others decide. */
+  /** The rules as they are now; null: this process evaluates none, and only reads alerts. */
   readonly rules: (() => readonly AlertRule[]) | null;
   readonly receivers: Receivers;
-  readonly sights: Sights;
+  readonly queues: QueueReader;
   readonly logger: Logger;
   /** Tests only: shorter than what README.md says. */
   readonly timing?: { readonly everyMs?: number; readonly resendMs?: number; readonly retryMs?: number };
@@ -34,14 +35,17 @@ export interface AlertQuery extends AlertFilter {
   readonly first: number;
 }
 
-/** Tells when a queue gets too late: whatever the process, alerts are decided by one and told by all. */
+/** Alerts on queues: one process evaluates the rules and notifies receivers, every process answers queries and subscriptions. */
 export interface Alerts extends Service {
   /** The newest first. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   list(query: AlertQuery): Promise<Alert[]>;
-  /** @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read. */
+  /**
+   * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read; NO_ALERT_RULES when neither this process nor another
+   *   one has evaluated rules within a week.
+   */
   watch(filter: AlertFilter): Promise<AlertWatch>;
   /**
-   * Notes that somebody has seen an alert; who was first stays.
+   * Acknowledges an alert; the first acknowledgement stays.
    *
    * @returns the alert; null when none with this id is there that has not ended. @throws AppError SERVICE_UNAVAILABLE
    */
@@ -52,23 +56,24 @@ export interface Alerts extends Service {
   endStreams(): Promise<void>;
 }
 
-/** For so long what was read of all alerts does for other queries, in ms: they may be many. */
+/** For how long all alerts that were read answer other queries, in ms. */
 const holdMs = 500;
 
 export function createAlerts(options: AlertsOptions): Alerts {
   const { redis, keys, lease, feed, rules, receivers, logger } = options;
-  const store = createAlertStore({ redis, keys, ...(receivers.webhook === null ? { mostWords: 0 } : {}) });
-  const news = createAlertNews({ feed, store, logger });
+  const { all, webhooks } = receiverNames(receivers);
+  const store = createAlertStore({ redis, keys, receivers: all, webhooks, logger });
+  const stream = createAlertStream({ feed, store, logger });
   const readings = createReadings(store);
-  const deciding =
+  const evaluating =
     rules === null
       ? null
       : createUnderLease({
           lease,
-          create: (hold) => decideUnder(options, store, hold, rules),
+          create: (hold) => evaluateUnder(options, store, hold, rules),
           about: {},
-          says: "this process decides alerts",
-          failure: "alerts could not be decided",
+          says: "this process evaluates alert rules",
+          failure: "alert rules could not be evaluated",
           logger,
         });
 
@@ -81,7 +86,15 @@ export function createAlerts(options: AlertsOptions): Alerts {
         )
         .slice(0, first);
     },
-    watch: news.watch,
+    async watch(filter) {
+      if (rules === null && (await store.status()).decidedAtMs === null) {
+        throw new AppError(
+          "NO_ALERT_RULES",
+          "there are no alert rules; name a file of rules in ALERTS_FILE, and restart",
+        );
+      }
+      return await stream.watch(filter);
+    },
     async acknowledge(id, by) {
       const alert = await store.acknowledge(id, by);
       readings.forget();
@@ -90,47 +103,47 @@ export function createAlerts(options: AlertsOptions): Alerts {
     async status() {
       const [active, status] = await Promise.all([readings.active(), store.status()]);
       const pending = active.filter(({ state }) => state === "PENDING").length;
-      return { ...status, pending, firing: active.length - pending };
+      return { ...status, pending, firing: active.length - pending, rules: rules?.().length ?? 0 };
     },
-    endStreams: news.stop,
+    endStreams: stream.stop,
     async start() {
-      await news.start();
-      await deciding?.start();
+      await stream.start();
+      await evaluating?.start();
     },
     async stop() {
-      await deciding?.stop();
-      await news.stop();
+      await evaluating?.stop();
+      await stream.stop();
     },
   };
 }
 
 /** What one process does while it has the lease. */
-function decideUnder(
-  { sights, receivers, logger, timing = {} }: AlertsOptions,
+function evaluateUnder(
+  { queues, receivers, logger, timing = {} }: AlertsOptions,
   store: AlertStore,
   hold: Hold,
   rules: () => readonly AlertRule[],
 ): Service {
-  const decider = createDecider({
-    ...{ store, sights, rules, logger, fence: hold.fence, everyMs: timing.everyMs },
-    onWritten: () => deliveries.nudge(),
+  const evaluator = createEvaluator({
+    ...{ store, queues, rules, logger, hold, everyMs: timing.everyMs },
+    onWritten: () => notifiers.wake(),
   });
-  const deliveries = createDeliveries({
-    ...{ receivers, store, decider, logger, resendMs: timing.resendMs, retryMs: timing.retryMs },
+  const notifiers = createNotifiers({
+    ...{ receivers, store, evaluator, logger, resendMs: timing.resendMs, retryMs: timing.retryMs },
   });
   return {
     async start() {
-      await decider.start();
-      await deliveries.start();
+      await evaluator.start();
+      await notifiers.start();
     },
     async stop() {
-      await decider.stop();
-      await deliveries.stop();
+      await evaluator.stop();
+      await notifiers.stop();
     },
   };
 }
 
-/** Reads all alerts for whoever asks within half a second. */
+/** Reads all alerts once for all queries within half a second. */
 function createReadings(store: AlertStore) {
   const held = new Map<string, Promise<Alert[]>>();
 

@@ -3,14 +3,19 @@ import type { Alert, AlertEnd, AlertFacts } from "../core/alerts.ts";
 import type { AlertChange } from "./alert-store.ts";
 import type { AlertRule } from "./rules.ts";
 
-/** What a rule about one queue is known by. */
-export function placeOf({ rule, queue }: { readonly rule: string; readonly queue: string }): string {
-  return `${rule}\n${queue}`;
+/** Identifies the alert of a rule about a queue among those that have not ended. */
+export function alertKey({ rule, queue }: Pick<Alert, "rule" | "queue">): string {
+  return `${rule}\n${queue ?? ""}`;
 }
 
-export function begun(rule: AlertRule, queue: string, value: number | null, nowMs: number): Alert {
+export function createAlert(
+  rule: AlertRule,
+  queue: string | null,
+  value: number | null,
+  nowMs: number,
+): Alert {
   const { name, condition, severity, labels, annotations } = rule;
-  const identity = `${placeOf({ rule: name, queue })}\n${nowMs}`;
+  const identity = `${alertKey({ rule: name, queue })}\n${nowMs}`;
   return {
     id: createHash("sha256").update(identity).digest("base64url").slice(0, 22),
     rule: name,
@@ -29,7 +34,7 @@ export function begun(rule: AlertRule, queue: string, value: number | null, nowM
   };
 }
 
-/** With what the rule says now: from then on the labels stay, since receivers know the alert by them. */
+/** With what the rule says now. From then on the labels stay, since receivers identify the alert by them. */
 export function fired(
   alert: Alert,
   rule: AlertRule,
@@ -37,7 +42,7 @@ export function fired(
 ): Alert {
   const { id, sinceMs, acknowledgement } = alert;
   const { value, facts, nowMs } = found;
-  const anew = begun(rule, alert.queue, value, nowMs);
+  const anew = createAlert(rule, alert.queue, value, nowMs);
   return { ...anew, id, sinceMs, acknowledgement, state: "FIRING", firedAtMs: nowMs, facts };
 }
 
@@ -45,8 +50,8 @@ export function ended(alert: Alert, end: AlertEnd, value: number | null, nowMs: 
   return { ...alert, state: "RESOLVED", endedAtMs: nowMs, end, value };
 }
 
-/** What is told of an alert that fires or has ended: the body of a webhook. */
-export function wordOf(alert: Alert): object {
+/** The body of the webhook that says that an alert fires or has ended. */
+export function notificationBody(alert: Alert): object {
   const isFiring = alert.state === "FIRING";
   const atMs = (isFiring ? alert.firedAtMs : alert.endedAtMs) ?? alert.sinceMs;
   const time = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
@@ -58,12 +63,12 @@ export function wordOf(alert: Alert): object {
     data: {
       ...{ id, rule, queue, state, end, subject, value, threshold, severity, labels, annotations },
       ...{ since: time(alert.sinceMs), firedAt: time(alert.firedAtMs), endedAt: time(alert.endedAtMs) },
-      facts: facts === null ? null : toldFacts(facts),
+      facts: facts === null ? null : alertFacts(facts),
     },
   };
 }
 
-export function toldFacts(facts: AlertFacts) {
+export function alertFacts(facts: AlertFacts) {
   return {
     measuredAt: new Date(facts.measuredAtMs).toISOString(),
     latency: facts.latencyMs === null ? null : facts.latencyMs / 1_000,
@@ -75,10 +80,10 @@ export function toldFacts(facts: AlertFacts) {
   };
 }
 
-/** The word is told when it fires, and when what fired has ended. */
+/** Receivers are notified when an alert fires, and when one that fired has ended. */
 export function changeTo(alert: Alert): AlertChange {
-  if (alert.state === "PENDING") return { what: "keep", alert, word: null };
-  if (alert.state === "FIRING") return { what: "keep", alert, word: wordOf(alert) };
-  if (alert.firedAtMs === null) return { what: "end", alert, word: null };
-  return { what: "resolve", alert, word: wordOf(alert) };
+  if (alert.state === "PENDING") return { what: "keep", alert, notification: null };
+  if (alert.state === "FIRING") return { what: "keep", alert, notification: notificationBody(alert) };
+  if (alert.firedAtMs === null) return { what: "end", alert, notification: null };
+  return { what: "resolve", alert, notification: notificationBody(alert) };
 }

@@ -1,11 +1,13 @@
 import { type Health, healths } from "../core/health.ts";
-import { type AlertRule, type Condition, unknownRuleName } from "./rules.ts";
+import { type AlertRule, type Condition, droppedRuleName, unknownRuleName } from "./rules.ts";
 import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
 
-const mostRules = 200;
-const mostItems = 50;
+const maxRules = 200;
+const maxItems = 50;
 const unitSeconds = { ms: 0.001, s: 1, m: 60, h: 3_600, d: 86_400 } as const;
-const longestSeconds = 30 * 86_400;
+const maxSeconds = 30 * 86_400;
+
+const builtIn: readonly string[] = [unknownRuleName, droppedRuleName];
 
 const subjects = {
   latency_above: "latency",
@@ -17,19 +19,19 @@ const subjects = {
 type SubjectKey = keyof typeof subjects;
 const subjectKeys = Object.keys(subjects) as readonly SubjectKey[];
 const conditionKeys = [...subjectKeys, "health"] as const;
-const tellingKeys = ["for", "severity", "labels", "annotations"] as const;
-const ruleKeys = ["name", "queues", ...conditionKeys, "resolve_below", ...tellingKeys] as const;
+const notificationKeys = ["for", "severity", "labels", "annotations"] as const;
+const ruleKeys = ["name", "queues", ...conditionKeys, "resolve_below", ...notificationKeys] as const;
 type Fields = Partial<Record<(typeof ruleKeys)[number], Place>>;
 
-/** What a label may not be called, since we say it ourselves. */
+/** Labels that every alert has; a rule may not set them. */
 const ownLabels: readonly string[] = ["alertname", "queue", "source", "severity"];
-/** UNKNOWN is told by the rule that nobody has to write. */
+/** UNKNOWN is what the built-in rule QueueUnknown is about. */
 const badHealths: readonly Health[] = healths.filter((health) => health !== "OK" && health !== "UNKNOWN");
 
 /**
- * Reads a file of rules, as README.md tells its form; the rule for queues of which nobody can tell anything stands last.
+ * Reads a file of rules, whose form is in README.md; the built-in rules come last.
  *
- * @throws AggregateError with everything that is wrong, each with its line, and what was expected.
+ * @throws AggregateError with all mistakes, each with its line, and what was expected.
  */
 export function parseRules(text: string): readonly AlertRule[] {
   const reader = createYamlReader(text);
@@ -40,25 +42,34 @@ export function parseRules(text: string): readonly AlertRule[] {
 }
 
 function readFile(reader: YamlReader): readonly AlertRule[] {
-  const top = reader.fields(reader.root, ["rules", "queue_unknown"]);
+  const top = reader.fields(reader.root, ["rules", "queue_unknown", "alerts_dropped"]);
   if (top === null) return [];
   if (top.rules === undefined) {
     reader.wrong(reader.root, "expected rules: a list of rules");
     return [];
   }
   const places = reader.items(top.rules);
-  if (places.length > mostRules)
-    reader.wrong(top.rules, `expected at most ${mostRules} rules, found ${places.length}`);
-  const names = new Set<string>([unknownRuleName]);
-  const rules = places.slice(0, mostRules).map((place) => readRule(reader, place, names));
-  const unknown = top.queue_unknown === undefined ? {} : reader.fields(top.queue_unknown, tellingKeys);
+  if (places.length > maxRules)
+    reader.wrong(top.rules, `expected at most ${maxRules} rules, found ${places.length}`);
+  const names = new Set<string>(builtIn);
+  const rules = places.slice(0, maxRules).map((place) => readRule(reader, place, names));
+  const notificationOf = (place: Place | undefined, usualSeconds: number) => {
+    const fields = place === undefined ? {} : reader.fields(place, notificationKeys);
+    return readNotification(reader, fields ?? {}, usualSeconds);
+  };
   return [
     ...rules.filter((rule) => rule !== null),
     {
       name: unknownRuleName,
       queues: rules.flatMap((rule) => rule?.queues ?? []),
       condition: { subject: "unknown" },
-      ...readTelling(reader, unknown ?? {}, 60),
+      ...notificationOf(top.queue_unknown, 60),
+    },
+    {
+      name: droppedRuleName,
+      queues: [],
+      condition: { subject: "dropped_alerts" },
+      ...notificationOf(top.alerts_dropped, 0),
     },
   ];
 }
@@ -70,19 +81,21 @@ function readRule(reader: YamlReader, place: Place, names: Set<string>): AlertRu
     name: readName(reader, place, fields, names),
     queues: readQueues(reader, place, fields),
     condition: readCondition(reader, place, fields),
-    ...readTelling(reader, fields, 0),
+    ...readNotification(reader, fields, 0),
   };
 }
 
 function readName(reader: YamlReader, rule: Place, { name: place }: Fields, names: Set<string>): string {
-  const name = place === undefined ? undefined : reader.scalar(place);
-  if (place === undefined || typeof name !== "string" || !/^[\w.:-]{1,100}$/.test(name)) {
+  const name = place === undefined ? "" : reader.text(place);
+  if (place === undefined || !/^[\w.:-]{1,100}$/.test(name)) {
     reader.wrong(place ?? rule, "expected a name of 1 to 100 letters, digits or any of _ . : -");
     return "";
   }
   if (names.has(name)) {
-    const taken = name === unknownRuleName ? "is ours; queue_unknown says how it is told" : "stands above";
-    reader.wrong(place, `expected a name of its own for each rule, "${name}" ${taken}`);
+    const why = builtIn.includes(name)
+      ? "is built in; queue_unknown and alerts_dropped configure the built-in rules"
+      : "is used above";
+    reader.wrong(place, `expected a different name for each rule, "${name}" ${why}`);
   }
   names.add(name);
   return name;
@@ -95,12 +108,12 @@ function readQueues(reader: YamlReader, rule: Place, { queues: place }: Fields):
     return [];
   }
   const items = reader.items(place);
-  if (items.length === 0 || items.length > mostItems) {
-    reader.wrong(place, `expected 1 to ${mostItems} names of queues, found ${items.length}`);
+  if (items.length === 0 || items.length > maxItems) {
+    reader.wrong(place, `expected 1 to ${maxItems} names of queues, found ${items.length}`);
   }
-  return items.slice(0, mostItems).map((item) => {
-    const glob = reader.scalar(item);
-    if (typeof glob === "string" && glob !== "" && Buffer.byteLength(glob) <= 200) return glob;
+  return items.slice(0, maxItems).map((item) => {
+    const glob = reader.text(item);
+    if (glob !== "" && Buffer.byteLength(glob) <= 200) return glob;
     reader.wrong(item, expected);
     return "";
   });
@@ -121,7 +134,11 @@ function readCondition(reader: YamlReader, rule: Place, fields: Fields): Conditi
   const place = fields[key] as Place;
   const lower = fields.resolve_below;
   if (key === "health") {
-    if (lower !== undefined) reader.wrong(lower, "expected nothing: what is told by health ends with it");
+    if (lower !== undefined)
+      reader.wrong(
+        lower,
+        "expected no resolve_below beside health: the alert resolves when the health is another one",
+      );
     return { subject: "health", among: readHealths(reader, place) };
   }
   const above = readAmount(reader, place, key);
@@ -137,7 +154,7 @@ function readHealths(reader: YamlReader, place: Place): readonly Health[] {
   const items = reader.items(place);
   if (items.length === 0) reader.wrong(place, expected);
   return items.flatMap((item) => {
-    const health = badHealths.find((each) => each === reader.scalar(item));
+    const health = badHealths.find((each) => each === reader.text(item));
     if (health !== undefined) return [health];
     reader.wrong(item, expected);
     return [];
@@ -158,12 +175,12 @@ function readSeconds(reader: YamlReader, place: Place): number | null {
   const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value)) ?? [];
   const seconds =
     amount === undefined ? value : Number(amount) * unitSeconds[unit as keyof typeof unitSeconds];
-  if (typeof seconds === "number" && seconds >= 0 && seconds <= longestSeconds) return seconds;
+  if (typeof seconds === "number" && seconds >= 0 && seconds <= maxSeconds) return seconds;
   reader.wrong(place, "expected seconds, or a duration such as 90s, 5m or 1h, of at most 30d");
   return null;
 }
 
-function readTelling(reader: YamlReader, fields: Fields, usualSeconds: number) {
+function readNotification(reader: YamlReader, fields: Fields, usualSeconds: number) {
   const seconds = fields.for === undefined ? usualSeconds : readSeconds(reader, fields.for);
   return {
     forMs: Math.round((seconds ?? 0) * 1_000),
@@ -175,28 +192,30 @@ function readTelling(reader: YamlReader, fields: Fields, usualSeconds: number) {
 
 function readTexts(reader: YamlReader, place: Place, taken: readonly string[]): Record<string, string> {
   const entries = reader.entries(place) ?? [];
-  if (entries.length > mostItems) reader.wrong(place, `expected at most ${mostItems} of them`);
+  if (entries.length > maxItems) reader.wrong(place, `expected at most ${maxItems} of them`);
   const texts: Record<string, string> = {};
-  for (const [name, value] of entries.slice(0, mostItems)) {
+  for (const [name, value] of entries.slice(0, maxItems)) {
     if (!/^[a-zA-Z_]\w{0,99}$/.test(name) || name.startsWith("__")) {
       reader.wrong(
         value,
         "expected a name of letters, digits and _, that begins with no digit and not with __",
       );
     } else if (taken.includes(name)) {
-      reader.wrong(value, `expected another name: ${taken.join(", ")} are told of every alert`);
+      reader.wrong(value, `expected another name: every alert has ${taken.join(", ")}`);
     } else texts[name] = readText(reader, value);
   }
   return texts;
 }
 
 function readText(reader: YamlReader, place: Place): string {
-  const value = reader.scalar(place);
-  const text = ["string", "number", "boolean"].includes(typeof value) ? String(value) : "";
+  const text = reader.text(place);
   if (text === "" || text.length > 1_000) {
     reader.wrong(place, "expected text of 1 to 1000 characters");
   } else if (text.includes("{{")) {
-    reader.wrong(place, "expected plain text: the facts are told beside it, and {{ }} means nothing here");
+    reader.wrong(
+      place,
+      "expected plain text: there are no templates; notifications carry the facts beside it",
+    );
   }
   return text;
 }

@@ -13,6 +13,6 @@ export function createRuleFile(path: string, logger: Logger): ReloadableFile<rea
     parse: parseInWorker({ module: new URL("./parse-rules.ts", import.meta.url), name: "parseRules" }),
     initial: [],
     logger,
-    onChange: (rules) => logger.info({ rules: rules.length }, "the rules for alerts were read again"),
+    onChange: (rules) => logger.info({ rules: rules.length }, "read alert rules again"),
   });
 }

@@ -1,21 +1,22 @@
 import type { AlertSubject } from "../core/alerts.ts";
-import { matchesGlob } from "../core/glob.ts";
+import { createGlob } from "../core/glob.ts";
 import type { Health } from "../core/health.ts";
 
-/** What a rule's queues are held against. */
+/** What a rule's queues are compared with. */
 export type Condition =
   | { readonly subject: "health"; readonly among: readonly Health[] }
   | {
-      readonly subject: Exclude<AlertSubject, "health" | "unknown">;
-      /** Seconds, or jobs: what is more is too much. */
+      readonly subject: Exclude<AlertSubject, "health" | "unknown" | "dropped_alerts">;
+      /** In seconds or jobs: the condition holds for a greater value. */
       readonly above: number;
-      /** What fires goes on until it is less than this; null: until it is not above `above` any more. */
+      /** An alert that fires resolves below this; null: as soon as the value is not above `above`. */
       readonly resolveBelow: number | null;
     }
-  /** Nobody can tell how the queue stands: of the one rule that nobody has to write. */
-  | { readonly subject: "unknown" };
+  /** Of the built-in rules: the state of the queue is not known; alerts were dropped. */
+  | { readonly subject: "unknown" }
+  | { readonly subject: "dropped_alerts" };
 
-/** One rule of the file: for every queue that it matches an alert of its own. */
+/** One rule of the file. Each queue that it matches has an alert of its own. */
 export interface AlertRule {
   readonly name: string;
   readonly queues: readonly string[];
@@ -27,9 +28,14 @@ export interface AlertRule {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** The rule that nobody has to write, for every queue that another rule matches. */
+/** The built-in rule for every queue that another rule matches: it fires when the state of the queue is not known. */
 export const unknownRuleName = "QueueUnknown";
+/** The built-in rule that fires when there are more alerts than are kept. */
+export const droppedRuleName = "AlertsDropped";
 
-export function ruleMatches({ queues }: AlertRule, queue: string): boolean {
-  return queues.some((glob) => matchesGlob(glob, queue));
+/** Compiles the globs of all rules. @returns the rules that match a queue, in their order. */
+export function createRuleMatcher(rules: readonly AlertRule[]): (queue: string) => readonly AlertRule[] {
+  const compiled = rules.map((rule) => ({ rule, globs: rule.queues.map(createGlob) }));
+  return (queue) =>
+    compiled.flatMap(({ rule, globs }) => (globs.some((matches) => matches(queue)) ? [rule] : []));
 }

@@ -1,45 +1,57 @@
-import { type AlertRule, ruleMatches } from "./rules.ts";
-import type { Sights, WatchedQueue } from "./sights.ts";
+import type { QueueReader, WatchedQueue } from "./queue-observations.ts";
+import { type AlertRule, createRuleMatcher } from "./rules.ts";
 
 const namesPerPage = 1_000;
-/** For how many rounds a list of all names does. */
+/** How many rounds use one list of names. */
 const roundsPerList = 5;
 
-/** Knows which queues there are that a rule matches; a new one is found within five rounds. */
-export function createWatchedQueues(list: Sights["list"]) {
+/** Knows the queues that a rule matches; a new one is found within five rounds. */
+export function createWatchedQueues(list: QueueReader["list"]) {
   let known: readonly WatchedQueue[] = [];
   let listedFor: readonly AlertRule[] | null = null;
-  let age = 0;
+  let rulesOf = createRuleMatcher([]);
+  let roundsSinceList = 0;
+  let lists = 0;
+  /** In which list a queue was first. */
+  let firstListed = new Map<string, number>();
 
-  function matched(queue: string, rules: readonly AlertRule[]): WatchedQueue {
-    return { queue, rules: rules.filter((rule) => ruleMatches(rule, queue)) };
-  }
-
-  async function listAll(rules: readonly AlertRule[]): Promise<readonly WatchedQueue[]> {
+  async function listAll(also: ReadonlySet<string>): Promise<readonly WatchedQueue[]> {
     const found: WatchedQueue[] = [];
+    const firstListedNow = new Map<string, number>();
+    lists += 1;
     for (let after: string | null = null; ; ) {
       const names = await list({ after, limit: namesPerPage });
       for (const queue of names) {
-        const each = matched(queue, rules);
-        if (each.rules.length > 0) found.push(each);
+        const matching = rulesOf(queue);
+        if (matching.length === 0) continue;
+        found.push({ queue, rules: matching });
+        // Of those that were there when this process began, the ones with an alert count as younger.
+        const first = lists === 1 && !also.has(queue) ? 0 : lists;
+        firstListedNow.set(queue, firstListed.get(queue) ?? first);
       }
       after = names.at(-1) ?? null;
-      if (names.length < namesPerPage) return found;
+      if (names.length < namesPerPage) break;
     }
+    firstListed = firstListedNow;
+    return found;
   }
 
   return {
-    /** @param also queues that are looked at whether they are listed or not: that they are gone is news. */
-    async of(rules: readonly AlertRule[], also: readonly string[]): Promise<readonly WatchedQueue[]> {
-      if (rules !== listedFor || age >= roundsPerList) {
-        known = await listAll(rules);
+    /** @param also queues that are watched whether they are listed or not: one that is missing resolves its alerts. */
+    async of(rules: readonly AlertRule[], also: ReadonlySet<string>): Promise<readonly WatchedQueue[]> {
+      if (rules !== listedFor || roundsSinceList >= roundsPerList) {
+        rulesOf = createRuleMatcher(rules);
+        known = await listAll(also);
         listedFor = rules;
-        age = 0;
+        roundsSinceList = 0;
       }
-      age += 1;
-      const listed = new Set(known.map(({ queue }) => queue));
-      const others = [...new Set(also)].filter((queue) => !listed.has(queue));
-      return [...known, ...others.map((queue) => matched(queue, rules))];
+      roundsSinceList += 1;
+      const others = also.difference(new Set(known.map(({ queue }) => queue)));
+      return [...known, ...[...others].map((queue) => ({ queue, rules: rulesOf(queue) }))];
     },
+    /** A larger number is a younger queue, as far as this process has seen: lists in which it was first. */
+    youthOf: (queue: string | null): number => (queue === null ? 0 : (firstListed.get(queue) ?? lists)),
   };
 }
+
+export type WatchedQueues = ReturnType<typeof createWatchedQueues>;

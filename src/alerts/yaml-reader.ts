@@ -1,4 +1,14 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type Scalar,
+  type YAMLMap,
+} from "yaml";
 
 /** A value of the file, and where it stands: `rules[2].for`. */
 export interface Place {
@@ -6,20 +16,22 @@ export interface Place {
   readonly path: string;
 }
 
-/** Takes a YAML document apart by hand, so that whatever is wrong has its line, and all of it is told at once. */
+/** Reads a YAML document node by node, so that each mistake has its line, and all mistakes are reported at once. */
 export interface YamlReader {
-  /** All that was found wrong, in the order of the lines. */
+  /** All mistakes, in the order of the lines. */
   readonly problems: () => readonly string[];
   readonly root: Place;
   wrong(place: Place, expected: string): void;
-  /** The values of a map by their keys; keys that are not among these are wrong. Null, and said, when it is no map. */
+  /** The values of a map by their keys; other keys are a mistake. Null, and a mistake, when it is not a map. */
   fields<Key extends string>(place: Place, known: readonly Key[]): Partial<Record<Key, Place>> | null;
-  /** The values of a map with any keys. Null, and said, when it is no map. */
+  /** The values of a map with any keys. Null, and a mistake, when it is not a map. */
   entries(place: Place): readonly (readonly [key: string, value: Place])[] | null;
-  /** The items of a list; a value that is no list is a list of one. */
+  /** The items of a list; a value that is not a list is a list of one. */
   items(place: Place): readonly Place[];
   /** Text, a number, true or false as they are; undefined for all else. */
   scalar(place: Place): unknown;
+  /** The text as it stands in the file, also where YAML reads a number or a boolean: `007`, `1.10`. "" for all else. */
+  text(place: Place): string;
 }
 
 export function createYamlReader(text: string): YamlReader {
@@ -50,13 +62,13 @@ export function createYamlReader(text: string): YamlReader {
     if (node === null) return null;
     const names = new Set<string>();
     return node.items.map(({ key, value }) => {
-      const name = String(isScalar(key) ? key.value : key);
-      // Said here and not by the parser, after which nothing else could be said.
+      const name = isScalar(key) ? textOf(key) : String(key);
+      // Reported here and not by the parser, which stops at its first error.
       if (names.has(name))
         wrong({ node: key, path: place.path }, `Map keys must be unique, found "${name}" again`);
       names.add(name);
-      // What has no value has no place of its own.
-      const at = isScalar(value) && value.value === null ? key : (value ?? key);
+      // A key without a value has no node of its own.
+      const at = isScalar(value) && textOf(value) === "" && value.value === null ? key : (value ?? key);
       return [name, { node: at === key ? withoutValue(key) : at, path: join(place.path, name) }];
     });
   }
@@ -86,10 +98,18 @@ export function createYamlReader(text: string): YamlReader {
       const value = resolved(node);
       return isScalar(value) ? (value.value ?? undefined) : undefined;
     },
+    text({ node }) {
+      const value = resolved(node);
+      return isScalar(value) ? textOf(value) : "";
+    },
   };
 }
 
-/** Stands where the key stands, and is nothing. */
+function textOf({ source, value }: Scalar): string {
+  return source ?? String(value ?? "");
+}
+
+/** Stands where the key stands, and has no value. */
 function withoutValue(key: unknown): unknown {
   return { range: (key as Node).range };
 }

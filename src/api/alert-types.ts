@@ -20,6 +20,7 @@ const AlertEndEnum = builder.enumType("AlertEnd", {
   values: describedValues(alertEnds, {
     RECOVERED: "The queue is below the rule's lower threshold, or its condition holds no more.",
     QUEUE_GONE: "The queue is MISSING.",
+    DISPLACED: "There were too many alerts, and the alert of an older queue took its place.",
     RULE_GONE:
       "The file of rules has no such rule any more, or it does not match the queue any more, or looks at something else.",
   }),
@@ -45,8 +46,11 @@ const AlertSubjectEnum = builder.enumType("AlertSubject", {
     HEALTH: { value: "health", description: "The health." },
     UNKNOWN: {
       value: "unknown",
-      description:
-        "Whether anybody can tell how the queue stands: the rule QueueUnknown, which nobody has to write.",
+      description: "Whether the state of the queue is known: the built-in rule QueueUnknown.",
+    },
+    DROPPED_ALERTS: {
+      value: "dropped_alerts",
+      description: "How many alerts are dropped because there are too many: the built-in rule AlertsDropped.",
     },
   },
 });
@@ -115,14 +119,18 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
 
 export const AlertType = builder.objectRef<Alert>("Alert").implement({
   description:
-    "One rule of ALERTS_FILE about one queue, from when its condition was first seen until it ends. Labels and texts are those that the rule had when it fired.",
+    "One rule of ALERTS_FILE, or a built-in rule, about one queue, from when its condition was first met until it ends. Labels and annotations are those that the rule had when it fired.",
   fields: (t) => ({
     id: t.exposeID("id", {
       description:
         "Of this alert alone: when the same rule fires again for the same queue, it has another one. Free.",
     }),
     rule: t.exposeString("rule", { description: "Name of the rule. Free." }),
-    queue: t.exposeString("queue", { description: "Name of the queue. Free." }),
+    queue: t.exposeString("queue", {
+      nullable: true,
+      description:
+        "Name of the queue. Null for the built-in rule AlertsDropped, which is about alerts themselves.",
+    }),
     state: t.expose("state", { type: AlertStateEnum, description: "How it goes on. Free." }),
     since: t.field({
       type: "DateTime",

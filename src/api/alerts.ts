@@ -1,4 +1,10 @@
-import type { AlertStatus, ReceiverStatus } from "../core/alerts.ts";
+import {
+  type AlertStatus,
+  maxActiveAlerts,
+  maxOutbox,
+  maxRefusals,
+  type ReceiverStatus,
+} from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
@@ -44,7 +50,7 @@ builder.subscriptionField("alertChanged", (t) =>
       return 1;
     },
     description:
-      "At once every alert that is PENDING or FIRING, one in each push; then each whose state or acknowledgement is another one. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+      "At once every alert that is PENDING or FIRING, one in each push; then each whose state or acknowledgement is another one. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
     subscribe: (_, { queue }, { client, onGone, alerts, subscriptions }) =>
       subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null })),
     resolve: (alert) => alert,
@@ -70,41 +76,51 @@ builder.mutationField("acknowledgeAlert", (t) =>
 );
 
 const ReceiverStatusType = builder.objectRef<ReceiverStatus>("ReceiverStatus").implement({
-  description: "How one receiver of alerts fares. Counted by all servers together.",
+  description: "Deliveries to one receiver of alerts, counted by all servers together.",
   fields: (t) => ({
     receiver: t.exposeString("receiver", {
-      description: 'Which one: "webhook", "heartbeat", or "alertmanager" and the host of its URL. Free.',
+      description:
+        'Name of the receiver: "webhook", "webhook 2" and so on in the order of ALERT_WEBHOOK_URL, "heartbeat", or "alertmanager" and the host of its URL.',
     }),
-    delivered: t.exposeInt("delivered", { description: "Requests that it answered with 2xx. Free." }),
+    waiting: t.exposeInt("waiting", {
+      description:
+        "Notifications that a webhook has not accepted yet. 0 for other receivers, which are sent the current state.",
+    }),
+    delivered: t.exposeInt("delivered", { description: "Requests that it answered with 2xx." }),
     failed: t.exposeInt("failed", {
-      description: "Requests that it answered otherwise, or not at all; they are tried again. Free.",
+      description: "Requests that it answered otherwise, or not at all. They are retried.",
     }),
     dropped: t.exposeInt("dropped", {
-      description:
-        "Notifications that were given up: refused five times, older than a day, or the oldest of more than 10,000. Free.",
+      description: `Notifications that were given up: refused ${maxRefusals} times (3xx or 4xx other than 408, 425 and 429), older than a day, or the oldest of more than ${maxOutbox}.`,
     }),
   }),
 });
 
 const AlertStatusType = builder.objectRef<AlertStatus>("AlertStatus").implement({
-  description: "How deciding and telling of alerts goes on.",
+  description: "State of the evaluation of alert rules, and of the delivery of notifications.",
   fields: (t) => ({
-    pending: t.exposeInt("pending", { description: "How many alerts are PENDING. Free." }),
-    firing: t.exposeInt("firing", { description: "How many alerts are FIRING. Free." }),
+    rules: t.exposeInt("rules", {
+      description: "How many rules this server has, with the built-in ones. 0 without ALERTS_FILE.",
+    }),
+    pending: t.exposeInt("pending", { description: "How many alerts are PENDING." }),
+    firing: t.exposeInt("firing", { description: "How many alerts are FIRING." }),
     decidedAt: t.field({
       type: "DateTime",
       nullable: true,
       description:
-        "When the rules were last held against the queues: a second or two ago. Null when they never were. Free.",
+        "When the rules were last evaluated, by Redis's clock: a second or two ago. Null when no server has evaluated rules within a week.",
       resolve: ({ decidedAtMs }) => (decidedAtMs === null ? null : new Date(decidedAtMs)),
     }),
-    outbox: t.exposeInt("outbox", { description: "Notifications that the webhook has not taken yet. Free." }),
+    outbox: t.exposeInt("outbox", { description: "Notifications that webhooks have not accepted yet." }),
     ignored: t.exposeInt("ignored", {
-      description: "Alerts that did not begin, since 10,000 were there already. Free.",
+      description: `Alerts that were dropped because there were ${maxActiveAlerts} others. While alerts are dropped, the built-in rule AlertsDropped fires.`,
+    }),
+    unreadable: t.exposeInt("unreadable", {
+      description: "Records in Redis that are not alerts. They are skipped, and the log names them.",
     }),
     receivers: t.field({
       type: [ReceiverStatusType],
-      description: "Everybody who was told anything. Free.",
+      description: "Receivers of the server that evaluates the rules.",
       resolve: ({ receivers }) => [...receivers],
     }),
   }),
@@ -114,7 +130,8 @@ builder.queryField("alertStatus", (t) =>
   t.field({
     type: AlertStatusType,
     complexity: () => 1,
-    description: "How deciding and telling of alerts goes on. Costs one point.",
+    description:
+      "State of the evaluation of alert rules, and of the delivery of notifications. Costs one point.",
     resolve: (_, __, { alerts }) => alerts.status(),
   }),
 );

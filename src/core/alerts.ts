@@ -1,16 +1,32 @@
 import type { Health } from "./health.ts";
 import type { Accuracy, Throughput } from "./snapshot.ts";
 
+/** How often a webhook may refuse a notification before it is given up: about two minutes. */
+export const maxRefusals = 8;
+/** How many notifications the outbox of one webhook holds. */
+export const maxOutbox = 10_000;
+/** How many alerts there may be that have not ended. */
+export const maxActiveAlerts = 10_000;
+
 /** How an alert goes on. What is PENDING and ends before it fires is in no list any more. */
 export const alertStates = ["PENDING", "FIRING", "RESOLVED"] as const;
 export type AlertState = (typeof alertStates)[number];
 
 /** Why an alert ended. */
-export const alertEnds = ["RECOVERED", "QUEUE_GONE", "RULE_GONE"] as const;
+export const alertEnds = ["RECOVERED", "QUEUE_GONE", "RULE_GONE", "DISPLACED"] as const;
 export type AlertEnd = (typeof alertEnds)[number];
 
 /** What a rule looks at: seconds, jobs, or a health. */
-export const alertSubjects = ["latency", "depth", "p50", "p95", "p99", "health", "unknown"] as const;
+export const alertSubjects = [
+  "latency",
+  "depth",
+  "p50",
+  "p95",
+  "p99",
+  "health",
+  "unknown",
+  "dropped_alerts",
+] as const;
 export type AlertSubject = (typeof alertSubjects)[number];
 
 /** From when on a queue was seen to be in a health. */
@@ -44,7 +60,8 @@ export interface Alert {
   /** Made of the rule, the queue and `sinceMs`: the same in whichever process it is decided. */
   readonly id: string;
   readonly rule: string;
-  readonly queue: string;
+  /** Null: the alert is about alerts themselves. */
+  readonly queue: string | null;
   readonly state: AlertState;
   readonly sinceMs: number;
   /** Null when it never fired. */
@@ -64,10 +81,12 @@ export interface Alert {
   readonly acknowledgement: Acknowledgement | null;
 }
 
-/** How one receiver of alerts fares. */
+/** What is known of one receiver of alerts. */
 export interface ReceiverStatus {
-  /** "webhook", "heartbeat", or "alertmanager" with the host of its URL. */
+  /** "webhook", "webhook 2" and so on, "heartbeat", or "alertmanager" with the host of its URL. */
   readonly receiver: string;
+  /** Notifications in its outbox: it has not accepted them yet. 0 for receivers without an outbox. */
+  readonly waiting: number;
   /** Requests that were answered with 2xx, and those that were not, since the alerts are kept in this Redis. */
   readonly delivered: number;
   readonly failed: number;
@@ -78,11 +97,16 @@ export interface ReceiverStatus {
 export interface AlertStatus {
   readonly pending: number;
   readonly firing: number;
-  /** When the rules were last held against the queues, by Redis's clock; null: never. */
+  /** How many rules this process evaluates, or would if it had the lease; 0: it has no ALERTS_FILE. */
+  readonly rules: number;
+  /** When the rules were last evaluated, by Redis's clock; null: never. */
   readonly decidedAtMs: number | null;
-  /** Notifications that wait for the webhook. */
+  /** Notifications that webhooks have not accepted yet. */
   readonly outbox: number;
-  /** Alerts that did not begin, since too many were there already. */
+  /** Alerts that were dropped, since there were too many. */
   readonly ignored: number;
+  /** Records in Redis that are not alerts, and are skipped. */
+  readonly unreadable: number;
+  /** Those of the process that evaluates the rules. */
   readonly receivers: readonly ReceiverStatus[];
 }

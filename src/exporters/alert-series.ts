@@ -22,25 +22,34 @@ const metrics: readonly AlertMetric[] = [
   {
     name: "queue_latency_alerts_decided_timestamp_seconds",
     type: "gauge",
-    help: "When the rules were last held against the queues, by Redis's clock. Absent while they never were.",
+    help: "When the rules were last evaluated, by Redis's clock. Absent while they never were.",
     values: ({ decidedAtMs }) => (decidedAtMs === null ? [] : [["", decidedAtMs / 1_000]]),
   },
   {
     name: "queue_latency_alerts_ignored_total",
     type: "counter",
-    help: "Alerts that did not begin, since too many were there already.",
+    help: "Alerts that were dropped because there were too many.",
     values: ({ ignored }) => [["", ignored]],
   },
   {
     name: "queue_latency_alert_outbox",
     type: "gauge",
-    help: "Notifications that the webhook has not taken yet.",
-    values: ({ outbox }) => [["", outbox]],
+    help: "Notifications that a webhook has not accepted yet.",
+    values: ({ receivers }) =>
+      receivers
+        .filter(({ receiver }) => receiver.startsWith("webhook"))
+        .map(({ receiver, waiting }) => [`{receiver="${escaped(receiver)}"}`, waiting] as const),
+  },
+  {
+    name: "queue_latency_alerts_unreadable",
+    type: "gauge",
+    help: "Records in Redis that are not alerts, and are skipped.",
+    values: ({ unreadable }) => [["", unreadable]],
   },
   {
     name: "queue_latency_alert_deliveries_total",
     type: "counter",
-    help: "What receivers of alerts were told, by result: delivered and failed requests, and dropped notifications, which were given up.",
+    help: "Deliveries to receivers of alerts, by result: delivered and failed requests, and dropped notifications, which were given up.",
     values: ({ receivers }) =>
       receivers.flatMap(({ receiver, delivered, failed, dropped }) =>
         Object.entries({ delivered, failed, dropped }).map(
@@ -50,7 +59,7 @@ const metrics: readonly AlertMetric[] = [
   },
 ];
 
-/** How deciding and telling of alerts goes on, for Prometheus: the same from all servers that share a Redis. */
+/** State of alerts and of their deliveries for Prometheus: the same from all servers that share a Redis. */
 export function alertSeries(status: AlertStatus): string {
   return metrics
     .map((metric) => {

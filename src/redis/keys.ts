@@ -36,8 +36,8 @@ export interface AlertKeys {
   readonly active: string;
   /** List of those that fired and have ended, as `active` has them, newest first. */
   readonly resolved: string;
-  /** Stream of notifications that the webhook has not taken yet: `alert` its id, `body` what is sent. */
-  readonly outbox: string;
+  /** Stream of notifications that a webhook has not accepted yet, the first webhook being 0: `alert` its id, `body` what is sent. */
+  outbox(webhook: number): string;
   /** Hash: newest fencing token, when it was last decided, and what is counted of receivers. */
   readonly state: string;
   /** Channel on which an alert is published, as `active` has it, whenever it is another one. */
@@ -60,7 +60,7 @@ export function createKeys(prefix: string): Keys {
     alerts: {
       active: `${prefix}:alerts:{alerts}:active`,
       resolved: `${prefix}:alerts:{alerts}:resolved`,
-      outbox: `${prefix}:alerts:{alerts}:outbox`,
+      outbox: (webhook) => `${prefix}:alerts:{alerts}:outbox${webhook === 0 ? "" : `:${webhook + 1}`}`,
       state: `${prefix}:alerts:{alerts}:state`,
       changes: `${prefix}:alerts`,
     },

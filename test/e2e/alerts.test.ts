@@ -6,12 +6,12 @@ import { beforeEach, describe, expect, inject, onTestFinished, test } from "vite
 import { startAlertmanager, whyNoAlertmanager } from "../support/alertmanager.ts";
 import { startReceiver } from "../support/http-receiver.ts";
 import { uniquePrefix } from "../support/redis.ts";
-import { ask, post, runServer, startServer, type TestServer } from "../support/server.ts";
+import { ask, post, runServer, startApp, startServer, type TestServer } from "../support/server.ts";
 import { sse } from "../support/streams.ts";
 import { bearer, tokenFile } from "../support/tokens.ts";
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
-const decides = '"msg":"this process decides alerts"';
+const decides = '"msg":"this process evaluates alert rules"';
 const soon = { timeout: 15_000 };
 let prefix: string;
 let file: string;
@@ -206,6 +206,30 @@ describe("the file of rules", () => {
 });
 
 describe("over GraphQL", () => {
+  test("a server without rules says so, unless another server has some", async () => {
+    const app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix });
+    onTestFinished(() => app[Symbol.asyncDispose]());
+    const subscription = "subscription { alertChanged { id } }";
+    const refused = sse(app.url, subscription);
+    onTestFinished(() => refused.abort());
+    expect((await refused.next()).value?.errors).toMatchObject([
+      { message: expect.stringContaining("ALERTS_FILE"), extensions: { code: "NO_ALERT_RULES" } },
+    ]);
+    const { body } = await ask(app.url, "{ alerts { id } alertStatus { rules decidedAt } }");
+    expect(body.data).toEqual({ alerts: [], alertStatus: { rules: 0, decidedAt: null } });
+
+    await rule("depth_above: 0");
+    const server = await start();
+    expect((await ask(server.url, "{ alertStatus { rules } }")).body.data).toEqual({
+      alertStatus: { rules: 3 },
+    });
+    await record(server, "ENQUEUED");
+    await expect.poll(() => alertsOf(server), soon).toHaveLength(1);
+    const stream = sse(app.url, subscription);
+    onTestFinished(() => stream.abort());
+    expect((await stream.next()).value?.data).toMatchObject({ alertChanged: { id: expect.any(String) } });
+  });
+
   test("another process tells of every step and every acknowledgement, and ends its streams when it leaves", async () => {
     await rule("depth_above: 0\n    for: 1s");
     const servers = await Promise.all([start(), start()]);
@@ -267,7 +291,7 @@ describe("over GraphQL", () => {
     await record(server, "ENQUEUED", "mail", bearer("ops"));
     await expect.poll(async () => (await as("eyes", "{ alerts { id } }")).data.alerts, soon).toHaveLength(1);
     const asked = await as("eyes", "{ alerts(first: 7) { id } alertStatus { firing decidedAt } }");
-    expect(asked.extensions?.cost?.requestedQueryCost).toBe(8);
+    expect(asked.extensions?.cost?.requestedQueryCost).toBe(2);
     expect(asked.data.alertStatus).toEqual({ firing: 1, decidedAt: expect.any(String) });
     const acknowledge = `mutation { acknowledgeAlert(id: "${asked.data.alerts[0].id}") { acknowledgedBy } }`;
     expect((await as("eyes", acknowledge)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");

@@ -1,9 +1,9 @@
 import { expect, onTestFinished } from "vitest";
-import { type AlertStore, createAlertStore } from "../../src/alerts/alert-store.ts";
-import { createDecider, type Decider } from "../../src/alerts/decider.ts";
+import { type AlertStore, type AlertStoreOptions, createAlertStore } from "../../src/alerts/alert-store.ts";
+import { createEvaluator, type Evaluator } from "../../src/alerts/evaluator.ts";
 import { parseRules } from "../../src/alerts/parse-rules.ts";
+import type { QueueReader } from "../../src/alerts/queue-observations.ts";
 import type { AlertRule } from "../../src/alerts/rules.ts";
-import type { Sights } from "../../src/alerts/sights.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { Health } from "../../src/core/health.ts";
@@ -11,13 +11,13 @@ import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { snapshot } from "./live.ts";
-import { silentLogger } from "./logger.ts";
+import { recordingLogger, silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";
 
 export const startMs = 1_790_000_000_000;
 
 /** Queues as a test says that they stand: all that it says between two rounds is seen by the second one, and by none before. */
-export interface TestSights extends Sights {
+export interface TestQueues extends QueueReader {
   set(queue: string, rest: Partial<QueueSnapshot>, health?: Health): void;
   /** It is not known any more. */
   forget(queue: string): void;
@@ -29,7 +29,7 @@ export interface TestSights extends Sights {
   apply(): void;
 }
 
-export function testSights(): TestSights {
+export function testQueues(): TestQueues {
   const queues = new Map<
     string,
     { readonly rest: Partial<QueueSnapshot>; readonly health: Health } | "lost"
@@ -81,15 +81,19 @@ export interface TestAlerts {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly store: AlertStore;
-  readonly sights: TestSights;
+  readonly queues: TestQueues;
+  /** What the store has logged. */
+  readonly logger: ReturnType<typeof recordingLogger>;
+  /** Fencing tokens that an evaluator has met that are newer than its own. */
+  readonly superseded: readonly number[];
   /** Redis's clock goes on by so many ms. */
   pass(ms: number): void;
   /** From now on these are the rules, as the file has them. */
   rule(yaml: string): void;
   /** Begins to decide with a fence of its own, as a process does that has the lease. */
-  decide(fence: number, options?: { readonly mostActive?: number }): Promise<Decider>;
+  evaluate(fence: number, options?: { readonly maxActive?: number }): Promise<Evaluator>;
   /** Resolves when a whole round has seen what was said before. */
-  round(decider: Decider): Promise<void>;
+  round(evaluator: Evaluator): Promise<void>;
   /** All that have not ended, as `queue rule STATE`, by queue and rule. */
   active(): Promise<readonly string[]>;
   resolved(): Promise<readonly Alert[]>;
@@ -100,54 +104,60 @@ export interface TestAlerts {
 export async function openAlerts(
   redisUrl: string,
   yaml: string,
-  options: { readonly mostWords?: number } = {},
+  options: Partial<Pick<AlertStoreOptions, "maxNotifications" | "webhooks" | "receivers">> = {},
 ): Promise<TestAlerts> {
   const redis = createClient({ urls: redisUrl.split(","), name: "test", logger: silentLogger });
   await redis.connect();
   const keys = createKeys(uniquePrefix());
   let now = startMs;
   let rules: readonly AlertRule[] = parseRules(yaml);
-  const sights = testSights();
+  const queues = testQueues();
+  const logger = recordingLogger();
+  const superseded: number[] = [];
   const timeOfRound = () => {
-    sights.apply();
+    queues.apply();
     return now;
   };
-  const store = createAlertStore({ redis, keys, now: timeOfRound, ...options });
-  const deciders: Decider[] = [];
+  const store = createAlertStore({
+    ...{ redis, keys, logger, webhooks: ["webhook"], now: timeOfRound },
+    ...options,
+  });
+  const evaluators: Evaluator[] = [];
   onTestFinished(async () => {
-    await Promise.all(deciders.map((decider) => decider.stop()));
+    await Promise.all(evaluators.map((evaluator) => evaluator.stop()));
     redis.disconnect();
   });
   return {
-    ...{ redis, keys, store, sights },
+    ...{ redis, keys, store, queues, logger, superseded },
     pass(ms) {
       now += ms;
     },
     rule(text) {
       rules = parseRules(text);
     },
-    async decide(fence, { mostActive } = {}) {
-      const decider = createDecider({
-        ...{ store, sights, fence, mostActive, everyMs: 5, logger: silentLogger },
+    async evaluate(fence, { maxActive } = {}) {
+      const hold = { fence, supersede: (newer: number) => void superseded.push(newer) };
+      const evaluator = createEvaluator({
+        ...{ store, queues, hold, maxActive, everyMs: 5, logger: silentLogger },
         rules: () => rules,
         onWritten() {},
       });
-      deciders.push(decider);
-      await decider.start();
-      return decider;
+      evaluators.push(evaluator);
+      await evaluator.start();
+      return evaluator;
     },
-    async round(decider) {
+    async round(evaluator) {
       // The clock goes on only here, so a round that has this time began after it, and five of them list all names anew.
       for (let rounds = 0; rounds < 6; rounds++) {
         now += 1;
-        await expect.poll(() => decider.decidedAtMs, { interval: 2, timeout: 10_000 }).toBe(now);
+        await expect.poll(() => evaluator.lastRound?.atMs, { interval: 2, timeout: 10_000 }).toBe(now);
       }
     },
     active: async () =>
       (await store.active()).map(({ queue, rule, state }) => `${queue} ${rule} ${state}`).sort(),
     resolved: () => store.resolved(100),
     told: async () =>
-      (await store.outbox(10_000)).map(({ body }) => {
+      ((await store.outboxes[0]?.after(null, 10_000)) ?? []).map(({ body }) => {
         const { type, data } = JSON.parse(body);
         return `${type} ${data.queue} ${data.rule}`;
       }),

@@ -10,18 +10,19 @@ export interface ReceivedRequest {
   readonly body: string;
 }
 
-/** Somebody who is told something over HTTP. */
+/** An HTTP server that receives notifications. */
 export interface HttpReceiver {
   readonly url: string;
   /** All that was received, in order, whatever it was answered. */
   readonly received: readonly ReceivedRequest[];
-  /** Answers with this from now on; "nothing": never. At first 200. */
-  answer: (request: ReceivedRequest) => number | "nothing";
+  /** Answers with this from now on; "nothing": never; "cut": ends the connection. At first 200. */
+  answer: (request: ReceivedRequest) => number | "nothing" | "cut";
 }
 
-export async function startReceiver(): Promise<HttpReceiver> {
+/** @param port 0: any that is free. */
+export async function startReceiver(port = 0): Promise<HttpReceiver> {
   const received: ReceivedRequest[] = [];
-  const receiver = { url: "", received, answer: (): number | "nothing" => 200 } as {
+  const receiver = { url: "", received, answer: () => 200 } as {
     -readonly [K in keyof HttpReceiver]: HttpReceiver[K];
   };
   const server = createServer(async (request, response) => {
@@ -31,9 +32,10 @@ export async function startReceiver(): Promise<HttpReceiver> {
     const told = { method, path, headers, body: Buffer.concat(chunks).toString() };
     received.push(told);
     const status = receiver.answer(told);
-    if (status !== "nothing") response.writeHead(status, { location: "/elsewhere" }).end("so it is");
+    if (status === "cut") request.socket.destroy();
+    else if (status !== "nothing") response.writeHead(status, { location: "/elsewhere" }).end("so it is");
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   receiver.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   onTestFinished(async () => {

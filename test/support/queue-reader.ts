@@ -22,5 +22,14 @@ export function fakeReader(
 
 /** Of whom nobody has told anything. */
 export const noAlerts: AlertStatus = {
-  ...{ pending: 0, firing: 0, decidedAtMs: null, outbox: 0, ignored: 0, receivers: [] },
+  ...{
+    pending: 0,
+    firing: 0,
+    decidedAtMs: null,
+    outbox: 0,
+    ignored: 0,
+    unreadable: 0,
+    rules: 0,
+    receivers: [],
+  },
 };

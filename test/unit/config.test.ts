@@ -36,7 +36,7 @@ const defaults: Config = {
   bullmqReconcileMs: 10_000,
   alertsFile: null,
   alertmanagerUrls: [],
-  alertWebhook: null,
+  alertWebhooks: [],
   alertHeartbeatUrl: null,
   metricsMaxQueues: 1_000,
   statsd: null,
@@ -541,9 +541,27 @@ describe("who is told of alerts", () => {
     expect(config).toMatchObject({
       alertsFile: "/etc/alerts.yml",
       alertmanagerUrls: ["http://a:9093", "https://user:p%20w@b/alertmanager"],
-      alertWebhook: { url: "https://c/hook?x=1", secret },
+      alertWebhooks: [{ url: "https://c/hook?x=1", secret }],
       alertHeartbeatUrl: "https://d/ping",
     });
+  });
+
+  test("has any number of webhooks, with one secret for all or one for each", () => {
+    const other = `whsec_${Buffer.alloc(32, "other").toString("base64")}`;
+    const webhooksOf = (secrets: string) =>
+      loadConfig({
+        ALERTS_FILE: "a",
+        ALERT_WEBHOOK_URL: "http://a http://b:4190",
+        ALERT_WEBHOOK_SECRET: secrets,
+      }).alertWebhooks;
+    expect(webhooksOf(secret)).toEqual([
+      { url: "http://a", secret },
+      { url: "http://b:4190", secret },
+    ]);
+    expect(webhooksOf(`${secret} ${other}`)).toEqual([
+      { url: "http://a", secret },
+      { url: "http://b:4190", secret: other },
+    ]);
   });
 
   const aUrl = "expected http://[user:password@]host[:port][/path], or https://";
@@ -554,6 +572,17 @@ describe("who is told of alerts", () => {
     {
       given: { ALERTMANAGER_URL: "http://a http://:secret@" },
       problems: [`ALERTMANAGER_URL: ${aUrl}; several are separated by spaces`],
+    },
+    { given: { ALERT_HEARTBEAT_URL: "http://d:0/secret" }, problems: [`ALERT_HEARTBEAT_URL: ${aUrl}`] },
+    {
+      given: { ALERT_WEBHOOK_URL: "http://a http://b http://c", ALERT_WEBHOOK_SECRET: `${secret} ${secret}` },
+      problems: [
+        "ALERT_WEBHOOK_SECRET: expected one, or one for each of the 3 URLs of ALERT_WEBHOOK_URL, got 2",
+      ],
+    },
+    {
+      given: { ALERT_WEBHOOK_URL: "http://a ".repeat(11), ALERT_WEBHOOK_SECRET: secret },
+      problems: ["ALERT_WEBHOOK_URL: expected at most 10 URLs, got 11"],
     },
     {
       given: { ALERT_WEBHOOK_URL: "http://c" },

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { createRandom, type DemoEvent, demoPlans, simulate } from "../../script/demo-model.ts";
-import { nextStep, type Step } from "../../src/alerts/life.ts";
+import { nextStep, type Step } from "../../src/alerts/alert-state-machine.ts";
+import { evaluateCondition } from "../../src/alerts/evaluate-condition.ts";
 import { parseRules } from "../../src/alerts/parse-rules.ts";
-import { findingOf } from "../../src/alerts/verdict.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
@@ -102,7 +102,7 @@ describe("the demo's queues", () => {
     const steps: string[] = [];
     for (const [second, { latencyMs, depth }] of of("demo/falling-behind").entries()) {
       const nowMs = second * 1_000;
-      const { verdict } = findingOf(condition, snapshotOf(latencyMs, depth), "UNKNOWN");
+      const { verdict } = evaluateCondition(condition, snapshotOf(latencyMs, depth), "UNKNOWN");
       const step: Step = nextStep(alert, verdict, forMs, nowMs);
       if (step === "BEGIN") alert = { state: "PENDING", sinceMs: nowMs };
       if (step === "FIRE") alert = { state: "FIRING", sinceMs: nowMs };

@@ -93,8 +93,16 @@ describe("a scrape", () => {
 
   it("tells how alerts fare, and who was told of them", async () => {
     const status = {
-      ...{ pending: 2, firing: 1, decidedAtMs: 1_790_000_000_250, outbox: 4, ignored: 5 },
-      receivers: [{ receiver: "webhook", delivered: 7, failed: 8, dropped: 9 }],
+      ...{
+        pending: 2,
+        firing: 1,
+        decidedAtMs: 1_790_000_000_250,
+        outbox: 4,
+        ignored: 5,
+        unreadable: 6,
+        rules: 3,
+      },
+      receivers: [{ receiver: "webhook", waiting: 4, delivered: 7, failed: 8, dropped: 9 }],
     };
     const reader = fakeReader([]);
     const metrics = createMetrics({
@@ -113,7 +121,8 @@ describe("a scrape", () => {
       'queue_latency_alerts{state="firing"} 1',
       "queue_latency_alerts_decided_timestamp_seconds 1790000000.25",
       "queue_latency_alerts_ignored_total 5",
-      "queue_latency_alert_outbox 4",
+      'queue_latency_alert_outbox{receiver="webhook"} 4',
+      "queue_latency_alerts_unreadable 6",
       'queue_latency_alert_deliveries_total{receiver="webhook",result="delivered"} 7',
       'queue_latency_alert_deliveries_total{receiver="webhook",result="failed"} 8',
       'queue_latency_alert_deliveries_total{receiver="webhook",result="dropped"} 9',

@@ -72,7 +72,7 @@ const contract = buildSchema(`
   type Alert {
     id: ID!
     rule: String!
-    queue: String!
+    queue: String
     state: AlertState!
     since: DateTime!
     firedAt: DateTime
@@ -103,11 +103,13 @@ const contract = buildSchema(`
     pending: Int!
     firing: Int!
     decidedAt: DateTime
+    rules: Int!
     outbox: Int!
     ignored: Int!
+    unreadable: Int!
     receivers: [ReceiverStatus!]!
   }
-  type ReceiverStatus { receiver: String! delivered: Int! failed: Int! dropped: Int! }
+  type ReceiverStatus { receiver: String! waiting: Int! delivered: Int! failed: Int! dropped: Int! }
   type WaitingJob { jobId: ID! attempt: Int! since: DateTime! waited: Float! }
   input WaitingJobInput { jobId: ID! attempt: Int! = 0 }
 

@@ -1,12 +1,12 @@
--- Notes who has seen an alert that has not ended, unless somebody had before; publishes it.
+-- Acknowledges an alert that has not ended, unless it was acknowledged before; publishes it.
 --
 -- KEYS  1 active
 -- ARGV  1 id  2 who, as JSON  3 channel
 -- Returns the record as it is now, or nil when there is no such alert
 
 local record = redis.call('HGET', KEYS[1], ARGV[1])
-if not record then return false end
-local known, alert = record:match('^([^\n]*)\n(.*)$')
+local known, alert = (record or ''):match('^([^\n]*)\n(.*)$')
+if not known then return false end
 if known ~= '' then return record end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

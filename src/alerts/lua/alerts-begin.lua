@@ -1,15 +1,41 @@
--- Begins a round of deciding: tells the time, and from then on refuses whoever decided before.
+-- Begins a round of evaluation: returns the time, and from then on refuses processes that evaluated before.
 --
--- KEYS  1 state  2 active  3 resolved  4 outbox
+-- KEYS  1 state  2 active  3 resolved  4... outboxes, one for each webhook
 -- ARGV  1 fencing token  2 when the last round that was finished began, ms ('' = none was)  3 for how long all is kept, ms
---       4 now, ms ('' = Redis's own time)
--- Returns now in ms, or -1 when somebody with a newer token was here
+--       4 how old a notification may be, ms  5 names of all receivers, as JSON  6 now, ms ('' = Redis's own time)
+--       then the name of each outbox's receiver
+-- Returns now in ms, how many notifications were dropped since they were too old, and the keys that were set aside; or the newer
+-- token that is stored, negated
+--
+-- A key that holds another type than it should is renamed, so that nothing is lost and evaluation goes on.
 
-local fence = tonumber(ARGV[1])
-if fence < tonumber(redis.call('HGET', KEYS[1], 'fence') or fence) then return -1 end
-redis.call('HSET', KEYS[1], 'fence', ARGV[1])
+local firstOutbox, firstReceiver = 4, 7
+local types = { 'hash', 'hash', 'list' }
+local setAside = {}
+for i, key in ipairs(KEYS) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= (types[i] or 'stream') then
+    redis.call('RENAME', key, key .. ':set-aside')
+    setAside[#setAside + 1] = key
+  end
+end
+
+local newest = tonumber(redis.call('HGET', KEYS[1], 'fence') or 0)
+if tonumber(ARGV[1]) < newest then return { -newest } end
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'receivers', ARGV[5])
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'decidedAt', ARGV[2]) end
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
-if ARGV[4] ~= '' then return tonumber(ARGV[4]) end
+
 local time = redis.call('TIME')
-return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local dropped = 0
+for i = firstOutbox, #KEYS do
+  -- The ids are by Redis's own time.
+  local old = redis.call('XTRIM', KEYS[i], 'MINID', string.format('%.0f', now - ARGV[4]))
+  if old > 0 then
+    redis.call('HINCRBY', KEYS[1], 'dropped:' .. ARGV[firstReceiver + i - firstOutbox], old)
+    dropped = dropped + old
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+if ARGV[6] ~= '' then now = tonumber(ARGV[6]) end
+return { now, dropped, setAside }

@@ -1,39 +1,49 @@
--- Writes down what became of alerts, each together with the word that tells of it; publishes each of them.
+-- Writes changed alerts, each together with the notification of it, and publishes each of them.
 --
--- KEYS  1 state  2 active  3 resolved  4 outbox
--- ARGV  1 fencing token  2 channel  3 how many resolved ones are kept
---       4 how many words the outbox holds: of more, the oldest are dropped, and counted
---       then four for each alert: 'keep', 'resolve' or 'end'; id; the alert as JSON; the word as JSON ('' = none)
--- Returns 1, or -1 when somebody with a newer token was here, and nothing was written
+-- KEYS  1 state  2 active  3 resolved  4... outboxes, one for each webhook
+-- ARGV  1 fencing token  2 channel  3 how many resolved alerts are kept
+--       4 how many notifications an outbox holds: of more, the oldest are dropped, and counted
+--       then the name of each outbox's receiver
+--       then four for each alert: 'keep', 'resolve' or 'end'; id; the alert as JSON; the notification as JSON ('' = none)
+-- Returns how many notifications were dropped; or the newer token that is stored, negated, and then nothing was written
 --
--- 'end': it was PENDING, and leaves no trace.
+-- 'end': the alert was PENDING, and leaves no trace.
 
-local stateKey, activeKey, resolvedKey, outboxKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local channel, mostResolved, mostWords = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local firstAlert, perAlert = 5, 4
+local stateKey, activeKey, resolvedKey, firstOutbox = KEYS[1], KEYS[2], KEYS[3], 4
+local channel, maxResolved, maxNotifications = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local firstReceiver, outboxes, perAlert = 5, #KEYS - firstOutbox + 1, 4
 
-local fence = tonumber(ARGV[1])
-if fence < tonumber(redis.call('HGET', stateKey, 'fence') or fence) then return -1 end
+local newest = tonumber(redis.call('HGET', stateKey, 'fence') or 0)
+if tonumber(ARGV[1]) < newest then return -newest end
 
-for first = firstAlert, #ARGV, perAlert do
-  local what, id, alert, word = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
+local dropped = 0
+local function notify(id, notification)
+  for i = 0, outboxes - 1 do
+    local outbox = KEYS[firstOutbox + i]
+    local over = redis.call('XLEN', outbox) + 1 - maxNotifications
+    redis.call('XADD', outbox, 'MAXLEN', maxNotifications, '*', 'alert', id, 'body', notification)
+    if over > 0 then
+      redis.call('HINCRBY', stateKey, 'dropped:' .. ARGV[firstReceiver + i], over)
+      dropped = dropped + over
+    end
+  end
+end
+
+for first = firstReceiver + outboxes, #ARGV, perAlert do
+  local what, id, alert, notification = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
   local before = redis.call('HGET', activeKey, id) or '\n'
-  -- Whoever acknowledged it did so behind the back of whoever decides.
-  local record = before:match('^[^\n]*\n') .. alert
+  -- Acknowledgements are written by any process, so the line that is there is newer than what the leader knows.
+  local record = (before:match('^%b{}\n') or '\n') .. alert
   if what == 'keep' then
     redis.call('HSET', activeKey, id, record)
   else
     redis.call('HDEL', activeKey, id)
     if what == 'resolve' then
       redis.call('LPUSH', resolvedKey, record)
-      redis.call('LTRIM', resolvedKey, 0, mostResolved - 1)
+      redis.call('LTRIM', resolvedKey, 0, maxResolved - 1)
     end
   end
-  if word ~= '' then
-    local over = redis.call('XLEN', outboxKey) + 1 - mostWords
-    redis.call('XADD', outboxKey, 'MAXLEN', mostWords, '*', 'alert', id, 'body', word)
-    if over > 0 then redis.call('HINCRBY', stateKey, 'dropped:webhook', over) end
-  end
+  if notification ~= '' then notify(id, notification) end
   redis.call('PUBLISH', channel, record)
 end
-return 1
+return dropped

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createSender, retryAfterMs, type Sender } from "../../src/alerts/sender.ts";
+import { createDeliveryLoop, type DeliveryLoop, retryDelayMs } from "../../src/alerts/delivery-loop.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 describe("the wait after a failure", () => {
@@ -10,33 +10,33 @@ describe("the wait after a failure", () => {
     { failures: 7, random: 1, ms: 60_000, why: "but never more than a minute" },
     { failures: 9_999, random: 1, ms: 60_000, why: "however long it goes on" },
   ])("is $ms ms after $failures: $why", ({ failures, random, ms }) => {
-    expect(retryAfterMs(failures, 1_000, () => random)).toBe(ms);
+    expect(retryDelayMs(failures, 1_000, () => random)).toBe(ms);
   });
 });
 
-describe("a sender", () => {
-  let sender: Sender;
+describe("a loop", () => {
+  let loop: DeliveryLoop;
   const logger = recordingLogger();
   const levels = () => logger.lines.map(({ level }) => level);
   const start = async (send: (signal: AbortSignal) => Promise<void>, everyMs = 3_600_000, retryMs = 1) => {
     logger.lines.length = 0;
-    sender = createSender({ receiver: "r", send, everyMs, retryMs, logger });
-    await sender.start();
+    loop = createDeliveryLoop({ receiver: "r", send, everyMs, retryMs, logger });
+    await loop.start();
   };
-  afterEach(() => sender.stop());
+  afterEach(() => loop.stop());
 
   test("tells at once, and again when it is nudged, be it while it tells", async () => {
     const gates: (() => void)[] = [];
     await start(() => new Promise((resolve) => gates.push(resolve)));
     expect(gates).toHaveLength(1);
-    sender.nudge();
+    loop.wake();
     expect(gates).toHaveLength(1);
     gates[0]!();
     await expect.poll(() => gates.length, { interval: 1 }).toBe(2);
     gates[1]!();
     // Nobody has nudged it since: only then it rests.
     await new Promise(setImmediate);
-    sender.nudge();
+    loop.wake();
     await expect.poll(() => gates.length, { interval: 1 }).toBe(3);
     gates[2]!();
   });
@@ -64,7 +64,7 @@ describe("a sender", () => {
     await start(send, 3_600_000, 3_600_000);
     await expect.poll(levels, { interval: 1 }).toEqual(["warn"]);
     for (let n = 0; n < 100; n++) {
-      sender.nudge();
+      loop.wake();
       await new Promise(setImmediate);
     }
     expect(send).toHaveBeenCalledTimes(1);
@@ -74,7 +74,7 @@ describe("a sender", () => {
     await start(
       (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
     );
-    await sender.stop();
+    await loop.stop();
     expect(levels()).toEqual([]);
   });
 });

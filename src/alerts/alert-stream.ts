@@ -2,47 +2,48 @@ import type { Alert } from "../core/alerts.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
-import { type AlertStore, toAlert } from "./alert-store.ts";
+import type { AlertStore } from "./alert-store.ts";
 import {
   type AlertFilter,
   type AlertWatch,
   type AlertWatchControl,
   createAlertWatch,
 } from "./alert-watches.ts";
+import { parseStoredAlert } from "./stored-alert.ts";
 
-/** Tells what is published on one channel, and when something may have been missed. */
+/** Listens to one channel, and knows when a message may have been missed. */
 export interface AlertFeed extends Service {
   listen(listener: { onChange(text: string): void; onConnected(): void; onDisconnected(): void }): void;
 }
 
-export interface AlertNewsOptions {
+export interface AlertStreamOptions {
   readonly feed: AlertFeed;
   readonly store: Pick<AlertStore, "active" | "resolved">;
   readonly logger: Logger;
 }
 
-export interface AlertNews extends Service {
+export interface AlertStream extends Service {
   /** @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read. */
   watch(filter: AlertFilter): Promise<AlertWatch>;
 }
 
 const retryMs = 500;
 /** As many as are kept. */
-const mostResolved = 1_000;
+const maxResolved = 1_000;
 
 /**
- * Tells every subscriber of this process what becomes of alerts, whichever process decided it. Each change is read once, and all
- * are told the very same object. After the connection was away everything is read, and what is another one than before is told.
+ * Pushes changed alerts to every subscriber of this process, whichever process evaluates the rules. Each change is parsed once, and
+ * all subscribers get the same object. After the connection was lost everything is read, and what has changed meanwhile is pushed.
  */
-export function createAlertNews({ feed, store, logger }: AlertNewsOptions): AlertNews {
+export function createAlertStream({ feed, store, logger }: AlertStreamOptions): AlertStream {
   const watches = new Set<AlertWatchControl>();
-  /** The last word on each alert that has not ended; only while somebody watches. */
+  /** The newest state of each alert that has not ended; only while there are subscribers. */
   const known = new Map<string, Alert>();
-  /** `known` is all there is: it was read since the connection was last away, and nothing was missed since. */
+  /** `known` is complete: it was read since the connection was last lost, and no message was missed since. */
   let isComplete = false;
-  /** For each reading that is under way, of which alerts something was heard meanwhile: that is newer than what is read. */
-  const heardMeanwhile = new Set<Set<string>>();
-  let isHearing = false;
+  /** For each read that is under way, the alerts that were published meanwhile: these are newer than what is read. */
+  const publishedMeanwhile = new Set<Set<string>>();
+  let isConnected = false;
   let connections = 0;
   let retry: NodeJS.Timeout | undefined;
   let isStopped = false;
@@ -51,25 +52,25 @@ export function createAlertNews({ feed, store, logger }: AlertNewsOptions): Aler
     if (watches.size === 0) return;
     if (alert.state === "RESOLVED") known.delete(alert.id);
     else known.set(alert.id, alert);
-    for (const watch of watches) watch.tell(alert);
+    for (const watch of watches) watch.push(alert);
   }
 
   async function catchUp(): Promise<void> {
     const connection = connections;
-    const heard = new Set<string>();
-    heardMeanwhile.add(heard);
+    const published = new Set<string>();
+    publishedMeanwhile.add(published);
     try {
-      const [active, resolved] = await Promise.all([store.active(), store.resolved(mostResolved)]);
+      const [active, resolved] = await Promise.all([store.active(), store.resolved(maxResolved)]);
       const now = new Map([...resolved, ...active].map((alert) => [alert.id, alert]));
       for (const [id, alert] of [...known]) {
-        // One that is nowhere was PENDING, and left no trace.
+        // An alert that is in neither list was PENDING, and left no trace.
         const newer = now.get(id) ?? { ...alert, state: "RESOLVED", end: "RECOVERED" };
-        if (!heard.has(id) && !isSame(newer, alert)) learn(newer);
+        if (!published.has(id) && !isSame(newer, alert)) learn(newer);
       }
-      for (const alert of active) if (!heard.has(alert.id) && !known.has(alert.id)) learn(alert);
-      isComplete = isHearing && watches.size > 0 && connection === connections;
+      for (const alert of active) if (!published.has(alert.id) && !known.has(alert.id)) learn(alert);
+      isComplete = isConnected && watches.size > 0 && connection === connections;
     } finally {
-      heardMeanwhile.delete(heard);
+      publishedMeanwhile.delete(published);
     }
   }
 
@@ -86,21 +87,21 @@ export function createAlertNews({ feed, store, logger }: AlertNewsOptions): Aler
   feed.listen({
     onChange(text) {
       try {
-        const alert = toAlert(text);
-        for (const heard of heardMeanwhile) heard.add(alert.id);
+        const alert = parseStoredAlert(text);
+        for (const published of publishedMeanwhile) published.add(alert.id);
         learn(alert);
       } catch {
-        // Whoever can publish on the channel can send anything.
-        logger.debug({}, "what was heard is no alert");
+        // Any client of this Redis can publish on the channel.
+        logger.debug({}, "ignored a message that is not an alert");
       }
     },
     onConnected() {
       connections += 1;
-      isHearing = true;
+      isConnected = true;
       catchUpUntilDone();
     },
     onDisconnected() {
-      isHearing = false;
+      isConnected = false;
       isComplete = false;
     },
   });
@@ -120,11 +121,11 @@ export function createAlertNews({ feed, store, logger }: AlertNewsOptions): Aler
         known.clear();
         isComplete = false;
       });
-      // Register, then read: what changes in between is heard, and at worst told twice.
+      // Register, then read: a change in between is published, and at worst pushed twice.
       watches.add(control);
       try {
         if (!isComplete) await catchUp();
-        for (const alert of known.values()) control.tell(alert);
+        for (const alert of known.values()) control.push(alert);
       } catch (error) {
         control.end();
         throw error;

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { parseRules } from "../../src/alerts/parse-rules.ts";
-import { createLookout } from "../../src/alerts/sights.ts";
+import { createQueueObservations } from "../../src/alerts/queue-observations.ts";
 import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
 import { snapshot } from "../support/live.ts";
 import { recordingLogger } from "../support/logger.ts";
@@ -17,13 +17,18 @@ function open(rest: Partial<QueueSnapshot> = {}) {
   ]);
   const healthOf = vi.fn(async (snapshots: readonly QueueSnapshot[]) => snapshots.map(() => "SLOW" as const));
   const logger = recordingLogger();
-  return { ...createLookout({ list: async () => [], read, healthOf }, logger), read, healthOf, logger };
+  return {
+    ...createQueueObservations({ list: async () => [], read, healthOf }, logger),
+    read,
+    healthOf,
+    logger,
+  };
 }
 
-test("queues are looked at no closer than their rules need", async () => {
-  const { look, read, healthOf } = open();
+test("reads no more of a queue than its rules need", async () => {
+  const { observe, read, healthOf } = open();
   const queues = [late, slow, ill].map((rule) => ({ queue: rule.name, rules: [rule] }));
-  const seen = await look(queues, ({ queue }) => queue === "Slow", 1);
+  const seen = await observe(queues, ({ queue }) => queue === "Slow", 1);
   const waitsOf = (queue: string) => [...read.mock.calls.find(([[name]]) => name === queue)![1].waitTime];
   expect(["Late", "Slow", "Ill"].map(waitsOf)).toEqual([[], ["FIVE_MINUTES"], []]);
   expect(read.mock.calls.every(([, { throughput, scheduled }]) => throughput.size === 0 && !scheduled)).toBe(
@@ -34,10 +39,10 @@ test("queues are looked at no closer than their rules need", async () => {
   expect(seen.map(({ health }) => health)).toEqual(["UNKNOWN", "SLOW", "SLOW"]);
 });
 
-test("that a rule cannot fire, since its source tells no wait times, is said once for each source", async () => {
-  const { look, findingOf, logger } = open({ source: "faktory", waitTime: null });
+test("warns once for each source that reports no wait times, since a rule can never fire there", async () => {
+  const { observe, evaluate, logger } = open({ source: "faktory", waitTime: null });
   for (let round = 0; round < 3; round++) {
-    for (const sight of await look(
+    for (const seen of await observe(
       [
         { queue: "a", rules: [slow, late] },
         { queue: "b", rules: [slow] },
@@ -45,20 +50,20 @@ test("that a rule cannot fire, since its source tells no wait times, is said onc
       () => false,
       1,
     )) {
-      for (const rule of sight.rules) findingOf(sight, rule);
+      for (const rule of seen.rules) evaluate(seen, rule);
     }
   }
   expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
 });
 
 test("a queue whose health cannot be told is UNKNOWN, and the others are not", async () => {
-  const { look, healthOf } = open();
+  const { observe, healthOf } = open();
   healthOf.mockImplementation(async (snapshots) => {
     if (snapshots.some(({ queue }) => queue === "a"))
       throw new Error("a foreign key is in the place of its history");
     return snapshots.map(() => "SLOW");
   });
   const queues = ["a", "b"].map((queue) => ({ queue, rules: [ill] }));
-  const seen = await look(queues, () => false, 1);
+  const seen = await observe(queues, () => false, 1);
   expect(seen.map(({ health }) => health)).toEqual(["UNKNOWN", "SLOW"]);
 });

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { createAlertNews } from "../../src/alerts/alert-news.ts";
-import { begun, ended, fired } from "../../src/alerts/make-alert.ts";
+import { createAlertStream } from "../../src/alerts/alert-stream.ts";
+import { createAlert, ended, fired } from "../../src/alerts/make-alert.ts";
 import { parseRules } from "../../src/alerts/parse-rules.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import { AppError } from "../../src/core/errors.ts";
 import { silentLogger } from "../support/logger.ts";
 
 const [rule] = parseRules('rules: [{ name: Late, queues: "*", latency_above: 60 }]');
-const pending = (queue: string) => begun(rule!, queue, 61, 1_000);
+const pending = (queue: string) => createAlert(rule!, queue, 61, 1_000);
 const firing = (queue: string) => fired(pending(queue), rule!, { value: 90, facts: null, nowMs: 2_000 });
 const over = (alert: Alert) => ended(alert, "RECOVERED", 1, 3_000);
 
@@ -22,7 +22,7 @@ async function open() {
   let reads = 0;
   let gate: Promise<void> | undefined;
   let failure: Error | undefined;
-  let listener: Parameters<Parameters<typeof createAlertNews>[0]["feed"]["listen"]>[0];
+  let listener: Parameters<Parameters<typeof createAlertStream>[0]["feed"]["listen"]>[0];
   const read = async (of: () => readonly Alert[]) => {
     reads += 1;
     const found = [...of()];
@@ -30,7 +30,7 @@ async function open() {
     if (failure !== undefined) throw failure;
     return found;
   };
-  const news = createAlertNews({
+  const news = createAlertStream({
     feed: {
       listen(added) {
         listener = added;

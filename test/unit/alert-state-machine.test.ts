@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { nextStep, type Step } from "../../src/alerts/life.ts";
+import { nextStep, type Step } from "../../src/alerts/alert-state-machine.ts";
+import { evaluateCondition, type Verdict } from "../../src/alerts/evaluate-condition.ts";
 import type { Condition } from "../../src/alerts/rules.ts";
-import { findingOf, type Verdict } from "../../src/alerts/verdict.ts";
 import type { Health } from "../../src/core/health.ts";
 import type { QueueSnapshot, WaitTime } from "../../src/core/snapshot.ts";
 
@@ -33,14 +33,14 @@ describe("a rule says", () => {
     {
       condition: late,
       of: {},
-      verdict: "BETWEEN",
+      verdict: "IN_HYSTERESIS",
       value: 60,
       why: "as much as the threshold is not above it",
     },
     {
       condition: late,
       of: { latencyMs: 20_000 },
-      verdict: "BETWEEN",
+      verdict: "IN_HYSTERESIS",
       value: 20,
       why: "as much as the lower one is not below it",
     },
@@ -62,43 +62,43 @@ describe("a rule says", () => {
     {
       condition: late,
       of: { state: "MISSING", accuracy: "UNKNOWN" },
-      verdict: "GONE",
+      verdict: "QUEUE_MISSING",
       why: "a queue that is not there is neither late nor unknown",
     },
     {
       condition: unknown,
       of: { state: "MISSING", accuracy: "UNKNOWN" },
-      verdict: "GONE",
+      verdict: "QUEUE_MISSING",
       why: "the same for the rule that is ours",
     },
     {
       condition: late,
       of: { latencyMs: 99_000, stale: true },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "the last word of a source that is silent proves nothing",
     },
     {
       condition: late,
       of: { latencyMs: 0, stale: true },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "nor does it prove that all is well",
     },
     {
       condition: late,
       of: { latencyMs: null, accuracy: "UNKNOWN" },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "the latency is not known",
     },
     {
       condition: deep,
       of: { depth: null },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "the source does not tell the depth",
     },
     {
       condition: deep,
       of: { accuracy: "UNKNOWN" },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "events were missed, so the depth may be wrong, too",
     },
     {
@@ -118,7 +118,7 @@ describe("a rule says", () => {
     {
       condition: late,
       of: { latencyMs: 0, accuracy: "LOWER_BOUND" },
-      verdict: "BETWEEN",
+      verdict: "IN_HYSTERESIS",
       value: 0,
       why: "perhaps it is later than that",
     },
@@ -132,7 +132,7 @@ describe("a rule says", () => {
     {
       condition: late,
       of: { latencyMs: 0, accuracy: "INCOMPLETE" },
-      verdict: "BETWEEN",
+      verdict: "IN_HYSTERESIS",
       value: 0,
       why: "a late job may wait that was lost",
     },
@@ -145,7 +145,7 @@ describe("a rule says", () => {
     {
       condition: late,
       of: { state: "PAUSED", stale: true },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "whether it is still paused nobody can tell",
     },
     {
@@ -158,14 +158,14 @@ describe("a rule says", () => {
     {
       condition: slow,
       of: { waitTime: waits({ p95: 7, p99: 99 }) },
-      verdict: "BETWEEN",
+      verdict: "IN_HYSTERESIS",
       value: 7,
       why: "and no other",
     },
     {
       condition: slow,
       of: { waitTime: waits({ count: 0, p95: 0 }) },
-      verdict: "BLIND",
+      verdict: "NO_DATA",
       why: "nothing was dequeued though jobs wait: that is no good time",
     },
     {
@@ -175,7 +175,7 @@ describe("a rule says", () => {
       value: 0,
       why: "nothing was dequeued, for nothing waits",
     },
-    { condition: slow, of: {}, verdict: "BLIND", why: "this source cannot tell" },
+    { condition: slow, of: {}, verdict: "NO_DATA", why: "this source cannot tell" },
     { condition: ill, of: {}, health: "SLOW", verdict: "TRUE", why: "any of those that are named" },
     {
       condition: ill,
@@ -184,7 +184,7 @@ describe("a rule says", () => {
       verdict: "FALSE",
       why: "another illness is not this one",
     },
-    { condition: ill, of: {}, health: "UNKNOWN", verdict: "BLIND", why: "too little is known" },
+    { condition: ill, of: {}, health: "UNKNOWN", verdict: "NO_DATA", why: "too little is known" },
     {
       condition: ill,
       of: { state: "PAUSED" },
@@ -214,7 +214,7 @@ describe("a rule says", () => {
     { condition: unknown, of: { accuracy: "LOWER_BOUND" }, verdict: "FALSE", why: "something is known" },
   ];
   test.each(rows)("$verdict: $why", ({ condition, of, health = "OK", verdict, value = null }) => {
-    expect(findingOf(condition, { ...snapshot, ...of }, health)).toEqual({ verdict, value });
+    expect(evaluateCondition(condition, { ...snapshot, ...of }, health)).toEqual({ verdict, value });
   });
 });
 
@@ -225,23 +225,28 @@ describe("an alert", () => {
   const rows: readonly { from: Parameters<typeof nextStep>[0]; verdict: Verdict; step: Step; why: string }[] =
     [
       { from: null, verdict: "TRUE", step: "BEGIN", why: "the condition was seen for the first time" },
-      { from: null, verdict: "BETWEEN", step: "STAY", why: "the lower threshold only keeps what fires" },
-      { from: null, verdict: "BLIND", step: "STAY", why: "nothing begins on stale data" },
+      {
+        from: null,
+        verdict: "IN_HYSTERESIS",
+        step: "STAY",
+        why: "the lower threshold only keeps what fires",
+      },
+      { from: null, verdict: "NO_DATA", step: "STAY", why: "nothing begins on stale data" },
       { from: null, verdict: "PAUSED", step: "STAY", why: "nor while it is paused" },
-      { from: null, verdict: "GONE", step: "STAY", why: "nor of a queue that is not there" },
+      { from: null, verdict: "QUEUE_MISSING", step: "STAY", why: "nor of a queue that is not there" },
       { from: pending(29_999), verdict: "TRUE", step: "STAY", why: "not for long enough" },
       { from: pending(30_000), verdict: "TRUE", step: "FIRE", why: "for as long as the rule says" },
       { from: pending(-5_000), verdict: "TRUE", step: "STAY", why: "Redis's clock was set back" },
       { from: pending(29_999), verdict: "FALSE", step: "END", why: "it was over before it fired" },
       {
         from: pending(30_000),
-        verdict: "BETWEEN",
+        verdict: "IN_HYSTERESIS",
         step: "END",
         why: "it is not above its threshold any more",
       },
       {
         from: pending(99_000),
-        verdict: "BLIND",
+        verdict: "NO_DATA",
         step: "STAY",
         why: "nothing fires on stale data, and nothing is forgotten for it",
       },
@@ -251,13 +256,18 @@ describe("an alert", () => {
         step: "END",
         why: "it has its whole time again after the pause",
       },
-      { from: pending(99_000), verdict: "GONE", step: "END", why: "there is no queue to be late" },
+      { from: pending(99_000), verdict: "QUEUE_MISSING", step: "END", why: "there is no queue to be late" },
       { from: firing, verdict: "TRUE", step: "STAY", why: "it is told once" },
-      { from: firing, verdict: "BETWEEN", step: "STAY", why: "it is not below the lower threshold" },
+      { from: firing, verdict: "IN_HYSTERESIS", step: "STAY", why: "it is not below the lower threshold" },
       { from: firing, verdict: "FALSE", step: "RESOLVE", why: "it is over" },
-      { from: firing, verdict: "BLIND", step: "STAY", why: "stale data resolves nothing" },
+      { from: firing, verdict: "NO_DATA", step: "STAY", why: "stale data resolves nothing" },
       { from: firing, verdict: "PAUSED", step: "STAY", why: "a pause mends nothing" },
-      { from: firing, verdict: "GONE", step: "RESOLVE", why: "nobody waits in a queue that is gone" },
+      {
+        from: firing,
+        verdict: "QUEUE_MISSING",
+        step: "RESOLVE",
+        why: "nobody waits in a queue that is gone",
+      },
     ];
   test.each(rows)("$from.state with $verdict: $step, for $why", ({ from, verdict, step }) => {
     expect(nextStep(from, verdict, forMs, now)).toBe(step);

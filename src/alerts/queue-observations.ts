@@ -2,12 +2,12 @@ import type { AlertFacts } from "../core/alerts.ts";
 import type { Health } from "../core/health.ts";
 import type { Logger } from "../core/logger.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { type Evaluation, evaluateCondition } from "./evaluate-condition.ts";
 import { createHealthMemory } from "./health-memory.ts";
 import type { AlertRule } from "./rules.ts";
-import { type Finding, findingOf } from "./verdict.ts";
 
-/** What alerts are decided by: names of queues, how they stand, and how they fare. */
-export interface Sights {
+/** What rules are evaluated against: names of queues, their snapshots, and their health. */
+export interface QueueReader {
   /** In the order of their bytes, those behind `after`. */
   list(options: { readonly after: string | null; readonly limit: number }): Promise<string[]>;
   read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
@@ -15,17 +15,17 @@ export interface Sights {
   healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
 }
 
-/** A queue that at least one rule is about. */
+/** A queue that at least one rule matches. */
 export interface WatchedQueue {
   readonly queue: string;
   readonly rules: readonly AlertRule[];
 }
 
-/** How it stands in one round. */
-export interface Sight extends WatchedQueue {
+/** A watched queue as it was read in one round. */
+export interface Observed extends WatchedQueue {
   /** Null: it cannot be read. */
   readonly snapshot: QueueSnapshot | null;
-  /** UNKNOWN also when nobody asked. */
+  /** UNKNOWN also when no rule needs it. */
   readonly health: Health;
 }
 
@@ -37,30 +37,30 @@ const depthOnly: SnapshotParts = {
 const withWaits: SnapshotParts = { ...depthOnly, waitTime: new Set(["FIVE_MINUTES"]) };
 const withRates: SnapshotParts = { ...depthOnly, throughput: new Set(["ONE_MINUTE"]) };
 
-/** Looks at queues for the rules that are about them, and no closer than these need. */
-export function createLookout({ read, healthOf }: Sights, logger: Logger) {
+/** Reads queues for the rules that match them, and no more of each than these rules need. */
+export function createQueueObservations({ read, healthOf }: QueueReader, logger: Logger) {
   const memory = createHealthMemory();
-  const saidBlind = new Set<string>();
+  const warnedOf = new Set<string>();
 
   return {
     /**
-     * Each queue for itself: at a Redis Cluster one may be out of reach, and all reads of one tick share their round trips anyway.
+     * Reads each queue by itself: at a Redis Cluster one may be out of reach, and all reads of one tick share their round trips.
      *
-     * @param isPending whether the health of a queue is asked for though no rule is about it: it will be one of the facts.
+     * @param isPending whether the health of a queue is read though no rule needs it: it will be one of the facts.
      */
-    async look(
+    async observe(
       queues: readonly WatchedQueue[],
       isPending: (queue: WatchedQueue) => boolean,
       nowMs: number,
-    ): Promise<Sight[]> {
+    ): Promise<Observed[]> {
       const snapshots = await each(queues, async ({ queue, rules }) => {
-        const parts = rules.some(isAboutWaits) ? withWaits : depthOnly;
+        const parts = rules.some(needsWaitTimes) ? withWaits : depthOnly;
         return (await read([queue], parts))[0];
       });
       const asked = queues.flatMap((queue, i) => {
         const snapshot = snapshots[i];
-        const isAboutHealth = queue.rules.some(({ condition }) => condition.subject === "health");
-        return snapshot != null && (isAboutHealth || isPending(queue)) ? [snapshot] : [];
+        const needsHealth = queue.rules.some(({ condition }) => condition.subject === "health");
+        return snapshot != null && (needsHealth || isPending(queue)) ? [snapshot] : [];
       });
       const healths = await each(asked, async (one) => (await healthOf([one]))[0]);
       const known = new Map(asked.map(({ queue }, i) => [queue, healths[i] ?? "UNKNOWN"]));
@@ -73,24 +73,24 @@ export function createLookout({ read, healthOf }: Sights, logger: Logger) {
       }));
     },
 
-    findingOf({ snapshot, health }: Sight, { name, condition }: AlertRule): Finding {
+    evaluate({ snapshot, health }: Observed, { name, condition }: AlertRule): Evaluation {
       if (snapshot === null) {
-        return { verdict: condition.subject === "unknown" ? "TRUE" : "BLIND", value: null };
+        return { verdict: condition.subject === "unknown" ? "TRUE" : "NO_DATA", value: null };
       }
       const { source, waitTime } = snapshot;
       const about = `${name} ${source}`;
-      if (isAboutWaits({ condition }) && source !== null && waitTime === null && !saidBlind.has(about)) {
-        saidBlind.add(about);
-        logger.warn({ rule: name, source }, "a rule never fires: the source tells no wait times");
+      if (needsWaitTimes({ condition }) && source !== null && waitTime === null && !warnedOf.has(about)) {
+        warnedOf.add(about);
+        logger.warn({ rule: name, source }, "a rule never fires: the source does not report wait times");
       }
-      return findingOf(condition, snapshot, health);
+      return evaluateCondition(condition, snapshot, health);
     },
 
-    /** By queue; those that could not be read have none. With rates, which nobody needs to know before. */
-    async factsOf(sights: readonly Sight[], nowMs: number): Promise<ReadonlyMap<string, AlertFacts>> {
-      const seen = sights.filter(({ snapshot }) => snapshot !== null);
+    /** By queue; those that could not be read have none. Rates are read only here, since no rule needs them. */
+    async factsOf(observed: readonly Observed[], nowMs: number): Promise<ReadonlyMap<string, AlertFacts>> {
+      const seen = observed.filter(({ snapshot }) => snapshot !== null);
       if (seen.length === 0) return new Map();
-      // Of what fires at once nobody has asked yet.
+      // The health of a queue whose alert fires at once was not read yet.
       const healths = await healthOf(seen.map(({ snapshot }) => snapshot as QueueSnapshot));
       for (const [i, { queue }] of seen.entries()) memory.note(queue, healths[i] ?? "UNKNOWN", nowMs);
       const rates = await each(
@@ -114,11 +114,11 @@ export function createLookout({ read, healthOf }: Sights, logger: Logger) {
   };
 }
 
-function isAboutWaits({ condition: { subject } }: Pick<AlertRule, "condition">): boolean {
+function needsWaitTimes({ condition: { subject } }: Pick<AlertRule, "condition">): boolean {
   return subject === "p50" || subject === "p95" || subject === "p99";
 }
 
-/** What came of each; undefined where it failed. */
+/** The result for each item; undefined where it failed. */
 async function each<T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<(R | undefined)[]> {
   const results = await Promise.allSettled(items.map(run));
   return results.map((result) => (result.status === "fulfilled" ? result.value : undefined));
