@@ -36,7 +36,7 @@ const QueueEventInput = builder.inputType("QueueEventInput", {
     at: t.field({
       type: "DateTime",
       description:
-        "When it happened, from 2000 to 2099. Default: when it arrives. A time in the future counts as now. An ENQUEUED event whose job has been claimable for longer than MAX_WAIT is accepted, and its job counts as lost until its DEQUEUED arrives.",
+        "When it happened, from 2000 to 2099. Default: when it arrives. A time in the future counts as now. A time longer ago than EVENT_WINDOW is accepted as it is; for longer than MAX_WAIT, see `expired`.",
     }),
     availableAt: t.field({
       type: "DateTime",
@@ -86,6 +86,10 @@ const RecordEventsPayload = builder.objectRef<Recorded>("RecordEventsPayload").i
     early: t.exposeInt("early", {
       description:
         "Number of dequeues whose enqueue has not arrived yet. Each is remembered, and cancels its enqueue when that arrives.",
+    }),
+    expired: t.exposeInt("expired", {
+      description:
+        "Number of accepted enqueues whose job had been claimable for longer than MAX_WAIT. Such a job counts as `lost`, not as waiting, until its DEQUEUED arrives.",
     }),
     rejected: t.field({
       type: [RejectedEventType],

@@ -26,4 +26,6 @@ export interface RecordResult {
   readonly duplicates: number;
   /** Dequeues whose enqueue has not arrived yet: remembered for the event window, so that it is cancelled when it does. */
   readonly early: number;
+  /** Enqueues whose job had been claimable for longer than MAX_WAIT: it counts as lost, unless its dequeue arrives. */
+  readonly expired: number;
 }

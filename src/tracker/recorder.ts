@@ -234,7 +234,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       const replies = await makeRoom(byQueue, batchId, await fold(byQueue, batchId));
       const lost = replies.find((reply) => reply instanceof AppError);
       if (lost !== undefined) throw lost;
-      return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0 });
+      return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0, expired: 0 });
     },
 
     async remove(queue, jobs) {
@@ -287,6 +287,7 @@ type FoldReply = [
   now: number,
   forgets: number,
   count: number,
+  expired: number,
 ];
 
 function isNew(reply: unknown): boolean {
@@ -303,7 +304,9 @@ function fingerprint(columns: readonly string[]): string {
 }
 
 function resultOf(reply: unknown): RecordResult {
-  if (Array.isArray(reply)) return { accepted: reply[0], duplicates: reply[1], early: reply[2] };
+  if (Array.isArray(reply)) {
+    return { accepted: reply[0], duplicates: reply[1], early: reply[2], expired: reply[11] ?? 0 };
+  }
   const message = reply instanceof Error ? reply.message : "";
   if (/^(?:ERR )?BATCH\b/.test(message)) {
     const expected = "expected a batchId that is new, or the same events that came with it before";
@@ -321,5 +324,6 @@ function sum(a: RecordResult, b: RecordResult): RecordResult {
     accepted: a.accepted + b.accepted,
     duplicates: a.duplicates + b.duplicates,
     early: a.early + b.early,
+    expired: a.expired + b.expired,
   };
 }

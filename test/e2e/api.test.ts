@@ -316,6 +316,32 @@ describe("recordEvents", () => {
     ]);
   });
 
+  test("takes times that are long past as they are, and says which jobs count as lost at once", async () => {
+    await using app = await open({ MAX_WAIT: "2h", EVENT_WINDOW: "5m" });
+    const mutation = recordMutation.replace("early }", "early expired }");
+    const record = async (...events: readonly Event[]) =>
+      (await ask(app.url, mutation, { events, batchId: "long past" })).body.data.recordEvents;
+    const batch = [
+      enqueued("hour", "1", { at: secondsAgo(3_600) }),
+      enqueued("day", "1", { at: secondsAgo(86_400) }),
+      enqueued("day", "2", { at: secondsAgo(86_400), availableAt: secondsAgo(-60) }),
+      enqueued("day", "3", { availableAt: secondsAgo(86_400) }),
+      dequeued("done", "1", { at: secondsAgo(80_000) }),
+      enqueued("done", "1", { at: secondsAgo(86_400) }),
+    ];
+    const first = { accepted: 6, duplicates: 0, early: 1, expired: 2 };
+    expect(await record(...batch)).toEqual(first);
+    expect(await record(...batch)).toEqual(first);
+    const fields = "state depth scheduled lost latency";
+    const [hour, day, done] = await app.read(["hour", "day", "done"], fields);
+    expect(hour).toMatchObject({ state: "WAITING", depth: 1, lost: 0 });
+    expect(Math.floor(hour.latency)).toBe(3_600);
+    expect(day).toEqual({ state: "EMPTY", depth: 0, scheduled: 1, lost: 2, latency: 0 });
+    expect(done).toEqual({ state: "EMPTY", depth: 0, scheduled: 0, lost: 0, latency: 0 });
+    await app.recorded([dequeued("day", "1")]);
+    expect(await app.read(["day"], "lost")).toEqual([{ lost: 1 }]);
+  });
+
   test("refuses more than MAX_EVENTS whole", async () => {
     await using app = await open({ MAX_EVENTS: "5" });
     const events = Array.from({ length: 6 }, (_, i) => enqueued(`q${i}`));

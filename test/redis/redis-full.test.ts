@@ -117,14 +117,14 @@ describe("while Redis is full", () => {
     const batch = events();
     const recorded = tracker.record(batch, "batch");
     if (accepted === "none") await expect(recorded).rejects.toMatchObject(full);
-    else expect(await recorded).toEqual({ accepted, duplicates, early: 0 });
+    else expect(await recorded).toEqual({ accepted, duplicates, early: 0, expired: 0 });
     expect(await depth()).toBe(left);
 
     // Whatever was recorded is recorded once, also when all of it is sent again once there is room.
     await makeRoom();
     const answer = await tracker.record(batch, "batch");
     if (accepted === "none") expect(answer.accepted).toBe(again ?? batch.length - (10 - left));
-    else expect(answer).toEqual({ accepted, duplicates, early: 0 });
+    else expect(answer).toEqual({ accepted, duplicates, early: 0, expired: 0 });
     await tracker.forget("a new queue");
   });
 

@@ -85,10 +85,12 @@ describe("a queue known from events", () => {
       accepted: 1,
       duplicates: 0,
       early: 1,
+      expired: 0,
     });
     expect(await record([event("ENQUEUED", "a", { atMs: start - 4_000 })])).toMatchObject({
       accepted: 1,
       early: 0,
+      expired: 0,
     });
     const read = await snapshot();
     expect(read).toMatchObject({ state: "EMPTY", depth: 0 });
@@ -102,6 +104,7 @@ describe("a queue known from events", () => {
       accepted: 1,
       duplicates: 1,
       early: 0,
+      expired: 0,
     });
     expect(await snapshot()).toMatchObject({ depth: 1 });
   });
@@ -176,7 +179,7 @@ describe("a queue known from events", () => {
   it("answers a batch that is sent again as it did first, and changes nothing", async () => {
     const batch = [event("ENQUEUED", "a"), event("DEQUEUED", "b")];
     const first = await record(batch, "batch-1");
-    expect(first).toEqual({ accepted: 2, duplicates: 0, early: 1 });
+    expect(first).toEqual({ accepted: 2, duplicates: 0, early: 1, expired: 0 });
     now += 1_000;
     const before = await snapshot();
     expect(await record(batch, "batch-1")).toEqual(first);
@@ -192,7 +195,7 @@ describe("a queue known from events", () => {
 
   it("folds thousands of events of one queue in one call", async () => {
     const many = Array.from({ length: 5_000 }, (_, i) => event("ENQUEUED", `job-${i}`, { atMs: start - i }));
-    expect(await record(many)).toEqual({ accepted: 5_000, duplicates: 0, early: 0 });
+    expect(await record(many)).toEqual({ accepted: 5_000, duplicates: 0, early: 0, expired: 0 });
     expect(await snapshot()).toMatchObject({ depth: 5_000, latencyMs: 4_999 });
     expect(await record(many.map((each) => ({ ...each, type: "DEQUEUED" as const })))).toMatchObject({
       accepted: 5_000,

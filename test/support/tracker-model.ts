@@ -109,13 +109,15 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
     for (const stay of queue.stays) loseIfGhost(stay, nowMs);
     let accepted = 0;
     let early = 0;
+    let expired = 0;
     for (const event of events) {
       const stay = stayOf(queue, event, nowMs);
       if (!fold(stay, event, nowMs)) continue;
       accepted += 1;
       if (event.type === "DEQUEUED" && stay.enqueued === null) early += 1;
+      if (event.type === "ENQUEUED" && stay.left?.how === "LOST") expired += 1;
     }
-    return { accepted, duplicates: events.length - accepted, early };
+    return { accepted, duplicates: events.length - accepted, early, expired };
   }
 
   return {
@@ -138,7 +140,10 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
       }
       if (isRefused) return "REFUSED";
       const sum = (part: keyof RecordResult) => answers.reduce((total, answer) => total + answer[part], 0);
-      return { accepted: sum("accepted"), duplicates: sum("duplicates"), early: sum("early") };
+      return {
+        ...{ accepted: sum("accepted"), duplicates: sum("duplicates") },
+        ...{ early: sum("early"), expired: sum("expired") },
+      };
     },
 
     remove(name, jobs, nowMs) {

@@ -122,7 +122,7 @@ const contract = buildSchema(`
     availableAt: DateTime
   }
   enum OnInvalid { REFUSE_BATCH SKIP }
-  type RecordEventsPayload { accepted: Int! duplicates: Int! early: Int! rejected: [RejectedEvent!]! }
+  type RecordEventsPayload { accepted: Int! duplicates: Int! early: Int! expired: Int! rejected: [RejectedEvent!]! }
   type RejectedEvent { eventIndex: Int! field: String reason: String! }
   type Mutation {
     recordEvents(events: [QueueEventInput!]!, batchId: ID, onInvalid: OnInvalid! = REFUSE_BATCH): RecordEventsPayload!

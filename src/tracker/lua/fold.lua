@@ -11,10 +11,11 @@
 --      12 their members, as a JSON list
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
 --      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
--- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count}; the last three are the
---   writer's new answer
+-- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count, expired}; now, forgets and
+--   count are the writer's new answer
 --   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
 --   out to be lost that the writer had been answered, or a key of the queue is gone, else 0.  known: 1 when the queue was known before, else 0.
+--   expired: enqueues whose job had been claimable for longer than the longest wait
 --   idle since: when the last event came, ms, at the latest; -1 unless there are no events here and the queue has no jobs
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
@@ -70,10 +71,11 @@ if not source and not isLost and (eventCount == 0 or onlyKnown) then return noth
 
 local first -- the batch as it came first
 for i = 1, batchId ~= '' and 2 or 0 do
-  local heard, a, d, e, print, by = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
+  local heard, a, d, e, print, by, expired = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+) ?(%d*)$')
   if heard and tonumber(heard) + window > now then
     if print ~= fingerprint then return redis.error_reply('BATCH was used') end
-    first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by}
+    -- An earlier version did not write how many were expired.
+    first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by, expired = tonumber(expired) or 0}
   end
 end
 
@@ -82,18 +84,18 @@ local toRemember, countedAt = {}, nil
 -- Whoever is answered of a batch must have counted since it was folded, or he would not notice when it is lost.
 if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end
 
-local function finish(accepted, duplicates, early, lost, taken, isNews)
+local function finish(accepted, duplicates, early, lost, taken, expired, isNews)
   if #toRemember > 0 then remember(memory, now, window, toRemember) end
   writeState(memory, KEYS, countedAt, isLost and now or nil)
   if isNews or isLost then redis.call('PUBLISH', channel, queue) end
   local idleSince = -1
   if eventCount == 0 and redis.call('EXISTS', waitingKey) == 0 then idleSince = eventAt + eventAtPrecision end
   return {
-    accepted, duplicates, early, lost, taken, isLost and 1 or 0, source and 1 or 0, idleSince, now, memory.forgets, memory.count
+    accepted, duplicates, early, lost, taken, isLost and 1 or 0, source and 1 or 0, idleSince, now, memory.forgets, memory.count, expired
   }
 end
 
-if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, false) end
+if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, first.expired, false) end
 
 local since, wasSince = {}, {}   -- claimable since, of those in the waiting set now and before; false of others
 -- Of a departure that is remembered: its kind (one more: L lost), false when there is none; when it was; since when the job
@@ -129,7 +131,7 @@ for from = 1, #members, chunk do
 end
 
 -- 2. Fold.
-local accepted, duplicates, early, lost, taken = 0, 0, 0, 0, 0
+local accepted, duplicates, early, lost, taken, expired = 0, 0, 0, 0, 0, 0
 local enqueued, dequeued, removed, unlost, unremoved = 0, 0, 0, 0, 0
 local recent = createRecent(recentKey, now)
 local countEnqueue, countDequeue, countWait = recent.countEnqueue, recent.countDequeue, recent.countWait
@@ -167,7 +169,7 @@ for event = 1, eventCount do
       if departed == 'D' then countWait(departedAt[position], claimable) end
     elseif claimable < now - maxWait then
       depart(position, 'L', now, claimable)
-      lost = lost + 1
+      lost, expired = lost + 1, expired + 1
     else
       since[position] = claimable
     end
@@ -224,7 +226,7 @@ end
 -- A batch of which events were left out is not done: it will come again.
 if batchId ~= '' and accepted + duplicates == eventCount then
   toRemember[#toRemember + 1] = 'batch:' .. batchId
-  toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s', now, accepted, duplicates, early, fingerprint, writer)
+  toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s %d', now, accepted, duplicates, early, fingerprint, writer, expired)
 end
 
 -- First what is still to be read: should somebody have put another type in its place, nothing has been written yet.
@@ -248,4 +250,4 @@ if unlost + unremoved > 0 then totals.unlost, totals.unremoved = unlost, unremov
 recent.addWaits(totals)
 writeTotals(stateKey, totals)
 
-return finish(accepted, duplicates, early, lost, taken, accepted > 0 or lost ~= 0 or not source)
+return finish(accepted, duplicates, early, lost, taken, expired, accepted > 0 or lost ~= 0 or not source)
