@@ -64,6 +64,7 @@ export function createApp(config: Config, logger: Logger): App {
     ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
     sources: sourceNames,
     onForgotten: (queue) => history.forget(queue),
+    onClockSet: () => live.rereadAll(),
   });
   const feed = createChangeFeed({ redis: connections.changes, channel: keys.changes });
   const live = createLive({

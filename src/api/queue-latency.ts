@@ -35,7 +35,8 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
     LOWER_BOUND: "The head has waited at least this long, perhaps longer.",
     INCOMPLETE:
       "Redis has lost acknowledged events (a failover, a restart from an older file, an evicted key), so `latency`, `depth` and counts may be too high or too low. Ends when MAX_WAIT has passed since the loss was found, with `forgetQueue`, or with `trustQueue`.",
-    UNKNOWN: "`latency` is not known, and null. `state` and `depth` say what is known.",
+    UNKNOWN:
+      "`latency` is not known, and null. `state` and `depth` say what is known. Also of a queue with jobs from before the clock of Redis was set.",
   }),
 });
 
@@ -172,7 +173,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Rates of jobs enqueued and dequeued. Null where the source does not report them, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Rates of jobs enqueued and dequeued. Null where the source does not report them, where BullMQ dropped events of the window before they were read, where the clock of Redis was set in the window, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ throughput }, { window }) => countedIn(throughput, window),
     }),
     waitTime: t.field({
@@ -189,7 +190,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       // A function, so that the arguments are checked before anything runs.
       complexity: () => 1,
       description:
-        "Wait times of dequeued jobs. Null where the source does not report them, where BullMQ dropped events of the window before they were read, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
+        "Wait times of dequeued jobs. Null where the source does not report them, where BullMQ dropped events of the window before they were read, where the clock of Redis was set in the window, and in a push while the queue is `stale`. Costs one point per queue. Errors: SERVICE_UNAVAILABLE in a push when Redis does not answer.",
       resolve: ({ waitTime }, { window }) => countedIn(waitTime, window),
     }),
   }),

@@ -20,6 +20,8 @@ export interface Live extends Service {
    * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
    */
   watch(queues: readonly string[], request: WatchRequest): Promise<Watch>;
+  /** Reads all watched queues again: they may be other than they were, though no change is published. */
+  rereadAll(): void;
 }
 
 export interface LiveOptions {
@@ -86,8 +88,12 @@ export function createLive(options: LiveOptions): Live {
     ranAtEpochMs = nowEpochMs;
     if (gapMs < graceMs) return;
     resumedAtMs = nowMs;
+    outdateAll(stoppedAtMs);
+  }
+
+  function outdateAll(sinceMs: number): void {
     for (const entry of watched.values()) {
-      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? stoppedAtMs, stoppedAtMs);
+      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? sinceMs, sinceMs);
       if (entry.reading === undefined) readWhenNeeded(entry);
     }
   }
@@ -302,6 +308,7 @@ export function createLive(options: LiveOptions): Live {
 
   return {
     start: feed.start,
+    rereadAll: () => outdateAll(monotonicClock.now()),
     async stop() {
       isStopped = true;
       clearTimeout(graceTimer);

@@ -9,11 +9,13 @@ export interface RedisClock {
 }
 
 const periodMs = 10_000;
+/** No answer is under way for longer: then its command counts as unanswered. */
+const longestWayMs = 2_000;
 
 /**
  * Until the first answer it is this machine's time. An answer is always a little old when it comes, so the offset that
- * puts Redis furthest ahead is the best; only those of the last ten to twenty seconds count, so that a clock that was set
- * back is followed.
+ * puts Redis furthest ahead is the best; only those of the last ten to twenty seconds count, so that a clock that drifts is
+ * followed. One that was set back by more than an answer can be old is followed at once.
  */
 export function createRedisClock(
   local: MonotonicClock = monotonicClock,
@@ -31,6 +33,11 @@ export function createRedisClock(
         bestBefore = localNow < periodEnds + periodMs ? best : Number.NEGATIVE_INFINITY;
         best = Number.NEGATIVE_INFINITY;
         periodEnds = localNow + periodMs;
+      }
+      // Later than any answer comes: the clock was set back.
+      if (redisNowMs - localNow < Math.max(best, bestBefore) - longestWayMs) {
+        best = Number.NEGATIVE_INFINITY;
+        bestBefore = Number.NEGATIVE_INFINITY;
       }
       best = Math.max(best, redisNowMs - localNow);
       offset = Math.max(best, bestBefore);

@@ -62,7 +62,7 @@ export function createDoubts(options: DoubtsOptions): Doubts {
     tellTimer = undefined;
     if (untold === 0) return;
     const message =
-      "Redis has lost acknowledged events or evicted keys; these queues are INCOMPLETE for MAX_WAIT, or until trustQueue";
+      "Redis has lost writes that it had acknowledged, or evicted keys; these queues are INCOMPLETE for MAX_WAIT, or until trustQueue";
     logger.error({ queues: untold }, message);
     untold = 0;
   }

@@ -1,4 +1,5 @@
 import DataLoader from "dataloader";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import {
   type Accuracy,
   type QueueSnapshot,
@@ -10,6 +11,7 @@ import {
   windowSeconds,
 } from "../core/snapshot.ts";
 import { waitTimeOf } from "../core/wait-time.ts";
+import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
@@ -23,6 +25,9 @@ export interface SnapshotReaderOptions {
   readonly eventWindowMs: number;
   readonly writer: Writer;
   readonly doubts: Pick<Doubts, "raise">;
+  readonly clocks: Pick<ClockWatch, "stepsOf">;
+  /** Measures round trips. @default monotonicClock */
+  readonly clock?: MonotonicClock | undefined;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -47,7 +52,7 @@ interface Wanted {
 const queuesPerRoundTrip = 1000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
-  const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts } = options;
+  const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts, clocks, clock = monotonicClock } = options;
   const script = loadScript(
     "queueLatencySnapshot",
     new URL("lua/memory.lua", import.meta.url),
@@ -56,8 +61,30 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
 
   function callOf(queue: string, parts: SnapshotParts): ScriptCall {
     const answered = writer.answered(queue);
-    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts), eventWindowMs];
+    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts), eventWindowMs, ...clockArgs(queue)];
     return { keys: keys.all(queue), args: answered === "" ? args : [...args, writer.id, answered] };
+  }
+
+  function clockArgs(queue: string): (string | number)[] {
+    // With a time of their own tests have no clock that could be set.
+    if (options.now !== undefined && options.clock === undefined) return ["", 0];
+    const steps = clocks.stepsOf(keys.state(queue));
+    const ranges = steps.wrongTimes().map(({ fromMs, toMs }) => [fromMs, toMs]);
+    return [JSON.stringify(ranges), Math.max(0, Math.ceil(eventWindowMs - steps.sinceForwardMs()))];
+  }
+
+  /** @returns whether the clock of a Redis turns out to have been set: then what was asked of it has to be asked again. */
+  function hearClocks(queues: readonly string[], replies: readonly unknown[], sentAtMs: number): boolean {
+    if (options.now !== undefined && options.clock === undefined) return false;
+    const receivedAtMs = clock.now();
+    let isSet = false;
+    queues.forEach((queue, i) => {
+      const reply = replies[i];
+      if (!Array.isArray(reply)) return;
+      if (clocks.stepsOf(keys.state(queue)).heard(reply[0] as number, sentAtMs, receivedAtMs) !== 0)
+        isSet = true;
+    });
+    return isSet;
   }
 
   /** A queue that cannot be read fails those who asked for it, and not whoever asked for others in the same tick. */
@@ -68,11 +95,16 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       partsOf.set(queue, known === undefined ? parts : union(known, parts));
     }
     const asked = [...partsOf];
-    const replies = await runScripts(
-      redis,
-      script,
-      asked.map(([queue, parts]) => callOf(queue, parts)),
-    );
+    const queues = asked.map(([queue]) => queue);
+    const ask = () =>
+      runScripts(
+        redis,
+        script,
+        asked.map(([queue, parts]) => callOf(queue, parts)),
+      );
+    const sentAtMs = clock.now();
+    let replies = await ask();
+    if (hearClocks(queues, replies, sentAtMs)) replies = await ask();
     const read = new Map<string, QueueSnapshot | Error>();
     const lacking: string[] = [];
     asked.forEach(([queue, parts], i) => {
@@ -81,7 +113,8 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         read.set(queue, reply);
         return;
       }
-      read.set(queue, snapshotOf(queue, parts, reply as Reply));
+      const countedMs = clocks.stepsOf(keys.state(queue)).sinceStepMs();
+      read.set(queue, snapshotOf(queue, parts, reply as Reply, countedMs));
       if ((reply as Reply)[15] === 1) lacking.push(queue);
     });
     // Before anybody acts on the answer, others shall have no better one.
@@ -151,7 +184,8 @@ type Reply =
       totals: string,
     ];
 
-function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSnapshot {
+/** @param countedMs for how long the clock has not been set: what is counted by it of longer windows is not known. */
+function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply, countedMs: number): QueueSnapshot {
   if (reply.length === 1) return missing(queue, reply[0]);
   const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
   const [rates, waits, counted, skew, lost, , totals] = reply.slice(10) as [
@@ -180,9 +214,11 @@ function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply): QueueSna
     stale: stale === 1,
     changesAtMs: changesAt >= 0 ? changesAt : null,
     clockSkewMs: skew === "" ? null : Number(skew),
-    throughput: isCounted ? byWindow(parts.throughput, (window, i) => throughputOf(window, rates, i)) : null,
+    throughput: isCounted
+      ? byWindow(parts.throughput, countedMs, (window, i) => throughputOf(window, rates, i))
+      : null,
     waitTime: isCounted
-      ? byWindow(parts.waitTime, (_, i) => (waits[i]?.length ? waitTimeOf(waits[i]) : null))
+      ? byWindow(parts.waitTime, countedMs, (_, i) => (waits[i]?.length ? waitTimeOf(waits[i]) : null))
       : null,
     ...(totals === "" ? {} : { totals: totalsOf(totals, source === "events") }),
   };
@@ -244,7 +280,11 @@ function throughputOf(window: Window, counts: readonly string[], i: number): Thr
 
 function byWindow<T extends Throughput | WaitTime>(
   windows: ReadonlySet<Window>,
+  countedMs: number,
   value: (window: Window, i: number) => T | null,
 ): Partial<Record<Window, T | null>> {
-  return Object.fromEntries([...windows].map((window, i) => [window, value(window, i)]));
+  const isCounted = (window: Window) => windowSeconds[window] * 1_000 <= countedMs;
+  return Object.fromEntries(
+    [...windows].map((window, i) => [window, isCounted(window) ? value(window, i) : null]),
+  );
 }

@@ -1,6 +1,8 @@
+import type { MonotonicClock } from "../core/clock.ts";
 import type { FollowSink } from "../core/following.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
+import { createClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { createDoubts, type Doubts } from "./doubts.ts";
@@ -31,6 +33,10 @@ export interface TrackerOptions {
   readonly onForgotten?: (queue: string) => Promise<void>;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: () => number;
+  /** Called when the clock of a Redis was set: what was read before may be another accuracy now. */
+  readonly onClockSet?: () => void;
+  /** Tests only: this process's clock, by which it is noticed that Redis's was set. @default monotonicClock, or none beside `now` */
+  readonly clock?: MonotonicClock;
 }
 
 /** The heart: folds what happened and what was observed into Redis, and reads how each queue stands. */
@@ -60,7 +66,8 @@ export function createTracker(options: TrackerOptions): Tracker {
   const writer = createWriter(options);
   const doubts = createDoubts({ ...options, index, writer });
   const recorder = createRecorder({ ...options, index, writer, onDoubted: doubts.raised });
-  const reader = createSnapshotReader({ ...options, writer, doubts });
+  const clocks = createClockWatch({ ...options, onSet: options.onClockSet });
+  const reader = createSnapshotReader({ ...options, writer, doubts, clocks });
   const forget = createForget({ ...options, index, writer });
   const observer = createObserver({ redis, keys, index, forget, now: options.now });
   const follower = createFollower({ redis, keys, index, forget, now: options.now });
@@ -75,12 +82,14 @@ export function createTracker(options: TrackerOptions): Tracker {
   });
   return {
     async start() {
+      await clocks.start();
       await doubts.start();
       await sweeper.start();
     },
     async stop() {
       await sweeper.stop();
       await doubts.stop();
+      await clocks.stop();
     },
     record: recorder.record,
     remove: recorder.remove,

@@ -9,8 +9,10 @@ export interface LogEntry {
   readonly message: string;
 }
 
+export type RecordingLogger = Logger & { readonly lines: LogEntry[] };
+
 /** Keeps every line, for tests of what is logged. */
-export function recordingLogger(): Logger & { readonly lines: LogEntry[] } {
+export function recordingLogger(): RecordingLogger {
   const lines: LogEntry[] = [];
   const at = (level: keyof Logger) => (fields: Readonly<Record<string, unknown>>, message: string) => {
     lines.push({ level, fields, message });

@@ -1,3 +1,4 @@
+import type { MonotonicClock } from "../../src/core/clock.ts";
 import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
@@ -63,6 +64,8 @@ export async function openTracker(
   redisUrl: string,
   options: {
     readonly now?: () => number;
+    /** Beside `now`: this process's clock, by which it is noticed that Redis's was set. */
+    readonly clock?: MonotonicClock;
     readonly eventWindowMs?: number;
     readonly maxWaitMs?: number;
     readonly maxKnownQueues?: number;

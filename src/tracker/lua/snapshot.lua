@@ -5,7 +5,11 @@
 --       3 '1' to count the waiting          4 '1' to count the scheduled      5 '1' to count the lost
 --       6 windows, in seconds and separated by commas, to give the throughput of   7 the same for wait times
 --       8 '1' to read the totals
---       9 event window, ms   10 writer  11 what it was answered last: see memory.lua; neither when no writer asks
+--       9 event window, ms
+--      10 times that may have been stored while the clock of this Redis was off from now, ms, as a JSON list of [from, to];
+--         '' = the clock is not looked at
+--      11 for how long what is remembered may be wrong, ms, since the clock was set forward within the event window; 0: it was not
+--      12 writer  13 what it was answered last: see memory.lua; neither when no writer asks
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
 --   skew, lost, lacking, totals}
@@ -35,7 +39,7 @@ end
 local state = readState(stateKey, 'doubt', 'countsLostAt')
 local source, doubtAt = state[1], state[8]
 local lost, lacking = -1, 0
-local window, writer, answered = tonumber(ARGV[9]), ARGV[10], ARGV[11]
+local window, writer, answered = tonumber(ARGV[9]), ARGV[12], ARGV[13]
 
 local function isAnswerLost()
   if not writer then return false end
@@ -51,14 +55,23 @@ if not source or source == 'events' then
 end
 if not source then return {now} end
 
+local wrongTimes = ARGV[10] ~= '' and ARGV[10] ~= '[]' and cjson.decode(ARGV[10]) or {}
+-- Whether something was stored later than it is now: then the clock was set back, whichever process saw that.
+local function isLater(storedAt)
+  return ARGV[10] ~= '' and storedAt > now + 1000
+end
+
 if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
+  local accuracy, measuredAt = fields[4], tonumber(fields[6])
+  -- Before the clock was set back. What was read before it was set forward is stale.
+  if isLater(measuredAt) then accuracy = 'UNKNOWN' end
   return {
     now, source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
-    stale and -1 or freshUntil + 1, fields[4], tonumber(fields[5]),
-    stale and tonumber(fields[6]) or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking, ''
+    stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
+    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking, ''
   }
 end
 
@@ -97,12 +110,25 @@ if since ~= math.floor(since) then
   if accuracy == 'EXACT' then accuracy = math.ceil(since) - since < 0.4 and 'LOWER_BOUND' or 'ESTIMATED' end
   since = math.ceil(since)
 end
+local storedAt = tonumber(state[7] or 0)
+if isLater(storedAt) then wrongTimes[#wrongTimes + 1] = {0, storedAt} end
+local settlesIn = isCounted and tonumber(ARGV[11]) or 0
+if settlesIn > 0 and accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
+for _, range in ipairs(wrongTimes) do
+  local from, to = range[1], range[2]
+  -- Of the head, or of a job that seems to be due later though it may wait. When the clock was set back, what was stored since cannot be
+  -- told from what was stored before, until it is as late as it was.
+  local isHead = since >= from and since <= to
+  local isOther = to > now and redis.call('ZCOUNT', waitingKey, math.max(from, now + 1), to) > 0
+  if isHead or isOther then accuracy = 'UNKNOWN' end
+end
 local changesAt = math.ceil(tonumber(due[2]) or -1)
 local function mayChangeAt(at)
   if changesAt < 0 or at < changesAt then changesAt = at end
 end
 if freshUntil then mayChangeAt(freshUntil + 1) end
 if countsEnd then mayChangeAt(countsEnd) end
+if settlesIn > 0 then mayChangeAt(now + settlesIn) end
 if stale then changesAt = -1 end
 if isCounted and since >= 0 then mayChangeAt(since + maxWait + 1) end
 if accuracy == 'INCOMPLETE' and isCounted then mayChangeAt(doubtEnds) end
