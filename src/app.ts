@@ -225,6 +225,7 @@ export function createApp(config: Config, logger: Logger): App {
     corsOrigins: config.corsOrigins,
     // Without tokens the server is on loopback, and knows whoever comes by nothing but the name that it came to.
     isOwnName: config.tokensFile === null ? isLoopback : null,
+    basePath: config.basePath,
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },

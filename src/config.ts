@@ -19,6 +19,8 @@ import { type StatsdAddress, statsdUrl } from "./settings/statsd-url.ts";
 export interface Config {
   readonly host: string;
   readonly port: number;
+  /** The path under which a proxy serves this server, such as `/queues`; empty: none. */
+  readonly basePath: string;
   /** Of one Redis; or of several nodes of a Redis Cluster; empty: an own redis-server is started in `dataDir`. */
   readonly redisUrls: readonly string[];
   readonly dataDir: string;
@@ -77,6 +79,11 @@ export interface Config {
 const settings = z.object({
   HOST: z.string().default("127.0.0.1"),
   PORT: whole(4000, 0, 65_535),
+  BASE_PATH: z
+    .string()
+    .regex(/^(\/[\w.~-]+)*\/?$/, "expected a path such as /queues")
+    .transform((text) => text.replace(/\/$/, ""))
+    .default(""),
   REDIS_URL: redisNodes(),
   DATA_DIR: path().prefault("./.data"),
   KEY_PREFIX: z
@@ -148,6 +155,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
+    basePath: set.BASE_PATH,
     redisUrls: set.REDIS_URL,
     dataDir: set.DATA_DIR,
     keyPrefix: set.KEY_PREFIX,

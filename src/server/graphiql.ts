@@ -3,7 +3,6 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { endpoint } from "./endpoint.ts";
 
 /** A tab that a first visitor finds. */
 export interface ExampleTab {
@@ -12,6 +11,7 @@ export interface ExampleTab {
 
 interface Page {
   readonly body: Buffer;
+  readonly etag: string;
   readonly contentSecurityPolicy: string;
 }
 
@@ -35,49 +35,81 @@ const headerExample = `{
 export function createGraphiQL(
   tabs: readonly ExampleTab[],
   needsToken: boolean,
-): (response: ServerResponse) => Promise<void> {
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   let page: Promise<Page> | undefined;
 
   async function render(): Promise<Page> {
     const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
     const html = renderGraphiQL({
       title: "queue-latency",
-      endpoint,
+      // No endpoint: it asks where it was loaded from, also behind a proxy under a path.
       defaultTabs: tabs.map(({ query }) => ({ query, headers: needsToken ? headerExample : null })),
       // Of the first tab, which the page finds in another way, and of new ones.
       ...(needsToken ? { headers: headerExample, defaultHeaders: headerExample } : {}),
       // Variables and headers are folded away where nobody needs them: the examples need the room more.
       defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
-    const firstQuery = firstQueryScript(tabs[0]?.query ?? "");
-    const reconnect = await readFile(new URL("graphiql-reconnect.js", import.meta.url), "utf8");
-    const scripts = [firstQuery, reconnect].map((script) => `<script>${script}</script>`).join("");
-    const amended = html.replace("</head>", () => `${tabStyle}${scripts}</head>`);
+    const scripts = [
+      firstQueryScript(tabs[0]?.query ?? ""),
+      await scriptFile("graphiql-reconnect.js"),
+      ...(needsToken ? [await scriptFile("graphiql-token.js")] : []),
+    ];
+    const head = [viewport, style, ...scripts.map((script) => `<script>${script}</script>`)].join("");
+    const body = await promisify(gzip)(html.replace("</head>", () => `${head}</head>`));
     return {
-      body: await promisify(gzip)(amended),
-      contentSecurityPolicy: policyFor([firstQuery, reconnect, scriptOf(html)]),
+      body,
+      etag: `"${createHash("sha256").update(body).digest("base64url")}"`,
+      contentSecurityPolicy: policyFor([...scripts, scriptOf(html)]),
     };
   }
 
-  return async (response) => {
+  return async (request, response) => {
     page ??= render().catch((error: unknown) => {
       page = undefined;
       throw error;
     });
-    const { body, contentSecurityPolicy } = await page;
+    const { body, etag, contentSecurityPolicy } = await page;
+    response.setHeader("ETag", etag);
+    // Asked for each time, and sent only when it is another one.
+    response.setHeader("Cache-Control", "no-cache");
+    // Proxies that pack a page anew call its tag weak.
+    if (request.headers["if-none-match"]?.includes(etag) === true) {
+      response.writeHead(304).end();
+      return;
+    }
     response.writeHead(200, {
       "Content-Type": "text/html; charset=utf-8",
       "Content-Encoding": "gzip",
       "Content-Length": body.length,
       "Content-Security-Policy": contentSecurityPolicy,
-      "Cache-Control": "no-cache",
     });
     response.end(body);
   };
 }
 
-/** A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a place that it is not in. */
-const tabStyle = "<style>.graphiql-tab { transform: none !important; }</style>";
+function scriptFile(name: string): Promise<string> {
+  return readFile(new URL(name, import.meta.url), "utf8");
+}
+
+/** A phone would draw the page as wide as a desktop, and too small to read. */
+const viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">';
+
+/**
+ * A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a place that it is not in. Without a
+ * token the documentation says only that the schema cannot be fetched.
+ */
+const style = `<style>
+.graphiql-tab { transform: none !important; }
+@media (max-width: 700px) {
+  .graphiql-sessions > :has(> .graphiql-editors) { flex-direction: column; }
+  .graphiql-horizontal-drag-bar, .graphiql-logo { display: none; }
+}
+.needs-token .graphiql-doc-explorer-error { font-size: 0; }
+.needs-token .graphiql-doc-explorer-error::after {
+  content: "This server needs a token. Write it into the editor Headers in place of TOKEN, then press the button Re-fetch GraphQL schema.";
+  font-size: 1rem;
+}
+</style>`;
 
 /**
  * A page that is loaded again before anything was edited gets one more tab, with nothing in it (graphql/graphiql#4476): it

@@ -43,6 +43,8 @@ export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, Bro
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** The path under which a proxy serves this server, such as `/queues`; it is taken away from a target that has it. @default "" */
+  readonly basePath?: string;
   readonly exampleTabs: readonly ExampleTab[];
   /** Whether only those with a token may come in: GraphiQL then asks for one. */
   readonly needsToken: boolean;
@@ -92,7 +94,7 @@ export interface Server extends Service {
 
 export function createServer(options: ServerOptions): Server {
   const { host, port, routes, texts, payerOf, identify, guard, maxSubscriptions, logger } = options;
-  const { graceMs = 10_000, initMs } = options;
+  const { graceMs = 10_000, initMs, basePath = "" } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
   const operations = createOperations({ ...options, scheduler });
@@ -133,7 +135,7 @@ export function createServer(options: ServerOptions): Server {
   let url = "";
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const target = targetOf(request);
+    const target = targetOf(request, basePath);
     if (target === null || hasSeveralHosts(request)) {
       sendRefusal(response, new AppError("BAD_REQUEST", "expected a path and one Host header"));
       return;
@@ -169,12 +171,13 @@ export function createServer(options: ServerOptions): Server {
     } else if (isLeaving) {
       sendRefusal(response, leavingError());
     } else if (path === endpoint) {
-      if (wantsPage(request)) await graphiql(response);
+      if (wantsPage(request)) await graphiql(request, response);
       else await answerGraphQL(request, response);
     } else if (text !== undefined) {
       await sendText(text, request, response);
     } else if (path === "/") {
-      response.writeHead(302, { Location: endpoint }).end();
+      // Relative, for a proxy that takes a path away.
+      response.writeHead(302, { Location: basePath === "" ? endpoint.slice(1) : basePath + endpoint }).end();
     } else {
       sendJson(response, 404, { error: nothingHere });
     }
@@ -214,7 +217,8 @@ export function createServer(options: ServerOptions): Server {
       ? new AppError("BAD_REQUEST", "expected one Host header")
       : (browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null));
     if (refusal !== null) refuseSocket(socket, refusal);
-    else if (pathOf(targetOf(request) ?? "") === endpoint) webSockets.upgrade(request, socket, head);
+    else if (pathOf(targetOf(request, basePath) ?? "") === endpoint)
+      webSockets.upgrade(request, socket, head);
     else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
   });
   http.on("connect", (_request, socket) => {
@@ -264,11 +268,17 @@ const wrongMethod = (allowed: readonly string[], isGraphQL: boolean) =>
 const tooManyRequests = (max: number) =>
   `too many concurrent requests (limit ${max} per client); retry after 1 s`;
 
-/** What is asked for, from its path on, whether the host stands before it (as for a proxy) or not; null when it is neither. */
-function targetOf({ url = "" }: IncomingMessage): string | null {
-  if (url.startsWith("/")) return url;
+/**
+ * The request target from its path on, without the base path, whether a host stands before it (as for a proxy) or not; null when it is
+ * neither.
+ */
+function targetOf({ url = "" }: IncomingMessage, basePath: string): string | null {
   const absolute = /^https?:/i.test(url) ? URL.parse(url) : null;
-  return absolute === null ? null : absolute.pathname + absolute.search;
+  const target = absolute === null ? url : absolute.pathname + absolute.search;
+  if (!target.startsWith("/")) return null;
+  const inside = target.slice(basePath.length);
+  if (basePath === "" || !target.startsWith(basePath) || !/^([/?]|$)/.test(inside)) return target;
+  return inside.startsWith("/") ? inside : `/${inside}`;
 }
 
 /** Node takes the first, and a proxy may have taken another one. */

@@ -1,9 +1,12 @@
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
+import { WebSocket } from "ws";
 import { type GraphiQL, openGraphiQL, startBrowser, whyNoBrowser } from "../support/browser.ts";
+import { startPathProxy } from "../support/path-proxy.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startServer, type TestServer } from "../support/server.ts";
 import { tokenFile } from "../support/tokens.ts";
@@ -122,6 +125,12 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await using guarded = await startServer({ ...env, LOG_LEVEL: "warn" });
     await using window = await openGraphiQL(browser, guarded.url);
     await window.page.getByText('"UNAUTHENTICATED"').waitFor();
+    await window.page.locator(".result-window").getByText("This server needs a").waitFor();
+    await window.page.getByRole("button", { name: "Show Documentation Explorer" }).click();
+    await window.page.locator(".graphiql-doc-explorer-error").waitFor();
+    const shown = `getComputedStyle(document.querySelector(".graphiql-doc-explorer-error"), "::after").content`;
+    expect(await window.page.evaluate(shown)).toContain("This server needs a token.");
+    await window.page.getByRole("button", { name: "Hide Documentation Explorer" }).click();
 
     for (const tab of ["Queues", "Watch"]) {
       await window.goTo(tab);
@@ -135,6 +144,64 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     }
     // What the browser itself says of the questions that it asked before it had a token.
     expect(window.complaints.filter((text) => !text.includes("401"))).toEqual([]);
+  });
+
+  test.each([
+    { how: "takes its path away", strips: true, env: {} },
+    { how: "passes its path on, which BASE_PATH names", strips: false, env: { BASE_PATH: "/queues" } },
+  ])("works behind a proxy that $how", async ({ strips, env }) => {
+    const redis = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
+    await using behind = await startServer({ ...redis, ...env, LOG_LEVEL: "warn" });
+    await using proxy = await startPathProxy({ target: behind.url, path: "/queues", strips });
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const requested: string[] = [];
+    page.on("request", (request) => {
+      if (/^http/.test(request.url())) requested.push(request.url());
+    });
+    try {
+      // Through the redirect.
+      await page.goto(`${proxy.url}/queues/`);
+      expect(new URL(page.url()).pathname).toBe("/queues/graphql");
+      await page.getByRole("button", { name: /^Execute query/ }).click();
+      await page.locator(".result-window").getByText('"extensions"').waitFor();
+      await page.getByRole("tab", { name: "Watch" }).click();
+      await page.waitForURL(({ searchParams }) => searchParams.get("query")?.includes(" Watch {") === true);
+      await page.getByRole("button", { name: /^Execute query/ }).click();
+      await page.locator(".result-window").getByText('"MISSING"').first().waitFor();
+      expect(requested.filter((url) => !url.startsWith(`${proxy.url}/queues/`))).toEqual([]);
+    } finally {
+      await context.close();
+    }
+    const socket = new WebSocket(`${proxy.url.replace("http", "ws")}/queues/graphql`, "graphql-transport-ws");
+    await once(socket, "open");
+    socket.close();
+  });
+
+  test("fits on a phone, with the answer below the query", async () => {
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true });
+    try {
+      const page = await context.newPage();
+      await page.goto(`${server.url}/graphql`);
+      const [editors, answer] = [".graphiql-editors", ".graphiql-response"].map((each) => page.locator(each));
+      await answer!.waitFor();
+      const [above, below] = [await editors!.boundingBox(), await answer!.boundingBox()];
+      expect(below!.y).toBeGreaterThanOrEqual(above!.y + above!.height - 1);
+      expect(below!.width).toBeGreaterThan(250);
+      expect(await page.evaluate("[innerWidth, document.documentElement.scrollWidth]")).toEqual([390, 390]);
+    } finally {
+      await context.close();
+    }
+  });
+
+  test("is sent once, and then only when it is another one", async () => {
+    const page = await fetch(`${server.url}/graphql`, { headers: { accept: "text/html" } });
+    const etag = page.headers.get("etag") ?? "";
+    const again = (tag: string) =>
+      fetch(`${server.url}/graphql`, { headers: { accept: "text/html", "if-none-match": tag } });
+    for (const tag of [etag, `W/${etag}`, `"other", ${etag}`])
+      expect((await again(tag)).status, tag).toBe(304);
+    expect((await again('"other"')).status).toBe(200);
   });
 
   async function record(type: "ENQUEUED" | "DEQUEUED"): Promise<void> {

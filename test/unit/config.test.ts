@@ -6,6 +6,7 @@ import { StartError } from "../../src/core/errors.ts";
 const defaults: Config = {
   host: "127.0.0.1",
   port: 4000,
+  basePath: "",
   redisUrls: [],
   dataDir: resolve("./.data"),
   keyPrefix: "ql",
@@ -689,6 +690,22 @@ describe("HOST", () => {
       host,
       tokensFile: resolve("tokens"),
     });
+  });
+});
+
+describe("BASE_PATH", () => {
+  test.each([
+    { given: "/queues", path: "/queues" },
+    { given: "/a/b-c.d/", path: "/a/b-c.d" },
+    { given: "/", path: "" },
+  ])("may be $given", ({ given, path }) => {
+    expect(loadConfig({ BASE_PATH: given }).basePath).toBe(path);
+  });
+
+  test.each(["queues", "//queues", "/a b", "/a?b", "http://a/b"])("is not %s", (given) => {
+    expect(problemsOf({ BASE_PATH: given })).toEqual([
+      `BASE_PATH: expected a path such as /queues, got ${JSON.stringify(given)}`,
+    ]);
   });
 });
 
