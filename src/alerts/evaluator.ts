@@ -28,6 +28,7 @@ export interface EvaluatorOptions {
   readonly everyMs?: number | undefined;
   /** How many alerts there may be that have not ended. @default maxActiveAlerts */
   readonly maxActive?: number | undefined;
+  /** Measures for how long conditions have held. */
   readonly clock?: MonotonicClock;
 }
 
@@ -67,6 +68,8 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   let active = new Map<string, Alert>();
   /** Redis may have others than `active`. */
   let isActiveKnown = false;
+  /** When PENDING alerts began, by id and by the monotonic clock: Redis's may be set, or be another node's after a failover. */
+  const pendingSinceMs = new Map<string, number>();
   /** The rules that all of `active` are known to be of. */
   let activeOf: readonly AlertRule[] | null = null;
   let lastRound: Round | null = null;
@@ -75,17 +78,28 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   let droppedBefore = 0;
   let running: Promise<void> = Promise.resolve();
 
-  const alertOf = (rule: AlertRule, queue: string | null) =>
-    active.get(alertKey({ rule: rule.name, queue })) ?? null;
+  function heldSince(
+    key: string,
+    { atMs, monotonicMs }: Round,
+  ): { state: Alert["state"]; sinceMs: number } | null {
+    const alert = active.get(key);
+    if (alert === undefined) return null;
+    // One that another process began has been PENDING for as long as Redis's clock says.
+    const sinceMs = pendingSinceMs.get(alert.id) ?? monotonicMs - Math.max(0, atMs - alert.sinceMs);
+    if (alert.state === "PENDING") pendingSinceMs.set(alert.id, sinceMs);
+    return { state: alert.state, sinceMs };
+  }
 
   async function round(): Promise<void> {
-    const monotonicMs = clock.now();
     const nowMs = await store.begin(fence, lastRound?.atMs ?? null);
+    const now = { atMs: nowMs, monotonicMs: clock.now() };
     const current = rules();
     if (!isActiveKnown) {
       active = new Map((await store.active()).map((alert) => [alertKey(alert), alert]));
       isActiveKnown = true;
       activeOf = null;
+      const ids = new Set([...active.values()].map(({ id }) => id));
+      for (const id of pendingSinceMs.keys()) if (!ids.has(id)) pendingSinceMs.delete(id);
     }
     if (activeOf !== current) await write(ofGoneRules([...active.values()], current, nowMs));
     activeOf = current;
@@ -99,12 +113,15 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     let dropped = 0;
     for (let from = 0; from < all.length && !stopping.signal.aborted; from += queuesPerRead) {
       const isPending = (each: { readonly queue: string; readonly rules: readonly AlertRule[] }) =>
-        each.rules.some((rule) => alertOf(rule, each.queue)?.state === "PENDING");
+        each.rules.some(({ name }) => {
+          const alert = active.get(alertKey({ rule: name, queue: each.queue }));
+          return alert?.state === "PENDING";
+        });
       const seen = await observations.observe(all.slice(from, from + queuesPerRead), isPending, nowMs);
-      dropped += await evaluate(seen, capacity, settled, nowMs);
+      dropped += await evaluate(seen, capacity, settled, now);
     }
-    await reportDropped(dropped, current, nowMs);
-    lastRound = { atMs: nowMs, monotonicMs };
+    await reportDropped(dropped, current, now);
+    lastRound = now;
   }
 
   /** @param settled keys of alerts that were changed in this round. @returns how many alerts found no place. */
@@ -112,8 +129,9 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     observed: readonly Observed[],
     capacity: AlertCapacity,
     settled: Set<string>,
-    nowMs: number,
+    now: Round,
   ): Promise<number> {
+    const nowMs = now.atMs;
     const changes: AlertChange[] = [];
     const firing: Firing[] = [];
     let dropped = 0;
@@ -133,15 +151,15 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
         const key = alertKey({ rule: rule.name, queue: seen.queue });
         if (settled.has(key)) continue;
         const { verdict, value } = observations.evaluate(seen, rule);
-        const known = alertOf(rule, seen.queue);
-        const step = nextStep(known, verdict, rule.forMs, nowMs);
+        const step = nextStep(heldSince(key, now), verdict, rule.forMs, now.monotonicMs);
         if (step === "STAY") continue;
         if (step === "BEGIN" && !place(seen.queue, rule)) {
           dropped += 1;
           continue;
         }
         settled.add(key);
-        const alert = known ?? createAlert(rule, seen.queue, value, nowMs);
+        const alert = active.get(key) ?? createAlert(rule, seen.queue, value, nowMs);
+        if (step === "BEGIN") pendingSinceMs.set(alert.id, now.monotonicMs);
         if (step === "BEGIN" && rule.forMs > 0) changes.push(changeTo(alert));
         else if (step === "BEGIN" || step === "FIRE") firing.push({ alert, rule, seen, value });
         else {
@@ -165,6 +183,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     for (const { what, alert } of changes) {
       if (what === "keep") active.set(alertKey(alert), alert);
       else active.delete(alertKey(alert));
+      if (alert.state !== "PENDING") pendingSinceMs.delete(alert.id);
       if (alert.firedAtMs === null) continue;
       const { id, rule, queue, state, end, value } = alert;
       logger.info({ id, rule, queue, end, value }, state === "FIRING" ? "alert fires" : "alert resolved");
@@ -173,7 +192,8 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   }
 
   /** The built-in alert: it has a place of its own, and stays until a tenth of all places are free again. */
-  async function reportDropped(dropped: number, current: readonly AlertRule[], nowMs: number): Promise<void> {
+  async function reportDropped(dropped: number, current: readonly AlertRule[], now: Round): Promise<void> {
+    const nowMs = now.atMs;
     if (dropped > 0 && droppedBefore === 0) {
       logger.error({ dropped, maxActive }, "dropped alerts: there are more than are kept");
     }
@@ -181,10 +201,11 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     droppedBefore = dropped;
     const rule = current.find(({ condition }) => condition.subject === "dropped_alerts");
     if (rule === undefined) return;
-    const known = alertOf(rule, null);
+    const key = alertKey({ rule: rule.name, queue: null });
+    const known = active.get(key) ?? null;
     const isNearlyFull = active.size - (known === null ? 0 : 1) > maxActive * 0.9;
     const verdict: Verdict = dropped > 0 ? "TRUE" : isNearlyFull ? "IN_HYSTERESIS" : "FALSE";
-    const step = nextStep(known, verdict, rule.forMs, nowMs);
+    const step = nextStep(heldSince(key, now), verdict, rule.forMs, now.monotonicMs);
     if (step === "STAY") return;
     const alert = known ?? createAlert(rule, null, dropped, nowMs);
     if (step === "BEGIN" && rule.forMs > 0) await write([changeTo(alert)]);
@@ -195,7 +216,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const startedAtMs = clock.now();
+      const startedAtMs = monotonicClock.now();
       try {
         await round();
         if (problem !== "") logger.info({}, "alerts are evaluated again");
@@ -204,7 +225,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
         noteFailure(error);
       }
       // With ten thousand queues a round takes long and comes less often, since others need this process, too.
-      const tookMs = clock.now() - startedAtMs;
+      const tookMs = monotonicClock.now() - startedAtMs;
       await pause(Math.max(everyMs - tookMs, 4 * tookMs), stopping.signal);
     }
   }

@@ -3,8 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Webhook } from "standardwebhooks";
 import { beforeEach, describe, expect, inject, onTestFinished, test } from "vitest";
+import { createClient } from "../../src/redis/connect.ts";
+import { createKeys } from "../../src/redis/keys.ts";
 import { startAlertmanager, whyNoAlertmanager } from "../support/alertmanager.ts";
 import { startReceiver } from "../support/http-receiver.ts";
+import { silentLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, post, runServer, startApp, startServer, type TestServer } from "../support/server.ts";
 import { sse } from "../support/streams.ts";
@@ -206,7 +209,7 @@ describe("the file of rules", () => {
 });
 
 describe("over GraphQL", () => {
-  test("a server without rules says so, unless another server has some", async () => {
+  test("a server without rules says so, unless another server has some, and skips garbage", async () => {
     const app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix });
     onTestFinished(() => app[Symbol.asyncDispose]());
     const subscription = "subscription { alertChanged { id } }";
@@ -217,6 +220,20 @@ describe("over GraphQL", () => {
     ]);
     const { body } = await ask(app.url, "{ alerts { id } alertStatus { rules decidedAt } }");
     expect(body.data).toEqual({ alerts: [], alertStatus: { rules: 0, decidedAt: null } });
+
+    const { active, state } = createKeys(prefix).alerts;
+    const redis = createClient({ urls: [inject("redisUrl")], name: "test", logger: silentLogger });
+    onTestFinished(() => redis.disconnect());
+    await redis.connect();
+    await Promise.all([redis.hset(active, "x", "garbage"), redis.set(state, "garbage")]);
+    await expect
+      .poll(async () => (await ask(app.url, "{ alerts { id } alertStatus { unreadable } }")).body.data)
+      .toEqual({ alerts: [], alertStatus: { unreadable: 1 } });
+    const metrics = await fetch(`${app.url}/metrics`);
+    expect([metrics.status, await metrics.text()]).toEqual([
+      200,
+      expect.stringMatching(/^queue_latency_alerts_unreadable 1$/m),
+    ]);
 
     await rule("depth_above: 0");
     const server = await start();

@@ -263,6 +263,14 @@ describe("an Alertmanager", () => {
     expect(Date.parse(last(receiver)[0].endsAt)).toBeGreaterThan(Date.now());
   });
 
+  test("that refuses one request is sent the next one", async () => {
+    const receiver = await startReceiver();
+    receiver.answer = ({ body }) => (body.includes('"q0"') ? 400 : 200);
+    const { write } = await open({ alertmanagers: [receiver.url] }, { retryMs: 3_600_000 });
+    await write(...Array.from({ length: 501 }, (_, n) => firing(`q${n}`)));
+    await expect.poll(() => receiver.received.map(({ body }) => JSON.parse(body).length)).toEqual([500, 1]);
+  });
+
   test("that is dead, slow or refuses holds up nobody else", async () => {
     const [slow, wrong, good] = [await startReceiver(), await startReceiver(), await startReceiver()];
     slow.answer = () => "nothing";

@@ -72,6 +72,37 @@ describe("an alert", () => {
     expect(await healths()).toEqual(["SLOW", "STALLED"]);
   });
 
+  test.each([
+    { ms: 3_600_000, why: "set forward" },
+    { ms: -3_600_000, why: "set back" },
+  ])("is pending for as long as its rule says when Redis's clock is $why", async ({ ms }) => {
+    const { queues, evaluate, round, pass, step, active } = await open();
+    const evaluator = await evaluate(1);
+    queues.set("mail", minutes(2));
+    await round(evaluator);
+    pass(15_000);
+    step(ms);
+    await round(evaluator);
+    expect(await active()).toEqual(["mail Late PENDING"]);
+    pass(15_000);
+    await round(evaluator);
+    expect(await active()).toEqual(["mail Late FIRING"]);
+  });
+
+  test("that another process began before Redis's clock was set back fires after its whole time", async () => {
+    const { queues, evaluate, round, pass, step, active } = await open();
+    const first = await evaluate(1);
+    queues.set("mail", minutes(2));
+    await round(first);
+    await first.stop();
+    step(-3_600_000);
+    const second = await evaluate(2);
+    await round(second);
+    pass(30_000);
+    await round(second);
+    expect(await active()).toEqual(["mail Late FIRING"]);
+  });
+
   test("that is over before it fires leaves no trace", async () => {
     const { queues, evaluate, round, active, resolved, told } = await open();
     const evaluator = await evaluate(1);

@@ -88,6 +88,8 @@ export interface TestAlerts {
   readonly superseded: readonly number[];
   /** Redis's clock goes on by so many ms. */
   pass(ms: number): void;
+  /** Redis's clock is set by so many ms; no time goes by. */
+  step(ms: number): void;
   /** From now on these are the rules, as the file has them. */
   rule(yaml: string): void;
   /** Begins to decide with a fence of its own, as a process does that has the lease. */
@@ -110,6 +112,7 @@ export async function openAlerts(
   await redis.connect();
   const keys = createKeys(uniquePrefix());
   let now = startMs;
+  let steppedMs = 0;
   let rules: readonly AlertRule[] = parseRules(yaml);
   const queues = testQueues();
   const logger = recordingLogger();
@@ -132,6 +135,10 @@ export async function openAlerts(
     pass(ms) {
       now += ms;
     },
+    step(ms) {
+      now += ms;
+      steppedMs += ms;
+    },
     rule(text) {
       rules = parseRules(text);
     },
@@ -139,6 +146,7 @@ export async function openAlerts(
       const hold = { fence, supersede: (newer: number) => void superseded.push(newer) };
       const evaluator = createEvaluator({
         ...{ store, queues, hold, maxActive, everyMs: 5, logger: silentLogger },
+        clock: { now: () => now - steppedMs - startMs },
         rules: () => rules,
         onWritten() {},
       });

@@ -57,6 +57,18 @@ describe("a loop", () => {
     expect(logger.lines.at(-1)).toMatchObject({ fields: { receiver: "r", failures: 4 } });
   });
 
+  test("sends what is new though it fails, and does not wait for the whole backoff", async () => {
+    const send = vi.fn(async () => {
+      throw new Error("no");
+    });
+    await start(send, 3_600_000, 10);
+    // Fifteen backoffs would take minutes.
+    for (let n = 1; n < 15; n++) {
+      await expect.poll(() => send.mock.calls.length, { interval: 1 }).toBeGreaterThanOrEqual(n);
+      loop.wake();
+    }
+  });
+
   test("is hurried by nobody while it fails", async () => {
     const send = vi.fn(async () => {
       throw new Error("no");
