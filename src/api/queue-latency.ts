@@ -36,7 +36,7 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
     INCOMPLETE:
       "Redis has lost acknowledged events (a failover, a restart from an older file, an evicted key), so `latency`, `depth` and counts may be too high or too low. Ends when MAX_WAIT has passed since the loss was found, with `forgetQueue`, or with `trustQueue`.",
     UNKNOWN:
-      "`latency` is not known, and null. `state` and `depth` say what is known. Also of a queue with jobs from before the clock of Redis was set.",
+      "`latency` is not known, and null. `state` and `depth` say what is known. Also of a queue with jobs from before the clock of Redis was set, and of one whose keys in Redis are not what was written; `forgetQueue` repairs the latter.",
   }),
 });
 

@@ -98,6 +98,29 @@ export interface QueueSnapshot {
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime | null>>> | null;
   /** Absent where the source cannot tell, or when it was not asked for. */
   readonly totals?: QueueTotals;
+  /** Its keys in Redis are not what was written. `accuracy` is UNKNOWN then, and `state` is what can still be told. @default false */
+  readonly unreadable?: boolean;
+}
+
+/** Of a queue that is not known. */
+export function missingSnapshot(queue: string, nowMs: number): QueueSnapshot {
+  return {
+    queue,
+    source: null,
+    state: "MISSING",
+    oldestSinceMs: null,
+    latencyMs: null,
+    depth: null,
+    scheduled: null,
+    lost: null,
+    accuracy: "UNKNOWN",
+    measuredAtMs: nowMs,
+    stale: false,
+    changesAtMs: null,
+    clockSkewMs: null,
+    throughput: null,
+    waitTime: null,
+  };
 }
 
 /** What each snapshot was last aged to. */

@@ -60,7 +60,8 @@ export async function readAllQueues(options: AllQueuesOptions): Promise<Found> {
     unreadable += failures.length;
     // A name may stand in the index for a moment longer than its queue.
     const found = read.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
-    await onPage(found.filter(({ state }) => state !== "MISSING"));
+    unreadable += found.filter((snapshot) => snapshot.unreadable).length;
+    await onPage(found.filter(({ state, unreadable: isBroken }) => state !== "MISSING" && !isBroken));
     if (end < names.length && clock.now() > deadlineMs) {
       unreadable += names.length - end;
       break;

@@ -32,7 +32,7 @@ export interface Exporters extends Service {
 export function createExporters(options: ExportersOptions): Exporters {
   const { reader, alertStatus, maxQueues, historyMaxQueues, statsd, statsdLease, logger } = options;
   const server = createServerMetrics(options);
-  const metrics = createMetrics({ reader, maxQueues, historyMaxQueues, server, alertStatus });
+  const metrics = createMetrics({ reader, maxQueues, historyMaxQueues, server, alertStatus, logger });
   const toStatsd =
     statsd === null
       ? null

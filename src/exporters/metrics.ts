@@ -1,5 +1,6 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
 import { alertSeries } from "./alert-series.ts";
 import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
 import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";
@@ -14,6 +15,7 @@ export interface MetricsOptions {
   readonly server: ServerMetrics;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   readonly alertStatus: () => Promise<AlertStatus>;
+  readonly logger: Logger;
 }
 
 /** Everything for Prometheus, in its text format. */
@@ -35,8 +37,9 @@ const shareMs = 1_000;
  * what to forget; it keeps the server's own few (server-metrics.ts).
  */
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { reader, maxQueues, historyMaxQueues, server, alertStatus } = options;
+  const { reader, maxQueues, historyMaxQueues, server, alertStatus, logger } = options;
   let shared: Promise<readonly Buffer[]> | undefined;
+  let isAlertStatusBroken = false;
 
   async function queueSeries(): Promise<readonly Buffer[]> {
     const pages = queueMetrics.map((metric) => [Buffer.from(headOf(metric))]);
@@ -57,12 +60,19 @@ export function createMetrics(options: MetricsOptions): Metrics {
     return [...pages.flat(), Buffer.from(countsOf(found, stale, historyMaxQueues))];
   }
 
-  /** In a Redis Cluster the node that has them may be away while others answer: then nothing is told of them. */
+  /**
+   * Absent while they cannot be read, which must not take the queues with it: in a Redis Cluster the node that has them may be away
+   * while others answer, and their keys may not be what was written.
+   */
   async function ofAlerts(): Promise<string> {
     try {
-      return alertSeries(await alertStatus());
+      const series = alertSeries(await alertStatus());
+      isAlertStatusBroken = false;
+      return series;
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
+      const isBroken = !(error instanceof AppError);
+      if (isBroken && !isAlertStatusBroken) logger.error({ err: error }, "alerts have no metrics");
+      isAlertStatusBroken = isBroken;
       return "";
     }
   }

@@ -44,7 +44,7 @@ export interface StepStore {
    * than now, by Redis's clock, and are in the way are let go of, too.
    */
   append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
-  /** In the order of their times; gaps are left out, and so is what is no step. */
+  /** In the order of their times; gaps are left out, and so is what is no step. Empty where the key has another type. */
   range(queue: string, step: HistoryStep, range: StepRange): Promise<StoredStep[]>;
   /** When the newest one that began before an instant did; null when there is none. */
   newest(queue: string, step: HistoryStep, beforeMs: number): Promise<number | null>;
@@ -108,7 +108,7 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
     async range(queue, step, { fromMs, toMs, limit }) {
       const to = toMs === null ? "+" : `(${toMs}-0`;
       const from = Math.max(0, fromMs);
-      const entries = await answered(
+      const entries = await unlessWrongType(
         redis.xrangeBuffer(keys.history(queue, step), from, to, "COUNT", limit ?? everything),
       );
       return entries.flatMap(([id, [, bytes]]) => {
@@ -118,7 +118,7 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
     },
     async newest(queue, step, beforeMs) {
       const key = keys.history(queue, step);
-      const [entry] = await answered(redis.xrevrange(key, `(${beforeMs}-0`, "-", "COUNT", 1));
+      const [entry] = await unlessWrongType(redis.xrevrange(key, `(${beforeMs}-0`, "-", "COUNT", 1));
       return entry === undefined ? null : Number.parseInt(entry[0], 10);
     },
     async forget(queue) {
@@ -151,5 +151,15 @@ async function answered<T>(reply: Promise<T>): Promise<T> {
     return await reply;
   } catch (error) {
     throw unavailableOr(error);
+  }
+}
+
+/** A key of another type has no steps: one broken key of one queue fails no answer that holds others. */
+async function unlessWrongType<T>(reply: Promise<readonly T[]>): Promise<readonly T[]> {
+  try {
+    return await answered(reply);
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith("WRONGTYPE")) return [];
+    throw error;
   }
 }

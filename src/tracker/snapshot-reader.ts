@@ -1,7 +1,11 @@
 import DataLoader from "dataloader";
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
 import {
   type Accuracy,
+  accuracies,
+  missingSnapshot,
   type QueueSnapshot,
   type QueueTotals,
   type SnapshotParts,
@@ -16,6 +20,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { Doubts } from "./doubts.ts";
+import { createUnreadableQueues } from "./unreadable-queues.ts";
 import type { Writer } from "./writer.ts";
 
 export interface SnapshotReaderOptions {
@@ -28,6 +33,7 @@ export interface SnapshotReaderOptions {
   readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Measures round trips. @default monotonicClock */
   readonly clock?: MonotonicClock | undefined;
+  readonly logger: Logger;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -37,6 +43,7 @@ export interface SnapshotReader {
    * The state of queues now, in the order asked. All reads of one tick of the event loop, whoever asked, share one round
    * trip, and a queue that several ask for is read once, with all the parts that any of them wants. A queue of
    * which Redis has lost a key, or something that this process has written, is INCOMPLETE in this answer, and for all from then on.
+   * A queue whose keys are not what was written is UNKNOWN and `unreadable`, and the others are answered as ever.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
@@ -58,6 +65,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     new URL("lua/memory.lua", import.meta.url),
     new URL("lua/snapshot.lua", import.meta.url),
   );
+  const unreadable = createUnreadableQueues(options);
 
   function callOf(queue: string, parts: SnapshotParts): ScriptCall {
     const answered = writer.answered(queue);
@@ -87,7 +95,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     return isSet;
   }
 
-  /** A queue that cannot be read fails those who asked for it, and not whoever asked for others in the same tick. */
+  /** A queue that cannot be read, or whose keys are not what was written, costs those who asked for others nothing. */
   async function readAll(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[]> {
     const partsOf = new Map<string, SnapshotParts>();
     for (const { queue, parts } of wanted) {
@@ -107,16 +115,21 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     if (hearClocks(queues, replies, sentAtMs)) replies = await ask();
     const read = new Map<string, QueueSnapshot | Error>();
     const lacking: string[] = [];
+    const broken = new Map<string, Error>();
     asked.forEach(([queue, parts], i) => {
       const reply = replies[i];
-      if (reply instanceof Error) {
-        read.set(queue, reply);
-        return;
+      if (reply instanceof AppError) read.set(queue, reply);
+      else if (reply instanceof Error) broken.set(queue, reply);
+      else if (!isWhole(reply))
+        broken.set(queue, new Error("the fields of its state are not what was written"));
+      else {
+        const countedMs = clocks.stepsOf(keys.state(queue)).sinceStepMs();
+        read.set(queue, snapshotOf(queue, parts, reply, countedMs));
+        unreadable.readable(queue);
+        if (reply[15] === 1) lacking.push(queue);
       }
-      const countedMs = clocks.stepsOf(keys.state(queue)).sinceStepMs();
-      read.set(queue, snapshotOf(queue, parts, reply as Reply, countedMs));
-      if ((reply as Reply)[15] === 1) lacking.push(queue);
     });
+    if (broken.size > 0) for (const [queue, known] of await unreadable.read(broken)) read.set(queue, known);
     // Before anybody acts on the answer, others shall have no better one.
     if (lacking.length > 0) {
       await doubts.raise(lacking).catch((error: Error) => {
@@ -184,9 +197,41 @@ type Reply =
       totals: string,
     ];
 
+/** A field that is missing ends a reply early, and garbage in one is no number. */
+function isWhole(reply: unknown): reply is Reply {
+  if (!Array.isArray(reply)) return false;
+  if (reply.length === 1) return true;
+  const [
+    now,
+    source,
+    since,
+    depth,
+    scheduled,
+    changesAt,
+    accuracy,
+    paused,
+    measuredAt,
+    stale,
+    ,
+    ,
+    ,
+    skew,
+    lost,
+  ] = reply;
+  const numbers = [now, since, depth, scheduled, changesAt, paused, measuredAt, stale, Number(skew), lost];
+  const totals = String(reply[16] ?? "absent");
+  return (
+    reply.length === 17 &&
+    typeof source === "string" &&
+    accuracies.includes(accuracy) &&
+    numbers.every(Number.isFinite) &&
+    (totals === "" || totals.split(" ").every((total) => Number.isFinite(Number(total))))
+  );
+}
+
 /** @param countedMs for how long the clock has not been set: what is counted by it of longer windows is not known. */
 function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply, countedMs: number): QueueSnapshot {
-  if (reply.length === 1) return missing(queue, reply[0]);
+  if (reply.length === 1) return missingSnapshot(queue, reply[0]);
   const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
   const [rates, waits, counted, skew, lost, , totals] = reply.slice(10) as [
     string[],
@@ -248,26 +293,6 @@ function totalsOf(text: string, knowsLost: boolean): QueueTotals {
     lost: knowsLost ? lost + unlost : null,
     waitedMs,
     waits,
-  };
-}
-
-function missing(queue: string, nowMs: number): QueueSnapshot {
-  return {
-    queue,
-    source: null,
-    state: "MISSING",
-    oldestSinceMs: null,
-    latencyMs: null,
-    depth: null,
-    scheduled: null,
-    lost: null,
-    accuracy: "UNKNOWN",
-    measuredAtMs: nowMs,
-    stale: false,
-    changesAtMs: null,
-    clockSkewMs: null,
-    throughput: null,
-    waitTime: null,
   };
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { waitBoundsMs } from "../../src/core/snapshot.ts";
 import { createMetrics } from "../../src/exporters/metrics.ts";
 import { createServerMetrics } from "../../src/exporters/server-metrics.ts";
+import { silentLogger } from "../support/logger.ts";
 import { noAlerts } from "../support/queue-reader.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { openTracker, type TestTracker } from "../support/tracker.ts";
@@ -47,6 +48,7 @@ async function linesOf(maxQueues: number): Promise<readonly string[]> {
     historyMaxQueues: 1_000,
     server,
     alertStatus: async () => noAlerts,
+    logger: silentLogger,
   });
   const text = Buffer.concat(await metrics.read()).toString();
   return text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));

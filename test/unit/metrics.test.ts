@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import { createMetrics } from "../../src/exporters/metrics.ts";
 import type { ServerMetrics } from "../../src/exporters/server-metrics.ts";
+import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { fakeReader, noAlerts } from "../support/queue-reader.ts";
 
 const server: ServerMetrics = {
@@ -25,6 +26,7 @@ function metricsOf(names: readonly string[], maxQueues = 1_000) {
     historyMaxQueues: 1,
     server,
     alertStatus,
+    logger: silentLogger,
   });
   return { choose, text: async () => Buffer.concat(await metrics.read()).toString() };
 }
@@ -73,6 +75,7 @@ describe("a scrape", () => {
       historyMaxQueues: 1,
       server,
       alertStatus,
+      logger: silentLogger,
     });
     expect(Buffer.concat(await metrics.read()).toString()).toBe("redis_up 0\n");
   });
@@ -86,6 +89,7 @@ describe("a scrape", () => {
       historyMaxQueues: 1,
       server,
       alertStatus,
+      logger: silentLogger,
     });
     await expect(metrics.read()).rejects.toThrow("a mistake of ours");
     expect(Buffer.concat(await metrics.read()).toString()).toContain("redis_up 1\n");
@@ -111,6 +115,7 @@ describe("a scrape", () => {
       historyMaxQueues: 1,
       server,
       alertStatus: async () => status,
+      logger: silentLogger,
     });
     const lines = Buffer.concat(await metrics.read())
       .toString()
@@ -129,20 +134,26 @@ describe("a scrape", () => {
     ]);
   });
 
-  it("tells of queues also when nobody can tell of alerts", async () => {
-    const away = async () => {
-      throw new AppError("SERVICE_UNAVAILABLE", "its node is away");
-    };
+  it.each([
+    { error: new AppError("SERVICE_UNAVAILABLE", "its node is away"), logged: 0, why: "its node is away" },
+    { error: new SyntaxError("no JSON"), logged: 1, why: "what is stored of them is garbage" },
+  ])("has the queues when alerts cannot be read: $why", async ({ error, logged }) => {
+    const logger = recordingLogger();
     const metrics = createMetrics({
       reader: fakeReader(["a"]),
       maxQueues: 1,
       historyMaxQueues: 1,
       server,
-      alertStatus: away,
+      alertStatus: () => Promise.reject(error),
+      logger,
     });
-    const text = Buffer.concat(await metrics.read()).toString();
-    expect(text).toContain('queue_depth{queue="a",source="events"} 0\n');
-    expect(text).toContain("redis_up 1\n");
-    expect(text).not.toContain("queue_latency_alert");
+    for (let i = 0; i < 2; i++) {
+      const text = Buffer.concat(await metrics.read()).toString();
+      expect(text).toContain('queue_depth{queue="a",source="events"} 0\n');
+      expect(text).toContain("redis_up 1\n");
+      expect(text).not.toContain("queue_latency_alert");
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(logger.lines).toHaveLength(logged);
   });
 });

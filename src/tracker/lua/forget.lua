@@ -18,7 +18,9 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local state = readState(KEYS[2], 'fence', 'eventAt')
+-- Forgetting is how a queue is repaired whose keys are not what was written: what cannot be read of it is left out.
+local isReadable, state = pcall(readState, KEYS[2], 'fence', 'eventAt')
+if not isReadable then state = {} end
 local source, newest = state[1], tonumber(state[8] or nil)
 local idleSince = tonumber(ARGV[8])
 if idleSince then
@@ -31,7 +33,9 @@ if fence and fence < (newest or fence) then return {-2, now, newest} end
 
 local forgets = 0
 if ARGV[3] == '' and not idleSince and (not source or source == 'events') then
-  local memory = readMemory(state, {KEYS[4], KEYS[5]}, '', '', {})
+  local hashes = {KEYS[4], KEYS[5]}
+  local hasMemory, memory = pcall(readMemory, state, hashes, '', '', {})
+  if not hasMemory then memory = {hashes = hashes, forgets = tonumber(state[2] or 0) or 0, count = 0} end
   redis.call('UNLINK', unpack(KEYS))
   -- Never back behind what this process was answered: it would take that for a loss.
   countWrite(memory, ARGV[7])
@@ -41,5 +45,6 @@ if ARGV[3] == '' and not idleSince and (not source or source == 'events') then
 else
   redis.call('UNLINK', unpack(KEYS))
 end
-if source then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
-return {source and 1 or 0, now, forgets}
+local wasKnown = source or not isReadable
+if wasKnown then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return {wasKnown and 1 or 0, now, forgets}

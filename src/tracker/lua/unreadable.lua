@@ -1,0 +1,20 @@
+-- Reads what can still be told of a queue that snapshot.lua could not read: a key has another type, or is not what was written.
+--
+-- KEYS  1 waiting  2 state
+-- ARGV  1 now, ms ('' = Redis's own time)
+-- Returns {now, source, paused, has jobs}: source '' where it is not known; paused and has jobs 0 or 1
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local state = redis.pcall('HMGET', KEYS[2], 'source', 'paused', 'jobs', 'since', 'depth')
+if state.err then state = {} end
+local function isAtLeast(value, min) return (tonumber(value or '') or -1) >= min end
+-- An error where the key has another type.
+local waiting = redis.pcall('ZCARD', KEYS[1])
+local hasJobs = (type(waiting) == 'number' and waiting > 0)
+  or isAtLeast(state[3], 1) or isAtLeast(state[4], 0) or isAtLeast(state[5], 1)
+return {now, state[1] or '', state[2] == '1' and 1 or 0, hasJobs and 1 or 0}
