@@ -278,7 +278,7 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
 const scopesRevoked = new AppError("FORBIDDEN", "the token has fewer scopes now; subscribe again");
 const tokenRevoked = new AppError("UNAUTHENTICATED", "the token was revoked; connect with another token");
 
-/** Of more queues, the first by name are ordered and filtered. */
+/** Of more queues, those that are in use are ordered and filtered. */
 const maxOrderedQueues = 10_000;
 /** Notices of change can be lost between the nodes of a Redis Cluster. */
 const rereadMs = 5_000;

@@ -60,7 +60,7 @@ export const QueueConnection = builder.objectRef<QueuePage>("QueueConnection").i
     }),
     omitted: t.exposeInt("omitted", {
       description:
-        "Number of known queues that were not considered: they could not be read, or there are more than 10,000. 0 when `measuredAt` is null.",
+        "Number of known queues that were not considered: they could not be read, or there are more than 10,000, of which those in use are considered. 0 when `measuredAt` is null.",
     }),
   }),
 });

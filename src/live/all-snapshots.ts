@@ -1,5 +1,6 @@
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
+import type { QueueChoice } from "../core/queue-choice.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
 import type { ChangeFeed } from "./change-feed.ts";
@@ -25,11 +26,10 @@ export interface AllSnapshots {
 
 export interface AllSnapshotsOptions {
   readonly feed: Pick<ChangeFeed, "isConnected" | "listen">;
-  /** Names in the order of their bytes. */
-  readonly list: (page: { readonly after: string | null; readonly limit: number }) => Promise<string[]>;
-  readonly count: () => Promise<number>;
+  /** At most so many queues: when there are more, those that are in use. */
+  readonly choose: (max: number) => Promise<QueueChoice>;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
-  /** The first so many by name are read. */
+  /** No more than so many are read. */
   readonly maxQueues: number;
   /** @default 990 // once a second, for timers that fire a little early, too */
   readonly shareMs?: number;
@@ -60,7 +60,6 @@ const parts: SnapshotParts = {
   throughput: new Set(),
   waitTime: new Set(),
 };
-const namesPerPage = 1_000;
 /** Few enough that the event loop does something else in between. */
 const queuesPerBatch = 200;
 /** After so long without a reading, nothing is kept. */
@@ -71,16 +70,7 @@ const keepMs = 60_000;
  * change each second are 100 reads a second, and all of them every `rereadMs`, in case a notice was lost.
  */
 export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
-  const {
-    feed,
-    list,
-    count,
-    read,
-    maxQueues,
-    shareMs = 990,
-    rereadMs = 5_000,
-    clock = monotonicClock,
-  } = options;
+  const { feed, choose, read, maxQueues, shareMs = 990, rereadMs = 5_000, clock = monotonicClock } = options;
   let entries = new Map<string, Entry>();
   const redisClock = createRedisClock(clock);
   let shared: SharedReading | undefined;
@@ -103,16 +93,6 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     if (!feed.isConnected || isOutdated || snapshot === undefined || nowMs >= readAtMs + rereadMs)
       return true;
     return snapshot.changesAtMs !== null && snapshot.changesAtMs <= itsClock.at(nowMs);
-  }
-
-  async function listAll(): Promise<string[]> {
-    const names: string[] = [];
-    for (;;) {
-      const limit = Math.min(namesPerPage, maxQueues - names.length);
-      const page = await list({ after: names.at(-1) ?? null, limit });
-      names.push(...page);
-      if (page.length < limit || names.length >= maxQueues) return names;
-    }
   }
 
   /** @throws AppError SERVICE_UNAVAILABLE when none of them could be read, for that reason. */
@@ -139,7 +119,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
   }
 
   async function readAll(): Promise<AllQueues> {
-    const [names, known] = await Promise.all([listAll(), count()]);
+    const { names, known } = await choose(maxQueues);
     entries = new Map(names.map((queue) => [queue, entries.get(queue) ?? createEntry(queue)]));
     const all = [...entries.values()];
     const startedAtMs = clock.now();

@@ -231,10 +231,13 @@ export function createRecorder(options: RecorderOptions): Recorder {
         }
         columns.push(event);
       }
+      const queues = [...byQueue.keys()];
       const replies = await makeRoom(byQueue, batchId, await fold(byQueue, batchId));
       const lost = replies.find((reply) => reply instanceof AppError);
       if (lost !== undefined) throw lost;
-      return replies.map(resultOf).reduce(sum, { accepted: 0, duplicates: 0, early: 0, expired: 0 });
+      return replies
+        .map((reply, i) => resultOf(reply, queues[i] as string))
+        .reduce(sum, { accepted: 0, duplicates: 0, early: 0, expired: 0 });
     },
 
     async remove(queue, jobs) {
@@ -244,7 +247,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
         events.push({ ...job, queue, type: "REMOVED", atMs: null, availableAtMs: null });
       const [reply] = await runScripts(redis, script, [callOf({ queue, events, only: "known queues" })]);
       learn([queue], [reply]);
-      resultOf(reply);
+      resultOf(reply, queue);
       return (reply as FoldReply)[4];
     },
 
@@ -303,7 +306,7 @@ function fingerprint(columns: readonly string[]): string {
   return createHash("sha1").update(columns.join("\n")).digest("base64");
 }
 
-function resultOf(reply: unknown): RecordResult {
+function resultOf(reply: unknown, queue: string): RecordResult {
   if (Array.isArray(reply)) {
     return { accepted: reply[0], duplicates: reply[1], early: reply[2], expired: reply[11] ?? 0 };
   }
@@ -314,7 +317,8 @@ function resultOf(reply: unknown): RecordResult {
   }
   const source = /^(?:ERR )?SOURCE (.*)$/s.exec(message)?.[1];
   if (source !== undefined) {
-    throw new AppError("BAD_USER_INPUT", `expected a queue of your own; this one is read from ${source}`);
+    const problem = `queue "${queue}" is managed by source "${source}"; events cannot be recorded for it`;
+    throw new AppError("BAD_USER_INPUT", problem);
   }
   throw reply;
 }

@@ -261,6 +261,23 @@ describe("recordEvents", () => {
     expect((await ask(app.url, one, { id: 8 })).body.data.recordEvents).toEqual({ accepted: 1 });
   });
 
+  test("checks events in the same way over a WebSocket and in a batch of operations", async () => {
+    await using app = await open();
+    const events = [good, { ...good, type: "LOST" }];
+    const expected = { accepted: 1, rejected: [{ eventIndex: 1, field: "type" }] };
+    const client = createClient({ url: `${app.url.replace("http", "ws")}/graphql` });
+    const answers = client.iterate({ query: skipping, variables: { events } });
+    expect((await answers.next()).value?.data?.recordEvents).toMatchObject(expected);
+    const refused = client.iterate({ query: recordMutation, variables: { events } });
+    await expect(refused.next()).rejects.toMatchObject([
+      { extensions: { code: "BAD_USER_INPUT", rejected: [{ eventIndex: 1, field: "type" }] } },
+    ]);
+    await client.dispose();
+    const again = { query: skipping, variables: { events: [dequeued("good"), ...events.slice(1)] } };
+    const { body } = await post(app.url, [again, { query: "{ __typename }" }]);
+    expect(body).toMatchObject([{ data: { recordEvents: expected } }, { data: { __typename: "Query" } }]);
+  });
+
   test("shows events as an input type to whoever asks for the schema", async () => {
     await using app = await open();
     const type = "type { ofType { ofType { ofType { kind name } } } }";

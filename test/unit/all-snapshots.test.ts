@@ -24,8 +24,7 @@ function open(names: readonly string[], options: { readonly maxQueues?: number }
   };
   const all = createAllSnapshots({
     feed,
-    list: async ({ after, limit }) => known.filter((name) => after === null || name > after).slice(0, limit),
-    count: async () => known.length,
+    choose: async (max) => ({ names: known.slice(0, max), known: known.length }),
     async read([queue = ""]) {
       reads.push(queue);
       const error = failing.get(queue) ?? failing.get("*");
