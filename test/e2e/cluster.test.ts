@@ -240,8 +240,8 @@ async function expectToAgree(server: TestServer, model: TrackerModel): Promise<v
       ...rowOf(model, told.queue),
       latency: expected.latencyMs! / 1_000,
       throughput: {
-        enqueuedPerSecond: expect.closeTo(rates.enqueuedPerSecond, 5),
-        dequeuedPerSecond: expect.closeTo(rates.dequeuedPerSecond, 5),
+        enqueuedPerSecond: expect.closeTo(rates.enqueuedPerSecond, 3),
+        dequeuedPerSecond: expect.closeTo(rates.dequeuedPerSecond, 3),
       },
       waitTime: { count, max },
     });

@@ -39,8 +39,7 @@ async function open() {
       now += ms;
     },
     async [Symbol.asyncDispose]() {
-      const keys = await keysWith(opened.redis, opened.prefix);
-      if (keys.length > 0) await opened.redis.unlink(...keys);
+      for (const key of await keysWith(opened.redis, opened.prefix)) await opened.redis.unlink(key);
       await opened[Symbol.asyncDispose]();
     },
   };
