@@ -1,21 +1,23 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DocumentNode, OperationTypeNode } from "graphql";
-import type { Client, Identify } from "../core/admission.ts";
+import type { Client, CostReport, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import { type EncodedResult, encodeResult, withCost } from "./encoded-result.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
-import { headOf, sendText } from "./http-response.ts";
+import { headOf, type ResponseHead, sendText } from "./http-response.ts";
 import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
 import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
-import { readBody } from "./request-body.ts";
+import { readBody, tooManyBytesInFlight } from "./request-body.ts";
 
 export interface GraphQLHttpOptions {
   readonly operations: Operations;
   readonly streams: EventStreams;
   readonly scheduler: FairScheduler;
+  readonly budget: ByteBudget;
   readonly identify: Identify;
   readonly guard: RequestGuard<DocumentNode>;
 }
@@ -25,14 +27,35 @@ export function createGraphQLHttp({
   operations,
   streams,
   scheduler,
+  budget,
   identify,
   guard,
 }: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   /** @returns null when the client hung up. @throws AppError */
-  async function read(request: IncomingMessage, client: Client): Promise<unknown> {
+  async function read(request: IncomingMessage, response: ServerResponse, client: Client): Promise<unknown> {
     if (request.method !== "POST") return paramsOf(request.url ?? "", guard);
-    const body = await readBody(request, guard.maxBodyBytes);
-    return body === null ? null : scheduler.begin(client.id, () => parseBody(body, guard));
+    const body = await readBody(request, { maxBytes: guard.maxBodyBytes, budget, client: client.id });
+    if (body === null) return null;
+    response.once("close", body.release);
+    return scheduler.begin(client.id, () => parseBody(body.text, guard));
+  }
+
+  /** Sends a result, if the client may have so much more that it has not read. */
+  function send(
+    response: ServerResponse,
+    mediaType: MediaType,
+    client: string,
+    { json, errors }: Pick<EncodedResult, "json" | "errors">,
+    cost: CostReport | undefined,
+  ): void {
+    const text = withCost(json, cost);
+    const release = budget.reserve(client, text.length);
+    if (release === null) {
+      sendInvalid(response, mediaType, operations.refuse(tooManyBytesInFlight(budget)));
+    } else {
+      response.once("close", release);
+      write(response, mediaType, text, headOf(errors, mediaType));
+    }
   }
 
   async function respond(request: IncomingMessage, response: ServerResponse, accepted: readonly MediaType[]) {
@@ -40,7 +63,7 @@ export function createGraphQLHttp({
     // Before the body is read: a stranger has no say.
     const client = identify(callerOf(request));
     if (mediaType === undefined) throw notAcceptable();
-    const sent = await read(request, client);
+    const sent = await read(request, response, client);
     if (sent === null) return;
     const isBatch = Array.isArray(sent);
     const { refusal, operations: all } = await operations.prepare(client, isBatch ? sent : [sent], (kind) =>
@@ -50,7 +73,13 @@ export function createGraphQLHttp({
     if (refusal !== null) sendInvalid(response, mediaType, refusal);
     else if (isBatch) {
       const results = await Promise.all(all.map((each) => jsonOf(each, onGone)));
-      sendText(response, jsonType(mediaType), `[${results.join(",")}]`, { status: 200, headers: {} });
+      send(
+        response,
+        jsonType(mediaType),
+        client.id,
+        { json: `[${results.join(",")}]`, errors: [] },
+        undefined,
+      );
     } else await sendOne(response, mediaType, all[0], onGone);
   }
 
@@ -62,12 +91,12 @@ export function createGraphQLHttp({
   ): Promise<void> {
     if (operation === undefined) throw new Error("an operation was lost");
     if ("errors" in operation) return sendInvalid(response, mediaType, operation);
-    const { kind, cost } = operation;
+    const { client, kind, cost } = operation;
     const result = await (kind === "subscription"
       ? operations.subscribe(operation, onGone)
       : operations.execute(operation, onGone));
-    if ("json" in result) send(response, mediaType, result, cost);
-    else streams.send(response, result, cost);
+    if ("json" in result) send(response, mediaType, client.id, result, cost);
+    else streams.send(response, result, { client: client.id, cost });
   }
 
   async function jsonOf(operation: Prepared | Invalid, onGone: OnGone): Promise<string> {
@@ -81,25 +110,25 @@ export function createGraphQLHttp({
     try {
       await respond(request, response, accepted);
     } catch (error) {
+      // The rest of a large body is not read only to be thrown away.
+      if (!request.complete && isLarge(request)) response.setHeader("Connection", "close");
       sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
     }
   };
 }
 
 function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
-  send(response, mediaType, encodeResult({ errors }), cost);
+  const text = withCost(encodeResult({ errors }).json, cost);
+  write(response, mediaType, text, headOf(errors, mediaType));
 }
 
-function send(
-  response: ServerResponse,
-  mediaType: MediaType,
-  { json, errors }: EncodedResult,
-  cost: Invalid["cost"],
-): void {
-  const text = withCost(json, cost);
-  const head = headOf(errors, mediaType);
+function write(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {
   if (mediaType === "text/event-stream") sendOneEvent(response, text, head);
   else sendText(response, mediaType, text, head);
+}
+
+function isLarge({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 65_536;
 }
 
 /** A batch is answered as JSON whatever is preferred. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { GraphQLError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { encodeResult, eventOf, withCost } from "./encoded-result.ts";
 import type { ResponseHead } from "./http-response.ts";
 import type { Pushes } from "./subscription-deduplication.ts";
@@ -24,21 +25,28 @@ export interface EventStreams {
    * Answers with the pushes of a subscription. The next push is asked for when the last one has left for the socket, so a slow
    * reader gets the newest state.
    *
-   * @param cost goes with the first push.
+   * A client that leaves more pushes unread than its byte budget allows is cut.
    */
-  send(response: ServerResponse, pushes: Pushes, cost: CostReport | undefined): void;
+  send(response: ServerResponse, pushes: Pushes, options: EventStreamOptions): void;
   /** From now on streams end without `complete`, those that are open at once: their clients reconnect. */
   leave(): void;
 }
 
-export function createEventStreams(): EventStreams {
+export interface EventStreamOptions {
+  readonly client: string;
+  /** Goes with the first push. */
+  readonly cost: CostReport | undefined;
+}
+
+export function createEventStreams(budget: ByteBudget): EventStreams {
   const open = new Set<ServerResponse>();
   let isLeaving = false;
 
   return {
-    send(response, pushes, cost) {
+    send(response, pushes, { client, cost }) {
       let unreported = cost;
       let isAsked = false;
+      let release: (() => void) | null = null;
       const ask = () => {
         isAsked = true;
         pushes.next().then(push, fail);
@@ -46,12 +54,18 @@ export function createEventStreams(): EventStreams {
       const push = ({ done, value }: Awaited<ReturnType<Pushes["next"]>>) => {
         isAsked = false;
         if (response.writableEnded || response.destroyed) return;
-        if (done === true) response.end(complete);
-        else if (unreported === undefined) response.write(value.event, askAgain);
-        else response.write(eventOf(withCost(value.json, unreported)), askAgain);
+        if (done === true) {
+          response.end(complete);
+          return;
+        }
+        const event = unreported === undefined ? value.event : eventOf(withCost(value.json, unreported));
         unreported = undefined;
+        release = budget.reserve(client, event.length);
+        if (release === null) response.destroy();
+        else response.write(event, askAgain);
       };
       const askAgain = (error: Error | null | undefined) => {
+        release?.();
         if (error == null) ask();
       };
       const fail = (error: unknown) => {
@@ -67,6 +81,7 @@ export function createEventStreams(): EventStreams {
       const close = () => {
         clearInterval(timer);
         open.delete(response);
+        release?.();
         void pushes.return();
       };
       if (response.closed) {

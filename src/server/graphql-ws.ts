@@ -6,9 +6,11 @@ import { WebSocketServer } from "ws";
 import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
 import { type EncodedResult, formatError, withCost } from "./encoded-result.ts";
+import type { FairScheduler } from "./fair-scheduler.ts";
 import { leavingError, refuseSocket } from "./http-response.ts";
 import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
 import type { Pushes } from "./subscription-deduplication.ts";
@@ -28,6 +30,8 @@ export interface WebSocketOptions {
   readonly payerOf: (caller: Caller) => string;
   /** Open sockets of each client. */
   readonly sockets: ConcurrencyLimiter;
+  readonly scheduler: FairScheduler;
+  readonly budget: ByteBudget;
   readonly maxMessageBytes: number;
   /** Maximum number of subscriptions of one client. */
   readonly maxSubscriptions: number;
@@ -67,10 +71,12 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     perMessageDeflate: false,
     // Pings are answered by the connection, which counts them.
     autoPong: false,
-    // Its types do not know it yet.
-    ...{ closeTimeout: closeWithinMs },
+    // One message of a socket in each tick of the event loop: a flood of small ones comes in between others, not before them.
+    allowSynchronousEvents: false,
+    // Its types do not know these yet. No client fragments what fits into one frame.
+    ...{ closeTimeout: closeWithinMs, maxFragments, maxBufferedChunks },
   });
-  const limits = { maxAtOnce: maxSubscriptions + 200, maxBytesAtOnce: 4 * maxMessageBytes };
+  const limits = { maxAtOnce: maxSubscriptions + 200, scheduler: options.scheduler, budget: options.budget };
   const served = new Set<ServedConnection>();
   let isLeaving = false;
 
@@ -196,8 +202,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
           else callback();
           return () => webSocket.off("close", callback);
         };
-        const extra: SocketExtra = { caller, socket: webSocket, reassignTo, onGone };
-        const connection = serveConnection(server, extra, limits, logger);
+        const extra: SocketExtra = { caller, socket: webSocket, client: () => key, reassignTo, onGone };
+        const connection = serveConnection(server, extra, { ...limits, source: socket }, logger);
         served.add(connection);
         webSocket.once("close", () => served.delete(connection));
         if (isLeaving) connection.leave();
@@ -276,6 +282,9 @@ function manyMessages(pushes: Pushes, send: SocketOperation["send"], release: ()
   return messages;
 }
 
+const maxFragments = 128;
+/** Reads of a socket that make up one message. */
+const maxBufferedChunks = 4_096;
 /** It comes back with every message. */
 const maxIdLength = 256;
 /** How long a socket that the server has closed may take to close its end. */

@@ -1,22 +1,57 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { AppError } from "../core/errors.ts";
+import { type ByteBudget, createGrowingReservation, type GrowingReservation } from "./byte-budget.ts";
 
-/** None of them can a page of another origin send without a preflight request, as it can send a form. */
+/** A page of another origin can send none of them without a preflight request, as it can send a form. */
 const mediaTypes: readonly string[] = ["application/json", "application/graphql+json"];
+
+export interface BodyOptions {
+  readonly maxBytes: number;
+  readonly budget: ByteBudget;
+  /** Who the body's bytes count for. */
+  readonly client: string;
+}
+
+export interface Body {
+  readonly text: string;
+  /** Its bytes count for the client until then. */
+  readonly release: () => void;
+}
 
 /**
  * Reads the body of a request.
  *
  * @returns null when the client hung up.
- * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; BAD_USER_INPUT when it is not UTF-8.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; THROTTLED when the client has too many bytes in
+ *   flight; BAD_USER_INPUT when the body is not UTF-8.
  */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<string | null> {
-  assertReadable(request, maxBytes);
-  const body = await bytesOf(request, maxBytes);
-  if (body === null) return null;
-  if (!isUtf8(body)) throw new AppError("BAD_USER_INPUT", "the body is not UTF-8");
-  return body.toString();
+export async function readBody(request: IncomingMessage, options: BodyOptions): Promise<Body | null> {
+  assertReadable(request, options.maxBytes);
+  const reservation = createGrowingReservation(options.budget, options.client);
+  const announced = Number(request.headers["content-length"] ?? 0);
+  try {
+    if (!reservation.growTo(announced)) throw tooManyBytesInFlight(options.budget);
+    const bytes = await bytesOf(request, options, reservation);
+    if (bytes === null) {
+      reservation.release();
+      return null;
+    }
+    if (!isUtf8(bytes)) throw new AppError("BAD_USER_INPUT", "the body is not UTF-8");
+    return { text: bytes.toString(), release: reservation.release };
+  } catch (error) {
+    reservation.release();
+    throw error;
+  }
+}
+
+/** The client is over its byte budget. */
+export function tooManyBytesInFlight({ max }: ByteBudget): AppError {
+  return new AppError(
+    "THROTTLED",
+    `too many bytes in flight (limit ${max} per client); read the responses, retry after 1 s`,
+    { retryAfterSeconds: 1 },
+  );
 }
 
 function assertReadable({ headers }: IncomingMessage, maxBytes: number): void {
@@ -31,27 +66,43 @@ function assertReadable({ headers }: IncomingMessage, maxBytes: number): void {
   }
 }
 
-/** Node checks that the body is as long as announced. Leaves no listener on the request, which lives as long as a stream. */
-function bytesOf(request: IncomingMessage, maxBytes: number): Promise<Buffer | null> {
+/** What a chunk costs beside its bytes: a chunk of one byte takes as much time as one of a hundred. */
+const chunkOverheadBytes = 128;
+
+/**
+ * Copies the chunks into one buffer, so that a body in small ones takes no more memory than another one. Node checks that the body
+ * is as long as announced. Leaves no listener on the request, which lives as long as a stream.
+ */
+function bytesOf(
+  request: IncomingMessage,
+  { maxBytes, budget }: BodyOptions,
+  reservation: GrowingReservation,
+): Promise<Buffer | null> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    let buffer: Buffer = Buffer.alloc(0);
+    let length = 0;
+    let cost = 0;
     const detach = () => {
       for (const [event, listener] of Object.entries(listeners)) request.off(event, listener);
     };
-    const finish = (body: Buffer | null) => {
+    const finish = (bytes: Buffer | null) => {
       detach();
-      resolve(body);
+      resolve(bytes);
+    };
+    const fail = (error: AppError) => {
+      detach();
+      reject(error);
     };
     const listeners = {
       data(chunk: Buffer) {
-        bytes += chunk.length;
-        chunks.push(chunk);
-        if (bytes <= maxBytes) return;
-        detach();
-        reject(tooLarge(maxBytes));
+        cost += chunk.length + chunkOverheadBytes;
+        // A body of the largest size comes in chunks of a TCP segment at least.
+        if (length + chunk.length > maxBytes || cost > 2 * maxBytes) return fail(tooLarge(maxBytes));
+        if (!reservation.growTo(length + chunk.length)) return fail(tooManyBytesInFlight(budget));
+        buffer = length === 0 ? chunk : appended(buffer, length, chunk);
+        length += chunk.length;
       },
-      end: () => finish(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)),
+      end: () => finish(buffer.subarray(0, length)),
       close: () => finish(null),
       error: () => finish(null),
     };
@@ -59,9 +110,20 @@ function bytesOf(request: IncomingMessage, maxBytes: number): Promise<Buffer | n
   });
 }
 
+/** The buffer with the chunk behind its first bytes; another, larger one when it is full. */
+function appended(buffer: Buffer, length: number, chunk: Buffer): Buffer {
+  let target = buffer;
+  if (length + chunk.length > buffer.length) {
+    target = Buffer.allocUnsafeSlow(Math.max(2 * buffer.length, length + chunk.length));
+    buffer.copy(target, 0, 0, length);
+  }
+  chunk.copy(target, length);
+  return target;
+}
+
 function tooLarge(maxBytes: number): AppError {
   return new AppError(
     "BODY_TOO_LARGE",
-    `the body is too large (limit ${maxBytes} bytes, by MAX_QUEUES and MAX_EVENTS)`,
+    `the body is too large, or its chunks are too small (limit ${maxBytes} bytes, which MAX_EVENTS and MAX_QUEUES raise)`,
   );
 }

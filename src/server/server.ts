@@ -6,6 +6,7 @@ import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../core/service.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
+import { createByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
 import { endpoint } from "./endpoint.ts";
@@ -81,6 +82,8 @@ const defaultTimeouts: Timeouts = {
 const keepAliveMs = 75_000;
 /** Requests that one client has in flight beside its subscriptions, over however many connections. */
 const maxRequestsAtOnce = 1_000;
+/** Bytes that one client has in flight, in and out, by all transports; more where one body may be larger than a quarter of it. */
+const minBytesInFlight = 16_000_000;
 /**
  * WebSockets with no subscription: of a page that is loaded again and has its old one for a moment, or that only asks. A client
  * with a socket for each subscription has too many subscriptions before it has too many sockets.
@@ -98,14 +101,17 @@ export function createServer(options: ServerOptions): Server {
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
   const operations = createOperations({ ...options, scheduler });
-  const streams = createEventStreams();
-  const answerGraphQL = createGraphQLHttp({ operations, streams, scheduler, identify, guard });
+  const budget = createByteBudget(Math.max(minBytesInFlight, 4 * guard.maxBodyBytes));
+  const streams = createEventStreams(budget);
+  const answerGraphQL = createGraphQLHttp({ operations, streams, scheduler, budget, identify, guard });
   const webSockets = createWebSockets({
     operations,
     schema: options.schema,
     identify,
     payerOf,
     sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
+    scheduler,
+    budget,
     maxMessageBytes: guard.maxBodyBytes,
     maxSubscriptions,
     ...(initMs !== undefined && { initMs }),

@@ -1,8 +1,11 @@
+import type { Duplex } from "node:stream";
 import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
 import type { WebSocket } from "ws";
 import type { Caller } from "../core/admission.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
+import type { FairScheduler } from "./fair-scheduler.ts";
 import type { OnGone } from "./operations.ts";
 import { createTokenBucket } from "./token-bucket.ts";
 
@@ -11,6 +14,8 @@ export interface SocketExtra {
   /** The request that it began with. */
   readonly caller: Caller;
   readonly socket: WebSocket;
+  /** Who it counts for now. */
+  readonly client: () => string;
   /** Counts the socket as this client's from now on. @returns false when the client has too many. */
   readonly reassignTo: (client: string) => boolean;
   readonly onGone: OnGone;
@@ -24,12 +29,13 @@ export interface ServedExtra extends SocketExtra {
   readonly holdStream: () => () => void;
 }
 
-/** What one socket may have in flight. Beyond it nothing more is read from the socket, and TCP holds its sender back. */
-export interface ConnectionLimits {
-  /** Subscriptions, queries and other messages. */
+export interface ConnectionOptions {
+  /** The connection under the WebSocket. */
+  readonly source: Duplex;
+  /** Subscriptions, queries and other messages in flight. Beyond it nothing more is read, and TCP holds the sender back. */
   readonly maxAtOnce: number;
-  /** Bytes of these messages; the last one may exceed it. */
-  readonly maxBytesAtOnce: number;
+  readonly scheduler: FairScheduler;
+  readonly budget: ByteBudget;
 }
 
 export interface ServedConnection {
@@ -41,14 +47,14 @@ export interface ServedConnection {
 
 /** Heartbeat: a socket that has not answered a ping by the next one is cut. */
 const pingEveryMs = 12_000;
-/** Messages beyond it are read later. What an operation costs is charged besides. */
-const messages = { perSecond: 2_000, burst: 10_000 };
-const messagesAgainMs = 10;
 /** Pings and pongs; beyond it the socket is closed with 1008. */
 const pings = { perSecond: 10, burst: 100 };
-/** Output that a client leaves unread; beyond it the socket is cut. */
-const maxUnreadBytes = 16_000_000;
+/** Output that a client leaves unread; beyond it nothing more of the socket is read. */
+const maxUnreadBytes = 1_000_000;
+/** All that `connection_init` needs. */
+const maxStrangerBytes = 65_536;
 const policyViolation = 1008;
+const tryAgainLater = 1013;
 const goingAway = 1001;
 /** What fits into a close frame beside its code. */
 const maxReasonBytes = 123;
@@ -68,19 +74,23 @@ export function closeReason(text: string): string {
 export function serveConnection(
   server: Server<ServedExtra>,
   extra: SocketExtra,
-  { maxAtOnce, maxBytesAtOnce }: ConnectionLimits,
+  { source, maxAtOnce, scheduler, budget }: ConnectionOptions,
   logger: Logger,
 ): ServedConnection {
   const { socket } = extra;
-  const messageBucket = createTokenBucket(messages);
   const pingBucket = createTokenBucket(pings);
   /** Read together with what is in flight, and to be handled later: at most what one read of the socket returns. */
-  let waiting: (() => void)[] = [];
-  let waitTimer: NodeJS.Timeout | undefined;
+  let waiting: { readonly begin: () => void; readonly release: () => void }[] = [];
+  let isTurnPending = false;
   let atOnce = 0;
-  let bytesAtOnce = 0;
   let streams = 0;
   let isLeaving = false;
+  let isRefused = false;
+  let isStranger = true;
+  let strangerBytes = 0;
+  /** Of the message that is being read. */
+  let incoming = createGrowingReservation(budget, extra.client());
+  let incomingBytes = 0;
 
   function close(code: number, reason: string): void {
     socket.close(code, closeReason(reason));
@@ -105,52 +115,84 @@ export function serveConnection(
     };
   }
 
-  /** What comes until the other end has closed, too, is read and ignored; after a while the socket is cut. */
-  function refuse(reason: string): void {
+  /** Nothing more is read from it; after a while the socket is cut. */
+  function refuse(reason: string, code = policyViolation): void {
     if (socket.readyState !== socket.OPEN) return;
-    logger.debug({ reason }, "closed a WebSocket: policy violation");
-    close(policyViolation, reason);
+    logger.debug({ reason }, "closed a WebSocket: limit exceeded");
+    isRefused = true;
+    close(code, reason);
+  }
+
+  function count(bytes: number): void {
+    incomingBytes += bytes;
+    if (isStranger) strangerBytes += bytes;
+    if (socket.readyState !== socket.OPEN) {
+      // A client that reads its close frame stops soon.
+      if (incomingBytes > maxStrangerBytes) source.destroy();
+    } else if (strangerBytes > maxStrangerBytes) {
+      refuse(`too many bytes before connection_init (limit ${maxStrangerBytes})`);
+    } else if (!incoming.growTo(incomingBytes)) {
+      refuse(`too many bytes in flight (limit ${budget.max} per client)`, tryAgainLater);
+    }
+  }
+
+  /** The bytes of a message count until it is handled; those that come from now on belong to the next. */
+  function takeIncoming(): () => void {
+    const { release } = incoming;
+    incoming = createGrowingReservation(budget, extra.client());
+    incomingBytes = 0;
+    return release;
   }
 
   async function send(message: string): Promise<void> {
-    if (socket.bufferedAmount > maxUnreadBytes) {
-      logger.debug({ unreadBytes: socket.bufferedAmount }, "cut a WebSocket: too much unread output");
-      socket.terminate();
-    }
     // Ends the operation: a stream that always has a next push would never let the close of the socket be handled.
     if (socket.readyState !== socket.OPEN) throw new Error("the socket is closed");
+    const release = budget.reserve(extra.client(), message.length);
+    if (release === null) {
+      logger.debug({ unreadBytes: socket.bufferedAmount }, "cut a WebSocket: too much unread output");
+      socket.terminate();
+      throw new Error("the client leaves too much unread");
+    }
     // Resolves when the message has left for the socket: the next push is not asked for before, so a slow reader gets the newest.
     await new Promise<void>((resolve, reject) => {
-      socket.send(message, (error) => (error ? reject(error) : resolve()));
+      socket.send(message, (error) => {
+        release();
+        if (error) reject(error);
+        else resolve();
+      });
     });
+    if (waiting.length > 0) takeWaiting();
   }
 
-  /** Handles waiting messages in order, as far as the limits allow; reads on when none waits. */
+  /** Handles waiting messages in order, as far as the limits and the client's share allow; reads on when none waits. */
   function takeWaiting(): void {
-    clearTimeout(waitTimer);
     // The close frame of the other end would not be read behind what waits.
-    if (socket.readyState !== socket.OPEN) waiting = [];
-    while (waiting.length > 0 && atOnce < maxAtOnce && bytesAtOnce < maxBytesAtOnce) {
-      if (!messageBucket.take()) {
-        waitTimer = setTimeout(takeWaiting, messagesAgainMs);
-        break;
-      }
-      waiting.shift()?.();
+    if (socket.readyState !== socket.OPEN) {
+      for (const { release } of waiting) release();
+      waiting = [];
     }
-    if (waiting.length > 0) socket.pause();
+    while (!isTurnPending && atOnce < maxAtOnce && socket.bufferedAmount < maxUnreadBytes) {
+      const next = waiting.shift();
+      if (next === undefined) break;
+      isTurnPending = true;
+      const turn = scheduler.begin(extra.client(), () => {
+        isTurnPending = false;
+        next.begin();
+      });
+      if (isTurnPending) void turn.then(takeWaiting);
+    }
+    if (waiting.length > 0 || isTurnPending || isRefused) socket.pause();
     else if (socket.isPaused) socket.resume();
   }
 
   /** Does not wait itself: it would keep the text for as long as a subscription lasts. */
-  function take(text: string, handle: (message: string) => Promise<void>): void {
-    const bytes = text.length;
+  function take(text: string, release: () => void, handle: (message: string) => Promise<void>): void {
     atOnce += 1;
-    bytesAtOnce += bytes;
     void handle(text)
       .catch(fail)
       .finally(() => {
         atOnce -= 1;
-        bytesAtOnce -= bytes;
+        release();
         takeWaiting();
         closeWhenIdle();
       });
@@ -202,16 +244,27 @@ export function serveConnection(
           // Its pong may be held back behind its messages.
           isAlive = true;
           const text = String(data);
-          waiting.push(() => take(text, handle));
+          const release = takeIncoming();
+          waiting.push({ release, begin: () => take(text, release, handle) });
           takeWaiting();
         });
       },
     },
-    { ...extra, send, holdStream },
+    {
+      ...extra,
+      send,
+      holdStream,
+      reassignTo(client) {
+        isStranger = false;
+        return extra.reassignTo(client);
+      },
+    },
   );
+  source.on("data", (chunk: Buffer) => count(chunk.length));
   socket.once("close", (code, reason) => {
     clearInterval(ping);
-    clearTimeout(waitTimer);
+    incoming.release();
+    takeWaiting();
     closed(code, String(reason)).catch((error: unknown) => {
       logger.debug({ err: messageOf(error) }, "failed to close the operations of a WebSocket");
     });

@@ -175,7 +175,8 @@ async function record(url: string, queues: readonly string[]): Promise<void> {
 }
 
 async function health(url: string): Promise<void> {
-  await (await fetch(`${url}/health`)).text();
+  // Else the server keeps the connection for another request.
+  await (await fetch(`${url}/health`, { headers: { connection: "close" } })).text();
 }
 
 setFlagsFromString("--expose-gc");

@@ -161,15 +161,23 @@ describe("a flood", () => {
   test.each([
     { of: "pongs of the protocol", message: () => ({ type: "pong" }) },
     { of: "ends of what was never begun", message: (i: number) => ({ type: "complete", id: String(i) }) },
-  ])("of $of is read no faster than anybody can write, and others notice nothing", async ({ message }) => {
-    const witness = await begun(app.url);
-    const socket = await begun(app.url);
+  ])("of $of is handled to the last one, and another socket's question before it", async ({ message }) => {
+    await using tokens = await tokenFile({ flood: "read", other: "read" });
+    await using mine = await startApp({
+      REDIS_URL: inject("redisUrl"),
+      KEY_PREFIX: uniquePrefix(),
+      API_TOKENS_FILE: tokens.path,
+    });
+    const by = (token: string) => ({ ...init, payload: { authorization: `Bearer ${token}` } });
+    const witness = await begun(mine.url, by("other"));
+    const socket = await begun(mine.url, by("flood"));
     for (let i = 0; i < 14_000; i++) socket.send(JSON.stringify(message(i)));
-    const answered = ask(socket).then(() => performance.now());
-    const startedMs = performance.now();
-    expect(await ask(witness)).toMatchObject({ type: "next", payload: { data: { __typename: "Query" } } });
-    // 10,000 may come at once, and 2,000 in each second.
-    expect((await answered) - startedMs).toBeGreaterThan(1_000);
+    const order: string[] = [];
+    await Promise.all([
+      ask(socket).then(() => order.push("flood")),
+      ask(witness).then(() => order.push("other")),
+    ]);
+    expect(order).toEqual(["other", "flood"]);
     for (const each of [witness, socket]) each.terminate();
   });
 
@@ -292,20 +300,103 @@ describe("a reader that never reads", () => {
     reader.cut();
   });
 
-  test("is cut at once when more waits for it than for anybody who reads at all", async () => {
+  test("is cut at once when its sockets together leave more unread than one client may", async () => {
     let ended = 0;
     const schema = endlessSchema(1_000_000, () => {
       ended += 1;
     });
     await using server = await startBareServer({ schema, timeouts: { unreadMs: 3_600_000 } });
-    const socket = await begun(server.url);
-    socket.pause();
-    for (let i = 0; i < 40; i++) socket.send(JSON.stringify(subscribe(String(i), text)));
-    // Of the last ones, nothing had begun.
-    await expect.poll(() => ended, { timeout: 10_000 }).toBeGreaterThan(15);
+    const sockets = await Promise.all(Array.from({ length: 30 }, () => begun(server.url)));
+    for (const socket of sockets) {
+      socket.pause();
+      socket.send(JSON.stringify(subscribe("1", text)));
+    }
+    // 16 may each have a push of a megabyte in flight.
+    await expect.poll(() => ended, { timeout: 10_000 }).toBeGreaterThanOrEqual(14);
+    expect(ended).toBeLessThan(30);
+    for (const socket of sockets) socket.terminate();
+  });
+});
+
+describe("one client may have so many bytes on the way, over however many connections", () => {
+  const head = (bytes: number) =>
+    `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`;
+
+  test("of bodies: what is more is refused before it is read, and may come when others have gone", async () => {
+    await using server = await startBareServer();
+    await using stack = new AsyncDisposableStack();
+    const post = async () => {
+      const raw = stack.use(await openRaw(server.url));
+      raw.send(`${head(200_000)}{`);
+      return raw;
+    };
+    const open = await Promise.all(Array.from({ length: 80 }, post));
+    const one = await post();
+    const refusal = await one.until(/THROTTLED.*\}/s);
+    expect(refusal).toMatch(/^HTTP\/1\.1 429 /);
+    expect(refusal).toMatch(/^Retry-After: 1\r$/m);
+    expect(refusal).toMatch(/^Connection: close\r$/m);
+    await one.closed;
+    open[0]?.socket.destroy();
+    await expect
+      .poll(async () => {
+        const again = await post();
+        again.send(" ".repeat(199_999));
+        return again.until(/\r\n\r\n/);
+      })
+      .toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  test("of messages that have no end: the socket with one byte too many is closed with 1013", async () => {
+    await using server = await startBareServer();
+    const sockets = await Promise.all(Array.from({ length: 100 }, () => begun(server.url)));
+    const codes: number[] = [];
+    for (const socket of sockets) {
+      socket.on("close", (code) => codes.push(code));
+      // The first frame of a message that never ends.
+      socket.send("x".repeat(190_000), { fin: false });
+    }
+    await expect.poll(() => codes.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    expect(new Set(codes)).toEqual(new Set([1013]));
+    expect(codes.length).toBeLessThan(90);
+    for (const socket of sockets) socket.terminate();
+  });
+
+  test.each([
+    { what: "chunks of one byte", send: "1\r\n \r\n", status: 413 },
+    { what: "chunks of a kilobyte", send: `400\r\n${" ".repeat(1_024)}\r\n`, status: 400 },
+  ])("and a body in $what is counted as what it costs", async ({ send, status }) => {
+    await using server = await startBareServer();
+    await using raw = await openRaw(server.url);
+    raw.send(head(0).replace("Content-Length: 0", "Transfer-Encoding: chunked"));
+    const bytes = /^400/.test(send) ? 150 : 50_000;
+    raw.send(send.repeat(bytes));
+    if (status === 400) raw.send("0\r\n\r\n");
+    expect(await raw.until(/\r\n\r\n/)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+});
+
+describe("a stranger", () => {
+  test.each([
+    { what: "message of 100 KB", send: (socket: WebSocket) => socket.send("x".repeat(100_000)) },
+    {
+      what: "message that never ends",
+      send(socket: WebSocket) {
+        for (let i = 0; i < 100; i++) socket.send("x".repeat(1_000), { fin: false });
+      },
+    },
+    {
+      what: "flood of fragments",
+      send(socket: WebSocket) {
+        for (let i = 0; i < 1_000; i++) socket.send("x", { fin: false });
+      },
+    },
+  ])("who sends a $what before connection_init is closed with 1008", async ({ send }) => {
+    await using server = await startBareServer();
+    const socket = await open(server.url);
     const closed = closing(socket);
-    socket.resume();
-    expect((await closed).code).toBe(1006);
+    send(socket);
+    expect((await closed).code).toBe(1008);
   });
 });
 

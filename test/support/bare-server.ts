@@ -1,5 +1,5 @@
-import { buildSchema, GraphQLError, type GraphQLSchema } from "graphql";
-import { AppError } from "../../src/core/errors.ts";
+import { buildSchema, type GraphQLSchema } from "graphql";
+import { createErrorMask } from "../../src/api/errors.ts";
 import { createRequestGuard } from "../../src/limits/request-guard.ts";
 import { createServer, type ServerOptions } from "../../src/server/server.ts";
 import { silentLogger } from "./logger.ts";
@@ -35,11 +35,7 @@ export async function startBareServer(
     payerOf: () => "somebody",
     maxSubscriptions: 50,
     contextOf: () => ({}),
-    maskError(error) {
-      if (error instanceof GraphQLError) return error;
-      const code = error instanceof AppError ? error.code : "INTERNAL_SERVER_ERROR";
-      return new GraphQLError(String(error), { extensions: { code } });
-    },
+    maskError: createErrorMask(silentLogger),
     guard: createRequestGuard({ maxQueues: 100, maxEvents: 100, introspection: true }),
     logger: silentLogger,
     corsOrigins: [],

@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import { Writable } from "node:stream";
 import { type ExecutionResult, GraphQLError } from "graphql";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { createByteBudget } from "../../src/server/byte-budget.ts";
 import { encodeResult } from "../../src/server/encoded-result.ts";
 import { createEventStreams } from "../../src/server/graphql-sse.ts";
 import type { Pushes } from "../../src/server/subscription-deduplication.ts";
@@ -60,6 +61,23 @@ it("ends the subscription of a client that had gone before it began", async () =
   expect(vi.getTimerCount()).toBe(0);
 });
 
+it("cuts a client that leaves more unread than its byte budget", async () => {
+  const { response, reads, push, returned, budget } = begin();
+  reads(false);
+  push({ data: "x".repeat(2_000) } as unknown as ExecutionResult);
+  push({ data: {} });
+  await new Promise(setImmediate);
+  // Its only push in flight may be of any size.
+  expect(response.destroyed).toBe(false);
+  expect(budget.reserve("token:a", 1)).toBeNull();
+  reads(true);
+  await vi.waitFor(() => expect(budget.reserve("token:a", 999)).not.toBeNull());
+  push({ data: {} });
+  push({ data: {} });
+  await vi.waitFor(() => expect(response.destroyed).toBe(true));
+  await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());
+});
+
 it("completes a subscription that is over", async () => {
   const { response, written, end } = begin();
   end();
@@ -116,11 +134,11 @@ function begin(response = new Writable()) {
     return: returned,
   };
   const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
-  const streams = createEventStreams();
+  const budget = createByteBudget(1_000);
+  const streams = createEventStreams(budget);
   streams.send(Object.assign(response, { writeHead() {} }) as unknown as ServerResponse, pushes, {
-    requestedQueryCost: 1,
-    actualQueryCost: 1,
-    throttleStatus,
+    client: "token:a",
+    cost: { requestedQueryCost: 1, actualQueryCost: 1, throttleStatus },
   });
   return {
     response,
@@ -139,5 +157,6 @@ function begin(response = new Writable()) {
     end: () => waiting.shift()?.resolve({ done: true, value: undefined }),
     fail: (error: Error = new Error("broken")) => waiting.shift()?.reject(error),
     leave: streams.leave,
+    budget,
   };
 }
