@@ -4,6 +4,7 @@ import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
+import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
 import { secondsOf } from "./rounding.ts";
 
@@ -94,7 +95,7 @@ builder.objectField(QueueLatencyType, "history", (t) =>
     async resolve({ queue }, args, { history, limits }) {
       const { step, fromMs, toMs } = rangeOf(args, limits);
       const points = await history.read({ queue, step, fromMs, toMs });
-      return points.map((point) => ({ ...point, step }));
+      return inSlices(points.map((point) => ({ ...point, step })));
     },
   }),
 );

@@ -1,6 +1,7 @@
 import type { QueueEdge, QueuePage } from "../core/queue-page.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
+import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
 
 const QueueEdgeType = builder.objectRef<QueueEdge>("QueueEdge").implement({
@@ -44,7 +45,7 @@ export const QueueConnection = builder.objectRef<QueuePage>("QueueConnection").i
       // The page has declared how many there are.
       complexity: (): FieldCost => ({ items: 1 }),
       description: "The queues of the page, each with its cursor.",
-      resolve: ({ edges }) => [...edges],
+      resolve: ({ edges }) => inSlices(edges),
     }),
     pageInfo: t.field({
       type: PageInfo,

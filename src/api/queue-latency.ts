@@ -11,6 +11,7 @@ import {
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
+import { inSlices } from "./in-slices.ts";
 import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
 import { roundedRate, roundedSeconds, secondsOf } from "./rounding.ts";
@@ -206,8 +207,8 @@ builder.queryField("queueLatency", (t) =>
     complexity: ({ queues }, { limits }) => perQueue(checkQueues(queues, limits).length),
     description:
       "State of the named queues, in the order of `queues`, each name once. Costs one point for each queue, however many jobs wait in it. Errors: TOO_MANY_QUEUES, BAD_USER_INPUT.",
-    resolve: (_, { queues }, { tracker, limits }, info) =>
-      tracker.read(checkQueues(queues, limits), selectedParts(info)),
+    resolve: async (_, { queues }, { tracker, limits }, info) =>
+      inSlices(await tracker.read(checkQueues(queues, limits), selectedParts(info))),
   }),
 );
 

@@ -10,11 +10,9 @@ export interface Operation<Document> {
   readonly variables: Variables;
 }
 
-/** In the place of an operation whose document is not valid: that was found out by reading it, which is charged. */
-export interface RefusedDocument {
-  readonly document: null;
-  /** How long its text is. */
-  readonly characters: number;
+/** In the place of an operation whose document is not valid: validating it took time, which is charged. */
+export interface InvalidDocument<Document> {
+  readonly invalid: Document;
 }
 
 /** What is left in a client's token bucket, in the shape that Shopify's clients read. Points, or events. */
@@ -86,5 +84,5 @@ export type Identify = (caller: Caller) => Client;
  */
 export type Admit<Document> = (
   client: Client,
-  operations: readonly (Operation<Document> | RefusedDocument | null)[],
+  operations: readonly (Operation<Document> | InvalidDocument<Document> | null)[],
 ) => Promise<Admission>;

@@ -1,7 +1,7 @@
 import type { DocumentNode, GraphQLSchema } from "graphql";
-import type { Admit, Client, CostReport, Operation, RefusedDocument } from "../core/admission.ts";
+import type { Admit, Client, CostReport, InvalidDocument, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { charactersOf, free, type Price, pointsOfText, priceOf, tooDear } from "./cost.ts";
+import { free, type Price, pointsOfReading, priceOf, readLength, tooDear } from "./cost.ts";
 import { checkScopes } from "./scopes.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";
@@ -15,7 +15,7 @@ export interface AdmissionOptions {
   readonly costContext: object;
 }
 
-type Sent = Operation<DocumentNode> | RefusedDocument | null;
+type Sent = Operation<DocumentNode> | InvalidDocument<DocumentNode> | null;
 
 /** Prices a request and takes its points and events: all of it may run, or nothing. */
 export function createAdmission({
@@ -93,17 +93,19 @@ export function createAdmission({
 }
 
 function isOperation(sent: Sent): sent is Operation<DocumentNode> {
-  return sent !== null && sent.document !== null;
+  return sent !== null && "document" in sent;
 }
 
-function charactersIn(sent: Sent): number {
+function lengthOf(sent: Sent): number {
   if (sent === null) return 0;
-  return isOperation(sent) ? charactersOf(sent.document) + charactersInJson(sent.variables) : sent.characters;
+  return isOperation(sent)
+    ? readLength(sent.document) + charactersInJson(sent.variables)
+    : readLength(sent.invalid);
 }
 
 /** Of documents together that cannot run: many short ones take as long to read as one that is long. */
 function priceOfReading(refused: readonly Sent[]): Price {
-  const points = pointsOfText(refused.reduce((sum, each) => sum + charactersIn(each), 0));
+  const points = pointsOfReading(refused.reduce((sum, each) => sum + lengthOf(each), 0));
   return { ...free, cost: points, charge: { points, events: 0 } };
 }
 

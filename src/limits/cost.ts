@@ -31,10 +31,12 @@ export const free: Price = {
 
 /** Writing an answer of so many bytes takes as long as reading a queue. */
 const bytesPerPoint = 4_000;
-/** Parsing and validating so many characters takes as long as reading a queue. */
-const charactersPerPoint = 1_000;
-/** Documents up to this length are free, as the server keeps them once it has read them. */
-const freeCharacters = 4_000;
+/** Parsing and validating so many characters takes less than three times as long as reading a queue. */
+const charactersPerPoint = 4_000;
+/** Of a document, not charged for: that takes no longer than any request. */
+const freeCharacters = 2_000;
+/** Validation compares fragments in pairs, each of which takes as long as so many characters. */
+const charactersPerPair = 20;
 /** Of an event as a literal, which is paid for with the event. */
 const charactersPerEvent = 300;
 
@@ -62,7 +64,7 @@ export function priceOf(
   }
   const { points, recordPoints, events, bytes } = tally;
   const size = Math.max(
-    pointsOfText(charactersOf(document) - charactersPerEvent * events),
+    pointsOfReading(readLength(document) - charactersPerEvent * events),
     Math.floor(bytes / bytesPerPoint),
   );
   const reading = Math.max(points - recordPoints, size);
@@ -74,13 +76,19 @@ export function priceOf(
   return { cost, charge: { points: reading, events }, needsRedis: points > 0, variables: coerced };
 }
 
-/** Points for reading a document of so many characters, be it run or refused. */
-export function pointsOfText(characters: number): number {
-  return characters <= freeCharacters ? 0 : Math.floor(characters / charactersPerPoint);
+/** Points for reading a document of such a length, be it run or refused. */
+export function pointsOfReading(characters: number): number {
+  return Math.max(0, Math.ceil((characters - freeCharacters) / charactersPerPoint));
 }
 
 export function charactersOf({ loc }: DocumentNode): number {
   return loc?.end ?? 0;
+}
+
+/** Characters of a document that would take as long to parse and validate, if it had no fragments. */
+export function readLength(document: DocumentNode): number {
+  const fragments = document.definitions.filter((each) => each.kind === "FragmentDefinition").length;
+  return charactersOf(document) + (charactersPerPair * fragments * (fragments - 1)) / 2;
 }
 
 /**

@@ -96,8 +96,7 @@ export function createOperations(options: OperationsOptions): Operations {
       client,
       all.map((each) => {
         if (isValid(each)) return each.operation;
-        const { validatedCharacters: characters } = each;
-        return characters === undefined ? null : { document: null, characters };
+        return each.document === undefined ? null : { invalid: each.document };
       }),
     );
     if (refusal !== null)

@@ -15,8 +15,8 @@ export type ReadOperation = ValidOperation | InvalidOperation;
 
 export interface InvalidOperation {
   readonly errors: readonly Error[];
-  /** Length of a document that was validated, which takes time; absent when it was refused before. */
-  readonly validatedCharacters?: number;
+  /** Absent when it was refused before it was validated. */
+  readonly document?: DocumentNode;
 }
 
 export interface ValidOperation {
@@ -56,7 +56,7 @@ export function readOperations(
     const kind = getOperationAST(document, operationName)?.operation;
     if (kind === undefined) throw unknownOperation(operationName);
     const errors = parser.validate(document);
-    if (errors.length > 0) return { errors, validatedCharacters: query.length };
+    if (errors.length > 0) return { errors, document };
     return { kind, operation: { document, operationName, variables } };
   }
 
