@@ -11,22 +11,30 @@ import { startRedis } from "../test/support/redis.ts";
 const measuredMs = 5_000;
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-const rows = [
+interface Row {
+  readonly what: string;
+  readonly queues: number;
+  readonly payloadBytes: number | null;
+  readonly jobs?: number;
+}
+const rows: readonly Row[] = [
   { what: "100 queues, empty", queues: 100, payloadBytes: null },
+  { what: "100 queues of 10 jobs of 500 bytes", queues: 100, payloadBytes: 500, jobs: 10 },
   { what: "100 queues, jobs of 500 bytes", queues: 100, payloadBytes: 500 },
   { what: "100 queues, jobs of 10 kB", queues: 100, payloadBytes: 10_000 },
   { what: "100 queues, jobs of 100 kB", queues: 100, payloadBytes: 100_000 },
   { what: "10 queues, jobs of 5 MB", queues: 10, payloadBytes: 5_000_000 },
-] as const;
+];
 
 const table: Record<string, Record<string, string>> = {};
-for (const { what, queues, payloadBytes } of rows) {
+for (const { what, queues, payloadBytes, jobs = 1 } of rows) {
   await using server = await startRedis();
   const redis = new Redis(server.url);
   for (let i = 0; i < queues; i++) {
     const name = `a-usual-name-${i}`;
     await redis.sadd("queues", name);
-    if (payloadBytes !== null) await redis.lpush(`queue:${name}`, payload(name, payloadBytes));
+    for (let n = 0; payloadBytes !== null && n < jobs; n++)
+      await redis.lpush(`queue:${name}`, payload(name, payloadBytes));
   }
   let readings = 0;
   const observe = async () => {

@@ -27,7 +27,7 @@ export interface BullmqSourceOptions {
 /** Queues that one call reads. */
 const queuesPerCall = 20;
 /** The share of the watched Redis's time that looking for queues may take. */
-const maxScanShare = 0.05;
+const maxScanShare = 0.1;
 const namesEveryMs = 1_000;
 const roundMs = 100;
 const minPaceMs = 20;
@@ -37,7 +37,7 @@ const maxHurriedReadings = 1_000;
 /**
  * Follows every queue of BullMQ 5 or 6 through its own event stream, and compares with its real lists each second.
  *
- * - Queues are found by their `meta` keys with SCAN, again and again, in a twentieth of the time. One whose `meta` has gone was
+ * - Queues are found by their `meta` keys with SCAN, again and again, in a tenth of that Redis's time at most. One whose `meta` has gone was
  *   obliterated: it is forgotten.
  * - A queue is read each 200 ms with one script for 20 queues, which returns only what is new in the streams. Event ids are
  *   times of that Redis's clock. A queue whose stream is too short for that is read each 20 ms at most.

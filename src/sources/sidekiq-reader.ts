@@ -15,8 +15,13 @@ export interface SidekiqReading {
   readonly queue: string;
   /** How many jobs wait; null when the key is no list. */
   readonly size: number | null;
-  /** Age of the head in ms, by the time of the Redis it is in; null when nothing waits or it cannot be told. */
+  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when nothing waits or it cannot be told. */
   readonly headAgeMs: number | null;
+  /**
+   * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones
+   * may lie in between.
+   */
+  readonly sight: "all" | "ordered" | "disordered";
   readonly paused: boolean;
   /** The middle of the round trip that told it, by {@link monotonicClock}, and half of its length. */
   readonly readAtMs: number;
@@ -26,6 +31,11 @@ export interface SidekiqReading {
 export interface SidekiqSession {
   /** The names of all queues, at most `max` of them, in no order; with `hasMore`, others were left out. */
   names(max: number): Promise<{ readonly names: readonly string[]; readonly hasMore: boolean }>;
+  /**
+   * One step of a look through all keys, for lists that are in no set: workers take from them all the same. "0" is the begin, and
+   * the end.
+   */
+  scan(position: string): Promise<{ readonly position: string; readonly names: readonly string[] }>;
   /** One reading for each name, in order, by as many round trips as it takes to keep each of them short. */
   readings(names: readonly string[], chunkSize: number): Promise<readonly SidekiqReading[]>;
 }
@@ -44,8 +54,11 @@ export interface SidekiqReader {
 const lua = readFileSync(new URL("lua/sidekiq.lua", import.meta.url), "utf8");
 const sha = createHash("sha1").update(lua).digest("hex");
 
+const sights = ["all", "ordered", "disordered"] as const;
 /** How many names one step of a scan looks at. */
 const scanStep = 100;
+/** How many keys. */
+const keysPerScan = 1_000;
 
 /**
  * Reads the Redis of a Sidekiq: by `SSCAN`, and by a script that writes nothing. That is run as read-only where Redis can
@@ -114,7 +127,11 @@ export function createSidekiqReader(url: string, connectionName: string): Sideki
       } catch (error) {
         drop();
         // An error of ioredis carries its command, and that of AUTH the password.
-        throw new Error(messageOf(reason ?? error));
+        const message = messageOf(reason ?? error);
+        const isCluster = /^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN) /.test(message);
+        throw new Error(
+          isCluster ? `a node of a Redis Cluster, which Sidekiq cannot use: ${message}` : message,
+        );
       } finally {
         signal.removeEventListener("abort", abort);
       }
@@ -145,14 +162,15 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
     const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const readAtMs = sentAtMs + uncertaintyMs;
     if (!Array.isArray(answer) || answer.length === 0) {
-      throw new Error(`expected three entries for each queue, got ${JSON.stringify(answer)}`);
+      throw new Error(`expected four entries for each queue, got ${JSON.stringify(answer)}`);
     }
-    return names.slice(0, answer.length / 3).map((queue, i) => {
-      const [size, age, paused] = answer.slice(3 * i, 3 * i + 3).map(String);
+    return names.slice(0, answer.length / 4).map((queue, i) => {
+      const [size, age, sight, paused] = answer.slice(4 * i, 4 * i + 4).map(String);
       return {
         queue,
         size: size === "-1" ? null : Number(size),
         headAgeMs: age === "" || age === "?" ? null : Number(age),
+        sight: sights[Number(sight)] ?? "ordered",
         paused: paused === "1",
         readAtMs,
         uncertaintyMs,
@@ -171,6 +189,13 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
       } while (cursor !== "0" && found.size <= max);
       return { names: [...found].slice(0, max), hasMore: found.size > max };
     },
+    async scan(position) {
+      const pattern = `${escapeGlob(listPrefix)}*`;
+      const [next, keys] = await redis.scan(position, "MATCH", pattern, "COUNT", keysPerScan, "TYPE", "list");
+      const names = keys.map((key) => key.slice(listPrefix.length));
+      // With a bar: jobs that a process of Sidekiq Pro has in work.
+      return { position: next, names: names.filter((name) => name !== "" && !name.includes("|")) };
+    },
     async readings(names, chunkSize) {
       const readings: SidekiqReading[] = [];
       while (readings.length < names.length) {
@@ -184,6 +209,10 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
 interface ServerOptions extends RedisConnectionOptions {
   /** Stands before every key, with a colon; "" when there is none. */
   readonly namespace: string;
+}
+
+function escapeGlob(text: string): string {
+  return text.replace(/[*?[\]\\^]/g, "\\$&");
 }
 
 function parseUrl(url: string): ServerOptions {

@@ -1,4 +1,5 @@
 import { monotonicClock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import { pause } from "../core/pause.ts";
@@ -25,20 +26,29 @@ export interface SidekiqSourceOptions {
   readonly maxQueues?: number;
 }
 
+/** For how long a queue that is not in the set is kept after its last job. */
+const unlistedForMs = 600_000;
+const minDisorderMs = 60_000;
+
 /**
  * Reads every queue of a Sidekiq (6 to 8) each `intervalMs` from its Redis, which it changes in nothing, and tells the sink
  * about all of them at once.
  *
- * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. What is
+ * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. Lists that
+ *   are not in the set are found by looking through the keys, a thousand with each reading, and are queues until they have been
+ *   empty for ten minutes. What is
  *   in `schedule` and `retry` does not wait yet; `scheduled` is always null, since those sets hold the jobs of all queues.
  *   `paused` comes from Sidekiq Pro's set of that name.
  * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
- *   clock of whoever enqueued it was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That
- *   nothing waits is EXACT.
+ *   clock of its producer was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That nothing waits
+ *   is EXACT.
+ * - The head is the oldest of the three jobs at either end of the list: jobs may be put back at either end with their old time.
+ *   Where those are not in order, older ones may lie in between: `accuracy` is LOWER_BOUND, for a minute and for as long as the
+ *   oldest had waited then, or until all jobs can be looked at.
  * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it.
- * - Where the age cannot be told (no such member, no time in it, hidden in a large payload, or the key is no list),
- *   `accuracy` is UNKNOWN and `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no
- *   other queue.
+ * - Where the age cannot be told (no such member, no time in it, hidden in a large payload), `accuracy` is UNKNOWN and `headAgeMs`
+ *   how long it has been so: too little, but never a calm 0 for good. Of a key that is no list nothing is known: UNKNOWN, and no
+ *   numbers. It hides no other queue.
  * - Queues whose names cannot be shown are left out, with one warning.
  *
  * While Redis is away (refused, silent for 1.5 s, not done with one reading in 10 s or two intervals, another password) it
@@ -57,9 +67,15 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     "A Sidekiq reading is not stored",
     "Sidekiq readings are stored again",
   );
+  const empty = createOutage(logger, source, "no Sidekiq queues found", "Sidekiq queues found");
   const stopping = new AbortController();
   /** Of each queue whose head's age could not be told, since when. */
   const untoldSinceMs = new Map<string, number>();
+  /** Of each queue whose jobs were not in order, until when some of those may still lie in between. */
+  const disorderedUntilMs = new Map<string, number>();
+  /** Queues that are not in the set, and when they were last seen with a job. */
+  const unlisted = new Map<string, number>();
+  let scanPosition: string | null = "0";
   const warned = new Set<string>();
   let running: Promise<void> | undefined;
 
@@ -96,22 +112,65 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   }
 
   async function read(sidekiq: SidekiqSession): Promise<readonly Observation[]> {
-    const { names, hasMore } = await sidekiq.names(maxQueues);
+    const { names: listed, hasMore } = await sidekiq.names(maxQueues);
     if (hasMore) warnOnce("Only some of Sidekiq's queues are read", { read: maxQueues });
-    const readings = await sidekiq.readings(presentable(names), chunkSize);
-    const present = new Set(names);
-    for (const name of untoldSinceMs.keys()) if (!present.has(name)) untoldSinceMs.delete(name);
+    const present = new Set(listed);
+    await lookForUnlisted(sidekiq, present);
+    for (const name of unlisted.keys()) present.add(name);
+    const isLookedThrough = scanPosition === null || scanPosition === "0";
+    if (present.size > 0) empty.worked();
+    else if (isLookedThrough)
+      empty.failed("there is neither a set of queues nor a list; ?namespace= sets what is in front of it");
+    for (const since of [untoldSinceMs, disorderedUntilMs])
+      for (const name of since.keys()) if (!present.has(name)) since.delete(name);
+    const readings = await sidekiq.readings(presentable([...present]), chunkSize);
     return readings.map(observation);
+  }
+
+  /** Workers take from a list whether its queue is in the set or not; only Sidekiq's own client adds it there. */
+  async function lookForUnlisted(sidekiq: SidekiqSession, listed: ReadonlySet<string>): Promise<void> {
+    const nowMs = monotonicClock.now();
+    for (const [name, seenAtMs] of unlisted)
+      if (listed.has(name) || nowMs - seenAtMs > unlistedForMs) unlisted.delete(name);
+    if (scanPosition === null) return;
+    try {
+      const { position, names } = await sidekiq.scan(scanPosition);
+      scanPosition = position;
+      for (const name of names) {
+        if (!listed.has(name) && listed.size + unlisted.size < maxQueues) unlisted.set(name, nowMs);
+      }
+    } catch (error) {
+      // Not allowed, or a Redis before 6.0.
+      if (!/^(NOPERM|ERR)/.test(messageOf(error))) throw error;
+      scanPosition = null;
+      warnOnce("Sidekiq queues that are not in its set are not looked for", { err: messageOf(error) });
+    }
   }
 
   function observation(reading: SidekiqReading): Observation {
     const { queue, size, headAgeMs, paused, readAtMs, uncertaintyMs } = reading;
+    if (size !== 0 && unlisted.has(queue)) unlisted.set(queue, readAtMs);
     const seen = { queue, depth: size, scheduled: null, paused, readAtMs, uncertaintyMs };
+    if (size === null) {
+      if (!untoldSinceMs.has(queue)) untoldForMs(reading);
+      return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
+    }
     if (size !== 0 && headAgeMs === null) {
       return { ...seen, headAgeMs: untoldForMs(reading), accuracy: "UNKNOWN" };
     }
     untoldSinceMs.delete(queue);
-    return { ...seen, headAgeMs, accuracy: size === 0 ? "EXACT" : "ESTIMATED" };
+    if (headAgeMs === null) {
+      disorderedUntilMs.delete(queue);
+      return { ...seen, headAgeMs, accuracy: "EXACT" };
+    }
+    return { ...seen, headAgeMs, accuracy: isDisordered(reading, headAgeMs) ? "LOWER_BOUND" : "ESTIMATED" };
+  }
+
+  function isDisordered({ queue, sight, readAtMs }: SidekiqReading, headAgeMs: number): boolean {
+    // Whatever was put back, a job that is pushed now has passed through the list in about that time.
+    if (sight === "disordered") disorderedUntilMs.set(queue, readAtMs + minDisorderMs + headAgeMs);
+    if (sight === "all" || readAtMs > (disorderedUntilMs.get(queue) ?? 0)) disorderedUntilMs.delete(queue);
+    return disorderedUntilMs.has(queue);
   }
 
   function untoldForMs({ queue, size, readAtMs }: SidekiqReading): number {

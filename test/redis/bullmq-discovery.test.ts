@@ -45,7 +45,7 @@ describe("the source of BullMQ", () => {
     expect(logged().map(({ message }) => message)).toEqual(["no BullMQ queues found", "BullMQ queues found"]);
   });
 
-  test("finds a new queue within seconds among 100,000 keys, in a twentieth of the time", async () => {
+  test("finds a new queue within seconds among 100,000 keys, in few steps", async () => {
     await using own = await startRedis({ args: ["--enable-debug-command", "yes"] });
     const client = bullmqClient(own.url);
     await client.call("DEBUG", "POPULATE", 100_000, "bull:old:job", 64);

@@ -330,6 +330,115 @@ describe("the Sidekiq source", () => {
     await watched.until("ahead", { depth: 1, headAgeMs: 0, accuracy: "ESTIMATED" });
   });
 
+  /** Minutes ago, from the head on. */
+  const orders: readonly {
+    readonly minutes: readonly number[];
+    readonly head: number;
+    readonly accuracy: string;
+    readonly why: string;
+  }[] = [
+    { minutes: [9, 8, 7, 6, 5, 4, 3, 2, 1], head: 9, accuracy: "ESTIMATED", why: "in order" },
+    { minutes: [9, 9, 9, 9, 9, 9, 9, 9, 9], head: 9, accuracy: "ESTIMATED", why: "all at once" },
+    { minutes: [3, 2, 1, 60], head: 60, accuracy: "ESTIMATED", why: "put back, and all can be looked at" },
+    {
+      minutes: [9, 8, 7, 6, 5, 4, 3, 2, 60],
+      head: 60,
+      accuracy: "LOWER_BOUND",
+      why: "put back at the far end",
+    },
+    {
+      minutes: [9, 8, 7, 6, 5, 4, 60, 2, 1],
+      head: 60,
+      accuracy: "LOWER_BOUND",
+      why: "others were pushed since",
+    },
+    {
+      minutes: [9, 8, 60, 6, 5, 4, 3, 2, 1],
+      head: 60,
+      accuracy: "LOWER_BOUND",
+      why: "it is nearly its turn",
+    },
+    { minutes: [60, 8, 7, 6, 5, 4, 3, 2, 1], head: 60, accuracy: "ESTIMATED", why: "it is its turn" },
+    {
+      minutes: [9, 8, 7, 6, 5, 4, 3, 2, 8.5],
+      head: 9,
+      accuracy: "LOWER_BOUND",
+      why: "put back, not the oldest",
+    },
+    {
+      minutes: [0, 8, 7, 6, 5, 4, 3, 2, 1],
+      head: 8,
+      accuracy: "LOWER_BOUND",
+      why: "a young one is at the head",
+    },
+  ];
+  test.each(orders)(
+    "jobs of $minutes minutes: $head, $accuracy, for $why",
+    async ({ minutes, head, accuracy }) => {
+      const { url, at } = await ownDatabase();
+      for (const minute of minutes) await enqueue(at, "q", { enqueued_at: Date.now() - minute * 60_000 });
+      const watched = await watch(url);
+      const read = await watched.until("q", { depth: minutes.length, accuracy });
+      expect(read.headAgeMs).toBeGreaterThanOrEqual(head * 60_000 - 100);
+      expect(read.headAgeMs).toBeLessThan((head + 0.5) * 60_000);
+      await watched.stop();
+    },
+  );
+
+  test("a job that was put back is remembered until all jobs can be looked at", async () => {
+    const { url, at } = await ownDatabase();
+    const push = (minute: number) => enqueue(at, "q", { enqueued_at: Date.now() - minute * 60_000 });
+    for (const minute of [9, 8, 7, 6, 5, 4, 3]) await push(minute);
+    const watched = await watch(url);
+    await watched.until("q", { accuracy: "ESTIMATED" });
+    await push(60);
+    await watched.until("q", {
+      accuracy: "LOWER_BOUND",
+      headAgeMs: expect.toSatisfy((age) => age > 3_500_000),
+    });
+    for (let n = 0; n < 10; n++) await push(0);
+    // It is in the middle now, and not looked at.
+    await watched.until("q", { accuracy: "LOWER_BOUND", depth: 18 });
+    await at.ltrim("queue:q", 0, 4);
+    await watched.until("q", { accuracy: "ESTIMATED", depth: 5 });
+  });
+
+  test("reads lists that are not in the set of queues, but none of jobs in work", async () => {
+    const { url, at } = await ownDatabase();
+    await enqueue(at, "listed", { enqueued_at: ms });
+    await at.lpush("queue:by-hand", JSON.stringify({ enqueued_at: ms }));
+    await at.lpush("queue:sq|host:1:abc|listed", JSON.stringify({ enqueued_at: ms }));
+    await at.set("queue:no-list", "1");
+    const watched = await watch(url);
+    await watched.until("by-hand", { depth: 1, accuracy: "ESTIMATED" });
+    const { queues } = await watched.next();
+    expect(queues.map(({ queue }) => queue).sort()).toEqual(["by-hand", "listed"]);
+    await at.del("queue:by-hand");
+    await watched.until("by-hand", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("logs once that its URL leads to no queue", async () => {
+    const { url, at } = await ownDatabase();
+    const watched = await watch(`${url}?namespace=app`);
+    const line = await watched.logged("no Sidekiq queues found");
+    expect(line).toMatchObject({ level: "warn", fields: { err: expect.stringContaining("?namespace=") } });
+    await at.sadd("app:queues", "q");
+    await watched.logged("Sidekiq queues found");
+    expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
+  });
+
+  test("says so when its URL names a node of a Redis Cluster", async () => {
+    await using node = await startRedis({ args: ["--cluster-enabled", "yes"] });
+    await withRedis(node.url, async (at) => {
+      await at.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
+      await eventually(async () => expect(await at.sadd("queues", "q")).toBeGreaterThanOrEqual(0));
+    });
+    const watched = await watch(node.url);
+    const line = await watched.logged("Sidekiq cannot be read");
+    expect(String(line.fields.err)).toContain("a node of a Redis Cluster, which Sidekiq cannot use");
+    await watched.stop();
+  });
+
   test("tells which queues Sidekiq Pro has paused", async () => {
     const { url, at } = await ownDatabase();
     await enqueue(at, "a", { enqueued_at: ms });
@@ -375,8 +484,7 @@ describe("the Sidekiq source", () => {
     await at.set("queue:broken", "not a list");
     await at.set("paused", "not a set");
     const watched = await watch(url);
-    const grown = { accuracy: "UNKNOWN", depth: null, headAgeMs: expect.toSatisfy((age) => age > 50) };
-    await watched.until("broken", grown);
+    await watched.until("broken", { accuracy: "UNKNOWN", depth: null, headAgeMs: null });
     expect(watched.latest("good")).toMatchObject({ accuracy: "ESTIMATED", depth: 1, paused: false });
     expect(watched.log).toHaveLength(1);
     await at.del("queue:broken");
@@ -406,7 +514,8 @@ describe("the Sidekiq source", () => {
   });
 
   test("a sink that fails is logged once, and reading goes on", async () => {
-    const { url } = await ownDatabase();
+    const { url, at } = await ownDatabase();
+    await at.sadd("queues", "q");
     let works = false;
     const watched = await watch(url, {}, () => works);
     await watched.logged("A Sidekiq reading is not stored", 3);
@@ -449,7 +558,8 @@ describe("the load on the watched Redis", () => {
         "llen",
       ];
       const reading = Object.keys(calls).filter((command) => command !== "info");
-      expect(reading.sort()).toEqual([...expected, "smismember", "sscan", "time"]);
+      expect(reading.sort()).toEqual([...expected, "scan", "smismember", "sscan", "time"]);
+      expect(calls.scan).toBe(1);
       await watched.stop();
     });
   });

@@ -1,10 +1,13 @@
--- Reads some of Sidekiq's queues: how many jobs wait, and since when the head does. Writes nothing.
+-- Reads some of Sidekiq's queues: how many jobs wait, and since when the oldest does. Writes nothing.
 --
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
 -- ARGV  1 what stands before a queue's name in the name of its list
--- Returns three entries a list, in order: its length (-1 when it is no list), the head's age in ms ('' when nothing waits,
---         '?' when that cannot be told), 1 when the queue is paused, else 0. Once a call has looked at enough bytes, the
---         lists that are left are not answered for: ask again. The first always is.
+-- Returns four entries a list, in order: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
+--         ('' when nothing waits, '?' when that of the head cannot be told), what was looked at, 1 when the queue is paused,
+--         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
+--         always is.
+--         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
+--         jobs puts them back at the far end with their old time, so others may lie in between.
 --
 -- A payload can be of any size, and no command reads only a piece of a list's element. So it is fetched, but only here, and
 -- no more than pieces of it are decoded.
@@ -12,6 +15,8 @@
 local prefix = ARGV[1]
 local pieceBytes = 65536     -- the longest JSON that is decoded at once
 local tries = 8              -- how many pieces of one payload are decoded from either end
+local ends = 3               -- how many jobs are looked at from either end of a list
+local toleranceMs = 1000     -- so far the clocks of two producers may differ
 local passes = 1000          -- how many places are looked at that only look like the member
 local enoughFetched, enoughDecoded = 1048576, 262144
 
@@ -90,37 +95,56 @@ local function sinceMs(value)
   return value > 0 and value < 1e14 and value or nil
 end
 
-local function ageOf(json)
+local function sinceOf(json)
   local value, isCertain = member(json, 'enqueued_at')
   if isCertain and (value == nil or value == cjson.null) then value, isCertain = member(json, 'created_at') end
-  local since = isCertain and sinceMs(value)
-  return since and string.format('%.3f', math.max(0, nowMs - since)) or '?'
+  return isCertain and sinceMs(value) or nil
+end
+
+-- The age of the oldest job that was looked at, and what was looked at.
+local function oldestOf(list, length)
+  local bytes, looked, isOrdered = 0, 0, true
+  local oldest, newest
+  -- From the head on. What is large is left out: only the head must be read.
+  local function look(index)
+    if bytes > pieceBytes then return end
+    local json = redis.call('LINDEX', list, index)
+    bytes, fetched = bytes + #json, fetched + #json
+    if index ~= -1 and #json > pieceBytes then return end
+    local since = sinceOf(json)
+    if not since then return end
+    looked = looked + 1
+    if newest and since < newest - toleranceMs then isOrdered = false end
+    oldest, newest = math.min(oldest or since, since), math.max(newest or since, since)
+  end
+  look(-1)
+  if not oldest then return '?', 1 end
+  for index = 2, math.min(ends, length) do look(-index) end
+  for index = math.min(ends, length - ends), 1, -1 do look(index - 1) end
+  local sight = looked == length and 0 or isOrdered and 1 or 2
+  return string.format('%.3f', math.max(0, nowMs - oldest)), sight
 end
 
 local answer = {}
 for i = 2, #KEYS do
   if i > 2 and (fetched >= enoughFetched or decoded >= enoughDecoded) then break end
   local length = redis.pcall('LLEN', KEYS[i])
-  local age = ''
+  local age, sight = '', 0
   if type(length) ~= 'number' then
     length, age = -1, '?'
   elseif length > 0 then
-    local json = redis.call('LINDEX', KEYS[i], -1)
-    fetched = fetched + #json
-    age = ageOf(json)
+    age, sight = oldestOf(KEYS[i], length)
   end
-  answer[#answer + 1] = length
-  answer[#answer + 1] = age
+  answer[#answer + 1] = {length, age, sight}
 end
 
 -- One question for all: most queues are not paused, and without Sidekiq Pro none is.
 local names = {}
-for i = 1, #answer / 2 do names[i] = string.sub(KEYS[i + 1], #prefix + 1) end
+for i = 1, #answer do names[i] = string.sub(KEYS[i + 1], #prefix + 1) end
 local paused = redis.pcall('SMISMEMBER', KEYS[1], unpack(names))
 local rows = {}
 for i = 1, #names do
-  rows[#rows + 1] = answer[2 * i - 1]
-  rows[#rows + 1] = answer[2 * i]
+  for column = 1, 3 do rows[#rows + 1] = answer[i][column] end
   rows[#rows + 1] = paused.err and 0 or paused[i]
 end
 return rows
