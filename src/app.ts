@@ -119,6 +119,7 @@ export function createApp(config: Config, logger: Logger): App {
       list: tracker.list,
       read: tracker.read,
       healthOf: health.healthOf,
+      knownSince: tracker.knownSince,
     },
     logger,
   });

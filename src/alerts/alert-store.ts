@@ -6,7 +6,8 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
 import { answered, createOutbox, type Outbox } from "./outbox.ts";
-import { parseStoredAlert, storedAlertLine } from "./stored-alert.ts";
+import { createRecordReader } from "./record-reader.ts";
+import { storedAlertLine } from "./stored-alert.ts";
 
 /** What became of one alert: it is kept, it is kept among those that have ended, or it leaves no trace. */
 export interface AlertChange {
@@ -42,7 +43,7 @@ const maxResolved = 1_000;
 const changesPerCall = 100;
 /** While no process evaluates the rules, all of it is forgotten after a week. */
 const keptForMs = 7 * 86_400_000;
-/** An older notification helps nobody. */
+/** An older notification is of no use. */
 const maxAgeMs = 86_400_000;
 
 export interface AlertStoreOptions {
@@ -76,7 +77,7 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
   const acknowledgeScript = script("queueLatencyAlertsAcknowledge", "alerts-acknowledge");
   const { active, resolved, outbox, state, changes: channel } = keys.alerts;
   const all = [state, active, resolved, ...webhooks.map((_, i) => outbox(i))];
-  const unreadable = createUnreadable(logger);
+  const records = createRecordReader(logger);
 
   /** @param reply negative: the newer fencing token that is stored. */
   function assertLeads(reply: number): void {
@@ -92,7 +93,7 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
     key: string,
     entries: Promise<readonly (readonly [string, string])[]>,
   ): Promise<Alert[]> {
-    return unreadable.without(key, (await unlessWrongType(entries)) ?? [["the whole key", ""]]);
+    return await records.read(key, (await unlessWrongType(entries)) ?? [["the whole key", ""]]);
   }
 
   return {
@@ -133,16 +134,16 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
       ),
     async resolved(first) {
       if (first === 0) return [];
-      const records = redis.lrange(resolved, 0, first - 1);
+      const list = redis.lrange(resolved, 0, first - 1);
       return await readable(
         resolved,
-        records.then((list) => list.map((record) => ["", record] as const)),
+        list.then((all) => all.map((record) => ["", record] as const)),
       );
     },
     async acknowledge(id, by) {
       const args = [id, JSON.stringify(by), channel];
       const record = await runScript(redis, acknowledgeScript, { keys: [active], args });
-      return record === null ? null : (unreadable.without(active, [[id, String(record)]], false)[0] ?? null);
+      return record === null ? null : records.parse(id, String(record));
     },
     outboxes: webhooks.map((receiver, i) => createOutbox(redis, outbox(i), receiver)),
     async count(field, by) {
@@ -159,7 +160,7 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
         decidedAtMs: numberIn(fields.decidedAt),
         outbox: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
         ignored: numberIn(fields.ignored) ?? 0,
-        unreadable: unreadable.count(),
+        unreadable: records.unreadable,
         receivers: names.map((receiver): ReceiverStatus => {
           const countOf = (what: string) => numberIn(fields[`${what}:${receiver}`]) ?? 0;
           return {
@@ -193,40 +194,4 @@ function namesIn(json: string | undefined): readonly string[] {
   } catch {
     return [];
   }
-}
-
-/** Skips records that are not alerts, logs each once, and knows how many there were when each key was read last. */
-function createUnreadable(logger: Logger) {
-  const byKey = new Map<string, ReadonlySet<string>>();
-  return {
-    count: () => [...byKey.values()].reduce((sum, { size }) => sum + size, 0),
-    /** @param isWhole whether these are all records of the key. */
-    without(
-      key: string,
-      records: readonly (readonly [field: string, record: string])[],
-      isWhole = true,
-    ): Alert[] {
-      const known = byKey.get(key);
-      const bad = new Set<string>();
-      const alerts = records.flatMap(([field, record]) => {
-        try {
-          const alert = parseStoredAlert(record);
-          if (field !== "" && alert.id !== field) throw new Error(`it has the id ${alert.id}`);
-          return [alert];
-        } catch (error) {
-          const what = field || record.slice(0, 200);
-          bad.add(what);
-          if (isWhole && known?.has(what) !== true) {
-            logger.error(
-              { key, record: what, err: messageOf(error).slice(0, 200) },
-              "skipped an unreadable alert",
-            );
-          }
-          return [];
-        }
-      });
-      if (isWhole) byKey.set(key, bad);
-      return alerts;
-    },
-  };
 }

@@ -10,7 +10,13 @@ import { nextStep } from "./alert-state-machine.ts";
 import type { AlertChange, AlertStore } from "./alert-store.ts";
 import type { Verdict } from "./evaluate-condition.ts";
 import { alertKey, changeTo, createAlert, ended, fired } from "./make-alert.ts";
-import { createQueueObservations, type Observed, type QueueReader } from "./queue-observations.ts";
+import { createQueueAges } from "./queue-ages.ts";
+import {
+  createQueueObservations,
+  type Observed,
+  type QueueReader,
+  type WatchedQueue,
+} from "./queue-observations.ts";
 import { type AlertRule, createRuleMatcher } from "./rules.ts";
 import { createWatchedQueues } from "./watched-queues.ts";
 
@@ -64,6 +70,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   const stopping = new AbortController();
   const watched = createWatchedQueues(queues.list);
   const observations = createQueueObservations(queues, logger);
+  const ages = createQueueAges(queues.knownSince);
   /** By rule and queue. */
   let active = new Map<string, Alert>();
   /** Redis may have others than `active`. */
@@ -108,8 +115,9 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     const settled = new Set<string>();
     const capacity = createAlertCapacity({
       active: [...active.values()].filter(({ queue }) => queue !== null),
-      ...{ maxActive, youthOf: watched.youthOf, isSettled: (key) => settled.has(key) },
+      ...{ maxActive, youthOf: ages.youthOf, isSettled: (key) => settled.has(key) },
     });
+    ages.retain(new Set(all.map(({ queue }) => queue)));
     let dropped = 0;
     for (let from = 0; from < all.length && !stopping.signal.aborted; from += queuesPerRead) {
       const isPending = (each: { readonly queue: string; readonly rules: readonly AlertRule[] }) =>
@@ -117,11 +125,18 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
           const alert = active.get(alertKey({ rule: name, queue: each.queue }));
           return alert?.state === "PENDING";
         });
-      const seen = await observations.observe(all.slice(from, from + queuesPerRead), isPending, nowMs);
+      const page = all.slice(from, from + queuesPerRead);
+      const seen = await observations.observe(page, isPending, nowMs);
+      if (mayBeFull(page)) await ages.load([...active.values(), ...page].flatMap(({ queue }) => queue ?? []));
       dropped += await evaluate(seen, capacity, settled, now);
     }
     await reportDropped(dropped, current, now);
     lastRound = now;
+  }
+
+  /** Whether there may be too many alerts once these queues are evaluated. */
+  function mayBeFull(page: readonly WatchedQueue[]): boolean {
+    return active.size + page.reduce((sum, { rules }) => sum + rules.length, 0) > maxActive;
   }
 
   /** @param settled keys of alerts that were changed in this round. @returns how many alerts found no place. */

@@ -11,6 +11,8 @@ export interface QueueReader {
   /** In the order of their bytes, those behind `after`. */
   list(options: { readonly after: string | null; readonly limit: number }): Promise<string[]>;
   read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
+  /** When each queue became known, in ms, in order; 0 when that is not known. */
+  knownSince(queues: readonly string[]): Promise<readonly number[]>;
   /** One for each snapshot, in order. */
   healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
 }
@@ -38,7 +40,10 @@ const withWaits: SnapshotParts = { ...depthOnly, waitTime: new Set(["FIVE_MINUTE
 const withRates: SnapshotParts = { ...depthOnly, throughput: new Set(["ONE_MINUTE"]) };
 
 /** Reads queues for the rules that match them, and no more of each than these rules need. */
-export function createQueueObservations({ read, healthOf }: QueueReader, logger: Logger) {
+export function createQueueObservations(
+  { read, healthOf }: Pick<QueueReader, "read" | "healthOf">,
+  logger: Logger,
+) {
   const memory = createHealthMemory();
   const warnedOf = new Set<string>();
 

@@ -11,29 +11,18 @@ export function createWatchedQueues(list: QueueReader["list"]) {
   let listedFor: readonly AlertRule[] | null = null;
   let rulesOf = createRuleMatcher([]);
   let roundsSinceList = 0;
-  let lists = 0;
-  /** In which list a queue was first. */
-  let firstListed = new Map<string, number>();
 
-  async function listAll(also: ReadonlySet<string>): Promise<readonly WatchedQueue[]> {
+  async function listAll(): Promise<readonly WatchedQueue[]> {
     const found: WatchedQueue[] = [];
-    const firstListedNow = new Map<string, number>();
-    lists += 1;
     for (let after: string | null = null; ; ) {
       const names = await list({ after, limit: namesPerPage });
       for (const queue of names) {
         const matching = rulesOf(queue);
-        if (matching.length === 0) continue;
-        found.push({ queue, rules: matching });
-        // Of those that were there when this process began, the ones with an alert count as younger.
-        const first = lists === 1 && !also.has(queue) ? 0 : lists;
-        firstListedNow.set(queue, firstListed.get(queue) ?? first);
+        if (matching.length > 0) found.push({ queue, rules: matching });
       }
       after = names.at(-1) ?? null;
-      if (names.length < namesPerPage) break;
+      if (names.length < namesPerPage) return found;
     }
-    firstListed = firstListedNow;
-    return found;
   }
 
   return {
@@ -41,7 +30,7 @@ export function createWatchedQueues(list: QueueReader["list"]) {
     async of(rules: readonly AlertRule[], also: ReadonlySet<string>): Promise<readonly WatchedQueue[]> {
       if (rules !== listedFor || roundsSinceList >= roundsPerList) {
         rulesOf = createRuleMatcher(rules);
-        known = await listAll(also);
+        known = await listAll();
         listedFor = rules;
         roundsSinceList = 0;
       }
@@ -49,9 +38,5 @@ export function createWatchedQueues(list: QueueReader["list"]) {
       const others = also.difference(new Set(known.map(({ queue }) => queue)));
       return [...known, ...[...others].map((queue) => ({ queue, rules: rulesOf(queue) }))];
     },
-    /** A larger number is a younger queue, as far as this process has seen: lists in which it was first. */
-    youthOf: (queue: string | null): number => (queue === null ? 0 : (firstListed.get(queue) ?? lists)),
   };
 }
-
-export type WatchedQueues = ReturnType<typeof createWatchedQueues>;

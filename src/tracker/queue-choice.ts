@@ -32,6 +32,13 @@ export interface QueueChooser {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   choose(max: number): Promise<QueueChoice>;
+  /**
+   * When the first event of each queue came, in order, in ms by Redis's clock; 0 for a queue of a job system, and when it is not
+   * known.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  knownSince(queues: readonly string[]): Promise<readonly number[]>;
 }
 
 const activeForMs = 3_600_000;
@@ -135,6 +142,11 @@ export function createQueueChooser(options: QueueChooserOptions): QueueChooser {
       const names: string[] = [];
       for await (const page of pagesOfNames(max)) names.push(...page);
       return { names, known: Math.max(known, names.length) };
+    },
+    async knownSince(queues) {
+      const found = new Map<string, QueueActivity>();
+      await readPage(queues, found);
+      return queues.map((queue) => found.get(queue)?.knownSinceMs ?? 0);
     },
   };
 }

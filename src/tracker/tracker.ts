@@ -100,7 +100,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     list: index.list,
     count: index.count,
     unlist: index.unlist,
-    choose: createQueueChooser({ ...options, index }).choose,
+    ...createQueueChooser({ ...options, index }),
     read: reader.read,
     waiting: createWaitingList(options),
   };

@@ -117,8 +117,17 @@ describe("places", () => {
       queues: [{ queue: "x", depth: 1, readAtMs: performance.now(), ...seen }],
       freshForMs: minuteMs,
     });
+    const firstMs = chooser.nowMs;
     chooser.nowMs += minuteMs;
     await chooser.record("ENQUEUED", ...flood);
+    // Which queues are older also decides which alerts are kept.
+    const { knownSince } = chooser.opened.tracker;
+    expect(await knownSince(["!0000", "done", "faktory/x", "nothing"])).toEqual([
+      chooser.nowMs,
+      firstMs,
+      0,
+      0,
+    ]);
     const chosen = await chooser.choose(10);
     expect(chosen).toEqual([...flood.slice(0, 6), "done", "faktory/x", "gone", "waiting"]);
     expect((await chooser.opened.tracker.choose(10)).known).toBe(1_004);

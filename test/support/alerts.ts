@@ -35,6 +35,8 @@ export function testQueues(): TestQueues {
     { readonly rest: Partial<QueueSnapshot>; readonly health: Health } | "lost"
   >();
   const readOf = new Map<string, number>();
+  /** In the order in which they were set first. */
+  const known: string[] = [];
   const said: (() => void)[] = [];
   return {
     readOf,
@@ -42,7 +44,11 @@ export function testQueues(): TestQueues {
       for (const change of said.splice(0)) change();
     },
     set: (queue, rest, health = "OK") =>
-      void said.push(() => queues.set(queue, { rest: { state: "WAITING", ...rest }, health })),
+      void said.push(() => {
+        if (!known.includes(queue)) known.push(queue);
+        queues.set(queue, { rest: { state: "WAITING", ...rest }, health });
+      }),
+    knownSince: async (names) => names.map((name) => known.indexOf(name) + 1),
     forget: (queue) => void said.push(() => queues.delete(queue)),
     lose: (queue) => void said.push(() => queues.set(queue, "lost")),
     list: async ({ after, limit }) =>

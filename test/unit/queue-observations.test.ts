@@ -18,7 +18,7 @@ function open(rest: Partial<QueueSnapshot> = {}) {
   const healthOf = vi.fn(async (snapshots: readonly QueueSnapshot[]) => snapshots.map(() => "SLOW" as const));
   const logger = recordingLogger();
   return {
-    ...createQueueObservations({ list: async () => [], read, healthOf }, logger),
+    ...createQueueObservations({ read, healthOf }, logger),
     read,
     healthOf,
     logger,
