@@ -11,16 +11,38 @@ import {
   isScalarType,
   type OperationDefinitionNode,
   typeFromAST,
+  type VariableDefinitionNode,
 } from "graphql";
 import type { Variables } from "../core/admission.ts";
 
 /**
  * As graphql's `getVariableValues` up to the first error, which for a batch of events takes several times as long: it keeps
- * account of where each value stands. Whatever is not plainly right is left to it, to be told in its words.
+ * account of where each value stands. Whatever is not plainly right is left to it, and to its words.
+ *
+ * @param deferred variables that are taken as they were sent: see {@link deferredVariables}.
  */
 export function coerceVariables(
   schema: GraphQLSchema,
   { variableDefinitions = [] }: OperationDefinitionNode,
+  sent: Variables,
+  deferred: ReadonlySet<string> = none,
+): ReturnType<typeof getVariableValues> {
+  if (deferred.size === 0) return coerceAll(schema, variableDefinitions, sent);
+  const isTakenAsSent = ({ variable, type }: VariableDefinitionNode) =>
+    deferred.has(variable.name.value) &&
+    Object.hasOwn(sent, variable.name.value) &&
+    // Execution refuses null for a type that forbids it, whatever the type is.
+    (sent[variable.name.value] !== null || type.kind !== "NonNullType");
+  const others = variableDefinitions.filter((definition) => !isTakenAsSent(definition));
+  const result = coerceAll(schema, others, sent);
+  if (result.errors !== undefined) return result;
+  const taken = variableDefinitions.filter(isTakenAsSent).map(({ variable }) => variable.name.value);
+  return { coerced: { ...result.coerced, ...Object.fromEntries(taken.map((name) => [name, sent[name]])) } };
+}
+
+function coerceAll(
+  schema: GraphQLSchema,
+  variableDefinitions: readonly VariableDefinitionNode[],
   sent: Variables,
 ): ReturnType<typeof getVariableValues> {
   // Without a prototype, since a variable may have any name.
@@ -38,6 +60,7 @@ export function coerceVariables(
   return { coerced: { ...coerced } };
 }
 
+const none: ReadonlySet<string> = new Set();
 const unclear = Symbol("unclear");
 
 function coerceValue(value: unknown, type: GraphQLInputType): unknown {

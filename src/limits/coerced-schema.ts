@@ -1,22 +1,20 @@
-import { type GraphQLNamedType, GraphQLScalarType, type GraphQLSchema, isInputObjectType } from "graphql";
+import { type GraphQLNamedType, GraphQLScalarType, type GraphQLSchema, isInputType } from "graphql";
 
 const coerced = new GraphQLScalarType({
   name: "Coerced",
-  description:
-    "Stands for input objects whose values are what resolvers get already. No client ever sees it.",
+  description: "Stands for the types of variables that have been coerced. Clients never see it.",
 });
 
 /**
- * The same schema for whoever is handed variables that were coerced before: input objects in them are taken as they are, which
- * of a batch of events is nearly all the work of coercing it. Not for executing queries, in which `__type` would find it out.
+ * The same schema for executing with variables that were coerced before: they are taken as they are, which for a batch of events
+ * is nearly all the work of coercing it. Not for executing queries, in which `__type` would show it.
  */
 export function createCoercedSchema(schema: GraphQLSchema): GraphQLSchema {
   return Object.create(schema, {
     getType: {
       value(name: string): GraphQLNamedType | undefined {
         const type = schema.getType(name);
-        // Also what only stands for an input object: see api/request-schema.ts.
-        return isInputObjectType(type) || type?.extensions.isInputObject === true ? coerced : type;
+        return isInputType(type) ? coerced : type;
       },
     },
   });

@@ -2,6 +2,7 @@ import { type DocumentNode, GraphQLError, type GraphQLSchema, getOperationAST } 
 import type { Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { coerceVariables } from "./coerce-variables.ts";
+import { deferredVariables } from "./deferred-variables.ts";
 import { type Tally, tallyOf } from "./tally.ts";
 import type { Charge } from "./throttle-cache.ts";
 
@@ -55,7 +56,7 @@ export function priceOf(
 ): Price {
   const node = getOperationAST(document, operationName);
   if (!node) return { ...free, variables: sent };
-  const { coerced, errors } = coerceVariables(schema, node, sent);
+  const { coerced, errors } = coerceVariables(schema, node, sent, deferredVariables(schema, document));
   if (errors !== undefined) throw badInput(errors[0]);
 
   const tally = calculated(() => tallyOf(document, node, { schema, context, variables: coerced }));

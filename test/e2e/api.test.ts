@@ -253,8 +253,23 @@ describe("recordEvents", () => {
     const one = `mutation ($id: ID!, $at: DateTime, $attempt: Int) {
       recordEvents(events: [{ type: ENQUEUED, queue: "one", jobId: $id, at: $at, attempt: $attempt }]) { accepted }
     }`;
-    const { body } = await ask(app.url, one, { id: 7, attempt: -1 });
-    expect(body.errors?.[0]?.extensions).toMatchObject({ rejected: [{ eventIndex: 0, field: "attempt" }] });
+    for (const [field, variables] of [
+      ["attempt", { id: 7, attempt: -1 }],
+      ["at", { id: 7, at: "yesterday" }],
+      ["jobId", { id: 2 ** 53 }],
+      ["jobId", { id: ["7"] }],
+    ] as const) {
+      const { body } = await ask(app.url, one, variables);
+      expect(body.errors?.[0]?.extensions, field).toMatchObject({ rejected: [{ eventIndex: 0, field }] });
+    }
+    const two = one
+      .replace("events: [", "onInvalid: SKIP, events: [$event ")
+      .replace("(", "($event: QueueEventInput!, ");
+    const { body } = await ask(app.url, two.replace("accepted", "accepted rejected { field }"), {
+      event: enqueued("two"),
+      ...{ id: 7, at: "yesterday" },
+    });
+    expect(body.data.recordEvents).toEqual({ accepted: 1, rejected: [{ field: "at" }] });
     expect(
       (await ask(app.url, one, { id: 7, at: secondsAgo(5), attempt: 1 })).body.data.recordEvents,
     ).toEqual({ accepted: 1 });
