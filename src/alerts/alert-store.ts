@@ -4,7 +4,7 @@ import { LeaseLostError } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript } from "../redis/scripts.ts";
+import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import { answered, createOutbox, type Outbox } from "./outbox.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { storedAlertLine } from "./stored-alert.ts";
@@ -70,8 +70,9 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
     maxNotifications = maxOutbox,
     now,
   } = options;
+  // Alerts are bounded, and a full Redis is no time to be without them.
   const script = (name: string, file: string) =>
-    loadScript(name, new URL(`lua/${file}.lua`, import.meta.url));
+    allowOutOfMemory(loadScript(name, new URL(`lua/${file}.lua`, import.meta.url)));
   const beginScript = script("queueLatencyAlertsBegin", "alerts-begin");
   const writeScript = script("queueLatencyAlertsWrite", "alerts-write");
   const acknowledgeScript = script("queueLatencyAlertsAcknowledge", "alerts-acknowledge");

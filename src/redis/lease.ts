@@ -6,7 +6,7 @@ import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { loadScript, runScript } from "./scripts.ts";
+import { allowOutOfMemory, loadScript, runScript } from "./scripts.ts";
 
 export interface LeaseOptions {
   readonly redis: RedisClient;
@@ -29,10 +29,8 @@ export interface LeaseOptions {
  */
 export function createLease(options: LeaseOptions): Lease {
   const { redis, keys, name, logger, ttlMs = 3_000, renewEveryMs = 1_000 } = options;
-  const acquireScript = loadScript(
-    "queueLatencyLeaseAcquire",
-    new URL("lua/lease-acquire.lua", import.meta.url),
-  );
+  const acquireUrl = new URL("lua/lease-acquire.lua", import.meta.url);
+  const acquireScript = allowOutOfMemory(loadScript("queueLatencyLeaseAcquire", acquireUrl));
   const renewScript = loadScript("queueLatencyLeaseRenew", new URL("lua/lease-renew.lua", import.meta.url));
   const [holderKey, fenceKey] = keys.lease(name);
   const retryMs = renewEveryMs / 4;

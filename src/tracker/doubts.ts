@@ -3,7 +3,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import { allowOutOfMemory, loadScript, runScript, runScripts } from "../redis/scripts.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { Writer } from "./writer.ts";
 
@@ -46,7 +46,8 @@ const tellAfterMs = 1_000;
 export function createDoubts(options: DoubtsOptions): Doubts {
   const { redis, keys, index, writer, logger, eventWindowMs, maxWaitMs, everyMs = 30_000 } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
-  const doubtScript = loadScript("queueLatencyDoubt", lua("memory"), lua("doubt"));
+  // Without it no queue that has lost something could be read while Redis is full.
+  const doubtScript = allowOutOfMemory(loadScript("queueLatencyDoubt", lua("memory"), lua("doubt")));
   const trustScript = loadScript("queueLatencyTrust", lua("trust"));
   let timer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;

@@ -3,7 +3,7 @@ import { AppError } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScript } from "../redis/scripts.ts";
+import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 
 export interface QueueIndexOptions {
   readonly redis: RedisClient;
@@ -50,6 +50,8 @@ const maxAdmitted = 10_000;
 export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
   const { redis, keys, maxKnownQueues = 100_000, sources = [], clock = monotonicClock } = options;
   const script = loadScript("queueLatencyListRecorded", new URL("lua/list-recorded.lua", import.meta.url));
+  /** For queues that have a state: what they take in the index is little beside that. */
+  const scriptWhenFull = allowOutOfMemory(script);
   /** When names were listed by this process, the one listed longest ago first. */
   const admittedAtMs = new Map<string, number>();
 
@@ -72,7 +74,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
 
   async function add(queues: readonly string[]): Promise<void> {
     if (queues.length === 0) return;
-    await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue])));
+    const args = [Number.MAX_SAFE_INTEGER, 0, ...queues];
+    await runScript(redis, scriptWhenFull, { keys: [keys.index], args });
   }
 
   return {
@@ -91,8 +94,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
       if (unsure.length === 0) return;
       const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
       const reply = await runScript(redis, script, { keys: [keys.index], args });
-      const [isListed, recorded, created] = reply as [listed: number, recorded: number, created: number];
-      if (isListed !== 1) throw tooManyQueues(recorded, created, maxKnownQueues);
+      const [isListed, recorded, created, ...newQueues] = reply as ListReply;
+      if (isListed !== 1) throw tooManyQueues({ recorded, created, newQueues, max: maxKnownQueues });
       remember(unsure);
     },
     add,
@@ -108,10 +111,19 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
   };
 }
 
-function tooManyQueues(recorded: number, created: number, max: number): AppError {
+type ListReply = [listed: number, recorded: number, created: number, ...newQueues: string[]];
+
+function tooManyQueues(counts: {
+  readonly recorded: number;
+  readonly created: number;
+  readonly newQueues: readonly string[];
+  readonly max: number;
+}): AppError {
+  const { recorded, created, newQueues, max } = counts;
   return new AppError(
     "TOO_MANY_KNOWN_QUEUES",
     `too many queues: ${created} of the batch are new, ${recorded} are recorded, and the limit is ${max} (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue`,
+    { details: { newQueues } },
   );
 }
 

@@ -57,7 +57,9 @@ describe("how many queues are recorded", () => {
   it("says what the limit is, and what to do", async () => {
     await using opened = await openTracker(redisUrl, { maxKnownQueues: 2 });
     await opened.tracker.record(enqueuedIn("a", "b"), null);
-    await expect(opened.tracker.record(enqueuedIn("b", "c"), null)).rejects.toThrow(
+    const refused = opened.tracker.record(enqueuedIn("b", "c"), null);
+    await expect(refused).rejects.toMatchObject({ ...tooMany, details: { newQueues: ["c"] } });
+    await expect(refused).rejects.toThrow(
       "too many queues: 1 of the batch are new, 2 are recorded, and the limit is 2 (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue",
     );
     await opened.tracker.forget("a");

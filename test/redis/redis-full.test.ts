@@ -1,7 +1,10 @@
 import { rm } from "node:fs/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { createAlertStore } from "../../src/alerts/alert-store.ts";
+import type { Alert } from "../../src/core/alerts.ts";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { createLease } from "../../src/redis/lease.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
@@ -150,6 +153,37 @@ describe("while Redis is full", () => {
     await fill();
     await sweeper.start();
     await vi.waitFor(async () => expect(await redis.exists(keys.state(queue))).toBe(0), 10_000);
+  });
+
+  it("a queue that has lost something is INCOMPLETE", async () => {
+    await opened.redis.del(opened.keys.waiting(queue));
+    expect(await tracker.read([queue], allParts)).toMatchObject([{ accuracy: "INCOMPLETE", depth: 0 }]);
+  });
+
+  it("alerts are decided, by whichever server, and can be acknowledged", async () => {
+    const { redis, keys } = opened;
+    const lease = createLease({ redis, keys, name: "/alerts", logger: silentLogger });
+    const hold = await lease.acquire(AbortSignal.timeout(10_000));
+    onTestFinished(() => hold.release());
+    const store = createAlertStore({ redis, keys, logger: silentLogger });
+    await store.begin(hold.fence, null);
+    const alert: Alert = {
+      ...{
+        id: "a",
+        rule: "late",
+        queue,
+        state: "FIRING",
+        sinceMs: 1,
+        firedAtMs: 2,
+        endedAtMs: null,
+        end: null,
+      },
+      ...{ subject: "latency", value: 60, threshold: 30, severity: "critical", labels: {}, annotations: {} },
+      ...{ facts: null, acknowledgement: null },
+    };
+    await store.write(hold.fence, [{ what: "keep", alert, notification: null }]);
+    expect(await store.acknowledge("a", "me")).toMatchObject({ id: "a" });
+    expect(await store.active()).toHaveLength(1);
   });
 
   it("clients get answers over HTTP, and are told what is wrong", async () => {

@@ -3,9 +3,9 @@
 -- KEYS  1 index
 -- ARGV  1 how many recorded queues there may be   2 how many sources there are
 --       then the name of each source, whose queues do not count, and the names of the queues
--- Returns {listed, recorded, new}
+-- Returns {listed, recorded, new, name, ...}
 --   listed: 1 when all names are in the index now, else 0.  recorded: how many recorded queues there were.  new: how many of
---   the names were not in the index
+--   the names were not in the index.  Ten of those names at most follow, when they were not listed
 
 local index, max, sourceCount = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local firstName = 3 + sourceCount
@@ -26,7 +26,7 @@ for i = 3, firstName - 1 do
   -- All names between `source/` and what follows them: the byte behind the slash is the digit 0.
   recorded = recorded - redis.call('ZLEXCOUNT', index, '[' .. ARGV[i] .. '/', '(' .. ARGV[i] .. '0')
 end
-if recorded + #new > max then return {0, recorded, #new} end
+if recorded + #new > max then return {0, recorded, #new, unpack(new, 1, math.min(#new, 10))} end
 
 for from = 1, #new, chunk do
   local scored = {}
