@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { messageOf, StartError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
@@ -121,7 +121,8 @@ async function appearance(path: string): Promise<string> {
 /** @throws Error when it is not a regular file, is too long, or cannot be read. */
 async function readText(path: string, maxBytes: number): Promise<string> {
   // Opening a FIFO would wait for a writer, and opening a device may do something.
-  if (!(await stat(path)).isFile()) throw new Error("expected a regular file, found another kind");
+  const found = await stat(path);
+  if (!found.isFile()) throw new Error(`expected a regular file, found ${kindOf(found)}`);
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const { size } = await file.stat();
@@ -138,6 +139,12 @@ async function readText(path: string, maxBytes: number): Promise<string> {
   } finally {
     await file.close();
   }
+}
+
+function kindOf(found: Stats): string {
+  if (found.isDirectory()) return "a directory";
+  if (found.isFIFO()) return "a FIFO";
+  return found.isSocket() ? "a socket" : "a device";
 }
 
 function tooLong(maxBytes: number): Error {

@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { redisDirectory } from "../../src/redis/embedded/redis-directory.ts";
@@ -38,17 +38,34 @@ describe("a second server on the same DATA_DIR", () => {
     expect(await redisPids(dataDir)).toHaveLength(1);
   });
 
-  it("is refused whichever of the owner's files is removed, and the owner goes on", async () => {
+  it.each([
+    { removed: "redis.sock", why: "connections lead there" },
+    { removed: "redis.sock.spare", why: "it is the socket's second name" },
+    { removed: "owner", why: "it names the owner" },
+    { removed: "redis.log", why: "redis-server writes there" },
+    { removed: "appendonlydir", why: "the data is there" },
+    { removed: ".", why: "all of it" },
+    { removed: "..", why: "DATA_DIR itself" },
+  ])("is refused also when $removed was removed, and the owner goes on: $why", async ({ removed }) => {
     const dataDir = await temporaryDataDir();
     const owner = await startServerProcess(dataDir);
-    await clientOf(owner).set("key", "value");
-    for (const name of ["redis.sock", "owner", "redis.sock.spare", "redis.log"]) {
-      await rm(join(dataDir, "redis", name), { force: true });
-      expect(await refusal(dataDir)).toContain("is in use by ");
-      expect(await redisPids(dataDir)).toEqual([owner.redisPid]);
-      // The socket is there again, for the next connection.
+    const client = clientOf(owner);
+    await client.set("key", "value");
+    await rm(resolve(dataDir, "redis", removed), { recursive: true, force: true });
+    expect(await refusal(dataDir)).toMatch(
+      / is in use by | was removed while redis-server \(process \d+\) works in it/,
+    );
+    expect(await redisPids(dataDir)).toEqual([owner.redisPid]);
+    expect(await client.get("key")).toBe("value");
+    if (removed === "redis.sock" || removed === "owner") {
+      // It is there again, for the next connection, and the next message.
       expect(await clientOf(owner).get("key")).toBe("value");
+      await vi.waitFor(async () => expect(await refusal(dataDir)).toContain(`process ${owner.child.pid}`), {
+        timeout: 5_000,
+      });
     }
+    expect(await owner.stop()).toBe(0);
+    expect(await redisPids(dataDir)).toEqual([]);
   });
 
   it("is refused by one owner when several start at the same time", async () => {
@@ -135,7 +152,7 @@ it("finds the redis-servers of a directory without /proc, too", async () => {
   const redis = embeddedRedis(dataDir);
   await redis.start();
   const pids = await redisPids(dataDir);
-  expect(await redisServersIn(directory)).toEqual(pids);
+  expect(await redisServersIn(directory)).toEqual({ working: pids, removed: [] });
   expect(await fromPs(directory)).toEqual(pids);
   await redis.stop();
   await vi.waitFor(async () => expect(await fromPs(directory)).toEqual([]));

@@ -1,5 +1,8 @@
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { Client } from "faktory-worker";
 import { Redis } from "ioredis";
@@ -291,6 +294,22 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
       setDefaultCACertificates([...trusted, own.certificate ?? ""]);
       await watched.next();
       await watched.stop();
+    },
+  );
+
+  test.skipIf(whyNoTls !== null)(
+    "reads through TLS with any certificate, or with one of its own, by URL",
+    async () => {
+      await using own = await startFaktory({ tls: true, password: "secret" });
+      const dir = await mkdtemp(join(tmpdir(), "ql-ca-"));
+      onTestFinished(() => rm(dir, { recursive: true }));
+      const ca = join(dir, "ca.pem");
+      await writeFile(ca, own.certificate ?? "");
+      for (const parameter of ["tls=insecure", `ca=${ca}`]) {
+        const watched = await watch(`${own.url}?${parameter}`);
+        await watched.next();
+        await watched.stop();
+      }
     },
   );
 

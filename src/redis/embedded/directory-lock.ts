@@ -8,33 +8,57 @@ import type { RedisDirectory } from "./redis-directory.ts";
 export interface DirectoryLock {
   /** Stores where the owner listens, so that a second server can name it. */
   announce(url: string): Promise<void>;
+  /** Names the owner again when the file that does so was removed. */
+  restore(): Promise<void>;
   release(): Promise<void>;
 }
 
 /**
- * Locks the directory itself with flock(2): the kernel keeps the lock with the open directory and drops it when this process
- * ends, however it ends. No file holds the lock, so removing one changes nothing.
+ * Locks DATA_DIR and its subdirectory themselves with flock(2): the kernel keeps a lock with the open directory and drops it when this
+ * process ends, however it ends. No file holds the lock, so removing one changes nothing; nor does removing the subdirectory.
  *
  * @throws StartError that names the owner when another process holds the lock.
  */
 export async function lockDirectory(directory: RedisDirectory): Promise<DirectoryLock> {
-  // A number, not a FileHandle: Node closes a FileHandle that is garbage collected.
-  const fd = openSync(directory.path, constants.O_RDONLY | constants.O_DIRECTORY);
-  const describe = (text: string) => writeFile(directory.ownerPath, `${text}\n`, { mode: 0o600 });
+  const descriptors: number[] = [];
+  const close = () => {
+    for (const fd of descriptors.splice(0)) closeSync(fd);
+  };
+  let text = `process ${process.pid}`;
+  const write = (flag: "w" | "wx") => writeFile(directory.ownerPath, `${text}\n`, { mode: 0o600, flag });
   try {
-    if (!(await flock(fd))) throw ownedBy(directory, await readOwner(directory));
-    await describe(`process ${process.pid}`);
+    for (const path of [directory.dataDir, directory.path]) {
+      const fd = openDirectory(path);
+      if (fd === null) continue;
+      descriptors.push(fd);
+      if (!(await flock(fd))) throw ownedBy(directory, await readOwner(directory));
+    }
+    await write("w");
   } catch (error) {
-    closeSync(fd);
+    close();
     throw error;
   }
   return {
-    announce: (url) => describe(`process ${process.pid} (${url})`),
-    release: async () => {
+    async announce(url) {
+      text = `process ${process.pid} (${url})`;
+      await write("w");
+    },
+    restore: () => write("wx").catch(() => {}),
+    async release() {
       await rm(directory.ownerPath, { force: true });
-      closeSync(fd);
+      close();
     },
   };
+}
+
+/** A number, not a FileHandle: Node closes a FileHandle that is garbage collected. Null when this user may not list it. */
+function openDirectory(path: string): number | null {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EACCES") return null;
+    throw error;
+  }
 }
 
 /** Node has no flock(2). A helper locks the open directory that it inherits as descriptor 3; the lock stays when it ends. */

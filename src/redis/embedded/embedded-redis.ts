@@ -4,8 +4,8 @@ import { messageOf, StartError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Service } from "../../core/service.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
+import { createFileGuard, type FileGuard } from "./file-guard.ts";
 import { prepareRedisDirectory, redisDirectory } from "./redis-directory.ts";
-import { createSocketGuard } from "./socket-guard.ts";
 import { endRedis, type RunningRedis, type StartOptions, startRedis } from "./start-redis.ts";
 
 export interface EmbeddedRedisOptions {
@@ -45,8 +45,8 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   const stopping = new AbortController();
   const startOptions: StartOptions = { directory, command, logger, signal: stopping.signal };
 
-  const socketGuard = createSocketGuard(directory);
   let lock: DirectoryLock | null = null;
+  let guard: FileGuard | null = null;
   let running: RunningRedis | null = null;
   let runningSinceMs = 0;
   let backoffMs = minBackoffMs;
@@ -57,14 +57,17 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   async function takeOwnership(): Promise<void> {
     await prepareRedisDirectory(directory);
     lock = await lockDirectory(directory);
+    guard = createFileGuard(directory, lock);
     await run("redis-server is ready");
   }
 
   async function run(message: string): Promise<void> {
+    // It may have been removed since the start.
+    await prepareRedisDirectory(directory);
     running = await startRedis(startOptions);
     runningSinceMs = performance.now();
     const { connection, adopted } = running;
-    await socketGuard.protect();
+    await guard?.protect();
     // A process that has nothing else to do may end, also without stopping us.
     connection.unref();
     logger.info({ socketPath, pid: connection.redisPid, adopted }, message);
@@ -98,12 +101,11 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   }
 
   async function giveUp(): Promise<void> {
-    running?.connection.close();
     const owned = lock;
     lock = null;
     if (owned === null) return;
-    await socketGuard.release();
-    await endRedis(startOptions);
+    await guard?.release();
+    await endRedis(startOptions, running);
     await owned.release();
   }
 

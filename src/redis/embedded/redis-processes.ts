@@ -4,28 +4,39 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { RedisDirectory } from "./redis-directory.ts";
 
-/** The redis-servers of this machine that work in the directory, whether or not they can be reached. */
-export async function redisServersIn(directory: RedisDirectory): Promise<readonly number[]> {
+/** Redis-servers of this machine, by their process ids. */
+export interface RedisServers {
+  /** That work in the directory, whether or not they can be reached. */
+  readonly working: readonly number[];
+  /** That work in a directory that had the same path, and was removed. Only /proc tells. */
+  readonly removed: readonly number[];
+}
+
+export async function redisServersIn(directory: RedisDirectory): Promise<RedisServers> {
   const pids = await readdir("/proc").then(
     (names) => names.filter((name) => /^\d+$/.test(name)),
     () => [],
   );
-  return pids.length > 0 ? await fromProc(pids, directory) : await fromPs(directory);
+  return pids.length > 0
+    ? await fromProc(pids, directory)
+    : { working: await fromPs(directory), removed: [] };
 }
 
-async function fromProc(pids: readonly string[], { path }: RedisDirectory): Promise<readonly number[]> {
-  const workingDirectory = await realpath(path);
-  const found = await Promise.all(
+async function fromProc(pids: readonly string[], { path }: RedisDirectory): Promise<RedisServers> {
+  const workingDirectory = await realpath(path).catch(() => path);
+  const servers = await Promise.all(
     pids.map(async (pid) => {
       try {
-        if (!isRedisServer(await readFile(`/proc/${pid}/comm`, "utf8"))) return [];
-        return (await readlink(`/proc/${pid}/cwd`)) === workingDirectory ? [Number(pid)] : [];
+        const isRedis = isRedisServer(await readFile(`/proc/${pid}/comm`, "utf8"));
+        return { pid: Number(pid), directory: isRedis ? await readlink(`/proc/${pid}/cwd`) : "" };
       } catch {
-        return []; // It has ended, or belongs to another user.
+        return { pid: Number(pid), directory: "" }; // It has ended, or belongs to another user.
       }
     }),
   );
-  return found.flat();
+  const inDirectory = (name: string) =>
+    servers.filter(({ directory }) => directory === name).map(({ pid }) => pid);
+  return { working: inDirectory(workingDirectory), removed: inDirectory(`${workingDirectory} (deleted)`) };
 }
 
 /** For systems without /proc: redis-server shows its socket among its arguments. */

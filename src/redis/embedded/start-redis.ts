@@ -71,6 +71,7 @@ async function connectOrSpawn(options: StartOptions): Promise<Connected> {
     if (answer.connection !== null) return { connection: answer.connection, spawned, tail };
     if (spawned !== null && !spawned.isRunning()) throw await endedAtOnce(spawned, options);
     if (spawned === null && answer.silence === null) {
+      await assertNotRemoved(directory);
       // One that cannot be reached, since its socket was removed, must not write beside the next one.
       await endAll(directory);
       tail = await cutZeros(directory, logger);
@@ -79,6 +80,15 @@ async function connectOrSpawn(options: StartOptions): Promise<Connected> {
     if (performance.now() >= deadline) throw tooSilent(options, answer.silence);
     await sleep(pollMs, undefined, { signal });
   }
+}
+
+/** The data of a redis-server whose directory was removed is in its memory alone, and a server may still use it. */
+async function assertNotRemoved(directory: RedisDirectory): Promise<void> {
+  const { removed } = await redisServersIn(directory);
+  if (removed.length === 0) return;
+  throw new StartError(
+    `${directory.path} was removed while redis-server (process ${removed.join(", ")}) works in it: end that process, or the server that has started it, first.`,
+  );
 }
 
 interface Answer {
@@ -95,19 +105,26 @@ async function connect({ socketPath }: RedisDirectory): Promise<Answer> {
   }
 }
 
-/** Has redis-server write everything to disk and end; resolves when none is left in the directory. */
-export async function endRedis({
-  directory,
-  logger,
-}: Pick<StartOptions, "directory" | "logger">): Promise<void> {
-  for (const { pid, signal } of await endAll(directory)) {
+/** Has every redis-server in the directory write its data to disk and end; resolves when none is left. */
+export async function endRedis(
+  { directory, logger }: Pick<StartOptions, "directory" | "logger">,
+  running: RunningRedis | null,
+): Promise<void> {
+  // Its directory may have been removed.
+  const own = running?.connection.isOpen() === true ? [running.connection.redisPid] : [];
+  running?.connection.close();
+  for (const { pid, signal } of await endAll(directory, own)) {
     if (signal === "SIGTERM") logger.info({ pid }, "redis-server has stopped");
     else logger.error({ pid }, "redis-server did not stop in time and was killed");
   }
 }
 
-async function endAll(directory: RedisDirectory): Promise<readonly EndedProcess[]> {
-  const pids = await redisServersIn(directory);
+async function endAll(
+  directory: RedisDirectory,
+  own: readonly number[] = [],
+): Promise<readonly EndedProcess[]> {
+  const { working } = await redisServersIn(directory);
+  const pids = [...new Set([...own, ...working])];
   return await Promise.all(pids.map(async (pid) => ({ pid, signal: await endProcess(pid, endTimeoutMs) })));
 }
 

@@ -1,8 +1,9 @@
 import { link, rm, stat } from "node:fs/promises";
+import type { DirectoryLock } from "./directory-lock.ts";
 import type { RedisDirectory } from "./redis-directory.ts";
 
-/** Brings the socket's file back when it is removed, as cleaners of temporary directories do. */
-export interface SocketGuard {
+/** Brings back the files of a running embedded Redis that are removed, as cleaners of temporary directories do. */
+export interface FileGuard {
   /** Begins, or goes on with the socket of another redis-server. */
   protect(): Promise<void>;
   release(): Promise<void>;
@@ -11,16 +12,17 @@ export interface SocketGuard {
 const checkEveryMs = 500;
 
 /** A second name of the same socket leads to the same redis-server, with no restart and no client that notices. */
-export function createSocketGuard({ socketPath }: RedisDirectory): SocketGuard {
+export function createFileGuard({ socketPath }: RedisDirectory, lock: DirectoryLock): FileGuard {
   const spare = `${socketPath}.spare`;
   let timer: NodeJS.Timeout | undefined;
 
   async function check(): Promise<void> {
+    await lock.restore();
     const isMissing = await stat(socketPath).then(
       () => false,
       () => true,
     );
-    // With both removed, connections stay open; redis-server is only restarted when it is needed anew.
+    // With both removed, connections stay open; redis-server is only restarted when they have ended.
     if (isMissing) await link(spare, socketPath).catch(() => {});
   }
 
