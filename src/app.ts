@@ -192,7 +192,13 @@ export function createApp(config: Config, logger: Logger): App {
     remove: (queue, jobs) => changing([queue], tracker.remove(queue, jobs)),
     forget: (queue) => changing([queue], tracker.forget(queue)),
   };
-  const admit = createAdmission({ schema: requestSchema, throttle, maxCost, costContext: { limits } });
+  const admit = createAdmission({
+    schema: requestSchema,
+    throttle,
+    subscriptions,
+    maxCost,
+    costContext: { limits },
+  });
   const server = createServer({
     host: config.host,
     port: config.port,

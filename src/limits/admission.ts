@@ -1,14 +1,16 @@
-import type { DocumentNode, GraphQLSchema } from "graphql";
+import { type DocumentNode, type GraphQLSchema, getOperationAST } from "graphql";
 import type { Admit, Client, CostReport, InvalidDocument, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { free, type Price, pointsOfReading, priceOf, readLength, tooDear } from "./cost.ts";
 import { checkScopes } from "./scopes.ts";
+import type { SubscriptionSlots } from "./subscription-slots.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";
 
 export interface AdmissionOptions {
   readonly schema: GraphQLSchema;
   readonly throttle: Throttle;
+  readonly subscriptions: Pick<SubscriptionSlots, "reserve">;
   /** Most points that one request may cost. */
   readonly maxCost: number;
   /** Handed to the fields' own calculations. */
@@ -21,6 +23,7 @@ type Sent = Operation<DocumentNode> | InvalidDocument<DocumentNode> | null;
 export function createAdmission({
   schema,
   throttle,
+  subscriptions,
   maxCost,
   costContext,
 }: AdmissionOptions): Admit<DocumentNode> {
@@ -62,9 +65,11 @@ export function createAdmission({
 
   return async (client, operations) => {
     let prices: readonly Price[] = operations.map(() => free);
+    let giveSlotBack = () => {};
     try {
       prices = priceEach(client, operations);
       checkSum(prices, max);
+      if (operations.some(isSubscription)) giveSlotBack = subscriptions.reserve(client.id);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       const { charged, left } = await chargeForReading(client, operations);
@@ -82,9 +87,11 @@ export function createAdmission({
       const needsRedis = prices.some((price) => price.needsRedis);
       const taken = await take(client, charge, needsRedis);
       const refusal = taken.isAllowed ? null : throttled(taken, charge);
+      if (refusal !== null) giveSlotBack();
       const costs = prices.map((price) => report(price, taken.left, taken.isAllowed ? price.cost : null));
       return { refusal, costs, variables };
     } catch (error) {
+      giveSlotBack();
       if (!(error instanceof AppError)) throw error;
       const left = throttle.lastKnown(client.id);
       return { refusal: error, costs: prices.map((price) => report(price, left, null)), variables };
@@ -94,6 +101,13 @@ export function createAdmission({
 
 function isOperation(sent: Sent): sent is Operation<DocumentNode> {
   return sent !== null && "document" in sent;
+}
+
+/** A subscription always comes alone. */
+function isSubscription(sent: Sent): boolean {
+  return (
+    isOperation(sent) && getOperationAST(sent.document, sent.operationName)?.operation === "subscription"
+  );
 }
 
 function lengthOf(sent: Sent): number {

@@ -3,7 +3,15 @@ import { AppError } from "../core/errors.ts";
 /** Bounds how many subscriptions one client has open at a time in this process. */
 export interface SubscriptionSlots {
   /**
-   * Opens a stream in one of the client's slots, which is free again when the stream ends, however it ends. It also ends
+   * Keeps a slot for a subscription that is about to be charged and opened, which then takes it: what cannot be opened is not
+   * charged. It is given back after a few seconds if nothing is opened in it.
+   *
+   * @returns a function that gives it back at once.
+   * @throws AppError TOO_MANY_SUBSCRIPTIONS.
+   */
+  reserve(client: string): () => void;
+  /**
+   * Opens a stream in one of the client's slots, a reserved one if there is any, which is free again when the stream ends, however it ends. It also ends
    * when the client goes, even if nobody ever asked the stream for anything.
    *
    * @param onGone calls back when the client goes; returns a function that takes the callback back.
@@ -20,18 +28,40 @@ export interface SubscriptionSlots {
   endAll(client: string, reason: AppError): void;
 }
 
+/** Opening a subscription takes no longer, unless its client has gone before. */
+const reservedMs = 10_000;
+
 export function createSubscriptionSlots(max: number): SubscriptionSlots {
   /** What ends each of a client's streams. */
   const held = new Map<string, Set<Slot>>();
+  /** For each reservation of a client, oldest first, what gives it back. */
+  const reserved = new Map<string, Set<() => void>>();
+
+  function assertFree(client: string): void {
+    if ((held.get(client)?.size ?? 0) + (reserved.get(client)?.size ?? 0) < max) return;
+    throw new AppError("TOO_MANY_SUBSCRIPTIONS", `expected at most ${max} open subscriptions of one client`);
+  }
+
+  function reserve(client: string): () => void {
+    assertFree(client);
+    const ofClient = reserved.get(client) ?? new Set();
+    reserved.set(client, ofClient);
+    const giveBack = () => {
+      clearTimeout(timer);
+      ofClient.delete(giveBack);
+      if (ofClient.size === 0 && reserved.get(client) === ofClient) reserved.delete(client);
+    };
+    const timer = setTimeout(giveBack, reservedMs);
+    timer.unref();
+    ofClient.add(giveBack);
+    return giveBack;
+  }
 
   function take(client: string): Slot {
+    const [oldest] = reserved.get(client) ?? [];
+    oldest?.();
+    assertFree(client);
     const slots = held.get(client) ?? new Set();
-    if (slots.size >= max) {
-      throw new AppError(
-        "TOO_MANY_SUBSCRIPTIONS",
-        `expected at most ${max} open subscriptions of one client`,
-      );
-    }
     held.set(client, slots);
     const slot: Slot = {
       reason: null,
@@ -46,6 +76,7 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
   }
 
   return {
+    reserve,
     async hold(client, onGone, open) {
       const slot = take(client);
       let isOver = false;

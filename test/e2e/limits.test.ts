@@ -755,12 +755,27 @@ describe("MAX_SUBSCRIPTIONS", () => {
     for (const stream of streams) stream.close();
   });
 
-  test("are exactly so many when more are asked for at the same time", async () => {
-    await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "5" });
+  test("are exactly so many when more are asked for at the same time, and no others are charged", async () => {
+    const slowRefill = { RATE_LIMIT_MAX: "100", RATE_LIMIT_WINDOW: "1d" };
+    await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "5", ...slowRefill });
     const streams = await Promise.all(names(20).map((name) => openSse(app.url, watching([name]))));
     expect(streams.filter(({ status }) => status === 200)).toHaveLength(5);
     expect(streams.filter(({ status }) => status === 429)).toHaveLength(15);
+    const overWs = await send(app.url, { over: "WebSocket", operation: { query: watching(["a"]) } });
+    expect(costOf(overWs)).toMatchObject({ requestedQueryCost: 1, actualQueryCost: null });
+    expect(costOf(await ask(app.url, "{ __typename }")).throttleStatus.currentlyAvailable).toBe(95);
     for (const stream of streams) stream.close();
+  });
+
+  test("that are throttled leave their slots to others", async () => {
+    const slowRefill = { RATE_LIMIT_MAX: "3", RATE_LIMIT_WINDOW: "1d" };
+    await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "1", ...slowRefill });
+    await ask(app.url, reading(names(2)));
+    const throttled = await send(app.url, { over: "SSE", operation: { query: watching(names(2)) } });
+    expect(codesOf(throttled.body)).toEqual(["THROTTLED"]);
+    const stream = await openSse(app.url, watching(["a"]));
+    expect(stream.status).toBe(200);
+    stream.close();
   });
 
   test("can all be on one WebSocket, each with its own pushes", async () => {
