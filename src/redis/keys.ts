@@ -9,6 +9,8 @@ export interface Keys {
   waiting(queue: string): string;
   /** Hash: source, totals, and for observed queues the last observation. A queue is known when this exists. */
   state(queue: string): string;
+  /** The queue whose state this key is; null: it is none of ours. */
+  queueOf(stateKey: string): string | null;
   /** Hash of the slots that throughput and wait times are counted in. */
   recent(queue: string): string;
   /** The two hashes that take turns in remembering departures and batches. */
@@ -49,6 +51,13 @@ export function createKeys(prefix: string): Keys {
   const keys: Keys = {
     waiting: (queue) => ofQueue(queue, "waiting"),
     state: (queue) => ofQueue(queue, "state"),
+    queueOf(stateKey) {
+      if (!stateKey.startsWith(`${prefix}:{`) || !stateKey.endsWith("}:state")) return null;
+      const tag = stateKey.slice(prefix.length + 2, -"}:state".length);
+      return /[{}]/.test(tag)
+        ? null
+        : tag.replace(/%(25|7b|7d)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
+    },
     recent: (queue) => ofQueue(queue, "recent"),
     departed: (queue) => [ofQueue(queue, "departed:0"), ofQueue(queue, "departed:1")],
     all: (queue) => [keys.waiting(queue), keys.state(queue), keys.recent(queue), ...keys.departed(queue)],

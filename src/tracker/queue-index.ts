@@ -1,3 +1,4 @@
+import { Cluster, type Redis } from "ioredis";
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
@@ -41,7 +42,19 @@ export interface QueueIndex {
   add(queues: readonly string[]): Promise<void>;
   /** Takes out the names of those of the queues that have no state. */
   unlist(queues: readonly string[]): Promise<void>;
+  /**
+   * Lists every queue that has a state, should Redis have evicted the index: then it lacks a marker. Only in this case all keys are
+   * scanned, and once for an index that an earlier version made.
+   *
+   * @returns how many queues were missing.
+   */
+  complete(): Promise<number>;
 }
+
+/** A member that is no queue's name, before all names: an index without it is not the one that was completed. */
+const marker = "";
+const behindMarker = `(${marker}`;
+const scanCount = 1_000;
 
 const admittedForMs = 10_000;
 /** Of more names, those are looked up again that were listed longest ago. Some 2 MB. */
@@ -81,14 +94,14 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
   return {
     async list({ prefix = "", after = null, limit }) {
       if (limit <= 0) return [];
-      const fromPrefix = prefix === "" ? "-" : `[${prefix}`;
+      const fromPrefix = prefix === "" ? behindMarker : `[${prefix}`;
       const isBehindPrefix = after !== null && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
       const from = isBehindPrefix ? `(${after}` : fromPrefix;
       // No name contains the byte 0xff, so this is behind every name that begins with the prefix.
       const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
       return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
     },
-    count: () => answered(redis.zcard(keys.index)),
+    count: () => answered(redis.zlexcount(keys.index, behindMarker, "+")),
     async admit(queues) {
       const unsure = queues.filter((queue) => !isAdmitted(queue));
       if (unsure.length === 0) return;
@@ -99,6 +112,26 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
       remember(unsure);
     },
     add,
+    async complete() {
+      if ((await answered(redis.zscore(keys.index, marker))) !== null) return 0;
+      let missing = 0;
+      const pattern = `${keys.index.slice(0, -":queues".length).replace(/[\\*?[\]]/g, "\\$&")}:{*}:state`;
+      for (const master of mastersOf(redis)) {
+        let cursor = "0";
+        do {
+          const [next, found] = await answered(master.scan(cursor, "MATCH", pattern, "COUNT", scanCount));
+          const queues = found.flatMap((key) => keys.queueOf(key) ?? []);
+          if (queues.length > 0) {
+            missing += Number(
+              await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue]))),
+            );
+          }
+          cursor = next;
+        } while (cursor !== "0");
+      }
+      await answered(redis.zadd(keys.index, 0, marker));
+      return missing;
+    },
     async unlist(queues) {
       if (queues.length === 0) return;
       for (const queue of queues) admittedAtMs.delete(queue);
@@ -125,6 +158,10 @@ function tooManyQueues(counts: {
     `too many queues: ${created} of the batch are new, ${recorded} are recorded, and the limit is ${max} (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue`,
     { details: { newQueues } },
   );
+}
+
+function mastersOf(redis: RedisClient): readonly Redis[] {
+  return redis instanceof Cluster ? redis.nodes("master") : [redis];
 }
 
 async function answered<T>(reply: Promise<T>): Promise<T> {

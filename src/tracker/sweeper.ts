@@ -11,7 +11,7 @@ import type { EmptyQueue, Recorder } from "./recorder.ts";
 export interface SweeperOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
-  readonly index: Pick<QueueIndex, "list" | "unlist">;
+  readonly index: Pick<QueueIndex, "list" | "unlist" | "complete">;
   readonly recorder: Pick<Recorder, "sweep">;
   readonly forget: Forget;
   /** A recorded queue with no jobs and no event for so long is forgotten, in ms. */
@@ -25,7 +25,7 @@ const page = 200;
 
 /**
  * Once a minute lets every queue drop its ghosts and free what it remembers no longer, forgets the recorded queues that are no
- * longer used, and takes the names of queues that have no state out of the index. One process at a time does it. What is read
+ * longer used, takes the names of queues that have no state out of the index, and completes an index that was evicted. One process at a time does it. What is read
  * leaves ghosts out whether they have been dropped or not.
  */
 export function createSweeper({
@@ -72,6 +72,9 @@ export function createSweeper({
       after = names.at(-1) ?? null;
       if (names.length < page) break;
     }
+    // Last, for it writes, and Redis may be full.
+    const missing = await index.complete();
+    if (missing > 0) logger.warn({ queues: missing }, "listed queues again that were not in the index");
     const isAway = (failure: Error) => failure instanceof AppError;
     const broken = failures.filter((failure) => !isAway(failure));
     if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");

@@ -58,6 +58,43 @@ function event(type: QueueEventType, queue: string, more: Partial<QueueEvent> = 
   return { type, queue, jobId: "a", attempt: 0, atMs: null, availableAtMs: null, ...more };
 }
 
+it("lists every queue again when Redis has evicted the index, and scans all keys only then", async () => {
+  await using swept = await openSwept();
+  const { redis, keys, tracker, logger } = swept;
+  const names = [
+    "a",
+    "100%",
+    "{braces}",
+    "%7b",
+    "a*b?[c]",
+    "日本 🚀",
+    "bullmq/mail",
+    ...Array.from({ length: 300 }, (_, i) => `q${i}`),
+  ];
+  for (let from = 0; from < names.length; from += 500) {
+    await tracker.record(
+      names.slice(from, from + 500).map((queue) => event("ENQUEUED", queue)),
+      null,
+    );
+  }
+  // Of another server that shares this Redis.
+  await using other = await openTracker(inject("redisUrl"), { prefix: `${swept.prefix}:{x}` });
+  await other.tracker.record([event("ENQUEUED", "other")], null);
+  await redis.unlink(keys.index);
+  await tracker.record([event("ENQUEUED", "late")], null);
+  await swept.startSweeper();
+  await vi.waitFor(async () => expect(await tracker.count()).toBe(names.length + 1), 20_000);
+  const listed = await tracker.list({ limit: 10_000 });
+  expect([...listed].sort()).toEqual([...names, "late"].sort());
+  expect(logger.lines).toMatchObject([{ level: "warn", fields: { queues: names.length } }]);
+  // The index has its marker now, so nothing is scanned for a name that is taken out.
+  await vi.waitFor(async () => expect(await redis.zscore(keys.index, "")).not.toBeNull(), 20_000);
+  await redis.zrem(keys.index, "a");
+  const asked = vi.spyOn(redis, "zscore");
+  await vi.waitFor(() => expect(asked.mock.calls.length).toBeGreaterThan(2), 20_000);
+  expect(await redis.zrank(keys.index, "a")).toBeNull();
+});
+
 it("drops the ghosts of every queue, also behind one that cannot be swept", async () => {
   await using swept = await openSwept({ maxWaitMs: minuteMs });
   const { redis, keys, tracker, logger } = swept;

@@ -21,7 +21,8 @@ end
 -- Writes nothing then, so that it also runs while Redis has no memory left.
 if #new == 0 then return {1, 0, 0} end
 
-local recorded = redis.call('ZCARD', index)
+-- Without the marker: see queue-index.ts.
+local recorded = redis.call('ZLEXCOUNT', index, '(', '+')
 for i = 3, firstName - 1 do
   -- All names between `source/` and what follows them: the byte behind the slash is the digit 0.
   recorded = recorded - redis.call('ZLEXCOUNT', index, '[' .. ARGV[i] .. '/', '(' .. ARGV[i] .. '0')
