@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { printAlerts } from "./demo-alert-printer.ts";
 import { driveQueues } from "./demo-driver.ts";
 import { demoPlans } from "./demo-model.ts";
-import { tellAlerts } from "./demo-news.ts";
 
 const here = (file: string) => join(import.meta.dirname, file);
 const settings = {
@@ -46,7 +46,7 @@ try {
     let news = Promise.resolve();
     const begun = () => {
       welcome(graphiql);
-      news = tellAlerts(told);
+      news = printAlerts(told);
     };
     await driveQueues({ ...told, plans: demoPlans, begun });
     await news;

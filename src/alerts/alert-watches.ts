@@ -39,7 +39,7 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
     resolve({ done: false, value: next });
   }
 
-  function forgetOldest(): void {
+  function dropOldestResolved(): void {
     if (waiting.size <= maxWaiting) return;
     for (const [id, { state }] of waiting) {
       if (state !== "RESOLVED") continue;
@@ -78,7 +78,7 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
     push(alert) {
       if (isEnded || (queue !== null && alert.queue !== queue)) return;
       waiting.set(alert.id, alert);
-      forgetOldest();
+      dropOldestResolved();
       deliver();
     },
     end,

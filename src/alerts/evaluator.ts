@@ -118,6 +118,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
       ...{ maxActive, youthOf: ages.youthOf, isSettled: (key) => settled.has(key) },
     });
     ages.retain(new Set(all.map(({ queue }) => queue)));
+    let areAgesLoaded = false;
     let dropped = 0;
     for (let from = 0; from < all.length && !stopping.signal.aborted; from += queuesPerRead) {
       const isPending = (each: { readonly queue: string; readonly rules: readonly AlertRule[] }) =>
@@ -127,7 +128,11 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
         });
       const page = all.slice(from, from + queuesPerRead);
       const seen = await observations.observe(page, isPending, nowMs);
-      if (mayBeFull(page)) await ages.load([...active.values(), ...page].flatMap(({ queue }) => queue ?? []));
+      if (mayBeFull(page)) {
+        if (!areAgesLoaded) await ages.load(withAlerts);
+        areAgesLoaded = true;
+        await ages.load(page.map(({ queue }) => queue));
+      }
       dropped += await evaluate(seen, capacity, settled, now);
     }
     await reportDropped(dropped, current, now);

@@ -45,7 +45,7 @@ export interface AlertFacts {
   readonly accuracy: Accuracy;
   /** Over ONE_MINUTE; null where the source cannot tell. */
   readonly throughput: Throughput | null;
-  /** Of the last five minutes, oldest first, as far as somebody looked. */
+  /** Of the last five minutes, oldest first, as far as the health was read. */
   readonly health: readonly HealthSince[];
 }
 

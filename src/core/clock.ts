@@ -9,7 +9,7 @@ export interface MonotonicClock {
   now(): number;
 }
 
-/** Tells instants: it is set by NTP and by operators, so it may jump in both directions. */
+/** Reads the time of day: it is set by NTP and by operators, so it may jump in both directions. */
 export interface WallClock {
   /** Milliseconds since the Unix epoch. */
   epochMs(): number;

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { setTimeout as sleep } from "node:timers/promises";
 
-export interface NewsOptions {
+export interface AlertPrinterOptions {
   /** Of GraphQL. */
   readonly url: string;
   readonly signal: AbortSignal;
@@ -11,25 +11,25 @@ export interface NewsOptions {
 }
 
 interface Push {
-  readonly data?: { readonly alertChanged: AlertNews };
+  readonly data?: { readonly alertChanged: ChangedAlert };
 }
 
-interface AlertNews {
+interface ChangedAlert {
   readonly rule: string;
-  readonly queue: string;
+  readonly queue: string | null;
   readonly state: string;
 }
 
 const retryMs = 1_000;
 const query = "subscription { alertChanged { rule queue state } }";
 
-/** Says of every alert that it fires, and that it has ended, as the server's subscription tells it; until it is ended. */
-export async function tellAlerts({ url, signal, say }: NewsOptions): Promise<void> {
-  /** What is FIRING is told again whenever the subscription begins. */
+/** Prints when an alert fires and when it has ended, from the server's subscription, until the signal is aborted. */
+export async function printAlerts({ url, signal, say }: AlertPrinterOptions): Promise<void> {
+  /** The subscription begins with all alerts that are FIRING. */
   const firing = new Set<string>();
 
-  function hear({ rule, queue, state }: AlertNews): void {
-    const name = `${rule} of ${queue}`;
+  function print({ rule, queue, state }: ChangedAlert): void {
+    const name = queue === null ? rule : `${rule} of ${queue}`;
     if (state === "FIRING" && !firing.has(name)) say(`Alert: ${name} fires.`);
     if (state === "RESOLVED" && firing.has(name)) say(`Alert: ${name} has ended.`);
     if (state === "FIRING") firing.add(name);
@@ -37,13 +37,13 @@ export async function tellAlerts({ url, signal, say }: NewsOptions): Promise<voi
   }
 
   while (!signal.aborted) {
-    // A server that is away is told of by whoever sends it events.
-    await watch(url, signal, hear).catch(() => undefined);
+    // The driver of the demo reports a server that is away.
+    await watch(url, signal, print).catch(() => undefined);
     await sleep(retryMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
-async function watch(url: string, signal: AbortSignal, hear: (news: AlertNews) => void): Promise<void> {
+async function watch(url: string, signal: AbortSignal, print: (alert: ChangedAlert) => void): Promise<void> {
   const { body } = await fetch(url, {
     method: "POST",
     headers: { "content-type": "application/json", accept: "text/event-stream" },
@@ -55,6 +55,6 @@ async function watch(url: string, signal: AbortSignal, hear: (news: AlertNews) =
   for await (const line of createInterface({ input })) {
     if (!line.startsWith("data: ")) continue;
     const { data } = JSON.parse(line.slice("data: ".length)) as Push;
-    if (data !== undefined) hear(data.alertChanged);
+    if (data !== undefined) print(data.alertChanged);
   }
 }
