@@ -47,12 +47,12 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: Toke
     hint: `Make the file and a first token in it with: API_TOKENS_FILE=${path} npm run token -- NAME read`,
     maxBytes,
     parse: parseInTurns,
-    initial: indexed([]),
+    initial: { byName: new Map(), byHash: new Map() },
     logger,
     onChange({ byName, byHash }, before) {
       const revoked = [...before.byName.values()].filter((token) => !stillHas(byName.get(token.name), token));
       logger.info(
-        { tokens: byName.size, revoked: revoked.map(({ name }) => name) },
+        { tokens: byName.size, revoked: revoked.slice(0, 100).map(({ name }) => name) },
         "the tokens were read again",
       );
       for (const { name, hash } of revoked) onRevoked({ name, isKnown: byHash.has(hash.toString("hex")) });
@@ -68,14 +68,8 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: Toke
 
 interface Tokens {
   readonly byName: ReadonlyMap<string, Token>;
+  /** By 64 hexadecimal digits, in small letters. */
   readonly byHash: ReadonlyMap<string, Token>;
-}
-
-function indexed(tokens: readonly Token[]): Tokens {
-  return {
-    byName: new Map(tokens.map((token) => [token.name, token])),
-    byHash: new Map(tokens.map((token) => [token.hash.toString("hex"), token])),
-  };
 }
 
 /** A long file is read a part in each turn of the event loop. */
@@ -83,14 +77,15 @@ async function parseInTurns(text: string): Promise<Tokens> {
   const parsing = parse(text);
   for (;;) {
     const { done, value } = parsing.next();
-    if (done) return indexed(value);
+    if (done) return value;
     await nextTurn();
   }
 }
 
 /** Whether the token may still do all that it could. */
 function stillHas(now: Token | undefined, token: Token): boolean {
-  return now?.hash.equals(token.hash) === true && token.scopes.isSubsetOf(now.scopes);
+  if (now?.hash.equals(token.hash) !== true) return false;
+  return now.scopes === token.scopes || token.scopes.isSubsetOf(now.scopes);
 }
 
 /**
@@ -103,14 +98,15 @@ export function parseTokens(text: string): readonly Token[] {
   const parsing = parse(text);
   for (;;) {
     const { done, value } = parsing.next();
-    if (done) return value;
+    if (done) return [...value.byName.values()];
   }
 }
 
 const linesInTurn = 500;
 
-function* parse(text: string): Generator<undefined, readonly Token[]> {
-  const tokens = new Map<string, Token>();
+function* parse(text: string): Generator<undefined, Tokens> {
+  const byName = new Map<string, Token>();
+  const byHash = new Map<string, Token>();
   const problems: string[] = [];
   let number = 0;
   for (const line of text.split("\n")) {
@@ -118,14 +114,20 @@ function* parse(text: string): Generator<undefined, readonly Token[]> {
     if (number % linesInTurn === 0) yield;
     if (/^\s*([#>]|$)/.test(line)) continue;
     const words = line.trim().split(/\s+/);
-    const problem = problemOf(words, tokens);
-    // What stands there is not repeated: it may be a token that was written down instead of its hash.
-    if (problem !== null) problems.push(`line ${number}: ${problem}`);
-    else tokens.set(words[0] ?? "", tokenOf(words));
+    const problem = problemOf(words, byName);
+    if (problem !== null) {
+      // What stands there is not repeated: it may be a token that was written down instead of its hash.
+      problems.push(`line ${number}: ${problem}`);
+      continue;
+    }
+    const [name = "", scopeList = "", hash = ""] = words;
+    const token = { name, scopes: scopesIn(scopeList), hash: Buffer.from(hash, "hex") };
+    byName.set(name, token);
+    byHash.set(hash.toLowerCase(), token);
   }
   if (problems.length > 0) throw new Error(problems.join("; "));
-  if (tokens.size === 0) throw new Error("expected at least one token, found none");
-  return [...tokens.values()];
+  if (byName.size === 0) throw new Error("expected at least one token, found none");
+  return { byName, byHash };
 }
 
 function problemOf(words: readonly string[], before: ReadonlyMap<string, Token>): string | null {
@@ -140,8 +142,13 @@ function problemOf(words: readonly string[], before: ReadonlyMap<string, Token>)
   return null;
 }
 
-function tokenOf([name = "", scopeList = "", hash = ""]: readonly string[]): Token {
-  return { name, scopes: new Set(scopeList.split(",").filter(isScope)), hash: Buffer.from(hash, "hex") };
+/** One set for each text: there are few of them. */
+const scopeSets = new Map<string, ReadonlySet<Scope>>();
+
+function scopesIn(list: string): ReadonlySet<Scope> {
+  const found = scopeSets.get(list) ?? new Set(list.split(",").filter(isScope));
+  if (scopeSets.size < 1_000) scopeSets.set(list, found);
+  return found;
 }
 
 function isScope(text: string): text is Scope {

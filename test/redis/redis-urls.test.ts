@@ -9,7 +9,7 @@ import { createBullmqReader } from "../../src/sources/bullmq-reader.ts";
 import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
 import { silentLogger } from "../support/logger.ts";
 import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
-import { startSentinel } from "../support/sentinel.ts";
+import { launchSentinel, startSentinel } from "../support/sentinel.ts";
 
 const password = "p@ss:w/o?r#d%,é [x]";
 const encoded = encodeURIComponent(password);
@@ -74,6 +74,22 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
       await fill(connections);
       await sourcesRead(url);
     }
+  });
+
+  test("is found by Sentinels that speak TLS, too, and have a password of their own", async () => {
+    const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+    await using sentinel = await launchSentinel((sentinelPort) => [
+      ...["port 0", `tls-port ${sentinelPort}`, "tls-replication yes", "tls-auth-clients no"],
+      ...[`tls-cert-file ${cert}`, `tls-key-file ${key}`, `tls-ca-cert-file ${cert}`],
+      ...["requirepass their-own", `sentinel monitor main 127.0.0.1 ${port} 1`],
+    ]);
+    const parameters = `tls=insecure&sentinelPassword=their-own`;
+    const url = `rediss+sentinel://127.0.0.1:${sentinel.port}/main?${parameters}`;
+    // It may not listen yet.
+    const connections = await vi.waitFor(() => connected(url), { timeout: 10_000, interval: 50 });
+    expect(await connections.commands.ping()).toBe("PONG");
+    await fill(connections);
+    await sourcesRead(url);
   });
 });
 

@@ -23,21 +23,16 @@ export async function startSentinel({ password }: { readonly password: string })
   const replica = stack.use(
     await startRedis({ args: [...access, "--replicaof", "127.0.0.1", `${master.port}`] }),
   );
-  const dir = await mkdtemp(join(tmpdir(), "ql-sentinel-"));
-  stack.defer(() => rm(dir, { recursive: true, force: true }));
-  const port = await freePort();
-  const lines = [
-    `port ${port}`,
-    "bind 127.0.0.1",
-    `dir ${dir}`,
-    `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
-    `sentinel auth-pass mymaster ${password}`,
-    "sentinel down-after-milliseconds mymaster 500",
-    "sentinel failover-timeout mymaster 2000",
-  ];
-  await writeFile(join(dir, "sentinel.conf"), `${lines.join("\n")}\n`);
-  const child = spawn("redis-server", [join(dir, "sentinel.conf"), "--sentinel"], { stdio: "ignore" });
-  stack.defer(() => end(child));
+  const sentinel = stack.use(
+    await launchSentinel((port) => [
+      `port ${port}`,
+      `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+      `sentinel auth-pass mymaster ${password}`,
+      "sentinel down-after-milliseconds mymaster 500",
+      "sentinel failover-timeout mymaster 2000",
+    ]),
+  );
+  const { port } = sentinel;
 
   const control = new Redis({ host: "127.0.0.1", port, retryStrategy: () => 50 });
   control.on("error", () => {});
@@ -56,6 +51,24 @@ export async function startSentinel({ password }: { readonly password: string })
   );
   const owned = stack.move();
   return { port, master, replica, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Starts a redis-sentinel with these lines as its configuration, which name its port. It may not listen yet. */
+export async function launchSentinel(
+  lines: (port: number) => readonly string[],
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const dir = await mkdtemp(join(tmpdir(), "ql-sentinel-"));
+  const port = await freePort();
+  const path = join(dir, "sentinel.conf");
+  await writeFile(path, `${["bind 127.0.0.1", `dir ${dir}`, ...lines(port)].join("\n")}\n`);
+  const child = spawn("redis-server", [path, "--sentinel"], { stdio: "ignore" });
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      await end(child);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
 }
 
 async function end(child: ChildProcess): Promise<void> {
