@@ -954,7 +954,7 @@ describe("queues in an order, and of some kind", () => {
     const names = Array.from({ length: 1000 }, (_, i) => `q${String(i).padStart(4, "0")}`);
     for (const half of [names.slice(0, 500), names.slice(500)])
       await app.recorded(half.map((name) => enqueued(name)));
-    for (const orderBy of ["NAME", "LATENESS"]) {
+    for (const orderBy of ["NAME", "DEPTH"]) {
       const { body } = await ask(
         app.url,
         `{ queues(orderBy: ${orderBy}, first: 1000) { edges { node { queue } } } }`,
