@@ -6,19 +6,19 @@ import { AccuracyEnum, ThroughputType } from "./queue-latency.ts";
 import { roundedSeconds, secondsOf } from "./rounding.ts";
 
 export const AlertStateEnum = builder.enumType("AlertState", {
-  description: "How an alert goes on.",
+  description: "State of an alert.",
   values: describedValues(alertStates, {
-    PENDING: "Its condition holds, but not for as long as its rule says yet. Nobody is told.",
-    FIRING: "Its condition has held for long enough, and it is not below its lower threshold again.",
+    PENDING: "The condition holds, but not yet for as long as the rule demands. No notification is sent.",
+    FIRING: "The condition has held for long enough, and the value has not fallen below the lower threshold.",
     RESOLVED:
-      "It has ended, as `end` says. One with no `firedAt` was PENDING: it is told to subscribers, and in no list.",
+      "Ended; `end` says why. An alert without `firedAt` ended while PENDING: it is pushed to subscribers, and in no list.",
   }),
 });
 
 const AlertEndEnum = builder.enumType("AlertEnd", {
   description: "Why an alert ended.",
   values: describedValues(alertEnds, {
-    RECOVERED: "The queue is below the rule's lower threshold, or its condition holds no more.",
+    RECOVERED: "The value is below the rule's lower threshold, or the condition no longer holds.",
     QUEUE_GONE: "The queue is MISSING.",
     DISPLACED: "There were too many alerts, and the alert of an older queue took its place.",
     RULE_GONE:
@@ -27,21 +27,21 @@ const AlertEndEnum = builder.enumType("AlertEnd", {
 });
 
 const AlertSubjectEnum = builder.enumType("AlertSubject", {
-  description: "What a rule looks at.",
+  description: "Subject of a rule's condition.",
   values: {
     LATENCY: { value: "latency", description: "The latency, in seconds." },
-    DEPTH: { value: "depth", description: "How many jobs wait." },
+    DEPTH: { value: "depth", description: "The depth: the number of waiting jobs." },
     P50: {
       value: "p50",
-      description: "How long half of the jobs waited at most, in seconds, over FIVE_MINUTES.",
+      description: "Median wait time, in seconds, over FIVE_MINUTES.",
     },
     P95: {
       value: "p95",
-      description: "How long 95 % of the jobs waited at most, in seconds, over FIVE_MINUTES.",
+      description: "95th percentile of wait times, in seconds, over FIVE_MINUTES.",
     },
     P99: {
       value: "p99",
-      description: "How long 99 % of the jobs waited at most, in seconds, over FIVE_MINUTES.",
+      description: "99th percentile of wait times, in seconds, over FIVE_MINUTES.",
     },
     HEALTH: { value: "health", description: "The health." },
     UNKNOWN: {
@@ -50,7 +50,8 @@ const AlertSubjectEnum = builder.enumType("AlertSubject", {
     },
     DROPPED_ALERTS: {
       value: "dropped_alerts",
-      description: "How many alerts are dropped because there are too many: the built-in rule AlertsDropped.",
+      description:
+        "Number of alerts that are dropped because there are too many: the built-in rule AlertsDropped.",
     },
   },
 });
@@ -58,60 +59,60 @@ const AlertSubjectEnum = builder.enumType("AlertSubject", {
 const AlertTextType = builder.objectRef<readonly [name: string, text: string]>("AlertText").implement({
   description: "A label or an annotation of a rule.",
   fields: (t) => ({
-    name: t.string({ description: "Its name. Free.", resolve: ([name]) => name }),
-    text: t.string({ description: "What it says. Free.", resolve: ([, text]) => text }),
+    name: t.string({ description: "Its name.", resolve: ([name]) => name }),
+    text: t.string({ description: "Its text.", resolve: ([, text]) => text }),
   }),
 });
 
 const AlertHealthType = builder.objectRef<HealthSince>("AlertHealth").implement({
-  description: "A health that a queue was seen in.",
+  description: "A health that a queue had.",
   fields: (t) => ({
-    health: t.expose("health", { type: HealthEnum, description: "The health. Free." }),
+    health: t.expose("health", { type: HealthEnum, description: "The health." }),
     since: t.field({
       type: "DateTime",
-      description: "From when on it was seen, by Redis's clock; until the next one. Free.",
+      description: "When it was first seen, by Redis's clock. It lasted until the next one.",
       resolve: ({ sinceMs }) => new Date(sinceMs),
     }),
   }),
 });
 
 const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
-  description: "How the queue stood when its alert fired, as QueueLatency tells it.",
+  description: "State of the queue when its alert fired, as in QueueLatency.",
   fields: (t) => ({
     measuredAt: t.field({
       type: "DateTime",
-      description: "The instant that this speaks of, by Redis's clock. Free.",
+      description: "The instant of these numbers, by Redis's clock.",
       resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
     }),
     latency: t.float({
       nullable: true,
       description:
-        "Seconds since the head became claimable; 0 when nothing waited. Null when it was not known. Free.",
+        "Seconds since the head became claimable; 0 when nothing waited. Null when it was not known.",
       resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When the head became claimable. Null when nothing waited, or it was not known. Free.",
+      description: "When the head became claimable. Null when nothing waited, or it was not known.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
     depth: t.exposeInt("depth", {
       nullable: true,
-      description: "How many jobs waited. Null when it was not known. Free.",
+      description: "Number of waiting jobs. Null when it was not known.",
     }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,
-      description: "How far `latency` could be trusted. Free.",
+      description: "How far `latency` could be trusted.",
     }),
     throughput: t.expose("throughput", {
       type: ThroughputType,
       nullable: true,
-      description: "Rates over ONE_MINUTE. Null where the source cannot tell. Free.",
+      description: "Rates over ONE_MINUTE. Null where the source does not report them.",
     }),
     health: t.field({
       type: [AlertHealthType],
       description:
-        "How the queue fared in the five minutes before, oldest first, as far as it was looked at: while the alert was PENDING, and where a rule is about health. Free.",
+        "Health of the queue in the five minutes before, oldest first. It is only known while the alert was PENDING, and where a rule is about health.",
       resolve: ({ health }) => [...health],
     }),
   }),
@@ -123,75 +124,75 @@ export const AlertType = builder.objectRef<Alert>("Alert").implement({
   fields: (t) => ({
     id: t.exposeID("id", {
       description:
-        "Of this alert alone: when the same rule fires again for the same queue, it has another one. Free.",
+        "Unique id of this alert: when the same rule fires again for the same queue, that alert has another id.",
     }),
-    rule: t.exposeString("rule", { description: "Name of the rule. Free." }),
+    rule: t.exposeString("rule", { description: "Name of the rule." }),
     queue: t.exposeString("queue", {
       nullable: true,
       description:
         "Name of the queue. Null for the built-in rule AlertsDropped, which is about alerts themselves.",
     }),
-    state: t.expose("state", { type: AlertStateEnum, description: "How it goes on. Free." }),
+    state: t.expose("state", { type: AlertStateEnum, description: "Its state." }),
     since: t.field({
       type: "DateTime",
-      description: "When its condition was first seen, by Redis's clock. Free.",
+      description: "When its condition was first met, by Redis's clock.",
       resolve: ({ sinceMs }) => new Date(sinceMs),
     }),
     firedAt: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When it fired. Null when it has not. Free.",
+      description: "When it fired. Null when it has not.",
       resolve: ({ firedAtMs }) => (firedAtMs === null ? null : new Date(firedAtMs)),
     }),
     endedAt: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When it ended. Null while it has not. Free.",
+      description: "When it ended. Null while it has not.",
       resolve: ({ endedAtMs }) => (endedAtMs === null ? null : new Date(endedAtMs)),
     }),
     end: t.expose("end", {
       type: AlertEndEnum,
       nullable: true,
-      description: "Why it ended. Null while it has not. Free.",
+      description: "Why it ended. Null while it has not.",
     }),
-    subject: t.expose("subject", { type: AlertSubjectEnum, description: "What its rule looks at. Free." }),
+    subject: t.expose("subject", { type: AlertSubjectEnum, description: "Subject of its rule's condition." }),
     value: t.float({
       nullable: true,
       description:
-        "What was found when it began, then when it fired, then when it ended: seconds or jobs, as `subject` says. Null for what is no number, and where nobody could tell. Free.",
+        "Value of the subject when the alert began, then when it fired, then when it ended: seconds or jobs, as `subject` says. Null when the subject is no number, and when the value was not known.",
       resolve: ({ value }) => (value === null ? null : roundedSeconds(value)),
     }),
     threshold: t.float({
       nullable: true,
-      description: "What `value` has to be above for it to fire. Null for what is no number. Free.",
+      description: "The alert fires when `value` is above this. Null when the subject is no number.",
       resolve: ({ threshold }) => (threshold === null ? null : roundedSeconds(threshold)),
     }),
-    severity: t.exposeString("severity", { description: "The rule's severity. Free." }),
+    severity: t.exposeString("severity", { description: "The rule's severity." }),
     labels: t.field({
       type: [AlertTextType],
-      description: "The rule's labels. Free.",
+      description: "The rule's labels.",
       resolve: ({ labels }) => Object.entries(labels),
     }),
     annotations: t.field({
       type: [AlertTextType],
-      description: "The rule's annotations. Free.",
+      description: "The rule's annotations.",
       resolve: ({ annotations }) => Object.entries(annotations),
     }),
     facts: t.expose("facts", {
       type: AlertFactsType,
       nullable: true,
       description:
-        "How the queue stood when it fired. Null before, and when the queue could not be read. Free.",
+        "State of the queue when the alert fired. Null before, and when the queue could not be read.",
     }),
     acknowledgedAt: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When somebody said that they had seen it. Null while nobody has. Free.",
+      description: "When the alert was acknowledged. Null while it has not been.",
       resolve: ({ acknowledgement }) => (acknowledgement === null ? null : new Date(acknowledgement.atMs)),
     }),
     acknowledgedBy: t.string({
       nullable: true,
-      description: "Name of the token with which that was said. Null where there are no tokens. Free.",
+      description: "Name of the token that acknowledged it. Null where there are no tokens.",
       resolve: ({ acknowledgement }) => /^token:(.*)$/.exec(acknowledgement?.by ?? "")?.[1] ?? null,
     }),
   }),

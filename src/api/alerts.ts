@@ -51,7 +51,7 @@ builder.subscriptionField("alertChanged", (t) =>
       return 1;
     },
     description:
-      "At once every alert that is PENDING or FIRING, one in each push; then each whose state or acknowledgement is another one. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
+      "At once every alert that is PENDING or FIRING, one in each push; then each alert whose state or acknowledgement changes. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
     subscribe: (_, { queue }, { client, onGone, alerts, subscriptions }) =>
       subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null })),
     resolve: (alert) => alert,
@@ -71,7 +71,7 @@ builder.mutationField("acknowledgeAlert", (t) =>
       return 1;
     },
     description:
-      "Says that somebody has seen an alert, for others to see; who said so first stays. Nobody is told less for it: silences are Alertmanager's. Answers the alert; null when there is none with this id, or it has ended. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+      "Acknowledges an alert; the first acknowledgement stays. It stops no notification: use silences of Alertmanager for that. Answers the alert; null when no alert has this id, or it has ended. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { id }, { alerts, client }) => alerts.acknowledge(String(id), client),
   }),
 );

@@ -31,7 +31,7 @@ const QueueEventInput = builder.inputType("QueueEventInput", {
       required: true,
       defaultValue: 0,
       description:
-        "Tells a retry of the same job from a repeated event. Count it up whenever a job is enqueued again.",
+        "Distinguishes a retry of the same job from a repeated event. Increase it whenever a job is enqueued again.",
     }),
     at: t.field({
       type: "DateTime",

@@ -15,13 +15,13 @@ import { selectedParts } from "./selected-parts.ts";
 
 const QueueOrderEnum = builder.enumType("QueueOrder", {
   description:
-    "An order of queues. All but NAME are worst first, from one reading of all queues, which is at most a second old; where two queues are equal, their names decide. What is not known comes first of all: a queue whose latency cannot be told may be the worst one.",
+    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known comes before those that have one: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old.",
   values: describedValues(queueOrders, {
     NAME: "By the bytes of the name.",
-    LATENCY: "Highest `latency` first, before it the queues whose latency is null.",
-    DEPTH: "Highest `depth` first, before it the queues whose depth is null.",
+    LATENCY: "Queues whose latency is null, then the highest `latency` first.",
+    DEPTH: "Queues whose depth is null, then the highest `depth` first.",
     LATENESS:
-      "Highest `latency / objective` first, before it the queues with an objective whose latency is null; at the end the queues without an objective, by latency.",
+      "Queues with an objective whose latency is null, then the highest `latency / objective` first; at the end queues without an objective, by latency.",
   }),
 });
 
@@ -59,7 +59,7 @@ const queuesArgs = (arg: Argument) => ({
   health: arg({
     type: [HealthEnum],
     description:
-      "Only queues in one of these healths. A page reads at most 100 histories to tell that: it may have fewer queues than `first` while `hasNextPage` is true, and `endCursor` then goes on behind the last queue that was considered.",
+      "Only queues in one of these healths. A page reads at most 100 histories for that: it may have fewer queues than `first` while `hasNextPage` is true, and `endCursor` then goes on behind the last queue that was considered.",
   }),
   first: arg.int({
     required: true,
