@@ -6,8 +6,8 @@ export function matchesGlob(glob: string, name: string): boolean {
 /** The same for many names. A glob without `?` costs a fraction of a microsecond for each. */
 export function createGlob(glob: string): (name: string) => boolean {
   if (!glob.includes("?")) return createStarGlob(glob);
-  const wanted = [...glob];
-  return (name) => matchesCharacters(wanted, [...name]);
+  const wanted = charactersOf(glob);
+  return (name) => matchesCharacters(wanted, charactersOf(name));
 }
 
 function createStarGlob(glob: string): (name: string) => boolean {
@@ -27,7 +27,12 @@ function createStarGlob(glob: string): (name: string) => boolean {
   };
 }
 
-function matchesCharacters(wanted: readonly string[], given: readonly string[]): boolean {
+/** The text itself where each of its units is a character, since taking it apart would cost most of the time. */
+function charactersOf(text: string): ArrayLike<string> {
+  return /[\ud800-\udfff]/.test(text) ? [...text] : text;
+}
+
+function matchesCharacters(wanted: ArrayLike<string>, given: ArrayLike<string>): boolean {
   let at = 0;
   let read = 0;
   /** Behind the last star, and up to where it reaches by now: when the rest does not fit, it takes one more. */

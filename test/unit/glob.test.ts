@@ -14,6 +14,7 @@ describe("a glob", () => {
     { glob: "*ab", name: "aab", why: "what began too early begins again" },
     { glob: "mail*", name: "mail", why: "none at the end" },
     { glob: "ma?l", name: "mail", why: "one character" },
+    { glob: "a?c", name: "a\u{1f600}c", why: "one character, be it two units of UTF-16" },
     { glob: "?", name: "🚀", why: "a character is what people take for one, not a unit of UTF-16" },
     { glob: "*?b", name: "xab", why: "both" },
     { glob: "a.b[1]", name: "a.b[1]", why: "nothing else is special" },
