@@ -215,7 +215,7 @@ export function createQueueProgress(options: QueueProgressOptions): QueueProgres
         storedCursor = reply.cursor;
         readCursor = reply.cursor;
         known = result;
-        agreed = null;
+        if (reply.events.length > 0 || repair !== null) agreed = null;
         recordedPause = pauseOf(reply) ?? recordedPause;
         recordAtMs = nowMs + recordMs;
         if (repair?.advance(request, reply, result)) endRepair(nowMs);

@@ -114,9 +114,10 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
     await follow();
     const read = await agree(queue, { depth: 1, accuracy });
     const trueAgeMs = read.measuredAtMs - sinceMs;
-    // A delay counts in whole ms, and its Redis is on this machine.
-    expect(read.latencyMs).toBeLessThanOrEqual(trueAgeMs + 5);
+    // By as much the clocks of two Redises may seem to differ on a busy machine; what is wrong is wrong by an hour or five seconds.
+    const toleranceMs = 2_000;
+    expect(read.latencyMs).toBeLessThanOrEqual(trueAgeMs + toleranceMs);
     expect(read.latencyMs).toBeGreaterThanOrEqual(0);
-    if (accuracy === "ESTIMATED") expect(read.latencyMs).toBeGreaterThanOrEqual(trueAgeMs - 5);
+    if (accuracy === "ESTIMATED") expect(read.latencyMs).toBeGreaterThanOrEqual(trueAgeMs - toleranceMs);
   });
 });

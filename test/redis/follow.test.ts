@@ -52,6 +52,10 @@ function told(from: string | null, to: string, rest: Partial<FollowedQueue> = {}
 const step = (rest: Partial<RepairStep> = {}): RepairStep => {
   return { token: "t", begin: null, present: [], sweepFrom: null, ...rest };
 };
+async function totals() {
+  const [read] = await opened.tracker.read(["bullmq/mail"], { ...allParts, totals: true });
+  return read?.totals;
+}
 const follow = (...args: Parameters<typeof told>) => opened.tracker.follow(told(...args));
 async function snapshot() {
   const [read] = await opened.tracker.read(["bullmq/mail"], allParts);
@@ -83,10 +87,6 @@ describe("a queue whose log is followed", () => {
   });
 
   it("is counted since it is known, each entry of the log once", async () => {
-    const totals = async () => {
-      const [read] = await opened.tracker.read(["bullmq/mail"], { ...allParts, totals: true });
-      return read?.totals;
-    };
     const first = told(null, "1", { events: [event("WAITS", "a", 3_000), event("WAITS", "b", 0)] });
     await opened.tracker.follow(first);
     await opened.tracker.follow(first);
@@ -167,6 +167,47 @@ describe("a queue whose log is followed", () => {
     });
     await follow("6", "7", { events: [event("TAKEN", "older")], expected: ["older"] });
     expect(await snapshot()).toMatchObject({ accuracy: "EXACT", oldestSinceMs: start - 1_000, depth: 2 });
+  });
+
+  it("is a lower bound for as long as there is a job that may have been claimable for longer", async () => {
+    const present = [
+      { jobId: "older", sinceMs: sourceNow() - 5_000, kind: "ESTIMATED" as const },
+      { jobId: "put back", sinceMs: sourceNow() - 1_000, kind: "AT_LEAST" as const },
+      { jobId: "swept", sinceMs: null, kind: "AT_LEAST" as const },
+      { jobId: "enqueued again", sinceMs: null, kind: "AT_LEAST" as const },
+    ];
+    await follow(null, "1", { repair: step({ begin: "LOWER_BOUND", present, sweepFrom: "0" }) });
+    expect(await snapshot()).toMatchObject({
+      accuracy: "LOWER_BOUND",
+      depth: 4,
+      oldestSinceMs: start - 5_000,
+    });
+    await follow("1", "2", { events: [event("WAITS", "enqueued again")] });
+    const kept = present.filter(({ jobId }) => jobId !== "swept");
+    await follow("2", "3", { repair: step({ token: "2", begin: "UNKNOWN", present: kept, sweepFrom: "0" }) });
+    expect(await snapshot()).toMatchObject({ accuracy: "LOWER_BOUND", depth: 3 });
+    await follow("3", "4", { events: [event("TAKEN", "put back")] });
+    expect(await snapshot()).toMatchObject({ accuracy: "ESTIMATED", depth: 2 });
+    // For how long it had waited is not known.
+    expect((await snapshot()).waitTime?.FIVE_MINUTES?.count).toBe(0);
+  });
+
+  it("has no counts of windows in which events were missed", async () => {
+    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("TAKEN", "a")] });
+    expect((await snapshot()).throughput?.ONE_MINUTE).toMatchObject({ dequeuedPerSecond: 1 / 60 });
+    await follow("1", "2", { missedUntilMs: sourceNow() });
+    expect(await snapshot()).toMatchObject({ throughput: null, waitTime: null });
+    expect((await totals()) ?? null).toBeNull();
+    elapsed = 70_000;
+    await follow("2", "3");
+    expect(await snapshot()).toMatchObject({
+      throughput: { ONE_MINUTE: { dequeuedPerSecond: 0 }, FIVE_MINUTES: null },
+      waitTime: { ONE_MINUTE: { count: 0 }, FIVE_MINUTES: null, FIFTEEN_MINUTES: null },
+    });
+    elapsed = 1_000_000;
+    await follow("3", "4");
+    expect((await snapshot()).waitTime?.FIFTEEN_MINUTES).toMatchObject({ count: 0 });
+    expect(await totals()).toMatchObject({ dequeued: 1 });
   });
 
   it("lets another repair begin when one stands still", async () => {

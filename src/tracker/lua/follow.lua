@@ -20,7 +20,7 @@
 -- In `waiting`, a score that is no whole number marks a time that was not seen: half a ms before it, it is estimated; a fifth of
 -- a ms before it, the job may have been claimable for longer.
 -- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt,
--- freshUntil, skew, missedUntil; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair;
+-- freshUntil, skew, missedUntil; atLeast, how many jobs of `waiting` may have been claimable for longer than their score; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair;
 -- isIncomplete, 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and
 -- missed last, ms.
 
@@ -39,7 +39,7 @@ if not now then
 end
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
-  'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt')
+  'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt', 'atLeast')
 if fence and fence < tonumber(state[2] or fence) then return {-1, state[2], 0, '', 0, '', 0} end
 if state[1] and not state[3] and fromCursor == '' then
   -- It was known in another way until now.
@@ -61,10 +61,13 @@ end
 local function here(ms) return math.min(ms + offset, now) end
 
 local changed = eventCount > 0
+local atLeast = tonumber(state[15] or 0)
+local function isAtLeast(score) return score and math.ceil(score) - score > 0 and math.ceil(score) - score < atLeastBelow end
+local function forgetBound(score) if isAtLeast(score) then atLeast = atLeast - 1 end end
 -- A key that Redis has evicted: without the jobs nothing is known until the next repair has ended; without the set of seen jobs the
 -- running one would sweep jobs away that are there.
 local isIncomplete = state[12] == '1'
-if state[10] and redis.call('ZCARD', waitingKey) ~= tonumber(state[10]) then isIncomplete = true end
+if state[10] and redis.call('ZCARD', waitingKey) ~= tonumber(state[10]) then isIncomplete, atLeast = true, 0 end
 if repair ~= '' and state[11] and redis.call('SCARD', seenKey) ~= tonumber(state[11]) then isIncomplete, repair, sweepFrom = true, '', '' end
 local countedAt, countsLostAt, countedFor = tonumber(state[13] or 0), state[14] or '0', 900000
 if countedAt + countedFor > now and redis.call('EXISTS', recentKey) == 0 then
@@ -84,11 +87,10 @@ for event = 0, eventCount - 1 do
   local known = tonumber(redis.call('ZSCORE', waitingKey, job) or nil)
   if kind == 'T' or kind == 'R' then
     if known then redis.call('ZREM', waitingKey, job) end
+    forgetBound(known)
     if kind == 'T' then
       -- Of one that may have been claimable for longer it is not known how long it had waited.
-      local since = known and math.ceil(known)
-      if since and since - known > 0 and since - known < atLeastBelow then since = nil end
-      recent.countDequeue(at, since)
+      recent.countDequeue(at, known and not isAtLeast(known) and math.ceil(known))
       dequeued = dequeued + 1
     else
       removed = removed + 1
@@ -98,6 +100,7 @@ for event = 0, eventCount - 1 do
     if kind == 'S' then since = math.max(0, tonumber(ARGV[first + 3]) + offset) end
     -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
     if kind == 'P' and known then since = math.min(known, at) end
+    if not isAtLeast(since) then forgetBound(known) end
     redis.call('ZADD', waitingKey, string.format('%.1f', since), job)
     if not known then
       recent.countEnqueue(at)
@@ -121,6 +124,7 @@ for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
     score = math.max(1, math.floor(since and here(since) or now)) - (kind == 'L' and 0.2 or 0.5)
   end
   if score then
+    if kind == 'L' then atLeast = atLeast + 1 end
     redis.call('ZADD', waitingKey, string.format('%.1f', score), job)
     changed = true
   end
@@ -138,7 +142,10 @@ if repair ~= '' then
     for i = 1, #page[2], 2 do jobs[#jobs + 1] = page[2][i] end
     if #jobs > 0 then
       for i, isSeen in ipairs(redis.call('SMISMEMBER', seenKey, unpack(jobs))) do
-        if isSeen == 0 then gone[#gone + 1] = jobs[i] end
+        if isSeen == 0 then
+          gone[#gone + 1] = jobs[i]
+          forgetBound(tonumber(page[2][2 * i]))
+        end
       end
     end
     if #gone > 0 then
@@ -161,7 +168,7 @@ if not wasFresh or accuracy ~= state[6] or paused ~= state[7] then changed = tru
 
 local jobCount = redis.call('ZCARD', waitingKey)
 redis.call('HSET', stateKey, 'jobs', jobCount, 'seen', repair ~= '' and redis.call('SCARD', seenKey) or 0,
-  'isIncomplete', isIncomplete and '1' or '0', 'countedAt', string.format('%.0f', countedAt), 'countsLostAt', countsLostAt)
+  'atLeast', atLeast, 'isIncomplete', isIncomplete and '1' or '0', 'countedAt', string.format('%.0f', countedAt), 'countsLostAt', countsLostAt)
 redis.call('HSET', stateKey, 'source', source, 'cursor', toCursor, 'offset', string.format('%.0f', offset),
   'repair', repair, 'accuracy', accuracy, 'paused', paused, 'measuredAt', string.format('%.0f', now - readAgo),
   'freshUntil', string.format('%.0f', now + tonumber(ARGV[9])))

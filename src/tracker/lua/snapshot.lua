@@ -76,15 +76,16 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
 end
 
 local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
-local isCounted, missedUntil = source == 'events', -1
+local isCounted, missedUntil, atLeast = source == 'events', -1, 0
 local countsEnd
 local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
   if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
 else
   -- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
-  local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew', 'missedUntil')
+  local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew', 'missedUntil', 'atLeast')
   missedUntil = tonumber(fields[6] or nil) or missedUntil
+  atLeast = tonumber(fields[7] or nil) or atLeast
   accuracy, paused, freshUntil, skew = fields[1], tonumber(fields[2]), tonumber(fields[4]), fields[5] or ''
   stale = now > freshUntil
   if stale then now = math.min(now, tonumber(fields[3])) end
@@ -105,11 +106,13 @@ local later = '(' .. string.format('%.0f', now)
 local head = redis.call('ZRANGE', waitingKey, oldest, string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local due = redis.call('ZRANGE', waitingKey, later, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local since = tonumber(head[2]) or -1
--- Half a ms before a whole one marks a time that was estimated, a fifth of a ms one that may have been earlier: see follow.lua.
+-- Half a ms before a whole one marks a time that was estimated: see follow.lua.
 if since ~= math.floor(since) then
-  if accuracy == 'EXACT' then accuracy = math.ceil(since) - since < 0.4 and 'LOWER_BOUND' or 'ESTIMATED' end
   since = math.ceil(since)
+  if accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
 end
+-- A job that may have been claimable for longer than its score may be the oldest, wherever it is.
+if atLeast > 0 and (accuracy == 'EXACT' or accuracy == 'ESTIMATED') then accuracy = 'LOWER_BOUND' end
 local storedAt = tonumber(state[7] or 0)
 if isLater(storedAt) then wrongTimes[#wrongTimes + 1] = {0, storedAt} end
 local settlesIn = isCounted and tonumber(ARGV[11]) or 0
