@@ -26,9 +26,9 @@ export interface Config {
   readonly dataDir: string;
   readonly keyPrefix: string;
   readonly logLevel: string;
-  /** Who may do what; null: there are no tokens, and the server listens on loopback only. */
+  /** The file of tokens and their scopes; null: there are no tokens, and the server listens on loopback only. */
   readonly tokensFile: string | null;
-  /** Addresses and ranges (CIDR) of the proxies whose X-Forwarded-For is believed. */
+  /** Addresses and ranges (CIDR) of trusted proxies, whose X-Forwarded-For names the client. */
   readonly trustedProxies: readonly string[];
   /** Origins beside the server's own whose pages may use it; `*` alone: all. */
   readonly corsOrigins: readonly string[];
@@ -52,25 +52,25 @@ export interface Config {
   readonly queueTtlMs: number;
   /** For how long steps of the history are kept, in ms. */
   readonly historyKeptMs: Readonly<Record<HistoryStep, number>>;
-  /** Of so many queues a history is kept; 0: of none. */
+  /** Maximum number of queues with a history; 0 disables it. */
   readonly historyMaxQueues: number;
-  /** Within how long jobs of which queues are to be taken; null: only names of queues say. */
+  /** The file of objectives; null: only names of queues define them. */
   readonly objectivesFile: string | null;
   /** How long running requests may take to finish when the server stops. */
   readonly shutdownGraceMs: number;
-  /** The job systems to read; no two have one name. */
+  /** The job systems to read; each has a name of its own. */
   readonly sources: readonly SourceConfig[];
   readonly faktoryIntervalMs: number;
   readonly sidekiqIntervalMs: number;
   readonly bullmqReconcileMs: number;
-  /** The rules for alerts; null: there are none. */
+  /** The file of rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
   readonly alertWebhooks: readonly WebhookConfig[];
   readonly alertHeartbeatUrl: string | null;
-  /** Of so many queues Prometheus and StatsD are told. */
+  /** Maximum number of queues that are exported to Prometheus and StatsD. */
   readonly metricsMaxQueues: number;
-  /** Null: there is none to be told. */
+  /** Null: gauges are not sent. */
   readonly statsd: StatsdAddress | null;
   /** What is allowed, but probably not meant. */
   readonly warnings: readonly SettingWarning[];
@@ -133,8 +133,8 @@ const settings = z.object({
 /**
  * Reads all settings from the environment; one that is empty counts as not set.
  *
- * @throws StartError that lists everything that is wrong, one line each, with what was expected. Values are not repeated
- *   where they may hold a password.
+ * @throws StartError that lists everything that is wrong, one line each, with what was expected. Values that may hold a
+ *   password are not repeated.
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const given = Object.fromEntries(
@@ -201,13 +201,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   });
 }
 
-/** Without tokens whoever reaches the port may read and write, so nobody but this machine may reach it. */
+/** Without tokens a client that reaches the port may read and write, so only this machine may reach it. */
 function openToAll({
   HOST,
   API_TOKENS_FILE,
 }: Readonly<Record<string, string | undefined>>): readonly string[] {
   if (API_TOKENS_FILE !== undefined || HOST === undefined || isLoopback(HOST)) return [];
   return [
-    `HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens, since whoever reaches the port may do everything, got ${JSON.stringify(HOST)}. Make a token with "npm run token" and set API_TOKENS_FILE to listen elsewhere`,
+    `HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens, since every client that reaches the port may do everything, got ${JSON.stringify(HOST)}. Make a token with "npm run token" and set API_TOKENS_FILE to listen elsewhere`,
   ];
 }

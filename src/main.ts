@@ -16,7 +16,7 @@ function describe(error: unknown): string {
 
 async function run(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
-  // Whoever reads what we print may go (`script/server | head -1`), which is no reason for us to go, too.
+  // The reader of our output may end (`script/server | head -1`); the server goes on.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   for (const { message, ...fields } of config.warnings) logger.warn(fields, message);
   const app = createApp(config, logger);

@@ -3,7 +3,7 @@ import { parseInWorker } from "../core/parse-in-worker.ts";
 import { createReloadableFile, type ReloadableFile } from "../core/reloadable-file.ts";
 import type { AlertRule } from "./rules.ts";
 
-/** Knows the rules in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+/** Knows the rules in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
 export function createRuleFile(path: string, logger: Logger): ReloadableFile<readonly AlertRule[]> {
   return createReloadableFile<readonly AlertRule[]>({
     path,

@@ -1,7 +1,7 @@
 import { StartError } from "./errors.ts";
 import { type TlsOptions, tlsOptions } from "./tls-options.ts";
 
-/** What a URL says of a Redis. */
+/** The parts of the URL of a Redis. */
 export interface RedisUrl {
   /** Of the Redis; of its Sentinels; none for a Unix socket. */
   readonly hosts: readonly RedisHost[];

@@ -108,7 +108,7 @@ export function createReloadableFile<T>(options: ReloadableFileOptions<T>): Relo
   };
 }
 
-/** What tells one version of the file from another without reading it; or why there is none. */
+/** Tells one version of the file from another without reading it; the error when there is none. */
 async function appearance(path: string): Promise<string> {
   try {
     const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });

@@ -25,7 +25,7 @@ export interface ObjectivesOptions {
   readonly everyMs?: number;
 }
 
-/** Knows the objectives in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+/** Knows the objectives in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
 export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOptions): Objectives {
   if (path === null) {
     return { objectiveMsOf: objectiveMsInName, start: async () => {}, stop: async () => {} };

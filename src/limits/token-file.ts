@@ -39,7 +39,7 @@ export interface TokenFileOptions {
 /** More than 100,000 tokens. */
 const maxBytes = 16_000_000;
 
-/** Knows the tokens in a file, and reads it again when it changes; core/reloadable-file.ts says when, and what if it is wrong. */
+/** Knows the tokens in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
 export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: TokenFileOptions): TokenFile {
   const file = createReloadableFile<Tokens>({
     path,

@@ -34,7 +34,7 @@ export function createCluster({ urls, redisOptions, name, logger }: ClusterOptio
     lazyConnect: true,
     // Else `connect` would never settle when the cluster is there, but does not serve; we ask that ourselves.
     enableReadyCheck: false,
-    // The names of nodes are left to whoever connects to them, so that TLS can compare them with the certificates.
+    // Names of nodes are resolved when a connection is made, so that TLS can compare them with the certificates.
     dnsLookup: (host, callback) => callback(null, host),
     clusterRetryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000),
     retryDelayOnFailover: 0,
@@ -46,7 +46,7 @@ export function createCluster({ urls, redisOptions, name, logger }: ClusterOptio
   });
   // Before any command can reach it.
   cluster.on("+node", neverSendLate);
-  tellOfNodes(cluster);
+  emitNodeReady(cluster);
   logAbsences(cluster, name, logger);
   return cluster;
 }
@@ -84,7 +84,7 @@ class FailFastCluster extends Cluster {
 
 /**
  * ioredis goes on redirecting a command, or sends it when a connection has opened, though its time limit has passed: it would
- * run after its caller was told that it failed. And nobody hears when the ASKING in front of a redirected command fails,
+ * run after its caller got an error. And no caller gets the error when the ASKING in front of a redirected command fails,
  * which would end the process; the command itself fails with it.
  */
 function neverSendLate(node: Redis): void {
@@ -94,15 +94,15 @@ function neverSendLate(node: Redis): void {
   node.asking = (...args) => asking.apply(node, args).catch(() => "OK");
 }
 
-function tellOfNodes(cluster: Cluster): void {
-  const tell = () => cluster.emit("node ready");
-  cluster.on("+node", (node: Redis) => node.on("ready", tell));
+function emitNodeReady(cluster: Cluster): void {
+  const emit = () => cluster.emit("node ready");
+  cluster.on("+node", (node: Redis) => node.on("ready", emit));
   let masters = new Set<string>();
   cluster.on("refresh", () => {
     const before = masters;
     masters = new Set(cluster.nodes("master").map(nodeOf));
     // It may have been connected to as a replica.
-    if (!masters.isSubsetOf(before)) tell();
+    if (!masters.isSubsetOf(before)) emit();
   });
 }
 
@@ -114,7 +114,7 @@ function logAbsences(cluster: Cluster, connection: string, logger: Logger): void
 
   cluster.on("+node", (node: Redis) => {
     const trouble = ofNodes.of(nodeOf(node));
-    // Why a first attempt fails is for whoever opens the connection to say.
+    // The error of a first attempt goes to the caller that opens the connection.
     node.on("error", (error: Error) => wasReady && trouble.wrong(error.message));
     node.on("ready", trouble.well);
   });

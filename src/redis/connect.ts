@@ -5,7 +5,7 @@ import { logAbsence } from "./absence.ts";
 import { createCluster } from "./cluster.ts";
 import { logRefusals } from "./refusals.ts";
 
-/** One Redis, or a Redis Cluster: whoever asks for the keys of one queue at a time need not know which. */
+/** One Redis, or a Redis Cluster: a caller that uses the keys of one queue at a time need not know which. */
 export type RedisClient = Redis | Cluster;
 
 export interface ConnectOptions {
@@ -27,15 +27,15 @@ const optionsOf = (name: string) =>
     lazyConnect: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
-    // Nobody would hear that it failed, which ends the process.
+    // No caller would get its error, which ends the process.
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     commandTimeout: commandTimeoutMs,
     connectTimeout: 2_000,
     socketTimeout: socketTimeoutMs,
-    // Redis says itself how long it will go on loading, and is often wrong.
+    // ioredis would wait as long as Redis estimates that it goes on loading, which is often wrong.
     maxLoadingRetryTime: 500,
-    // The master has become a replica, and whoever is at its address next time may be the new one.
+    // The master has become a replica, and its address may lead to the new master next time.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     retryStrategy: backoffMs,
   }) satisfies RedisOptions;

@@ -10,7 +10,7 @@ import { findEvictingNodes } from "./eviction-policy.ts";
 export interface RedisConnections extends Service {
   readonly commands: RedisClient;
   /**
-   * For subscriptions: those to a Redis Cluster are heard at any of its nodes, and this is connected to another one each
+   * For subscriptions: in a Redis Cluster every node delivers them, and this is connected to another one each
    * time that it connects anew.
    */
   readonly changes: Redis;
@@ -70,19 +70,19 @@ export function createConnections({ urls, logger }: RedisConnectionsOptions): Re
   };
 }
 
-/** Opens a connection, and asks whether it is what we need. @throws StartError with the reason, if it can be had. */
+/** Opens a connection, and checks that it is what we need. @throws StartError with the reason. */
 async function open(
   connection: RedisClient,
   where: string,
   assertGood: () => Promise<void> = async () => {},
 ): Promise<void> {
-  // What `connect` throws only says that it failed; the reason comes as an event.
+  // `connect` throws only that it failed; the reason comes as an event.
   let reason: unknown;
-  const hear = (error: unknown) => {
+  const keepReason = (error: unknown) => {
     reason ??= error;
   };
-  connection.on("error", hear);
-  connection.on("node error", hear);
+  connection.on("error", keepReason);
+  connection.on("node error", keepReason);
   try {
     await connection.connect();
     await assertGood();
@@ -94,8 +94,8 @@ async function open(
       { cause: error },
     );
   } finally {
-    connection.off("error", hear);
-    connection.off("node error", hear);
+    connection.off("error", keepReason);
+    connection.off("node error", keepReason);
   }
 }
 

@@ -1,5 +1,5 @@
-// A part of GraphiQL's page where the server needs a token. The answer to a request without one says where to write it, in the page's
-// own words, and the documentation says so instead of "Error fetching schema".
+// A part of GraphiQL's page where the server needs a token. The answer to a request without one then names the
+// editor in which to write it, and so does the documentation instead of "Error fetching schema".
 {
   const fetchAsBefore = window.fetch.bind(window);
   const message =

@@ -46,7 +46,7 @@ export function createGraphiQL(
       defaultTabs: tabs.map(({ query }) => ({ query, headers: needsToken ? headerExample : null })),
       // Of the first tab, which the page finds in another way, and of new ones.
       ...(needsToken ? { headers: headerExample, defaultHeaders: headerExample } : {}),
-      // Variables and headers are folded away where nobody needs them: the examples need the room more.
+      // Without tokens variables and headers are folded away: the examples need the room more.
       defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
     const scripts = [
@@ -96,7 +96,7 @@ const viewport = '<meta name="viewport" content="width=device-width, initial-sca
 
 /**
  * A tab jumps aside when it gets the focus, and so a click misses it: drag and drop has given it a place that it is not in. Without a
- * token the documentation says only that the schema cannot be fetched.
+ * token the documentation would show only that the schema cannot be fetched.
  */
 const style = `<style>
 .graphiql-tab { transform: none !important; }
@@ -113,7 +113,7 @@ const style = `<style>
 
 /**
  * A page that is loaded again before anything was edited gets one more tab, with nothing in it (graphql/graphiql#4476): it
- * looks for what was edited last, which here is said to be the first tab.
+ * looks for what was edited last, and finds the first tab here.
  */
 function firstQueryScript(query: string): string {
   return `localStorage["graphiql:query"] ??= ${JSON.stringify(query).replaceAll("<", "\\u003c")};`;

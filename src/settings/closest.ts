@@ -1,5 +1,5 @@
 /**
- * The word that was probably meant by another one; null when none is close. Close are words that become the same by few insertions,
+ * The candidate that was probably meant; null when none is close. Two words are close when they become the same by few insertions,
  * deletions, replacements and swaps of neighbours, at most one for each four letters.
  */
 export function closest(word: string, candidates: readonly string[]): string | null {

@@ -65,7 +65,7 @@ export function path() {
   return z.string().transform((text) => resolve(text));
 }
 
-/** Items separated by commas; blanks around them do not matter. Every item that is wrong is told. */
+/** Items separated by commas; blanks around them do not matter. The error lists every wrong item. */
 function list(isRight: (item: string) => boolean, expected: string) {
   return z
     .string()
@@ -113,7 +113,7 @@ const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8, "ipv4");
 loopback.addAddress("::1", "ipv6");
 
-/** Whether nobody but this machine can reach a server that listens on this host. */
+/** Whether only this machine can reach a server that listens on this host. */
 export function isLoopback(host: string): boolean {
   const family = isIP(host);
   if (family !== 0) return loopback.check(host, family === 4 ? "ipv4" : "ipv6");

@@ -8,9 +8,9 @@ export type SourceKind = "faktory" | "sidekiq" | "bullmq";
 /** One job system to read. */
 export interface SourceConfig {
   readonly kind: SourceKind;
-  /** What stands before the slash in the names of its queues: the kind, or what `?as=` says. */
+  /** The part before the slash in the names of its queues: the kind, or the value of `?as=`. */
   readonly name: string;
-  /** Without `as`; every other parameter is the source's own business. */
+  /** Without `as`; the source reads every other parameter. */
   readonly url: string;
 }
 

@@ -55,7 +55,7 @@ export async function reportCut(tail: AppendOnlyTail | null, logger: Logger): Pr
   );
 }
 
-/** What to do about a file that redis-server cannot read, if that is what its log says; else nothing. */
+/** What to do about a damaged file; empty when the log of redis-server names another reason. */
 export function repairAdvice(directory: RedisDirectory, log: string): string {
   if (
     !/append only file|AOF/i.test(log) ||
@@ -65,7 +65,7 @@ export function repairAdvice(directory: RedisDirectory, log: string): string {
   return (
     `\nThe append-only file is damaged. Copy ${directory.path} first, then run: ` +
     `redis-check-aof --fix ${join(directory.path, "appendonlydir", manifestName)}\n` +
-    "It cuts everything after the damaged place, and says how much that is."
+    "It cuts everything after the damaged place, and prints how much that is."
   );
 }
 

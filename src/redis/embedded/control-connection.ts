@@ -9,7 +9,7 @@ export interface ControlConnection {
   /** Resolves when the connection has ended, for whatever reason. Never rejects. */
   readonly lost: Promise<void>;
   isOpen(): boolean;
-  /** "loading": it reads its append-only file and will answer later. @throws when it says nothing, or something else. */
+  /** "loading": it reads its append-only file and will answer later. @throws Error when it does not answer, or answers something else. */
   ping(): Promise<"ready" | "loading">;
   /** From now on the connection does not keep this process alive. */
   unref(): void;
@@ -80,7 +80,7 @@ function close(redis: Redis): void {
 
 async function processId(redis: Redis): Promise<number> {
   const [, pid] = /^process_id:(\d+)/m.exec(await redis.info("server")) ?? [];
-  if (pid === undefined) throw new Error("INFO does not tell a process_id");
+  if (pid === undefined) throw new Error("INFO has no process_id");
   return Number(pid);
 }
 

@@ -21,7 +21,7 @@ export interface EmbeddedRedis extends Service {
   readonly socketPath: string;
   /** The same as a URL, `unix://…`. */
   readonly url: string;
-  /** Says where this server listens, so that a second server on the same DATA_DIR can name it. */
+  /** Stores where this server listens, so that a second server on the same DATA_DIR can name it. */
   announce(url: string): Promise<void>;
 }
 

@@ -24,7 +24,7 @@ export function redisDirectory(dataDir: string): RedisDirectory {
 }
 
 /**
- * Makes the directory, for its owner only: whoever can reach the socket in it can read and write everything.
+ * Makes the directory, for its owner only: a process that can reach the socket in it can read and write everything.
  *
  * @throws StartError when it cannot be made or written to, or when the socket's path is too long.
  */
@@ -41,7 +41,7 @@ export async function prepareRedisDirectory(directory: RedisDirectory): Promise<
   }
 }
 
-/** Not mkdir's option `recursive`: that loops without end where the kernel says ENOENT under an existing parent, as in /proc. */
+/** Not mkdir's option `recursive`: that loops without end where the kernel reports ENOENT under an existing parent, as in /proc. */
 async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });

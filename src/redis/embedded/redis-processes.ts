@@ -8,7 +8,7 @@ import type { RedisDirectory } from "./redis-directory.ts";
 export interface RedisServers {
   /** That work in the directory, whether or not they can be reached. */
   readonly working: readonly number[];
-  /** That work in a directory that had the same path, and was removed. Only /proc tells. */
+  /** That work in a directory that had the same path, and was removed. Known only from /proc. */
   readonly removed: readonly number[];
 }
 
@@ -83,7 +83,7 @@ export async function hasEnded(pid: number, timeoutMs: number): Promise<boolean>
 const pollMs = 20;
 
 /**
- * Tells whether a process lives. A zombie does not: it has ended, and its parent has not read its exit code. In a container
+ * Whether a process lives. A zombie does not: it has ended, and its parent has not read its exit code. In a container
  * whose process 1 reads no exit codes an orphan stays a zombie.
  */
 async function isAlive(pid: number): Promise<boolean> {

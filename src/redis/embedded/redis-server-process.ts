@@ -11,7 +11,7 @@ export interface RedisServerProcess {
   readonly ended: Promise<string>;
   isRunning(): boolean;
   /** The last lines that it has logged since it was started. */
-  lastWords(): Promise<string>;
+  lastLogLines(): Promise<string>;
 }
 
 /**
@@ -31,7 +31,7 @@ export async function spawnRedisServer(
       detached: true,
       // From the first instant on it can be found by where it works.
       cwd: directory.path,
-      // What it says before it has opened its log (a wrong option, a missing library) goes there too.
+      // What it prints before it has opened its log (a wrong option, a missing library) goes there too.
       stdio: ["ignore", log.fd, log.fd],
     });
     const ended = new Promise<string>((resolve) => {
@@ -44,7 +44,7 @@ export async function spawnRedisServer(
       pid: child.pid ?? -1,
       ended,
       isRunning,
-      lastWords: () => lastLines(directory.logPath, logStart),
+      lastLogLines: () => lastLines(directory.logPath, logStart),
     };
   } catch (error) {
     throw cannotRun(command, error);

@@ -33,7 +33,7 @@ const pollMs = 20;
 /**
  * Makes sure that one redis-server runs in the directory: adopts the one that listens there, or starts one.
  *
- * @throws StartError that says what is missing or broken. What then still runs in the directory, {@link endRedis} ends.
+ * @throws StartError that names what is missing or broken. What then still runs in the directory, {@link endRedis} ends.
  */
 export async function startRedis(options: StartOptions): Promise<RunningRedis> {
   const { directory, logger, signal } = options;
@@ -133,7 +133,7 @@ interface EndedProcess {
   readonly signal: "SIGTERM" | "SIGKILL";
 }
 
-/** @throws StartError when it ends meanwhile, or says nothing for too long. */
+/** @throws StartError when it ends meanwhile, or does not answer for too long. */
 async function waitUntilLoaded(
   options: StartOptions,
   connection: ControlConnection,
@@ -161,10 +161,10 @@ async function waitUntilLoaded(
 }
 
 async function endedAtOnce(server: RedisServerProcess, { directory }: StartOptions): Promise<StartError> {
-  const words = await server.lastWords();
-  const log = words === "" ? "It has logged nothing." : `The last lines of ${directory.logPath}:\n${words}`;
+  const lines = await server.lastLogLines();
+  const log = lines === "" ? "It has logged nothing." : `The last lines of ${directory.logPath}:\n${lines}`;
   return new StartError(
-    `redis-server ended while starting (${await server.ended}). ${log}${repairAdvice(directory, words)}`,
+    `redis-server ended while starting (${await server.ended}). ${log}${repairAdvice(directory, lines)}`,
   );
 }
 
