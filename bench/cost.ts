@@ -20,7 +20,7 @@ import { openTracker } from "../test/support/tracker.ts";
 import type { ProbeReading } from "./support/cost-probe.ts";
 import { type CostRow, costRows, historyQueues, keptMs, queueNames, stepOf } from "./support/cost-rows.ts";
 
-const rounds = 7;
+const rounds = 5;
 const idleMs = 2_000;
 
 const dir = await mkdtemp(join(tmpdir(), "ql-cost-"));

@@ -254,9 +254,12 @@ describe("descriptions", () => {
       "Mutation.acknowledgeAlert",
       "Subscription.alertChanged",
       "Subscription.queueLatency",
+      "Subscription.queues",
     ];
     for (const { path, description } of elements) {
       if (costing.includes(path)) expect(description, path).toMatch(/\b(Costs|Charged)\b/);
+      // What costs nothing says nothing of it.
+      expect(description, path).not.toMatch(/\b[Ff]ree\b/);
     }
     expect(elements.filter(({ path }) => costing.includes(path))).toHaveLength(costing.length);
   });
