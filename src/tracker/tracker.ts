@@ -31,6 +31,8 @@ export interface TrackerOptions {
   readonly sources?: readonly string[];
   /** What else is kept of a queue that was forgotten, by a request or since it was idle, is to be removed. */
   readonly onForgotten?: (queue: string) => Promise<void>;
+  /** How often queues are swept. @default 60_000 // a minute */
+  readonly sweepEveryMs?: number;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: () => number;
   /** Called when the clock of a Redis was set: what was read before may be another accuracy now. */
@@ -79,6 +81,7 @@ export function createTracker(options: TrackerOptions): Tracker {
   const sweeper = createSweeper({
     ...{ redis, keys, index, recorder, logger, forget: forgetAll },
     queueTtlMs: Math.max(queueTtlMs, eventWindowMs),
+    ...(options.sweepEveryMs === undefined ? {} : { everyMs: options.sweepEveryMs }),
   });
   return {
     async start() {

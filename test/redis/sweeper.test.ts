@@ -188,6 +188,32 @@ describe("a queue with no event for QUEUE_TTL", () => {
     });
   });
 
+  it("takes with it what others keep of it, as one that is forgotten by a request does", async () => {
+    let nowMs = start;
+    const forgotten: string[] = [];
+    await using opened = await openTracker(inject("redisUrl"), {
+      now: () => nowMs,
+      sweepEveryMs: 20,
+      // Less than the event window, which is five minutes: that is the least.
+      queueTtlMs: minuteMs,
+      onForgotten: async (queue) => void forgotten.push(queue),
+    });
+    const { tracker } = opened;
+    await tracker.record(
+      [event("ENQUEUED", "idle"), event("DEQUEUED", "idle"), event("ENQUEUED", "q")],
+      null,
+    );
+    await tracker.start();
+    nowMs += 4 * minuteMs;
+    await opened.redis.zadd(opened.keys.index, 0, "swept");
+    await vi.waitFor(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
+    expect(forgotten).toEqual([]);
+    nowMs += 3 * minuteMs;
+    await vi.waitFor(() => expect(forgotten).toEqual(["idle"]));
+    await tracker.forget("q");
+    expect(forgotten).toEqual(["idle", "q"]);
+  });
+
   it("is kept for QUEUE_TTL after its last event, however old it is", async () => {
     await using swept = await openSwept();
     const { tracker } = swept;

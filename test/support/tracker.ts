@@ -70,6 +70,8 @@ export async function openTracker(
     readonly maxWaitMs?: number;
     readonly maxKnownQueues?: number;
     readonly queueTtlMs?: number;
+    readonly sweepEveryMs?: number;
+    readonly onForgotten?: (queue: string) => Promise<void>;
     readonly sources?: readonly string[];
     readonly prefix?: string;
     readonly logger?: Logger;
