@@ -139,7 +139,13 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
       // A process that recorded one of them meanwhile listed it before its name was taken out, or does so after we look.
       const states = await Promise.allSettled(queues.map((queue) => redis.exists(keys.state(queue))));
       // A state that cannot be looked up may be there.
-      await add(queues.filter((_, i) => states[i]?.status === "rejected" || states[i]?.value === 1));
+      const listed = add(queues.filter((_, i) => states[i]?.status === "rejected" || states[i]?.value === 1));
+      const failed = states.find((state) => state.status === "rejected");
+      if (failed === undefined) return await listed;
+      // The caller has waited for as long as it may: this goes on without it. When it fails, too, the name is missing until the
+      // next event of the queue.
+      listed.catch(() => {});
+      throw unavailableOr(failed.reason);
     },
   };
 }

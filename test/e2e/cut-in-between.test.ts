@@ -17,6 +17,10 @@ import { createTrackerModel, type TrackerModel } from "../support/tracker-model.
 const folds = callsOf(...["memory", "totals", "recent", "fold"].map((name) => `tracker/lua/${name}.lua`));
 const reads = callsOf("tracker/lua/memory.lua", "tracker/lua/snapshot.lua");
 const takes = callsOf("limits/lua/take.lua");
+const lists = callsOf("tracker/lua/list-recorded.lua");
+const listsAgain = ([name, script]: readonly string[]) =>
+  name === "EVAL" &&
+  script?.startsWith("#!lua flags=allow-oom\n-- Puts the names of recorded queues") === true;
 const forgets = callsOf("tracker/lua/memory.lua", "tracker/lua/forget.lua");
 const points: readonly CutPoint[] = ["before it ran", "after it ran", "in its reply"];
 
@@ -85,6 +89,7 @@ describe("a batch whose connection breaks", () => {
         accepted: 0,
         duplicates: events.length,
         early: 0,
+        expired: 0,
       });
       await expectLikeModel(app, app.model, queues);
     },
@@ -106,14 +111,19 @@ describe("a batch whose connection breaks", () => {
     await expectLikeModel(app, app.model, queues);
   });
 
-  it("behind all folds, before the names are listed, lists them when it is sent again", async () => {
+  it.each([
+    { point: "before it ran", lists: lists, known: 0, why: "nothing is listed, and nothing recorded" },
+    { point: "after it ran", lists: lists, known: 0, why: "what is listed without a state is passed over" },
+    { point: "before it ran", lists: listsAgain, known: 3, why: "what is recorded was listed before" },
+  ] as const)("where its names are listed, $point: $why", async ({ point, lists: isList, known }) => {
     const app = await start();
     const events = aBatch();
-    const done = proxy.cut(([name, key]) => name === "ZADD" && key === app.keys.index, "before it ran");
+    const done = proxy.cut(isList, point);
     expectUnavailable(await app.record(events, "batch"));
     await done;
-    expect(await direct.zcard(app.keys.index)).toBe(0);
     await app.untilReady();
+    const names = `{ queues { edges { node { queue } } } }`;
+    expect((await ask(app.url, names)).body.data.queues.edges).toHaveLength(known);
     expect(answerOf(await app.record(events, "batch"))).toEqual(
       app.model.record(events, "batch", Date.now()),
     );
@@ -401,7 +411,7 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<CutOff
   const app = await startApp({ REDIS_URL: proxy.url, KEY_PREFIX: prefix, RATE_LIMIT_MAX: "1000000", ...env });
   onTestFinished(app.stop);
   const mutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
-    recordEvents(events: $events, batchId: $batchId) { accepted duplicates early } }`;
+    recordEvents(events: $events, batchId: $batchId) { accepted duplicates early expired } }`;
   return {
     ...{ url: app.url, redisUrl: redis.url, prefix, keys: createKeys(prefix), stop: app.stop },
     model: createTrackerModel({ eventWindowMs: 5 * 60_000, maxWaitMs: 7 * 86_400_000 }),

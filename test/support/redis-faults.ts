@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { expect, onTestFinished, vi } from "vitest";
 import { startRedis, type TestRedis } from "./redis.ts";
-import { type UnderLoad, withAdmin } from "./under-load.ts";
+import { type Asked, type UnderLoad, withAdmin } from "./under-load.ts";
 
 /** A way in which Redis, or what leads to it, fails. */
 export interface Fault {
@@ -17,6 +17,8 @@ export interface Fault {
   readonly asks?: number;
   /** What is to be had meanwhile: always refused with SERVICE_UNAVAILABLE, always answered, or now this, now that. */
   readonly asked: "refused" | "answered" | "either";
+  /** Of what is refused, only these; all else is answered. @default everything */
+  readonly refuses?: readonly Asked["what"][];
   /** Whether the subscribers must be told meanwhile that the last word is stale, must not be, or may be. */
   readonly pushed: "stale" | "fresh" | "either";
 }
@@ -128,12 +130,13 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "has no memory left",
-    why: "OOM, noeviction: it can be read, and takes nothing new",
+    why: "OOM, noeviction: it can be read, takes nothing new, and what makes room is let through",
     async strike({ admin }) {
       await admin.config("SET", "maxmemory", "1");
       return () => admin.config("SET", "maxmemory", "0");
     },
     asked: "refused",
+    refuses: ["recordEvents"],
     pushed: "fresh",
   },
   {
@@ -144,6 +147,7 @@ export const faults: readonly Fault[] = [
       return () => admin.config("SET", "min-replicas-to-write", "0");
     },
     asked: "refused",
+    refuses: ["recordEvents", "forgetQueue"],
     pushed: "fresh",
   },
   {
