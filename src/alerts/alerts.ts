@@ -40,8 +40,10 @@ export interface Alerts extends Service {
   /** The newest first. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   list(query: AlertQuery): Promise<Alert[]>;
   /**
-   * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read; NO_ALERT_RULES when neither this process nor another
-   *   one has evaluated rules within a week.
+   * Its first `next` throws AppError NO_ALERT_RULES when this process has no rules, and no other has evaluated any within a week.
+   * Clients show an error that comes in the stream; GraphiQL takes one in place of the stream for a server that is away.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
    */
   watch(filter: AlertFilter): Promise<AlertWatch>;
   /**
@@ -88,10 +90,7 @@ export function createAlerts(options: AlertsOptions): Alerts {
     },
     async watch(filter) {
       if (rules === null && (await store.status()).decidedAtMs === null) {
-        throw new AppError(
-          "NO_ALERT_RULES",
-          "there are no alert rules; name a file of rules in ALERTS_FILE, and restart",
-        );
+        return failedWatch(new AppError("NO_ALERT_RULES", noRules));
       }
       return await stream.watch(filter);
     },
@@ -115,6 +114,25 @@ export function createAlerts(options: AlertsOptions): Alerts {
       await stream.stop();
     },
   };
+}
+
+const noRules = "there are no alert rules; name a file of rules in ALERTS_FILE, and restart the server";
+
+function failedWatch(error: AppError): AlertWatch {
+  let isOver = false;
+  const watch: AlertWatch = {
+    async next() {
+      if (isOver) return { done: true, value: undefined };
+      isOver = true;
+      throw error;
+    },
+    async return() {
+      isOver = true;
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]: () => watch,
+  };
+  return watch;
 }
 
 /** What one process does while it has the lease. */

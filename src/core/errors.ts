@@ -24,7 +24,8 @@ export const errorStatus = {
   INTROSPECTION_DISABLED: 403,
   METHOD_NOT_ALLOWED: 405,
   NOT_ACCEPTABLE: 406,
-  NO_ALERT_RULES: 409,
+  /** Comes in the stream of a subscription. */
+  NO_ALERT_RULES: 200,
   TOO_MANY_KNOWN_QUEUES: 409,
   BODY_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,

@@ -110,11 +110,18 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(() => example(watching), within).toMatchObject({ state: "EMPTY", latency: 0 });
   });
 
+  test("says in the Alerts tab that there are no rules", async () => {
+    const alerts = await open();
+    await alerts.goTo("Alerts");
+    await alerts.press();
+    await alerts.page.locator(".result-window").getByText('"NO_ALERT_RULES"').waitFor();
+  });
+
   test("says what latency is, and in which unit", async () => {
     const { page } = await open();
     await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
     await page.getByRole("link", { name: "QueueLatency", exact: true }).click();
-    await page.getByText("How one queue stands at one instant.").waitFor();
+    await page.getByText("State of one queue at one instant.").waitFor();
     await page.getByRole("link", { name: "latency", exact: true }).click();
     await page.getByText(/^Seconds since the head, .* 0 when nothing waits/).waitFor();
   });
