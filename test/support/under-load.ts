@@ -110,7 +110,15 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
 
   function hear(by: string, rows: readonly Row[]): void {
     for (const { depth, stale, accuracy, measuredAt } of rows) {
-      told.push({ by, depth, stale, accuracy, measuredAtMs: Date.parse(measuredAt), atMs: Date.now() });
+      // Until the first event was recorded the depth is not known.
+      told.push({
+        by,
+        depth: depth ?? 0,
+        stale,
+        accuracy,
+        measuredAtMs: Date.parse(measuredAt),
+        atMs: Date.now(),
+      });
     }
   }
 
@@ -198,7 +206,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
 }
 
 interface Row {
-  readonly depth: number;
+  readonly depth: number | null;
   readonly stale: boolean;
   readonly accuracy: string;
   readonly measuredAt: string;

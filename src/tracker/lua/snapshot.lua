@@ -57,8 +57,9 @@ if not source then return {now} end
 
 local wrongTimes = ARGV[10] ~= '' and ARGV[10] ~= '[]' and cjson.decode(ARGV[10]) or {}
 -- Whether something was stored later than it is now: then the clock was set back, whichever process saw that.
+local redisNow = now
 local function isLater(storedAt)
-  return ARGV[10] ~= '' and storedAt > now + 1000
+  return ARGV[10] ~= '' and storedAt > redisNow + 1000
 end
 
 if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
