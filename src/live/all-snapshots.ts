@@ -29,6 +29,8 @@ export interface AllSnapshotsOptions {
   /** At most so many queues: when there are more, those that are in use. */
   readonly choose: (max: number) => Promise<QueueChoice>;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** Takes names out of the list whose queues turn out to be gone. */
+  readonly unlist: (queues: readonly string[]) => Promise<void>;
   /** No more than so many are read. */
   readonly maxQueues: number;
   /** @default 990 // once a second, for timers that fire a little early, too */
@@ -70,7 +72,16 @@ const keepMs = 60_000;
  * change each second are 100 reads a second, and all of them every `rereadMs`, in case a notice was lost.
  */
 export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
-  const { feed, choose, read, maxQueues, shareMs = 990, rereadMs = 5_000, clock = monotonicClock } = options;
+  const {
+    feed,
+    choose,
+    read,
+    unlist,
+    maxQueues,
+    shareMs = 990,
+    rereadMs = 5_000,
+    clock = monotonicClock,
+  } = options;
   let entries = new Map<string, Entry>();
   const redisClock = createRedisClock(clock);
   let shared: SharedReading | undefined;
@@ -114,6 +125,9 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
       // What was true is not known to be true any more.
       if (entry.snapshot !== undefined) entry.snapshot = { ...entry.snapshot, stale: true };
     });
+    const gone = due.filter(({ snapshot }) => snapshot?.state === "MISSING").map(({ queue }) => queue);
+    // Best effort: the sweep does it as well.
+    if (gone.length > 0) unlist(gone).catch(() => {});
     const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (errors.length > 0 && errors.length === due.length && errors.every(isUnavailable)) throw errors[0];
   }

@@ -16,6 +16,7 @@ function open(names: readonly string[], options: { readonly maxQueues?: number }
   const states = new Map<string, Partial<QueueSnapshot>>();
   const failing = new Map<string, Error>();
   const known = [...names];
+  const unlisted: string[] = [];
   const feed = {
     isConnected: true,
     listen(added: ChangeFeedListener) {
@@ -24,6 +25,7 @@ function open(names: readonly string[], options: { readonly maxQueues?: number }
   };
   const all = createAllSnapshots({
     feed,
+    unlist: async (queues) => void unlisted.push(...queues),
     choose: async (max) => ({ names: known.slice(0, max), known: known.length }),
     async read([queue = ""]) {
       reads.push(queue);
@@ -37,7 +39,7 @@ function open(names: readonly string[], options: { readonly maxQueues?: number }
     clock: { now: () => nowMs },
   });
   return {
-    ...{ all, feed, states, failing, known },
+    ...{ all, feed, states, failing, known, unlisted },
     heard: () => listener ?? expect.unreachable(),
     pass(ms: number) {
       nowMs += ms;
@@ -81,6 +83,15 @@ describe("reading all queues", () => {
     opened.pass(5_000);
     await opened.all.read();
     expect(opened.readsOf()).toEqual(["a", "b", "due", "new"]);
+  });
+
+  test("takes a name out of the list whose queue is gone, once each time that it is read", async () => {
+    const opened = open(["a", "gone"]);
+    opened.states.set("gone", { state: "MISSING" });
+    expect((await opened.all.read()).snapshots.map(({ queue }) => queue)).toEqual(["a"]);
+    opened.pass(1_000);
+    await opened.all.read();
+    expect(opened.unlisted).toEqual(["gone"]);
   });
 
   test("reads everything while changes are not heard, and once when they are again", async () => {
