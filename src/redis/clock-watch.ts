@@ -5,15 +5,17 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import { type ClockSteps, createClockSteps } from "./clock-steps.ts";
 import type { RedisClient } from "./connect.ts";
+import type { Keys } from "./keys.ts";
 
 /** Watches the clock of each Redis, and logs when one was set. */
 export interface ClockWatch extends Service {
-  /** Of the Redis that has a key; of a Redis Cluster, the master that is known to serve it. */
-  stepsOf(key: string): ClockSteps;
+  /** Of the Redis that has a queue; of a Redis Cluster, the master that is known to serve it. */
+  stepsOf(queue: string): ClockSteps;
 }
 
 export interface ClockWatchOptions {
   readonly redis: RedisClient;
+  readonly keys: Pick<Keys, "state">;
   readonly logger: Logger;
   readonly clock?: MonotonicClock | undefined;
   /** Called when a clock was set, after it was logged. */
@@ -24,6 +26,7 @@ export interface ClockWatchOptions {
 
 export function createClockWatch({
   redis,
+  keys,
   logger,
   clock = monotonicClock,
   onSet = () => {},
@@ -78,7 +81,8 @@ export function createClockWatch({
   }
 
   return {
-    stepsOf: (key) => stepsAt(redis instanceof Cluster ? (redis.slots[slotOf(key)]?.[0] ?? "") : ""),
+    stepsOf: (queue) =>
+      stepsAt(redis instanceof Cluster ? (redis.slots[slotOf(keys.state(queue))]?.[0] ?? "") : ""),
     async start() {
       askAll();
       timer = setInterval(askAll, everyMs);

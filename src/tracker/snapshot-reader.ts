@@ -76,7 +76,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   function clockArgs(queue: string): (string | number)[] {
     // With a time of their own tests have no clock that could be set.
     if (options.now !== undefined && options.clock === undefined) return ["", 0];
-    const steps = clocks.stepsOf(keys.state(queue));
+    const steps = clocks.stepsOf(queue);
     const ranges = steps.wrongTimes().map(({ fromMs, toMs }) => [fromMs, toMs]);
     return [JSON.stringify(ranges), Math.max(0, Math.ceil(eventWindowMs - steps.sinceForwardMs()))];
   }
@@ -89,8 +89,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     queues.forEach((queue, i) => {
       const reply = replies[i];
       if (!Array.isArray(reply)) return;
-      if (clocks.stepsOf(keys.state(queue)).heard(reply[0] as number, sentAtMs, receivedAtMs) !== 0)
-        isSet = true;
+      if (clocks.stepsOf(queue).heard(reply[0] as number, sentAtMs, receivedAtMs) !== 0) isSet = true;
     });
     return isSet;
   }
@@ -123,7 +122,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       else if (!isWhole(reply))
         broken.set(queue, new Error("the fields of its state are not what was written"));
       else {
-        const countedMs = clocks.stepsOf(keys.state(queue)).sinceStepMs();
+        const countedMs = clocks.stepsOf(queue).sinceStepMs();
         read.set(queue, snapshotOf(queue, parts, reply, countedMs));
         unreadable.readable(queue);
         if (reply[15] === 1) lacking.push(queue);
