@@ -40,7 +40,7 @@ import { isLoopback } from "./settings/fields.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
-import { createOneReader } from "./sources/one-reader.ts";
+import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
@@ -93,7 +93,7 @@ export function createApp(config: Config, logger: Logger): App {
   const pageWatches = createPageWatches({ read: pages.read, logger });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
-    createOneReader({
+    createLeaderOnlySource({
       lease: createLease({ redis, keys, name: source, logger }),
       sink: tracker,
       create: (sink) => factories[kind]({ url, source, sink, logger }),

@@ -38,7 +38,7 @@ export interface PresentJob {
  * the first has stood still for seconds.
  */
 export interface RepairStep {
-  /** Unique for this reader: whoever begins again with the same token is not refused. */
+  /** Unique for this repair: a begin that is sent again with the same token is not refused. */
   readonly token: string;
   /** First step: how far the latency can be trusted until the repair has ended; null: a later step. */
   readonly begin: Accuracy | null;
@@ -47,7 +47,7 @@ export interface RepairStep {
   readonly sweepFrom: string | null;
 }
 
-/** What one queue's log said behind a cursor, told at most once whoever tells it and however often. */
+/** What one queue's log said behind a cursor, counted at most once, whichever process sends it and however often. */
 export interface FollowedQueue {
   /** Name of the source, as it stands before the slash. */
   readonly source: string;
@@ -105,7 +105,7 @@ export interface FollowedCursor {
 /** What a source is handed that reads a log of events, one queue at a time. */
 export interface FollowSink extends EventSink {
   /**
-   * @throws AppError SERVICE_UNAVAILABLE when it is not known whether it was applied: the same may be told again.
+   * @throws AppError SERVICE_UNAVAILABLE when it is not known whether it was applied: the same may be sent again.
    * @throws LeaseLostError when another process reads this source now.
    */
   follow(followed: FollowedQueue, fence?: number): Promise<FollowResult>;

@@ -11,7 +11,7 @@ export interface Lease {
 /** One stretch of time for which a lease was had. */
 export interface Hold {
   /**
-   * Fencing token: larger than that of every earlier hold of this lease, whoever had it. Written down with what is done
+   * Fencing token: larger than that of every earlier hold of this lease by any process. Written down with what is done
    * under the lease, it tells the work of a former holder that has not noticed yet.
    */
   readonly fence: number;

@@ -25,7 +25,7 @@ export interface LeaseOptions {
  *
  * - A holder that dies is followed by another within `ttlMs`, one that gives the lease back within a quarter of `renewEveryMs`.
  * - It is lost at once when Redis says so, or when its work is refused for its fencing token, and at the latest `ttlMs` after the last renewal that succeeded was *sent*, by this
- *   process's own clock: Redis began to count later than that, so nobody else has it before.
+ *   process's own clock: Redis began to count later than that, so no other process has it before.
  */
 export function createLease(options: LeaseOptions): Lease {
   const { redis, keys, name, logger, ttlMs = 3_000, renewEveryMs = 1_000 } = options;
@@ -37,7 +37,7 @@ export function createLease(options: LeaseOptions): Lease {
   /** The newest fencing token that refused the work of this process. The node that has the lease may have lost it in a failover. */
   let refusedByFence = 0;
 
-  /** The fencing token; 0 when somebody else has the lease, for `freeInMs` at least (-1: nobody knows). */
+  /** The fencing token; 0 when another process has the lease, for `freeInMs` at least (-1: not known). */
   async function tryToAcquire(owner: string): Promise<{ fence: number; freeInMs: number }> {
     const reply = await runScript(redis, acquireScript, {
       keys: [holderKey, fenceKey],
@@ -87,7 +87,7 @@ export function createLease(options: LeaseOptions): Lease {
           watchClock();
           pauseMs = sentAtMs + renewEveryMs - monotonicClock.now();
         } catch (error) {
-          logger.debug({ lease: name, err: messageOf(error) }, "a lease could not be renewed");
+          logger.debug({ lease: name, err: messageOf(error) }, "lease renewal failed");
           pauseMs = retryMs;
         }
       }
@@ -109,7 +109,7 @@ export function createLease(options: LeaseOptions): Lease {
         try {
           await extend(owner, 0);
         } catch (error) {
-          logger.debug({ lease: name, err: messageOf(error) }, "a lease could not be given back");
+          logger.debug({ lease: name, err: messageOf(error) }, "lease release failed");
         }
       },
     };
@@ -131,7 +131,7 @@ export function createLease(options: LeaseOptions): Lease {
         } catch (error) {
           // That Redis is away is said by its connection; all else is said once.
           if (!hasWarned && !(error instanceof AppError)) {
-            logger.warn({ lease: name, err: messageOf(error) }, "a lease could not be asked for");
+            logger.warn({ lease: name, err: messageOf(error) }, "lease request failed");
             hasWarned = true;
           }
         }

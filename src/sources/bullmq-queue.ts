@@ -119,7 +119,7 @@ export function createQueueProgress(options: QueueProgressOptions): QueueProgres
     return isHeadGone || (reply.counts !== null && reply.counts.jobs !== known.jobs);
   }
 
-  /** Both at the end of the stream, and at the same moment: what differs now was not told by the stream. */
+  /** Both at the end of the stream, and at the same moment: what differs now was not in the stream. */
   function reconcile(request: ReadRequest, reply: ReadReply, result: FollowResult, nowMs: number): void {
     if (reply.counts === null || repair !== null) return;
     checkAtMs = nowMs + checkMs;

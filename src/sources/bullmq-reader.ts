@@ -234,7 +234,7 @@ function inGroups<T>(flat: readonly T[], size: number): T[][] {
   return Array.from({ length: flat.length / size }, (_, i) => flat.slice(i * size, (i + 1) * size));
 }
 
-/** null: nothing was told, or no number. */
+/** null: no text, or no number. */
 function numberOf(text: string): number | null {
   const number = Number(text);
   return text === "" || !Number.isFinite(number) ? null : number;

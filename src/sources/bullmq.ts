@@ -16,7 +16,7 @@ export interface BullmqSourceOptions {
    * queues to read, so that no keys are looked through. It may name one node of a Redis Cluster.
    */
   readonly url: string;
-  /** Max pause between two repairs of one queue, in ms. What no event told is corrected within it and a second. */
+  /** Max pause between two repairs of one queue, in ms. What had no event is corrected within it and a second. */
   readonly reconcileMs: number;
   readonly sink: FollowSink;
   readonly logger: Logger;
@@ -53,13 +53,8 @@ const maxHurriedReadings = 1_000;
 export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
-  const away = createOutage(logger, source, "BullMQ cannot be read", "BullMQ can be read again");
-  const unheard = createOutage(
-    logger,
-    source,
-    "What BullMQ says is not stored",
-    "What BullMQ says is stored again",
-  );
+  const away = createOutage(logger, source, "source unavailable", "source available again");
+  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
   const empty = createOutage(logger, source, "no BullMQ queues found", "BullMQ queues found");
   const stopping = new AbortController();
   const queues = new Map<string, QueueProgress>();
@@ -77,7 +72,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         const calls = await readDue();
         if (calls > 0) away.worked();
       } catch (error) {
-        if (!(error instanceof Unheard)) fail(error);
+        if (!(error instanceof NotStored)) fail(error);
         await pause(roundMs, stopping.signal);
       }
       const dueMs = Math.min(...[...queues.values()].map((progress) => progress.dueMs));
@@ -159,7 +154,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
 
   function isUsable(queue: string): boolean {
     if (queueNameProblem(`${source}/${queue}`) === null) return true;
-    if (!warnedOfNames) logger.warn({ source, queue }, "Queues with unusable names are left out");
+    if (!warnedOfNames) logger.warn({ source, queue }, "skipped queues with invalid names");
     warnedOfNames = true;
     return false;
   }
@@ -168,7 +163,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     if (trimmed.has(queue)) return;
     trimmed.add(queue);
     const setting = "streams.events.maxLen";
-    logger.warn({ source, queue, setting, value: maxEvents }, "BullMQ trims events before they can be read");
+    logger.warn({ source, queue, setting, value: maxEvents }, "missed events that BullMQ trimmed");
   }
 
   /** @returns how many calls it took. */
@@ -198,14 +193,14 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     stopping.signal.throwIfAborted();
     const reading = await reader.read(asked.map(([request]) => request));
     const outcomes = await Promise.allSettled(
-      asked.map(([request, progress], i) => tell(request, progress, reading.replies[i], reading)),
+      asked.map(([request, progress], i) => record(request, progress, reading.replies[i], reading)),
     );
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
-    unheard.worked();
+    unstored.worked();
   }
 
-  async function tell(
+  async function record(
     request: ReadRequest,
     progress: QueueProgress,
     reply: ReadReply | undefined,
@@ -225,12 +220,12 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   }
 
   /** Keeps apart whose failure it is: the watched Redis is not away because ours is. */
-  async function toSink<T>(telling: Promise<T>): Promise<T> {
+  async function toSink<T>(writing: Promise<T>): Promise<T> {
     try {
-      return await telling;
+      return await writing;
     } catch (error) {
-      unheard.failed(messageOf(error));
-      throw new Unheard();
+      unstored.failed(messageOf(error));
+      throw new NotStored();
     }
   }
 
@@ -246,4 +241,4 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   };
 }
 
-class Unheard extends Error {}
+class NotStored extends Error {}

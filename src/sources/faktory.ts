@@ -24,8 +24,8 @@ export interface FaktorySourceOptions {
  * Reads every queue of a Faktory server (1.9.2 or later) each `intervalMs`, and tells the sink about all of them at once.
  *
  * - The queues and their depths come from `INFO`, the ages of their heads from `QUEUE LATENCY`
- *   (the protocol: Faktory's wiki, and its `server/commands.go`). With no queues, an empty list is told.
- * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it: Faktory looked at some
+ *   (the protocol: Faktory's wiki, and its `server/commands.go`). With no queues, the list is empty.
+ * - `readAtMs` is the middle of the round trip that returned the age, `uncertaintyMs` half of it: Faktory looked at some
  *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
  * - Where Faktory cannot tell (the head's `enqueued_at` is no time, or before 1970), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
  *   `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no other queue.
@@ -45,16 +45,11 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
   const freshForMs = Math.max(2_000, 3 * intervalMs);
   const client = createFaktoryClient(options.url);
   const pausedQueues = new Set(new URL(options.url).searchParams.get("paused")?.split(","));
-  const away = createOutage(logger, source, "Faktory cannot be read", "Faktory can be read again");
-  const unheard = createOutage(
-    logger,
-    source,
-    "A Faktory reading is not stored",
-    "Faktory readings are stored again",
-  );
+  const away = createOutage(logger, source, "source unavailable", "source available again");
+  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
   const stopping = new AbortController();
   /** Of each queue that Faktory could not tell, since when. Asked alone, so that the others need no second question. */
-  const untoldSinceMs = new Map<string, number>();
+  const unknownSinceMs = new Map<string, number>();
   let warnedOfNames = false;
   let running: Promise<void> | undefined;
 
@@ -79,15 +74,15 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
     away.worked();
     try {
       await sink.observe({ source, queues, freshForMs });
-      unheard.worked();
+      unstored.worked();
     } catch (error) {
-      unheard.failed(error);
+      unstored.failed(error);
     }
   }
 
   async function read(faktory: FaktorySession): Promise<readonly Observation[]> {
     const sizes = await faktory.sizes();
-    for (const name of untoldSinceMs.keys()) if (!sizes.has(name)) untoldSinceMs.delete(name);
+    for (const name of unknownSinceMs.keys()) if (!sizes.has(name)) unknownSinceMs.delete(name);
     const names = askable([...sizes.keys()]);
     const queues: Observation[] = [];
 
@@ -106,32 +101,34 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
       for (const queue of asked) {
         const size = sizes.get(queue) ?? 0;
         const latency = answer instanceof FaktoryRefusal ? answer : answer.get(queue);
-        const head = isAge(latency) ? told(queue, size, latency) : untold(queue, size, readAtMs, latency);
+        const head = isAge(latency)
+          ? knownHead(queue, size, latency)
+          : unknownHead(queue, size, readAtMs, latency);
         const paused = pausedQueues.has(queue);
         queues.push({ queue, ...head, uncertaintyMs, scheduled: null, paused, readAtMs });
       }
     }
 
-    const alone = names.filter((name) => untoldSinceMs.has(name));
-    const together = names.filter((name) => !untoldSinceMs.has(name));
+    const alone = names.filter((name) => unknownSinceMs.has(name));
+    const together = names.filter((name) => !unknownSinceMs.has(name));
     for (const chunk of chunksOf(together, chunkSize)) await ask(chunk);
     for (const name of alone) await ask([name]);
     return queues;
   }
 
-  function told(queue: string, size: number, latencySeconds: number): Head {
-    untoldSinceMs.delete(queue);
+  function knownHead(queue: string, size: number, latencySeconds: number): Head {
+    unknownSinceMs.delete(queue);
     return reconcile(size, latencySeconds);
   }
 
-  function untold(queue: string, size: number, nowMs: number, err: unknown): Head {
-    const knownSinceMs = untoldSinceMs.get(queue);
+  function unknownHead(queue: string, size: number, nowMs: number, err: unknown): Head {
+    const knownSinceMs = unknownSinceMs.get(queue);
     if (knownSinceMs === undefined) {
-      logger.warn({ source, queue, err }, "Faktory cannot tell the age of a queue's head");
+      logger.warn({ source, queue, err }, "unknown age of the head of a queue");
     }
     // With nothing in the queue there is no head yet whose age could grow.
     const sinceMs = size === 0 ? nowMs : (knownSinceMs ?? nowMs);
-    untoldSinceMs.set(queue, sinceMs);
+    unknownSinceMs.set(queue, sinceMs);
     return { headAgeMs: size === 0 ? null : nowMs - sinceMs, depth: size, accuracy: "UNKNOWN" };
   }
 
@@ -147,7 +144,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
     if (!warnedOfNames) {
       logger.warn(
         { source, count: skipped.length, queues: skipped.slice(0, 10) },
-        "Queues with unusable names are left out",
+        "skipped queues with invalid names",
       );
       warnedOfNames = true;
     }

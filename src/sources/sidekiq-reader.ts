@@ -10,12 +10,12 @@ import {
   redisParameters,
 } from "../core/redis-url.ts";
 
-/** What one look at a queue's list told. */
+/** What one reading of a list returned. */
 export interface SidekiqReading {
   readonly queue: string;
   /** How many jobs wait; null when the key is no list. */
   readonly size: number | null;
-  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when nothing waits or it cannot be told. */
+  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when nothing waits or it is not known. */
   readonly headAgeMs: number | null;
   /**
    * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones
@@ -23,7 +23,7 @@ export interface SidekiqReading {
    */
   readonly sight: "all" | "ordered" | "disordered";
   readonly paused: boolean;
-  /** The middle of the round trip that told it, by {@link monotonicClock}, and half of its length. */
+  /** The middle of the round trip that returned it, by {@link monotonicClock}, and half of its length. */
   readonly readAtMs: number;
   readonly uncertaintyMs: number;
 }

@@ -45,8 +45,8 @@ const minDisorderMs = 60_000;
  * - The head is the oldest of the three jobs at either end of the list: jobs may be put back at either end with their old time.
  *   Where those are not in order, older ones may lie in between: `accuracy` is LOWER_BOUND, for a minute and for as long as the
  *   oldest had waited then, or until all jobs can be looked at.
- * - `readAtMs` is the middle of the round trip that told the age, `uncertaintyMs` half of it.
- * - Where the age cannot be told (no such member, no time in it, hidden in a large payload), `accuracy` is UNKNOWN and `headAgeMs`
+ * - `readAtMs` is the middle of the round trip that returned the age, `uncertaintyMs` half of it.
+ * - Where the age is not known (no such member, no time in it, hidden in a large payload), `accuracy` is UNKNOWN and `headAgeMs`
  *   how long it has been so: too little, but never a calm 0 for good. Of a key that is no list nothing is known: UNKNOWN, and no
  *   numbers. It hides no other queue.
  * - Queues whose names cannot be shown are left out, with one warning.
@@ -60,17 +60,12 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   const { intervalMs, sink, logger, source = "sidekiq", chunkSize = 50, maxQueues = 10_000 } = options;
   const boundMs = Math.max(10_000, 2 * intervalMs);
   const reader = createSidekiqReader(options.url, `queue-latency-${source}`);
-  const away = createOutage(logger, source, "Sidekiq cannot be read", "Sidekiq can be read again");
-  const unheard = createOutage(
-    logger,
-    source,
-    "A Sidekiq reading is not stored",
-    "Sidekiq readings are stored again",
-  );
+  const away = createOutage(logger, source, "source unavailable", "source available again");
+  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
   const empty = createOutage(logger, source, "no Sidekiq queues found", "Sidekiq queues found");
   const stopping = new AbortController();
-  /** Of each queue whose head's age could not be told, since when. */
-  const untoldSinceMs = new Map<string, number>();
+  /** Of each queue whose head's age is not known, since when. */
+  const unknownSinceMs = new Map<string, number>();
   /** Of each queue whose jobs were not in order, until when some of those may still lie in between. */
   const disorderedUntilMs = new Map<string, number>();
   /** Queues that are not in the set, and when they were last seen with a job. */
@@ -104,16 +99,16 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
     try {
       await sink.observe({ source, queues, freshForMs });
-      unheard.worked();
+      unstored.worked();
     } catch (error) {
-      unheard.failed(error);
+      unstored.failed(error);
     }
     return tookMs;
   }
 
   async function read(sidekiq: SidekiqSession): Promise<readonly Observation[]> {
     const { names: listed, hasMore } = await sidekiq.names(maxQueues);
-    if (hasMore) warnOnce("Only some of Sidekiq's queues are read", { read: maxQueues });
+    if (hasMore) warnOnce("skipped queues beyond the limit", { read: maxQueues });
     const present = new Set(listed);
     await lookForUnlisted(sidekiq, present);
     for (const name of unlisted.keys()) present.add(name);
@@ -121,7 +116,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     if (present.size > 0) empty.worked();
     else if (isLookedThrough)
       empty.failed("there is neither a set of queues nor a list; ?namespace= sets what is in front of it");
-    for (const since of [untoldSinceMs, disorderedUntilMs])
+    for (const since of [unknownSinceMs, disorderedUntilMs])
       for (const name of since.keys()) if (!present.has(name)) since.delete(name);
     const readings = await sidekiq.readings(presentable([...present]), chunkSize);
     return readings.map(observation);
@@ -143,7 +138,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
       // Not allowed, or a Redis before 6.0.
       if (!/^(NOPERM|ERR)/.test(messageOf(error))) throw error;
       scanPosition = null;
-      warnOnce("Sidekiq queues that are not in its set are not looked for", { err: messageOf(error) });
+      warnOnce("SCAN refused: read only the queues in the set", { err: messageOf(error) });
     }
   }
 
@@ -152,13 +147,13 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     if (size !== 0 && unlisted.has(queue)) unlisted.set(queue, readAtMs);
     const seen = { queue, depth: size, scheduled: null, paused, readAtMs, uncertaintyMs };
     if (size === null) {
-      if (!untoldSinceMs.has(queue)) untoldForMs(reading);
+      if (!unknownSinceMs.has(queue)) unknownForMs(reading);
       return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
     }
     if (size !== 0 && headAgeMs === null) {
-      return { ...seen, headAgeMs: untoldForMs(reading), accuracy: "UNKNOWN" };
+      return { ...seen, headAgeMs: unknownForMs(reading), accuracy: "UNKNOWN" };
     }
-    untoldSinceMs.delete(queue);
+    unknownSinceMs.delete(queue);
     if (headAgeMs === null) {
       disorderedUntilMs.delete(queue);
       return { ...seen, headAgeMs, accuracy: "EXACT" };
@@ -173,12 +168,12 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     return disorderedUntilMs.has(queue);
   }
 
-  function untoldForMs({ queue, size, readAtMs }: SidekiqReading): number {
-    const knownSinceMs = untoldSinceMs.get(queue);
+  function unknownForMs({ queue, size, readAtMs }: SidekiqReading): number {
+    const knownSinceMs = unknownSinceMs.get(queue);
     if (knownSinceMs !== undefined) return readAtMs - knownSinceMs;
-    untoldSinceMs.set(queue, readAtMs);
+    unknownSinceMs.set(queue, readAtMs);
     const why = size === null ? "its key is no list" : "its payload does not tell when it was enqueued";
-    logger.warn({ source, queue, why }, "The age of a queue's head cannot be told");
+    logger.warn({ source, queue, why }, "unknown age of the head of a queue");
     return 0;
   }
 
@@ -189,7 +184,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const skipped = names.filter((name) => !isPresentable(name));
     if (skipped.length === 0) return names;
     const queues = skipped.slice(0, 10).map((name) => name.slice(0, 200));
-    warnOnce("Queues with unusable names are left out", { count: skipped.length, queues });
+    warnOnce("skipped queues with invalid names", { count: skipped.length, queues });
     return names.filter(isPresentable);
   }
 

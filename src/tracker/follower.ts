@@ -37,7 +37,7 @@ const presentKinds: Record<PresentJob["kind"], string> = { SCHEDULED: "S", ESTIM
 /** Names of one source are looked through in pages of this many. */
 const page = 1000;
 
-/** Keeps queues whose job system's own log is read: each log line is counted once, whoever reads it and however often. */
+/** Keeps queues whose job system's own log is read: each log line is counted once, whichever process reads it and however often. */
 export function createFollower({ redis, keys, index, forget, now }: FollowerOptions): Follower {
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const followScript = loadScript("queueLatencyFollow", lua("totals"), lua("recent"), lua("follow"));

@@ -4,7 +4,7 @@ import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startServer, type TestServer } from "../support/server.ts";
 
 const jobCount = 1_500;
-const reads = (server: TestServer) => server.stderr().includes("this process reads a source");
+const reads = (server: TestServer) => server.stderr().includes("started reading a source");
 const eventually = <T>(look: () => T | Promise<T>) => vi.waitFor(look, { timeout: 15_000, interval: 50 });
 
 it("counts every job once when the process that reads BullMQ is killed in the middle of traffic", async () => {

@@ -82,7 +82,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     };
     await until({ state: "WAITING", stale: false, depth: 1 });
     const warnings = () =>
-      logger.lines.filter(({ level, message }) => level === "warn" && /faktory/i.test(message));
+      logger.lines.filter(({ level, message }) => level === "warn" && message === "source unavailable");
     const warnedBefore = warnings().length;
 
     await faktory.halt();

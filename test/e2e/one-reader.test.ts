@@ -8,7 +8,7 @@ import { sse } from "../support/streams.ts";
 
 const title = whyNoFaktory === null ? "servers that share a Redis" : `servers (${whyNoFaktory})`;
 const selection = "queue source state latency oldestSince depth stale";
-const reads = '"msg":"this process reads a source"';
+const reads = '"msg":"started reading a source"';
 
 /** One head is read anew by every reader, each time off by as much as half a round trip on a busy machine. */
 const toleranceMs = 100;

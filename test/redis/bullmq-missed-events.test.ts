@@ -95,7 +95,7 @@ describe.each(bullmqVersions)("of BullMQ $version", ({ bullmq }) => {
       record.timed(async () => {}),
       { concurrency: 20 },
     );
-    const trimmed = () => logger.lines.filter(({ message }) => message.startsWith("BullMQ trims events"));
+    const trimmed = () => logger.lines.filter(({ message }) => message.startsWith("missed events"));
     await eventually(async () => {
       await queue.queue.addBulk(jobs(500));
       expect(trimmed()).not.toEqual([]);

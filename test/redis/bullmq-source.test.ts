@@ -331,8 +331,8 @@ describe("the source of BullMQ", () => {
     await own.restart();
     await eventually(async () => expect(await snapshot(queue)).toMatchObject({ stale: false, depth: 5 }));
     expect(logger.lines.filter(({ level }) => level !== "debug").map(({ message }) => message)).toEqual([
-      "BullMQ cannot be read",
-      "BullMQ can be read again",
+      "source unavailable",
+      "source available again",
     ]);
   });
 

@@ -146,7 +146,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     expect(watched.log.map(({ level, message, queue }) => ({ level, message, queue }))).toEqual(
       [missing, nonsense].sort().map((queue) => ({
         level: "warn",
-        message: "Faktory cannot tell the age of a queue's head",
+        message: "unknown age of the head of a queue",
         queue,
       })),
     );
@@ -197,7 +197,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     expect(watched.log).toEqual([
       expect.objectContaining({
         level: "warn",
-        message: "Queues with unusable names are left out",
+        message: "skipped queues with invalid names",
         count: 3,
       }),
     ]);
@@ -209,22 +209,22 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await using own = await startFaktory();
     await own.halt();
     const watched = await watch(own.url);
-    await watched.logged("Faktory cannot be read", 3);
+    await watched.logged("source unavailable", 3);
     expect(watched.seen).toEqual([]);
 
     await own.resume();
     await watched.next();
     await own.halt();
-    await watched.logged("Faktory cannot be read", 6);
+    await watched.logged("source unavailable", 6);
     await own.resume();
     await watched.next();
     expect(
       watched.log.filter(({ level }) => level !== "debug").map(({ level, message }) => [level, message]),
     ).toEqual([
-      ["warn", "Faktory cannot be read"],
-      ["info", "Faktory can be read again"],
-      ["warn", "Faktory cannot be read"],
-      ["info", "Faktory can be read again"],
+      ["warn", "source unavailable"],
+      ["info", "source available again"],
+      ["warn", "source unavailable"],
+      ["info", "source available again"],
     ]);
     expect(consoleError).not.toHaveBeenCalled();
     await watched.stop();
@@ -237,7 +237,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await watched.next();
     expect(relay.connections()).toBe(1);
     process.kill(own.pid, "SIGSTOP");
-    const { err } = await watched.logged("Faktory cannot be read");
+    const { err } = await watched.logged("source unavailable");
     expect(messageOf(err)).toBe("no full answer within 2000 ms");
     process.kill(own.pid, "SIGCONT");
     await watched.next();
@@ -250,15 +250,15 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const watched = await watch(asked.url);
     await watched.next();
     asked.cutNextAnswer();
-    await watched.logged("Faktory cannot be read");
+    await watched.logged("source unavailable");
     await watched.next();
-    await watched.logged("Faktory can be read again");
+    await watched.logged("source available again");
   });
 
   test("says so when Faktory is too old to tell latencies", async () => {
     const old = await tap(faktory.url, (answer) => answer.replace('"1.9.4"', '"1.9.1"'));
     const watched = await watch(old.url);
-    const { err } = await watched.logged("Faktory cannot be read");
+    const { err } = await watched.logged("source unavailable");
     expect(messageOf(err)).toBe("Faktory 1.9.2 or later can tell latencies, this is 1.9.1");
   });
 
@@ -273,7 +273,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const consoleError = vi.spyOn(console, "error");
     await using own = await startFaktory({ password: "right" });
     const watched = await watch(own.url.replace("right", "hunter2"));
-    const { err } = await watched.logged("Faktory cannot be read", 3);
+    const { err } = await watched.logged("source unavailable", 3);
     expect(messageOf(err)).toBe("ERR Invalid password");
     expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
     const logged = watched.log.map((line) => ({ ...line, err: fieldsOf(line.err) }));
@@ -289,7 +289,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
       onTestFinished(() => setDefaultCACertificates(trusted));
       await using own = await startFaktory({ tls: true, password: "secret" });
       const watched = await watch(own.url);
-      const { err } = await watched.logged("Faktory cannot be read", 2);
+      const { err } = await watched.logged("source unavailable", 2);
       expect(messageOf(err)).toContain("self-signed certificate");
       setDefaultCACertificates([...trusted, own.certificate ?? ""]);
       await watched.next();
@@ -316,10 +316,10 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
   test("a sink that fails is not Faktory's fault: it is logged once, and reading goes on", async () => {
     let works = false;
     const watched = await watch(faktory.url, {}, () => works);
-    await watched.logged("A Faktory reading is not stored", 3);
+    await watched.logged("source reading not stored", 3);
     works = true;
     await watched.next();
-    await watched.logged("Faktory readings are stored again");
+    await watched.logged("source readings stored again");
     expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 

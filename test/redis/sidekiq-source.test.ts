@@ -241,7 +241,7 @@ describe("the head's payload", () => {
     if (observed === undefined || since === null) {
       const unknown = watched.log.filter(({ fields }) => fields.queue === `q${i}`);
       expect(unknown.map(({ level, message }) => ({ level, message }))).toEqual([
-        { level: "warn", message: "The age of a queue's head cannot be told" },
+        { level: "warn", message: "unknown age of the head of a queue" },
       ]);
       // Not a calm 0: it has grown since the first reading.
       expect(observed?.headAgeMs).toBeGreaterThan(0);
@@ -434,7 +434,7 @@ describe("the Sidekiq source", () => {
       await eventually(async () => expect(await at.sadd("queues", "q")).toBeGreaterThanOrEqual(0));
     });
     const watched = await watch(node.url);
-    const line = await watched.logged("Sidekiq cannot be read");
+    const line = await watched.logged("source unavailable");
     expect(String(line.fields.err)).toContain("a node of a Redis Cluster, which Sidekiq cannot use");
     await watched.stop();
   });
@@ -499,7 +499,7 @@ describe("the Sidekiq source", () => {
     await watched.next();
     expect((await watched.next()).queues.map(({ queue }) => queue)).toEqual(["good"]);
     expect(watched.log).toEqual([
-      expect.objectContaining({ level: "warn", message: "Queues with unusable names are left out" }),
+      expect.objectContaining({ level: "warn", message: "skipped queues with invalid names" }),
     ]);
     expect(watched.log[0]?.fields.count).toBe(5);
   });
@@ -510,7 +510,7 @@ describe("the Sidekiq source", () => {
     const watched = await watch(url, { maxQueues: 250 });
     await watched.next();
     expect((await watched.next()).queues).toHaveLength(250);
-    expect(watched.log.map(({ message }) => message)).toEqual(["Only some of Sidekiq's queues are read"]);
+    expect(watched.log.map(({ message }) => message)).toEqual(["skipped queues beyond the limit"]);
   });
 
   test("a sink that fails is logged once, and reading goes on", async () => {
@@ -518,10 +518,10 @@ describe("the Sidekiq source", () => {
     await at.sadd("queues", "q");
     let works = false;
     const watched = await watch(url, {}, () => works);
-    await watched.logged("A Sidekiq reading is not stored", 3);
+    await watched.logged("source reading not stored", 3);
     works = true;
     await watched.next();
-    await watched.logged("Sidekiq readings are stored again");
+    await watched.logged("source readings stored again");
     expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 });
@@ -623,9 +623,9 @@ describe("a Redis that goes", () => {
     const watched = await watch(own.url);
     await watched.until("a", { depth: 1 });
     await own.kill();
-    await watched.logged("Sidekiq cannot be read", 3);
+    await watched.logged("source unavailable", 3);
     await own.restart();
-    await watched.logged("Sidekiq can be read again");
+    await watched.logged("source available again");
     await watched.until("a", { depth: 1 });
     const lines = watched.log.filter(({ level }) => level !== "debug").map(({ level }) => level);
     expect(lines).toEqual(["warn", "info"]);
@@ -638,10 +638,10 @@ describe("a Redis that goes", () => {
     const watched = await watch(own.url);
     await watched.next();
     process.kill(own.pid, "SIGSTOP");
-    const { fields } = await watched.logged("Sidekiq cannot be read");
+    const { fields } = await watched.logged("source unavailable");
     expect(messageOf(fields.err)).toBe("Command timed out");
     process.kill(own.pid, "SIGCONT");
-    await watched.logged("Sidekiq can be read again");
+    await watched.logged("source available again");
     await withRedis(own.url, async (at) => {
       await eventually(async () =>
         expect(String(await at.client("LIST")).match(/name=queue-latency-sidekiq/g)).toHaveLength(1),
@@ -670,7 +670,7 @@ describe("a Redis that goes", () => {
         await at.config("SET", "port", 0, "tls-ca-cert-file", certificate, "tls-port", own.port);
       });
       const watched = await watch(`rediss://localhost:${own.port}/0`);
-      const { fields } = await watched.logged("Sidekiq cannot be read", 2);
+      const { fields } = await watched.logged("source unavailable", 2);
       expect(messageOf(fields.err)).toContain("self-signed certificate");
       setDefaultCACertificates([...trusted, await readFile(certificate, "utf8")]);
       await watched.until("a", { depth: 1, accuracy: "ESTIMATED" });
@@ -682,7 +682,7 @@ describe("a Redis that goes", () => {
     const consoleError = vi.spyOn(console, "error");
     await using own = await startRedis({ args: ["--requirepass", "right"] });
     const watched = await watch(own.url.replace("//", "//:hunter2@"));
-    const { fields } = await watched.logged("Sidekiq cannot be read", 3);
+    const { fields } = await watched.logged("source unavailable", 3);
     expect(messageOf(fields.err)).toContain("WRONGPASS");
     const logged = watched.log.map(({ fields: { err, ...rest } }) => [{ ...Object(err) }, String(err), rest]);
     expect(JSON.stringify(logged)).not.toContain("hunter2");
@@ -692,7 +692,7 @@ describe("a Redis that goes", () => {
 
   test("to no such database is a failure, not database 0", async () => {
     const watched = await watch(server.url.replace(/\/$/, "/999"));
-    const { fields } = await watched.logged("Sidekiq cannot be read");
+    const { fields } = await watched.logged("source unavailable");
     expect(messageOf(fields.err)).toContain("DB index is out of range");
     expect(watched.seen).toEqual([]);
   });

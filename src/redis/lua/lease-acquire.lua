@@ -1,9 +1,9 @@
--- Takes a lease that nobody has, or takes it anew for the owner who has it, with a fencing token larger than all before.
+-- Takes a free lease, or takes it anew for its owner, with a fencing token larger than all before.
 --
 -- KEYS  1 who has the lease  2 newest fencing token
 -- ARGV  1 owner, unique to this attempt to have it  2 how long it lasts unless it is renewed, ms
 --       3 a fencing token that is known to be in use elsewhere (0 = none): the new one is larger
--- Returns {the fencing token, 0}, or {0, ms until whoever has it must have renewed it (-1: no end is known)}
+-- Returns {the fencing token, 0}, or {0, ms until its holder must have renewed it (-1: no end is known)}
 
 local holder = redis.call('GET', KEYS[1])
 -- Ours already: the answer to an earlier try was lost.

@@ -3,7 +3,7 @@
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
 -- ARGV  1 what stands before a queue's name in the name of its list
 -- Returns four entries a list, in order: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
---         ('' when nothing waits, '?' when that of the head cannot be told), what was looked at, 1 when the queue is paused,
+--         ('' when nothing waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
 --         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
 --         always is.
 --         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
@@ -39,7 +39,7 @@ local function valueAt(json, at, quoted)
 end
 
 -- The value of one member of the payload's own object, not of one nested in it; the second result is false when it
--- cannot be told whether there is one. A place is in the payload's own object exactly when what follows it completes an
+-- is not certain whether there is one. A place is in the payload's own object exactly when what follows it completes an
 -- object that only begins there, which is just as true of what comes before it.
 local function member(json, name)
   local quoted = '"' .. name .. '"'
@@ -75,8 +75,8 @@ local function member(json, name)
       tried = tried + 1
       if decode(string.sub(json, 1, at - 1) .. quoted .. ':0}') then
         local text = string.match(string.sub(json, value, value + 99), '^%s*([^,}%s]+)%s*[,}]')
-        local told = text and decode('{"value":' .. text .. '}')
-        return told and told.value, told ~= nil
+        local found = text and decode('{"value":' .. text .. '}')
+        return found and found.value, found ~= nil
       end
     else
       passed = passed + 1

@@ -98,7 +98,7 @@ for event = 0, eventCount - 1 do
   else
     local since = at
     if kind == 'S' then since = math.max(0, tonumber(ARGV[first + 3]) + offset) end
-    -- It is due by the clock of whoever scheduled it, and its worker may look later: it was claimable since it was due.
+    -- It is due by the clock of its producer, and its worker may look later: it was claimable since it was due.
     if kind == 'P' and known then since = math.min(known, at) end
     if not isAtLeast(since) then forgetBound(known) end
     redis.call('ZADD', waitingKey, string.format('%.1f', since), job)

@@ -4,7 +4,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Service } from "../core/service.ts";
 import { createUnderLease } from "../core/under-lease.ts";
 
-export interface OneReaderOptions {
+export interface LeaderOnlySourceOptions {
   readonly lease: Lease;
   readonly sink: FollowSink;
   /** Builds the source anew for every time that the lease is had. */
@@ -12,7 +12,7 @@ export interface OneReaderOptions {
   /** Name of the source, for the log. */
   readonly source: string;
   readonly logger: Logger;
-  /** After a source could not be started, in ms. @default 1_000 // a second */
+  /** After source failed to start, in ms. @default 1_000 // a second */
   readonly retryMs?: number;
 }
 
@@ -20,14 +20,14 @@ export interface OneReaderOptions {
  * Runs a source in this process while this process has the source's lease: of all processes that share a Redis, one reads. The
  * source is handed a sink of its own, which adds the fencing token and refuses everything once the lease is gone.
  */
-export function createOneReader(options: OneReaderOptions): Service {
+export function createLeaderOnlySource(options: LeaderOnlySourceOptions): Service {
   const { lease, sink, create, source, logger, retryMs } = options;
   return createUnderLease({
     lease,
     create: (hold) => create(fenced(sink, source, hold)),
     about: { source },
-    says: "this process reads a source",
-    failure: "a source could not be started",
+    says: "started reading a source",
+    failure: "source failed to start",
     logger,
     retryMs,
   });

@@ -5,7 +5,7 @@ import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
 import type { Service } from "../../src/core/service.ts";
 import { createKeys } from "../../src/redis/keys.ts";
-import { createOneReader } from "../../src/sources/one-reader.ts";
+import { createLeaderOnlySource } from "../../src/sources/leader-only-source.ts";
 import { openContender } from "../support/lease.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
@@ -43,7 +43,7 @@ async function reader(
 ) {
   const logger = recordingLogger();
   const contender = await openContender(inject("redisUrl"), prefix, { ...timing, logger });
-  const service = createOneReader({
+  const service = createLeaderOnlySource({
     lease: contender.lease,
     sink: to,
     source: "faktory",
