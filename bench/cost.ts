@@ -74,7 +74,7 @@ async function post(body: object): Promise<Answer> {
   const { errors, extensions } = JSON.parse(answer);
   return {
     points: extensions?.cost?.recording === undefined ? (extensions?.cost?.actualQueryCost ?? 0) : 0,
-    events: extensions?.cost?.recording?.actualEvents ?? 0,
+    events: extensions?.cost?.recording?.actualCost ?? 0,
     bytes: answer.length,
     error: errors?.[0]?.extensions?.code ?? null,
   };

@@ -124,10 +124,10 @@ builder.mutationField("recordEvents", (t) =>
       const { events } = checkBatch(sent, onInvalid, limits);
       if (batchId != null) checkId(String(batchId), "batchId");
       const queues = new Set(events.map(({ queue }) => queue)).size;
-      return { field: Math.max(queues, 1), events: sent.length };
+      return { field: Math.max(queues, 1), events: sent.length + eventsPerQueue * Math.max(0, queues - 1) };
     },
     description:
-      "Records job lifecycle events. Answered when all of them have been applied; on SERVICE_UNAVAILABLE some may have been: send the same batch again, with its `batchId`. All or nothing for each queue. Costs one point for each distinct queue, which counts towards MAX_COST; each event is charged to RECORD_RATE_LIMIT, and nothing to RATE_LIMIT_MAX. Needs the scope `record`. Errors: BAD_USER_INPUT, whose `extensions.rejected` lists the first 100 invalid events as `{ eventIndex, field, reason }`, and `extensions.rejectedCount` counts them; TOO_MANY_KNOWN_QUEUES when the batch names more new queues than MAX_KNOWN_QUEUES allows: then nothing is recorded, whatever `onInvalid` says, and `extensions.newQueues` lists ten of them at most.",
+      "Records job lifecycle events. Answered when all of them have been applied; on SERVICE_UNAVAILABLE some may have been: send the same batch again, with its `batchId`. All or nothing for each queue. Costs one point for each distinct queue, which counts towards MAX_COST; its events, and ten more for each queue beyond the first, are charged to RECORD_RATE_LIMIT, and nothing to RATE_LIMIT_MAX. Needs the scope `record`. Errors: BAD_USER_INPUT, whose `extensions.rejected` lists the first 100 invalid events as `{ eventIndex, field, reason }`, and `extensions.rejectedCount` counts them; TOO_MANY_KNOWN_QUEUES when the batch names more new queues than MAX_KNOWN_QUEUES allows: then nothing is recorded, whatever `onInvalid` says, and `extensions.newQueues` lists ten of them at most.",
     async resolve(_, { events: sent, batchId, onInvalid }, { tracker, limits }) {
       const { events, rejected } = checkBatch(sent, onInvalid, limits);
       const result = await tracker.record(events, batchId == null ? null : String(batchId));
@@ -137,6 +137,8 @@ builder.mutationField("recordEvents", (t) =>
 );
 
 const maxListed = 100;
+/** Recording one event of each of many queues takes as long as ten of the same queue do. */
+const eventsPerQueue = 10;
 
 /** @throws AppError BAD_USER_INPUT for too many events, and for invalid ones unless they are to be skipped. */
 function checkBatch(

@@ -33,11 +33,11 @@ export interface CostReport {
   readonly recording?: RecordingReport;
 }
 
-/** Events are charged to a budget of their own, so that recording does not use up the points for reading. */
+/** Recording has a budget of its own, in events, so that it does not use up the points for reading. */
 export interface RecordingReport {
-  readonly requestedEvents: number;
+  readonly requestedCost: number;
   /** What was charged; null when the request was refused. */
-  readonly actualEvents: number | null;
+  readonly actualCost: number | null;
   readonly throttleStatus: ThrottleStatus;
 }
 

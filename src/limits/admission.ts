@@ -157,8 +157,8 @@ function report({ cost, charge: { events } }: Price, left: Left, charged: number
   const { points: throttleStatus } = left;
   const costs = { requestedQueryCost: cost, actualQueryCost: charged, throttleStatus };
   if (events === 0) return costs;
-  const actualEvents = charged === cost ? events : null;
-  return { ...costs, recording: { requestedEvents: events, actualEvents, throttleStatus: left.events } };
+  const actualCost = charged === cost ? events : null;
+  return { ...costs, recording: { requestedCost: events, actualCost, throttleStatus: left.events } };
 }
 
 /** Of the texts in variables, roughly: how much there was to coerce. */

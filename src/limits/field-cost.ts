@@ -8,6 +8,6 @@ export interface FieldCost {
   readonly multiplier?: number;
   /** How many elements the list in the answer has at most. @default the multiplier, else 8 for a list */
   readonly items?: number;
-  /** Events that a mutation records. Its points are then not taken from those for reading. */
+  /** What a mutation takes from the budget for recording, in events. Its points are then not taken from those for reading. */
   readonly events?: number;
 }

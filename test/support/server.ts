@@ -106,8 +106,8 @@ export interface Cost {
   readonly actualQueryCost: number | null;
   readonly throttleStatus: Budget;
   readonly recording?: {
-    readonly requestedEvents: number;
-    readonly actualEvents: number | null;
+    readonly requestedCost: number;
+    readonly actualCost: number | null;
     readonly throttleStatus: Budget;
   };
 }
