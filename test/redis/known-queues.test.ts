@@ -1,7 +1,8 @@
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { keysWith, uniquePrefix } from "../support/redis.ts";
+import { ask, startApp } from "../support/server.ts";
 import { openTracker } from "../support/tracker.ts";
 
 const redisUrl = inject("redisUrl");
@@ -64,6 +65,22 @@ describe("how many queues are recorded", () => {
     );
     await opened.tracker.forget("a");
     expect(await opened.tracker.record(enqueuedIn("b", "c"), null)).toMatchObject({ accepted: 1 });
+  });
+
+  it("is a setting, and a refusal is told to clients with the names", async () => {
+    const app = await startApp({
+      ...{ REDIS_URL: redisUrl, KEY_PREFIX: uniquePrefix(), HISTORY_MAX_QUEUES: "0", MAX_KNOWN_QUEUES: "1" },
+    });
+    onTestFinished(() => app.stop());
+    const record = (queue: string) =>
+      ask(
+        app.url,
+        `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "${queue}", jobId: 1 }]) { accepted } }`,
+      );
+    expect((await record("a")).body).toMatchObject({ data: { recordEvents: { accepted: 1 } } });
+    expect((await record("b")).body).toMatchObject({
+      errors: [{ extensions: { ...tooMany, newQueues: ["b"] } }],
+    });
   });
 
   it("is never more, however many servers record new ones at once", async () => {
