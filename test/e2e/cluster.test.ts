@@ -31,9 +31,10 @@ describe("two servers on a Redis Cluster", () => {
         await startServer({ REDIS_URL: cluster.url, KEY_PREFIX: prefix, RATE_LIMIT_MAX: "1000000000" }),
       );
     const both = await Promise.all([start(), start()]);
+    await using subscribers = new AsyncDisposableStack();
     const watchers = [
-      servers.use(await watch(sseTransport(both[0].url))),
-      servers.use(await watch(websocketTransport(both[1].url))),
+      subscribers.use(await watch(sseTransport(both[0].url))),
+      subscribers.use(await watch(websocketTransport(both[1].url))),
     ];
     const model = createTrackerModel({ eventWindowMs, maxWaitMs });
     const load = startLoad(both, model);
@@ -79,6 +80,8 @@ describe("two servers on a Redis Cluster", () => {
       }, 10_000);
       expect(watcher.leastLatency()).toBe(0);
     }
+    // A server that stops breaks off the streams that are open.
+    await subscribers.disposeAsync();
     for (const server of both) {
       expect(await server.stop()).toBe(0);
       // Every line is one of the log, and none says that somebody must act.
