@@ -217,7 +217,10 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     if (dropped > 0 && droppedBefore === 0) {
       logger.error({ dropped, maxActive }, "dropped alerts: there are more than are kept");
     }
-    await store.count("ignored", dropped - droppedBefore);
+    // Best effort: a Redis that is full refuses it, and alerts go on.
+    await store.count("ignored", dropped - droppedBefore).catch((error: unknown) => {
+      logger.debug({ dropped, err: messageOf(error) }, "dropped alerts were not counted");
+    });
     droppedBefore = dropped;
     const rule = current.find(({ condition }) => condition.subject === "dropped_alerts");
     if (rule === undefined) return;

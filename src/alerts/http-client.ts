@@ -81,12 +81,16 @@ function answerTo({ url, body, headers = {} }: SendOptions, signal: AbortSignal)
 
 /** The first words of what it answered, on one line. */
 async function beginningOf(response: IncomingMessage): Promise<string> {
-  for await (const chunk of response) {
-    return Buffer.from(chunk)
-      .toString()
-      .replace(/[^\P{C}]+|\s+/gu, " ")
-      .trim()
-      .slice(0, maxReasonLength);
+  try {
+    for await (const chunk of response) {
+      return Buffer.from(chunk)
+        .toString()
+        .replace(/[^\P{C}]+|\s+/gu, " ")
+        .trim()
+        .slice(0, maxReasonLength);
+    }
+  } catch {
+    // The status is an answer, whether or not a body comes.
   }
   return "";
 }
