@@ -64,6 +64,7 @@ function pagesOf(first: readonly QueueSnapshot[], { objectives = {}, healths = {
         const page = await read({ ...request, after });
         names.push(...page.edges.map(({ node }) => node.queue));
         if (!page.hasMore) return names;
+        if (names.length > 1_000) throw new Error("the walk goes in a circle");
         after = page.endCursor ?? expect.unreachable();
       }
     },
