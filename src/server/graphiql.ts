@@ -49,17 +49,18 @@ export function createGraphiQL(
       // Without tokens variables and headers are folded away: the examples need the room more.
       defaultEditorToolsVisibility: needsToken ? "headers" : false,
     });
-    const scripts = [
+    const parts = [
       firstQueryScript(tabs[0]?.query ?? ""),
       await scriptFile("graphiql-reconnect.js"),
       ...(needsToken ? [await scriptFile("graphiql-token.js")] : []),
     ];
-    const head = [viewport, style, ...scripts.map((script) => `<script>${script}</script>`)].join("");
+    const script = parts.join("\n");
+    const head = `${viewport}${style}<script>${script}</script>`;
     const body = await promisify(gzip)(html.replace("</head>", () => `${head}</head>`));
     return {
       body,
       etag: `"${createHash("sha256").update(body).digest("base64url")}"`,
-      contentSecurityPolicy: policyFor([...scripts, scriptOf(html)]),
+      contentSecurityPolicy: policyFor([script, scriptOf(html)]),
     };
   }
 
