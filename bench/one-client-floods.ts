@@ -11,13 +11,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startServer } from "../test/support/server.ts";
 import { tokenFile } from "../test/support/tokens.ts";
-import { type FloodName, floods, startFlood } from "./load/floods.ts";
+import { floods, runFloods } from "./load/floods.ts";
 
 const seconds = 8;
 const [, , role, name, url] = process.argv;
 
 if (role === "flood") {
-  await startFlood(name as FloodName, url ?? "");
+  await runFloods(name ?? "", url ?? "");
 } else {
   const wanted = process.argv.slice(2);
   await measureAll(wanted.length === 0 ? ["nothing", ...Object.keys(floods), "all at once"] : wanted);
@@ -26,8 +26,7 @@ if (role === "flood") {
 async function measureAll(names: readonly string[]): Promise<void> {
   const table: Record<string, object> = {};
   for (const each of names) {
-    const kinds = each === "nothing" ? [] : each === "all at once" ? Object.keys(floods) : [each];
-    table[each] = await measure(kinds);
+    table[each] = await measure(each === "nothing" ? [] : [each]);
   }
   console.table(table);
 }

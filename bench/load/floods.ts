@@ -22,10 +22,10 @@ export const floods = {
   "wide subscriptions": (url: string) => repeat(3, (i) => subscriptions(url, i)),
 } as const;
 
-export type FloodName = keyof typeof floods;
-
-export async function startFlood(name: FloodName, url: string): Promise<void> {
-  await floods[name](url);
+/** Runs one of the floods, or all at once, for ever. */
+export async function runFloods(name: string, url: string): Promise<void> {
+  const wanted = Object.entries(floods).filter(([each]) => name === "all at once" || name === each);
+  await Promise.all(wanted.map(([, flood]) => flood(url)));
 }
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -37,7 +37,7 @@ function forever(run: (i: number) => Promise<void>): (i: number) => Promise<neve
   return async (i) => {
     for (;;) {
       await run(i).catch(() => {});
-      await sleep(1);
+      await sleep(100);
     }
   };
 }

@@ -11,7 +11,7 @@ import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
 import { headOf, type ResponseHead, sendText } from "./http-response.ts";
 import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
 import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
-import { readBody, tooManyBytesInFlight } from "./request-body.ts";
+import { createBodyReader, tooManyBytesInFlight } from "./request-body.ts";
 
 export interface GraphQLHttpOptions {
   readonly operations: Operations;
@@ -31,10 +31,12 @@ export function createGraphQLHttp({
   identify,
   guard,
 }: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const bodies = createBodyReader({ maxBytes: guard.maxBodyBytes, budget });
+
   /** @returns null when the client hung up. @throws AppError */
   async function read(request: IncomingMessage, response: ServerResponse, client: Client): Promise<unknown> {
     if (request.method !== "POST") return paramsOf(request.url ?? "", guard);
-    const body = await readBody(request, { maxBytes: guard.maxBodyBytes, budget, client: client.id });
+    const body = await bodies.read(request, client.id);
     if (body === null) return null;
     response.once("close", body.release);
     return scheduler.begin(client.id, () => parseBody(body.text, guard));
@@ -110,8 +112,11 @@ export function createGraphQLHttp({
     try {
       await respond(request, response, accepted);
     } catch (error) {
-      // The rest of a large body is not read only to be thrown away.
-      if (!request.complete && isLarge(request)) response.setHeader("Connection", "close");
+      // The rest of a large body is not parsed only to be thrown away.
+      if (!request.complete && isLarge(request)) {
+        request.socket.pause();
+        response.setHeader("Connection", "close");
+      }
       sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
     }
   };

@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import { type ByteBudget, createGrowingReservation, type GrowingReservation } from "./byte-budget.ts";
+import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
 
 /** A page of another origin can send none of them without a preflight request, as it can send a form. */
 const mediaTypes: readonly string[] = ["application/json", "application/graphql+json"];
@@ -9,8 +10,7 @@ const mediaTypes: readonly string[] = ["application/json", "application/graphql+
 export interface BodyOptions {
   readonly maxBytes: number;
   readonly budget: ByteBudget;
-  /** Who the body's bytes count for. */
-  readonly client: string;
+  readonly clock?: MonotonicClock;
 }
 
 export interface Body {
@@ -19,30 +19,63 @@ export interface Body {
   readonly release: () => void;
 }
 
-/**
- * Reads the body of a request.
- *
- * @returns null when the client hung up.
- * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; THROTTLED when the client has too many bytes in
- *   flight; BAD_USER_INPUT when the body is not UTF-8.
- */
-export async function readBody(request: IncomingMessage, options: BodyOptions): Promise<Body | null> {
-  assertReadable(request, options.maxBytes);
-  const reservation = createGrowingReservation(options.budget, options.client);
-  const announced = Number(request.headers["content-length"] ?? 0);
-  try {
-    if (!reservation.growTo(announced)) throw tooManyBytesInFlight(options.budget);
-    const bytes = await bytesOf(request, options, reservation);
-    if (bytes === null) {
-      reservation.release();
-      return null;
+export interface BodyReader {
+  /**
+   * Reads the body of a request.
+   *
+   * @param client who its bytes count for.
+   * @returns null when the client hung up.
+   * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; THROTTLED when the client has too many bytes
+   *   in flight, or has just sent a body in too small chunks; BAD_USER_INPUT when the body is not UTF-8.
+   */
+  read(request: IncomingMessage, client: string): Promise<Body | null>;
+}
+
+/** A body in too small chunks blocks the parser for as long as hundreds of requests, so the next is not even begun for a while. */
+const penaltyMs = 1_000;
+
+export function createBodyReader({ maxBytes, budget, clock = monotonicClock }: BodyOptions): BodyReader {
+  const penalizedUntilMs = new Map<string, number>();
+
+  function assertUnpenalized(client: string): void {
+    if (clock.now() < (penalizedUntilMs.get(client) ?? 0)) {
+      throw new AppError(
+        "THROTTLED",
+        "the chunks of a body before were too small; send larger ones or Content-Length, retry after 1 s",
+        { retryAfterSeconds: 1 },
+      );
     }
-    if (!isUtf8(bytes)) throw new AppError("BAD_USER_INPUT", "the body is not UTF-8");
-    return { text: bytes.toString(), release: reservation.release };
-  } catch (error) {
-    reservation.release();
-    throw error;
+    penalizedUntilMs.delete(client);
   }
+
+  return {
+    async read(request, client) {
+      assertReadable(request, maxBytes);
+      if (request.headers["transfer-encoding"] !== undefined) assertUnpenalized(client);
+      const reservation = createGrowingReservation(budget, client);
+      try {
+        if (!reservation.growTo(Number(request.headers["content-length"] ?? 0)))
+          throw tooManyBytesInFlight(budget);
+        const bytes = await bytesOf(request, maxBytes, (length, cost) => {
+          if (length > maxBytes) return tooLarge(maxBytes);
+          if (cost > 2 * maxBytes) {
+            penalizedUntilMs.set(client, clock.now() + penaltyMs);
+            return tooLarge(maxBytes);
+          }
+          return reservation.growTo(length) ? null : tooManyBytesInFlight(budget);
+        });
+        if (bytes === null) {
+          reservation.release();
+          return null;
+        }
+        if (!isUtf8(bytes)) throw new AppError("BAD_USER_INPUT", "the body is not UTF-8");
+        return { text: bytes.toString(), release: reservation.release };
+      } catch (error) {
+        reservation.release();
+        throw error;
+      }
+    },
+  };
 }
 
 /** The client is over its byte budget. */
@@ -67,16 +100,18 @@ function assertReadable({ headers }: IncomingMessage, maxBytes: number): void {
 }
 
 /** What a chunk costs beside its bytes: a chunk of one byte takes as much time as one of a hundred. */
-const chunkOverheadBytes = 128;
+const chunkOverheadBytes = 256;
 
 /**
  * Copies the chunks into one buffer, so that a body in small ones takes no more memory than another one. Node checks that the body
  * is as long as announced. Leaves no listener on the request, which lives as long as a stream.
+ *
+ * @param errorOf why a body of this length is refused, whose chunks have cost so much.
  */
 function bytesOf(
   request: IncomingMessage,
-  { maxBytes, budget }: BodyOptions,
-  reservation: GrowingReservation,
+  maxBytes: number,
+  errorOf: (length: number, cost: number) => AppError | null,
 ): Promise<Buffer | null> {
   return new Promise((resolve, reject) => {
     let buffer: Buffer = Buffer.alloc(0);
@@ -89,17 +124,18 @@ function bytesOf(
       detach();
       resolve(bytes);
     };
-    const fail = (error: AppError) => {
-      detach();
-      reject(error);
-    };
     const listeners = {
       data(chunk: Buffer) {
         cost += chunk.length + chunkOverheadBytes;
-        // A body of the largest size comes in chunks of a TCP segment at least.
-        if (length + chunk.length > maxBytes || cost > 2 * maxBytes) return fail(tooLarge(maxBytes));
-        if (!reservation.growTo(length + chunk.length)) return fail(tooManyBytesInFlight(budget));
-        buffer = length === 0 ? chunk : appended(buffer, length, chunk);
+        const error = errorOf(length + chunk.length, cost);
+        if (error !== null) {
+          detach();
+          // The connection is closed after the response: what still comes is not even parsed.
+          request.socket.pause();
+          reject(error);
+          return;
+        }
+        buffer = length === 0 ? chunk : appended(buffer, length, chunk, maxBytes);
         length += chunk.length;
       },
       end: () => finish(buffer.subarray(0, length)),
@@ -111,10 +147,10 @@ function bytesOf(
 }
 
 /** The buffer with the chunk behind its first bytes; another, larger one when it is full. */
-function appended(buffer: Buffer, length: number, chunk: Buffer): Buffer {
+function appended(buffer: Buffer, length: number, chunk: Buffer, maxBytes: number): Buffer {
   let target = buffer;
   if (length + chunk.length > buffer.length) {
-    target = Buffer.allocUnsafeSlow(Math.max(2 * buffer.length, length + chunk.length));
+    target = Buffer.allocUnsafeSlow(Math.min(maxBytes, Math.max(2 * buffer.length, length + chunk.length)));
     buffer.copy(target, 0, 0, length);
   }
   chunk.copy(target, length);

@@ -80,6 +80,8 @@ const defaultTimeouts: Timeouts = {
 };
 /** Longer than the 60 s for which load balancers keep idle connections: the side that closes first must not be this one. */
 const keepAliveMs = 75_000;
+/** Connections that the kernel holds until they are accepted: a burst of one client must not make others connect again. */
+const backlog = 4_096;
 /** Requests that one client has in flight beside its subscriptions, over however many connections. */
 const maxRequestsAtOnce = 1_000;
 /** Bytes that one client has in flight, in and out, by all transports; more where one body may be larger than a quarter of it. */
@@ -239,7 +241,7 @@ export function createServer(options: ServerOptions): Server {
     start: () =>
       new Promise((resolve, reject) => {
         http.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-        http.listen(port, host, () => {
+        http.listen({ port, host, backlog }, () => {
           const address = http.address();
           const actualPort = typeof address === "object" && address !== null ? address.port : port;
           url = `http://${host.includes(":") ? `[${host}]` : host}:${actualPort}`;

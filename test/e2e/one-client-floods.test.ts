@@ -1,0 +1,69 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { expect, inject, test } from "vitest";
+import { uniquePrefix } from "../support/redis.ts";
+import { post, startServer, type TestServer } from "../support/server.ts";
+import { bearer, tokenFile } from "../support/tokens.ts";
+
+const asked = 50;
+const maxResidentBytes = 400_000_000;
+/** Also where 2 cores serve the floods, too. */
+const within = { timeout: 60_000, interval: 100 };
+const floods = new URL("../../bench/one-client-floods.ts", import.meta.url).pathname;
+
+test("one token that does all at once, by all transports, takes bounded memory, leaves nothing, and another token is answered", async () => {
+  await using tokens = await tokenFile({ flood: "read,record,admin", other: "read,record" });
+  await using server = await startServer({
+    REDIS_URL: inject("redisUrl"),
+    KEY_PREFIX: uniquePrefix(),
+    API_TOKENS_FILE: tokens.path,
+    LOG_LEVEL: "error",
+  });
+  const ask = (token: string, body: object) =>
+    post(server.url, body, { ...bearer(token), connection: "close" });
+  expect((await ask("other", { query: "{ __typename }" })).status).toBe(200);
+  const idleSockets = await openSockets(server);
+
+  // Requests half sent, bodies and messages in pieces of one byte, answers unread, refused documents, subscriptions, introspection.
+  const flood = spawn(process.execPath, [floods, "flood", "all at once", server.url], {
+    env: { PATH: process.env.PATH },
+    stdio: "ignore",
+  });
+  const ended = once(flood, "exit");
+  try {
+    await expect.poll(() => openSockets(server), within).toBeGreaterThan(idleSockets + 100);
+    for (let i = 0; i < asked; i++) {
+      const { status, body } = await ask("other", {
+        query: `query ($queue: String!) { queueLatency(queues: [$queue]) { state } }`,
+        variables: { queue: `q${i}` },
+      });
+      expect({ status, errors: body.errors }).toEqual({ status: 200, errors: undefined });
+    }
+    expect(await peakResidentBytes(server)).toBeLessThan(maxResidentBytes);
+  } finally {
+    flood.kill("SIGKILL");
+    await ended;
+  }
+
+  // Beside connections to Redis that were opened later, and those of the other token, which are kept.
+  await expect.poll(() => openSockets(server), within).toBeLessThan(idleSockets + 15);
+  const metrics = await fetch(`${server.url}/metrics`, { headers: bearer("other") });
+  expect(await metrics.text()).toMatch(/^queue_latency_open_subscriptions 0$/m);
+  // Its requests in flight, its bytes and its share of the CPU are free again.
+  const large = { query: "{ __typename }", extensions: { padding: "x".repeat(1_000_000) } };
+  const answers = await Promise.all(Array.from({ length: 12 }, () => ask("flood", large)));
+  expect(answers.map(({ status }) => status)).toEqual(Array(12).fill(200));
+  expect(server.stderr()).toBe("");
+}, 180_000);
+
+async function openSockets({ pid }: TestServer): Promise<number> {
+  const dir = `/proc/${pid}/fd`;
+  const links = await Promise.all((await readdir(dir)).map((fd) => readlink(`${dir}/${fd}`).catch(() => "")));
+  return links.filter((link) => link.startsWith("socket:")).length;
+}
+
+async function peakResidentBytes({ pid }: TestServer): Promise<number> {
+  const [, kilobytes] = /^VmHWM:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kilobytes) * 1_000;
+}
