@@ -17,6 +17,8 @@ const seconds = 8;
 const [, , role, name, url] = process.argv;
 
 if (role === "flood") {
+  // Whatever becomes of the process that began it.
+  setTimeout(() => process.exit(), 60_000);
   await runFloods(name ?? "", url ?? "");
 } else {
   const wanted = process.argv.slice(2);
