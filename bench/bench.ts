@@ -1,5 +1,6 @@
 /** `npm run bench`: measures us beside what people would use instead, and writes RESULTS.md. See `--help`. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { installPeers } from "./support/install.ts";
@@ -7,30 +8,36 @@ import { circumstances, commit } from "./support/machine.ts";
 import { hottestIn } from "./support/profile.ts";
 import { report } from "./support/report.ts";
 import { type MeasuredRow, merge, type Results } from "./support/results.ts";
-import type { RowGroup } from "./support/row.ts";
+import { isRow, type RowGroup } from "./support/row.ts";
 
-const usage = `npm run bench [-- [ROW ...] [--rounds N] [--quick] [--profile]]
+const usage = `npm run bench [-- [ROW ...] [--rounds N] [--quick [--keep]] [--profile]]
 
-  ROW        numbers of the rows to measure; all of them by default. Some rows are only measured together.
+  ROW        the rows to measure, such as 3b, or 3 for 3 and 3b; all of them by default. Some rows are only measured together.
   --rounds   how often each side is measured; 5 by default
   --quick    one short round, to see whether it works; only printed, and worth nothing as a number
+  --keep     with --quick: written down all the same, and marked as indicative
   --profile  one round, only printed, with a CPU profile of each server and what took the most time in it
 
-What was measured is written to bench/results.json and bench/RESULTS.md. The machine should have nothing else to do.
+What was measured is written to bench/results.json and bench/RESULTS.md. The machine should have nothing
+else to do: what is measured beside other work is marked as indicative.
 `;
+
+/** Load average of the last minute above which other work counts. */
+const maxLoad = 0.5;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: "string" },
     quick: { type: "boolean", default: false },
+    keep: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
-const isTrial = options.quick || options.profile;
-const rounds = Number(options.rounds ?? (isTrial ? 1 : 5));
-const asked = positionals.map(Number);
+const isTrial = (options.quick && !options.keep) || options.profile;
+const rounds = Number(options.rounds ?? (options.quick || options.profile ? 1 : 5));
+const indicative = whyIndicative();
 
 if (options.help) {
   process.stdout.write(usage);
@@ -48,11 +55,17 @@ async function run(): Promise<void> {
   // They need what was installed only now.
   const { rowGroups } = await import("./rows.ts");
   const rows = rowGroups.flatMap((group) => group.rows);
-  const unknown = asked.filter((number) => !rows.some((row) => row.number === number));
-  if (unknown.length > 0) return fail(`expected numbers of rows from 1 to 12, got ${positionals.join(" ")}`);
-  const groups = rowGroups.filter(
-    (group) => asked.length === 0 || group.rows.some(({ number }) => asked.includes(number)),
-  );
+  const unknown = positionals.filter((asked) => !rows.some(({ id }) => isRow(id, asked)));
+  if (unknown.length > 0) {
+    return fail(
+      `expected some of the rows ${rows.map(({ id }) => id).join(", ")}, got ${unknown.join(", ")}`,
+    );
+  }
+  const groups = rowGroups.filter((group) => {
+    return (
+      positionals.length === 0 || group.rows.some(({ id }) => positionals.some((asked) => isRow(id, asked)))
+    );
+  });
 
   const measured: MeasuredRow[] = [];
   for (const group of groups) measured.push(...(await measure(group)));
@@ -70,9 +83,9 @@ async function run(): Promise<void> {
 
 /** Rows that cannot be measured are said to be so, and do not keep the others from it. */
 async function measure(group: RowGroup): Promise<readonly MeasuredRow[]> {
-  const names = group.rows.map(({ number, title }) => `${number}. ${title}`).join("; ");
+  const names = group.rows.map(({ id, title }) => `${id}. ${title}`).join("; ");
   const startedAtMs = performance.now();
-  const profiles = join(".cache/profiles", `row-${group.rows[0]?.number}-${Date.now()}`);
+  const profiles = join(".cache/profiles", `row-${group.rows[0]?.id}-${Date.now()}`);
   if (options.profile) {
     await mkdir(profiles, { recursive: true });
     process.env.BENCH_PROFILE_DIR = profiles;
@@ -83,13 +96,26 @@ async function measure(group: RowGroup): Promise<readonly MeasuredRow[]> {
     process.stderr.write(`${names} (${seconds} s)\n`);
     if (options.profile) process.stderr.write(`${hottestIn(profiles, 20)}\n`);
     const measuredAt = `${new Date().toISOString().slice(0, 16)}Z`;
-    return results.map((result) => ({ ...result, measuredAt, commit: commit(), rounds }));
+    return results.map((result) => ({
+      ...{ ...result, measuredAt, commit: commit(), rounds },
+      ...(indicative === null ? {} : { indicative }),
+    }));
   } catch (error) {
     process.exitCode = 1;
     process.stderr.write(`${names}: not measured\n`);
     console.error(error);
     return [];
   }
+}
+
+/** Other work shows in the load before anything is measured; in that afterwards, the benchmark's own does. */
+function whyIndicative(): string | null {
+  const [load = 0] = loadavg();
+  const reasons = [
+    ...(options.quick ? ["measured in short rounds"] : []),
+    ...(load > maxLoad ? [`the machine had a load of ${load.toFixed(1)} before`] : []),
+  ];
+  return reasons.length === 0 ? null : reasons.join(", and ");
 }
 
 function fail(message: string): void {

@@ -1,4 +1,5 @@
 import { commandsRow } from "./rows/commands.ts";
+import { costRow } from "./rows/cost.ts";
 import { delayRow } from "./rows/delay.ts";
 import { depthRow } from "./rows/depth.ts";
 import { faktoryRow } from "./rows/faktory.ts";
@@ -22,4 +23,5 @@ export const rowGroups: readonly RowGroup[] = [
   faktoryRow,
   refusalsRow,
   idleRow,
+  costRow,
 ];

@@ -3,12 +3,13 @@ import { Connection } from "faktory-worker/lib/connection.js";
 
 export interface AskingFaktory {
   readonly url: string;
-  readonly queues: readonly string[];
+  /** Of queues, in turn. */
+  readonly lists: readonly (readonly string[])[];
   readonly forMs: number;
 }
 
 /** `QUEUE LATENCY` over one connection, one after the other. @returns how long each answer took, in ms. */
-export async function askFaktory({ url, queues, forMs }: AskingFaktory): Promise<number[]> {
+export async function askFaktory({ url, lists, forMs }: AskingFaktory): Promise<number[]> {
   const { hostname, port } = new URL(url);
   const connection = new Connection(port, hostname);
   // Its pool, which would only add to what is measured, opens nothing.
@@ -16,7 +17,8 @@ export async function askFaktory({ url, queues, forMs }: AskingFaktory): Promise
   const tookMs: number[] = [];
   const startedAtMs = performance.now();
   try {
-    while (performance.now() - startedAtMs < forMs) {
+    for (let n = 0; performance.now() - startedAtMs < forMs; n++) {
+      const queues = lists[n % lists.length] ?? [];
       const askedAtMs = performance.now();
       const answer = await connection.send(["QUEUE", "LATENCY", ...queues]);
       tookMs.push(performance.now() - askedAtMs);

@@ -1,11 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type HttpConnection, openConnection, postOf } from "./http-connection.ts";
+import { type HttpConnection, openConnection } from "./http-connection.ts";
 
 /** A request, and what its answer must be: a benchmark of wrong answers is worth nothing. */
 export interface Question {
-  /** JSON. */
-  readonly body: string;
-  readonly token: string | null;
+  /** All bytes of an HTTP request. */
+  readonly request: Uint8Array;
   /** Null: any. */
   readonly status: number | null;
   /** Stands in the answer. */
@@ -26,14 +25,17 @@ interface Target {
   readonly forMs: number;
 }
 
-/** On each connection one question after the other, in turn, each as soon as the one before it was answered. */
+/**
+ * On each connection one question after the other, each as soon as the one before it was answered. Connections share the
+ * questions out: where there are a multiple of the connections, no two connections ask the same.
+ */
 export async function askInTurn({ url, questions, connections, forMs }: Target): Promise<Asked> {
   const prepared = prepare(questions);
   await using opened = await openConnections(url, connections);
   const startedAtMs = performance.now();
   await Promise.all(
     opened.all.map(async (connection, offset) => {
-      for (let n = offset; performance.now() - startedAtMs < forMs; n++) {
+      for (let n = offset; performance.now() - startedAtMs < forMs; n += connections) {
         await prepared.ask(n % questions.length, connection);
       }
     }),
@@ -82,14 +84,13 @@ function prepare(questions: readonly Question[]): {
   readonly tookMs: number[][];
   ask(which: number, connection: HttpConnection, sinceMs?: number): Promise<void>;
 } {
-  const requests = questions.map(({ body, token }) => postOf(body, token));
   const tookMs: number[][] = questions.map(() => []);
   return {
     tookMs,
     async ask(which, connection, sinceMs = performance.now()) {
-      const { status, body } = await connection.ask(requests[which] as Buffer);
+      const { request, status: wanted, contains } = questions[which] as Question;
+      const { status, body } = await connection.ask(request);
       tookMs[which]?.push(performance.now() - sinceMs);
-      const { status: wanted, contains } = questions[which] as Question;
       if ((wanted !== null && status !== wanted) || !body.includes(contains)) {
         throw new Error(
           `expected ${wanted ?? "an answer"} with ${contains}, got ${status}: ${body.toString().slice(0, 500)}`,

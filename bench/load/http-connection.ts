@@ -10,7 +10,7 @@ export interface HttpAnswer {
 /** One connection that is kept alive, over which one request is asked after the other. */
 export interface HttpConnection {
   /** Rejects when the connection breaks. */
-  ask(request: Buffer): Promise<HttpAnswer>;
+  ask(request: Uint8Array): Promise<HttpAnswer>;
   close(): void;
 }
 
@@ -49,12 +49,16 @@ export async function openConnection(url: string): Promise<HttpConnection> {
 }
 
 /** The bytes of a POST of JSON to `/graphql`. */
-export function postOf(body: string, token: string | null, accept = "application/json"): Buffer {
+export function postOf(
+  body: string,
+  token: string | null,
+  headers: Readonly<Record<string, string>> = { accept: "application/json" },
+): Buffer {
   const lines = [
     "POST /graphql HTTP/1.1",
     "host: 127.0.0.1",
     "content-type: application/json",
-    `accept: ${accept}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
     ...(token === null ? [] : [`authorization: Bearer ${token}`]),
     `content-length: ${Buffer.byteLength(body)}`,
   ];

@@ -1,17 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createArrivals, type SeenAt } from "./arrivals.ts";
-import { openConnection, postOf } from "./http-connection.ts";
+import { openConnection } from "./http-connection.ts";
 
 const longestMs = 60_000;
 
 export interface Polling {
   readonly url: string;
-  readonly tokens: readonly string[];
+  /** HTTP requests, in turn; each poller repeats its own. */
+  readonly requests: readonly Uint8Array[];
   /** Each on a connection of its own; their questions are spread over the interval. */
   readonly pollers: number;
   readonly everyMs: number;
-  readonly query: string;
-  readonly variables: object;
   /** Whose depth is looked at. */
   readonly queue: string;
   /** Each goes on until it has seen the queue as deep. */
@@ -20,14 +19,13 @@ export interface Polling {
 
 /** Many who ask again and again instead of subscribing. @returns when each saw each depth. Ends after a minute at most. */
 export async function pollQuery(options: Polling): Promise<SeenAt> {
-  const { url, tokens, pollers, everyMs, query, variables, queue, untilDepth } = options;
+  const { url, requests, pollers, everyMs, queue, untilDepth } = options;
   const arrivals = createArrivals(queue, pollers);
   arrivals.begin();
-  const body = JSON.stringify({ query, variables });
   const startedAtMs = performance.now();
   await Promise.all(
     Array.from({ length: pollers }, async (_, i) => {
-      const request = postOf(body, tokens[i % tokens.length] ?? "");
+      const request = requests[i % requests.length] ?? Buffer.of();
       await delay((i / pollers) * everyMs);
       const connection = await openConnection(url);
       try {

@@ -3,6 +3,7 @@
 import { askAtRate, askInTurn } from "./ask.ts";
 import { askFaktory } from "./ask-faktory.ts";
 import { timeEvents } from "./events.ts";
+import { type floods, runFloods } from "./floods.ts";
 import { foldEvents, pushValues } from "./fold.ts";
 import type { LoadReply, LoadRequest } from "./messages.ts";
 import { pollQuery } from "./poll.ts";
@@ -20,11 +21,17 @@ const tasks = {
   pollQuery,
   pushValues,
   recordEvents,
+  startFlood,
   startTiming,
   stopTiming,
   timeEvents,
 };
 export type LoadTasks = typeof tasks;
+
+/** Begins one of the floods, which ends with this process. */
+function startFlood({ name, url }: { readonly name: keyof typeof floods; readonly url: string }): void {
+  void runFloods(name, url);
+}
 
 process.on("disconnect", () => process.exit());
 process.on("message", (message) => {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { WebSocket } from "ws";
@@ -18,7 +19,8 @@ export interface Subscribing {
   /** Each on a connection of its own. */
   readonly count: number;
   readonly query: string;
-  readonly variables: object;
+  /** Of each subscriber in turn: those with the same are a group. */
+  readonly variables: readonly object[];
   /** Whose depth is looked at when events are timed. */
   readonly queue: string;
 }
@@ -51,7 +53,13 @@ export async function openSubscribers(options: Subscribing): Promise<void> {
         if (text.includes('"errors"')) first.reject(new Error(`a subscriber was told ${text}`));
         else first.resolve();
       };
-      await open[transport](options, tokens[i % tokens.length] ?? "", hear, first.reject);
+      const { url, query, variables } = options;
+      const token = tokens[i % tokens.length] ?? "";
+      await open[transport](
+        { url, token, query, variables: variables[i % variables.length] ?? {} },
+        hear,
+        first.reject,
+      );
       if (transport !== "plain websocket") await first.promise;
     }
   };
@@ -86,16 +94,22 @@ function groupOf(name: string): Group {
   return group;
 }
 
+interface Subscription {
+  readonly url: string;
+  readonly token: string;
+  readonly query: string;
+  readonly variables: object;
+}
+
 type Open = (
-  options: Subscribing,
-  token: string,
+  subscription: Subscription,
   hear: (text: string) => void,
   fail: (error: Error) => void,
 ) => Promise<void>;
 
 /** Each resolves when it is connected, and from then on calls `hear` with every push. */
 const open: Readonly<Record<Transport, Open>> = {
-  async sse({ url, query, variables }, token, hear, fail) {
+  async sse({ url, token, query, variables }, hear, fail) {
     const { hostname, port } = new URL(url);
     const socket = connect({ host: hostname, port: Number(port), noDelay: true });
     let text = "";
@@ -113,10 +127,10 @@ const open: Readonly<Record<Transport, Open>> = {
     socket.on("data", (bytes) => parser.feed(bytes));
     socket.on("error", fail);
     await once(socket, "connect");
-    socket.write(postOf(JSON.stringify({ query, variables }), token, "text/event-stream"));
+    socket.write(postOf(JSON.stringify({ query, variables }), token, { accept: "text/event-stream" }));
   },
 
-  async websocket({ url, query, variables }, token, hear, fail) {
+  async websocket({ url, token, query, variables }, hear, fail) {
     const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
     socket.on("error", fail);
     socket.on("close", (code, reason) => fail(new Error(`a socket was closed: ${code} ${reason}`)));
@@ -125,10 +139,11 @@ const open: Readonly<Record<Transport, Open>> = {
     socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${token}` } }));
     await acknowledged;
     socket.on("message", (data: Buffer) => hear(data.toString("latin1")));
-    socket.send(JSON.stringify({ id: "1", type: "subscribe", payload: { query, variables } }));
+    // Each has an id of its own, as graphql-ws makes them, which its messages repeat.
+    socket.send(JSON.stringify({ id: randomUUID(), type: "subscribe", payload: { query, variables } }));
   },
 
-  async "plain websocket"({ url }, _token, hear, fail) {
+  async "plain websocket"({ url }, hear, fail) {
     const socket = new WebSocket(url.replace("http", "ws"));
     socket.on("error", fail);
     await once(socket, "open");

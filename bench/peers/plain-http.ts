@@ -1,4 +1,4 @@
-/** The same answer from Node's own server with nothing between: the body is parsed, Redis is read, JSON is written. */
+/** The same answer from Node's own server with nothing between: names are taken from the request, Redis is read, JSON is written. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -10,8 +10,8 @@ const server = createServer((request, response) => {
   request.on("data", (bytes: Buffer) => parts.push(bytes));
   request.on("end", async () => {
     try {
-      const { variables } = JSON.parse(Buffer.concat(parts).toString());
-      const queueLatency = await readQueues(variables.queues);
+      const queues = request.method === "GET" ? namesInUrl(request.url ?? "") : namesIn(Buffer.concat(parts));
+      const queueLatency = await readQueues(queues);
       response.writeHead(200, { "content-type": "application/json; charset=utf-8" });
       response.end(JSON.stringify({ data: { queueLatency } }));
     } catch (error) {
@@ -21,3 +21,13 @@ const server = createServer((request, response) => {
 }).listen(0, "127.0.0.1");
 await once(server, "listening");
 console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+
+function namesIn(body: Buffer): readonly string[] {
+  return JSON.parse(body.toString()).variables.queues;
+}
+
+/** The list that stands in the document of a GET. */
+function namesInUrl(url: string): readonly string[] {
+  const document = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("query") ?? "";
+  return JSON.parse(document.slice(document.indexOf("["), document.indexOf("]") + 1));
+}

@@ -7,8 +7,8 @@ const keys = createKeys("ql");
 export interface PlainQueue {
   readonly queue: string;
   readonly state: "MISSING" | "EMPTY" | "WAITING";
-  readonly latency: number;
-  readonly depth: number;
+  readonly latency: number | null;
+  readonly depth: number | null;
   readonly oldestSince: string | null;
   readonly accuracy: "EXACT" | "UNKNOWN";
   readonly measuredAt: string;
@@ -40,8 +40,8 @@ export function createQueueReader(redisUrl: string): (queues: readonly string[])
       return {
         queue,
         state: !isKnown ? "MISSING" : sinceMs === null ? "EMPTY" : "WAITING",
-        latency: sinceMs === null ? 0 : (nowMs - sinceMs) / 1000,
-        depth: depth as number,
+        latency: !isKnown ? null : sinceMs === null ? 0 : (nowMs - sinceMs) / 1000,
+        depth: isKnown ? (depth as number) : null,
         oldestSince: sinceMs === null ? null : new Date(sinceMs).toISOString(),
         accuracy: isKnown ? "EXACT" : "UNKNOWN",
         measuredAt,

@@ -24,8 +24,9 @@ const subscribers = [1_000, 1, 0] as const;
 export const commandsRow: RowGroup = {
   rows: [
     {
-      number: 4,
+      id: "4",
       title: "Redis commands a second with 1,000 identical subscribers",
+      purpose: "That subscribers of the same queues do not add work for Redis.",
       how: "Three servers, each with a Redis of its own, are told of the same jobs at the same time by another process, in ten queues in turn. One has 1,000 subscribers of these queues over WebSockets, with the usual `minIntervalMs` and `refreshMs`, one has one, and one has none. Counted by `INFO commandstats`, with the commands that scripts run; what the server without subscribers needs is the recording of the jobs, and is taken off.",
     },
   ],
@@ -56,7 +57,7 @@ export const commandsRow: RowGroup = {
       `The server with 1,000 subscribers is busy for ${busy(plain.slow)}, ${busy(plain.fast)} and ${busy(counting.slow)} of a core; where it has no time left, it pushes and reads less often than it should.`,
       `The recording of 4 jobs takes ${sayMedian(plain.slow.map(({ perSecond }) => perSecond[2]))} commands.`,
     ];
-    return [{ row: 4, lines, notes }];
+    return [{ row: "4", lines, notes }];
   },
 };
 

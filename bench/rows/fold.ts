@@ -18,13 +18,15 @@ const batches =
 export const foldRows: RowGroup = {
   rows: [
     {
-      number: 5,
+      id: "5",
       title: "Events folded a second",
+      purpose: "Whether Redis can take in the events of a job system at the rate of the jobs themselves.",
       how: `${batches} The fold itself, called in one process, with all that it keeps: waiting jobs, departures, counters, wait times, batches, and the notice of the change. The other side pushes as many values of 24 characters, each with an \`LPUSH\` of its own, in pipelines of 500, with the same ioredis and Redis. Once one batch or pipeline follows the other, and once eight are under way, of a queue or list each. Redis is emptied before each.`,
     },
     {
-      number: 6,
+      id: "6",
       title: "Events a second through recordEvents over HTTP",
+      purpose: "How many events a second one server process takes in from producers.",
       how: `${batches} They are posted as variables to one server process over eight connections that are kept alive, of a queue each. Held against 100,000 events a second, or half of what the fold of row 5 did with eight batches under way in the same round, whichever is less.`,
     },
   ],
@@ -89,8 +91,8 @@ export const foldRows: RowGroup = {
       `One event takes ${cpuUs} µs of the server's CPU. The load process was busy for at most ${say(load.busiest() * 100)} % of a core.`,
     ];
     return [
-      { row: 5, lines, notes: [] },
-      { row: 6, lines: [recordLine], notes },
+      { row: "5", lines, notes: [] },
+      { row: "6", lines: [recordLine], notes },
     ];
   },
 };

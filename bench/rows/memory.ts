@@ -17,8 +17,9 @@ const eventWindowMs = 3_600_000;
 export const memoryRow: RowGroup = {
   rows: [
     {
-      number: 9,
+      id: "9",
       title: "Redis memory of a job",
+      purpose: "How much memory Redis needs for a backlog.",
       how: `The growth of \`used_memory\` by ${fullCount.toLocaleString("en-US")} jobs of one queue with random ids of 24 characters, in batches of 1,000, divided by their number, with everything that the tracker keeps of them. The other side: the same ids in one plain sorted set, scored by a time in ms. What is there once for each queue was there before.`,
     },
   ],
@@ -76,7 +77,7 @@ export const memoryRow: RowGroup = {
       lineOf("a waiting job", rounds.waiting),
       lineOf("a departed job that is still remembered", rounds.departed),
     ];
-    return [{ row: 9, lines, notes: [] }];
+    return [{ row: "9", lines, notes: [] }];
   },
 };
 

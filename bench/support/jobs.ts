@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { QueueEvent } from "../../src/core/events.ts";
 import type { TestTracker } from "../../test/support/tracker.ts";
 
@@ -34,5 +35,30 @@ export function createChanges({ tracker }: Recording): (queue: string) => Promis
       [{ type: "ENQUEUED", queue, jobId, attempt: 0, atMs: null, availableAtMs: null }],
       null,
     );
+  };
+}
+
+/** Records so many jobs a second, in the queues in turn, until it is disposed of. */
+export function keepRecording(
+  recording: Recording,
+  queues: readonly string[],
+  perSecond: number,
+): AsyncDisposable {
+  const change = createChanges(recording);
+  const stop = new AbortController();
+  const run = async () => {
+    for (let n = 0; !stop.signal.aborted; n++) {
+      await change(queues[n % queues.length] ?? "");
+      await delay(1_000 / perSecond, undefined, { signal: stop.signal }).catch(() => {});
+    }
+  };
+  const ended = run();
+  // A failure is reported where it is awaited, at the end.
+  ended.catch(() => {});
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+    },
   };
 }

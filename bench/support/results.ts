@@ -4,7 +4,7 @@ import type { RowResult } from "./row.ts";
 /** What was measured last of each row. */
 export interface Results {
   readonly circumstances: Circumstances;
-  /** By the row's number. */
+  /** By the row's id. */
   readonly rows: Readonly<Record<string, MeasuredRow>>;
 }
 
@@ -13,6 +13,8 @@ export interface MeasuredRow extends RowResult {
   readonly measuredAt: string;
   readonly commit: string;
   readonly rounds: number;
+  /** Why the figures only give an idea: short rounds, or other work on the machine. Left out: they count. */
+  readonly indicative?: string;
 }
 
 /**

@@ -14,8 +14,8 @@ export interface GroupOptions {
   readonly transport: Transport;
   readonly url: string;
   readonly count: number;
-  /** @default tenQueues */
-  readonly queues?: readonly string[];
+  /** What each of them watches, in turn: those who watch the same are a group. @default all tenQueues */
+  readonly queues?: readonly (readonly string[])[];
   /** @default subscription */
   readonly query?: string;
   /** How often they are told; by default as often as somebody who does not say. */
@@ -25,10 +25,10 @@ export interface GroupOptions {
 
 /** Subscribers that stay for as long as their load process: each on a connection of its own, 40 of each client. */
 export async function subscribe({ load, name }: Group, options: GroupOptions): Promise<void> {
-  const { transport, url, count, queues = tenQueues, query = subscription } = options;
+  const { transport, url, count, queues = [tenQueues], query = subscription } = options;
   const { minIntervalMs = usualPace.minIntervalMs, refreshMs = usualPace.refreshMs } = options;
-  const variables = { queues, minIntervalMs, refreshMs };
-  const [queue = ""] = queues;
+  const variables = queues.map((each) => ({ queues: each, minIntervalMs, refreshMs }));
+  const queue = queues[0]?.[0] ?? "";
   await load.run("openSubscribers", {
     ...{ name, transport, url, count, queue, query, variables },
     tokens: loadTokens,

@@ -1,10 +1,20 @@
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  request as requestOverHttp,
+} from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { ApolloClient, gql, HttpLink, InMemoryCache } from "@apollo/client/core";
+import { Client, cacheExchange, fetchExchange } from "@urql/core";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createArrivals } from "../../bench/load/arrivals.ts";
 import { askAtRate, askInTurn } from "../../bench/load/ask.ts";
+import { type ClientKind, requestOf } from "../../bench/load/client-requests.ts";
+import { openConnection, postOf } from "../../bench/load/http-connection.ts";
 import { createResponseParser } from "../../bench/load/response-parser.ts";
 
 describe("the parser of responses", () => {
@@ -56,14 +66,73 @@ describe("the parser of responses", () => {
   });
 });
 
-describe("asking", () => {
-  async function serve(listener: RequestListener): Promise<string> {
-    const server = createServer(listener).listen(0, "127.0.0.1");
-    onTestFinished(() => void server.close());
-    await once(server, "listening");
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+describe("the requests of clients", () => {
+  const query = "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue latency } }";
+  const queues = ["mail", "reports"];
+  const authorization = "Bearer secret";
+  const headers = { authorization };
+
+  /** How each asks by itself; KEDA as Go's HTTP client does, for the URL of its example. */
+  const clients: Readonly<Record<ClientKind, (url: string) => Promise<unknown>>> = {
+    fetch: (url) =>
+      fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json", ...headers },
+        body: JSON.stringify({ query, variables: { queues } }),
+      }),
+    "Apollo Client": (uri) =>
+      new ApolloClient({ cache: new InMemoryCache(), link: new HttpLink({ uri, headers }) }).query({
+        query: gql(query),
+        variables: { queues },
+      }),
+    urql: (url) =>
+      new Client({
+        url,
+        exchanges: [cacheExchange, fetchExchange],
+        fetchOptions: { headers },
+        preferGetMethod: false,
+      })
+        .query(query, { queues })
+        .toPromise(),
+    async KEDA(url) {
+      const document = `{ queueLatency(queues: ${JSON.stringify(queues)}) { queue latency } }`;
+      const asGo = { "user-agent": "Go-http-client/1.1", "accept-encoding": "gzip", ...headers };
+      const sent = requestOverHttp(`${url}?query=${encodeURIComponent(document)}`, { headers: asGo }).end();
+      const [response] = await once(sent, "response");
+      response.resume();
+    },
+  };
+
+  test.each(Object.entries(clients))("are those that %s sends", async (client, ask) => {
+    const heard: object[] = [];
+    const url = await serve(async (request, response) => {
+      heard.push(await partsOf(request));
+      response.setHeader("content-type", "application/json").end('{"data":{"queueLatency":[]}}');
+    });
+    await ask(`${url}/graphql`);
+    const connection = await openConnection(url);
+    await connection.ask(requestOf(client as ClientKind, { query, queues }, "secret"));
+    connection.close();
+    expect(heard[1]).toEqual(heard[0]);
+  });
+
+  async function partsOf(request: IncomingMessage): Promise<object> {
+    const { host, connection, "content-length": _, ...others } = request.headers;
+    // Apollo Client says which version it is.
+    const body = (await text(request)).replace(/("version":")[\d.]+/, "$1");
+    return { method: request.method, url: request.url, headers: others, body };
   }
-  const question = { body: "{}", token: "name", status: 200, contains: "right" };
+});
+
+describe("asking", () => {
+  const question = { request: postOf("{}", "name"), status: 200, contains: "right" };
 
   test("asks on every connection at once, each question in its turn, with its token", async () => {
     const tokens = new Set<string | undefined>();
@@ -77,7 +146,7 @@ describe("asking", () => {
         response.end("right");
       });
     });
-    const questions = [question, { ...question, token: "other" }];
+    const questions = [question, { ...question, request: postOf("{}", "other") }];
     const { tookMs } = await askInTurn({ url, questions, connections: 3, forMs: 100 });
     expect(tookMs.map((times) => times.length > 0)).toEqual([true, true]);
     expect([...tokens].sort()).toEqual(["Bearer name", "Bearer other"]);

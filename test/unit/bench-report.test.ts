@@ -2,13 +2,13 @@ import { describe, expect, test } from "vitest";
 import { hottest } from "../../bench/support/profile.ts";
 import { report } from "../../bench/support/report.ts";
 import { type MeasuredRow, merge, type Results } from "../../bench/support/results.ts";
-import { isReached, type Row, type Wanted } from "../../bench/support/row.ts";
+import { isReached, isRow, type Row, type Wanted } from "../../bench/support/row.ts";
 import { say } from "../../bench/support/say.ts";
 import { quantile, ratios, spread } from "../../bench/support/statistics.ts";
 
 const here = { machine: "one", node: "24.0.0" };
 
-const measured = (row: number, ours: readonly number[], theirs: readonly number[]): MeasuredRow => ({
+const measured = (row: string, ours: readonly number[], theirs: readonly number[]): MeasuredRow => ({
   row,
   lines: [
     {
@@ -57,10 +57,10 @@ describe("the numbers of several rounds", () => {
 });
 
 describe("what is known of the rows", () => {
-  const known: Results = merge(null, here, [measured(1, [1], [1]), measured(2, [2], [2])]);
+  const known: Results = merge(null, here, [measured("1", [1], [1]), measured("2", [2], [2])]);
 
   test("keeps those that a run did not measure", () => {
-    const { rows } = merge(known, here, [measured(2, [3], [3])]);
+    const { rows } = merge(known, here, [measured("2", [3], [3])]);
     expect(rows[1]).toEqual(known.rows[1]);
     expect(rows[2]?.lines[0]?.ours).toEqual([3]);
   });
@@ -69,35 +69,57 @@ describe("what is known of the rows", () => {
     ["of another machine", { ...here, machine: "two" }],
     ["of another version", { ...here, node: "24.0.1" }],
   ])("drops those %s", (_, elsewhere) => {
-    expect(Object.keys(merge(known, elsewhere, [measured(2, [3], [3])]).rows)).toEqual(["2"]);
+    expect(Object.keys(merge(known, elsewhere, [measured("2", [3], [3])]).rows)).toEqual(["2"]);
   });
 });
 
 describe("RESULTS.md", () => {
   const rows: readonly Row[] = [
-    { number: 2, title: "Second", how: "By hand.", obstacle: "It is too far." },
-    { number: 1, title: "First", how: "By foot." },
+    { id: "10", title: "Tenth", purpose: "To rest.", how: "By train." },
+    { id: "2", title: "Second", purpose: "To see it.", how: "By hand.", obstacle: "It is too far." },
+    { id: "1", title: "First", purpose: "To begin.", how: "By foot." },
   ];
 
   test("has every row in order, and says which were not measured", () => {
-    const text = report(merge(null, here, [measured(2, [90, 100, 80], [100, 100, 100])]), rows);
+    const text = report(merge(null, here, [measured("2", [90, 100, 80], [100, 100, 100])]), rows);
     expect(text).toContain("| machine | one |");
     expect(text).toContain("| 1 | **First** | not measured |");
     expect(text).toContain(
       "| | answers | 90 (80–100) answers/s | a peer | 100 (100–100) | 0.9 (0.8–1) | at least 0.8 | yes |",
     );
     expect(text.indexOf("## 1. First")).toBeLessThan(text.indexOf("## 2. Second"));
+    expect(text.indexOf("## 2. Second")).toBeLessThan(text.indexOf("## 10. Tenth"));
+    expect(text).toContain("## 2. Second\n\nTo see it.\n\n");
     expect(text).toContain("So it is.");
     expect(text).toContain("Measured 2026-11-23T08:15Z, commit abc1234, 3 rounds.");
   });
 
+  test("holds a figure itself against an absolute bound", () => {
+    const one = measured("2", [19], [1]);
+    const lines = one.lines.map((line) => ({ ...line, wanted: { atMost: 20, absolute: true as const } }));
+    expect(report(merge(null, here, [{ ...one, lines }]), rows)).toContain("| at most 20 answers/s | yes |");
+  });
+
+  test("marks figures that only give an idea", () => {
+    const one = { ...measured("2", [90], [100]), indicative: "measured in short rounds" };
+    const text = report(merge(null, here, [one]), rows);
+    expect(text).toContain("| at least 0.8 | yes, indicative |");
+    expect(text).toContain("**Indicative only**: measured in short rounds.");
+  });
+
   test("says why a row is not reached, and only then", () => {
-    const short = report(merge(null, here, [measured(2, [1], [2]), measured(1, [1], [2])]), rows);
+    const short = report(merge(null, here, [measured("2", [1], [2]), measured("1", [1], [2])]), rows);
     expect(short).toContain("| 0.5 (0.5–0.5) | at least 0.8 | **no** |");
     expect(short).toContain("Not reached: It is too far.");
     expect(short).toContain("Not reached: the reason is not known yet.");
-    expect(report(merge(null, here, [measured(2, [2], [2])]), rows)).not.toContain("Not reached");
+    expect(report(merge(null, here, [measured("2", [2], [2])]), rows)).not.toContain("Not reached");
   });
+});
+
+test("names all rows of a number, or one", () => {
+  const ids = ["1a", "1b", "11", "3", "3b"];
+  expect(ids.filter((id) => isRow(id, "1"))).toEqual(["1a", "1b"]);
+  expect(ids.filter((id) => isRow(id, "3b"))).toEqual(["3b"]);
 });
 
 test("a profile is told by place and by function, without the time in which nothing ran", () => {
