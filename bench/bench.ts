@@ -1,4 +1,4 @@
-/** `npm run bench`: measures us beside what people would use instead, and writes RESULTS.md. See `--help`. */
+/** `npm run bench`: measures the server beside the alternatives, and writes RESULTS.md. See `--help`. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { loadavg } from "node:os";
 import { join } from "node:path";

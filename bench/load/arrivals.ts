@@ -1,18 +1,18 @@
-/** Milliseconds of a clock that all processes of a machine share, and that nobody sets. */
+/** Milliseconds of a clock that all processes of a machine share, and that is never set. */
 export function sharedClockMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** When those who watch one queue first saw it as deep, or deeper. */
+/** When the watchers of one queue first saw it as deep, or deeper. */
 export interface Arrivals {
-  /** Somebody was told something; whatever does not speak of the queue is passed over. */
-  tell(watcher: number, text: string): void;
+  /** A watcher got a push or an answer; one without the queue is ignored. */
+  observe(watcher: number, text: string): void;
   seenBy(watcher: number): number;
   /** The depth that every one of them has seen. */
   seenByAll(): number;
   /** From now on it is written down when a greater depth is first seen. */
   begin(): void;
-  /** For each depth, in ms of the shared clock: when each of those saw it who saw it. */
+  /** For each depth, in ms of the shared clock: when each watcher that saw it did. */
   end(): SeenAt;
 }
 
@@ -24,7 +24,7 @@ export function createArrivals(queue: string, watchers: number): Arrivals {
   const depths = new Array<number>(watchers).fill(0);
   let seenAtMs: Map<number, number[]> | undefined;
   return {
-    tell(watcher, text) {
+    observe(watcher, text) {
       const depth = Number(pattern.exec(text)?.[1] ?? 0);
       const before = depths[watcher] ?? 0;
       if (depth <= before) return;

@@ -44,8 +44,8 @@ export async function askInTurn({ url, questions, connections, forMs }: Target):
 }
 
 /**
- * So many questions a second, in turn, whether the ones before were answered or not, as people do who know nothing of each
- * other. A question that finds every connection taken waits for one, and its time counts from when it was to be asked.
+ * So many questions a second, in turn, whether the ones before were answered or not, as independent clients do.
+ * A question that finds every connection taken waits for one, and its time counts from when it was to be asked.
  */
 export async function askAtRate({
   url,

@@ -18,7 +18,7 @@ export interface Timing {
   readonly gapMs: number;
 }
 
-/** Records jobs of one queue, one at a time, and writes down when each was acknowledged. Nobody else may change the queue. */
+/** Records jobs of one queue, one at a time, and writes down when each was acknowledged. Nothing else may change the queue. */
 export async function timeEvents({ url, token, queue, events, gapMs }: Timing): Promise<TimedEvent[]> {
   const connection = await openConnection(url);
   const ask = async (query: string, variables: object) => {

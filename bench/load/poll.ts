@@ -17,7 +17,7 @@ export interface Polling {
   readonly untilDepth: number;
 }
 
-/** Many who ask again and again instead of subscribing. @returns when each saw each depth. Ends after a minute at most. */
+/** Many clients that poll instead of subscribing. @returns when each saw each depth. Ends after a minute at most. */
 export async function pollQuery(options: Polling): Promise<SeenAt> {
   const { url, requests, pollers, everyMs, queue, untilDepth } = options;
   const arrivals = createArrivals(queue, pollers);
@@ -31,9 +31,9 @@ export async function pollQuery(options: Polling): Promise<SeenAt> {
       try {
         for (let n = 0; arrivals.seenBy(i) < untilDepth; n++) {
           if (performance.now() > startedAtMs + longestMs)
-            throw new Error("expected everybody to see the last event");
-          arrivals.tell(i, (await connection.ask(request)).body.toString("latin1"));
-          // Whoever is answered late asks again at once, and not more often for that.
+            throw new Error("expected each poller to see the last event");
+          arrivals.observe(i, (await connection.ask(request)).body.toString("latin1"));
+          // A poller that is answered late polls again at once, and skips no turn.
           const nextAtMs = startedAtMs + (i / pollers + n + 1) * everyMs;
           await delay(Math.max(0, nextAtMs - performance.now()));
         }

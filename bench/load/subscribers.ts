@@ -11,10 +11,10 @@ export type Transport = "sse" | "websocket" | "plain websocket";
 export interface Subscribing {
   /** What these subscribers are called from then on. */
   readonly name: string;
-  /** A plain WebSocket says nothing and takes what comes. */
+  /** A plain WebSocket sends nothing. */
   readonly transport: Transport;
   readonly url: string;
-  /** Who they are, in turn. */
+  /** Tokens of the subscribers, in turn. */
   readonly tokens: readonly string[];
   /** Each on a connection of its own. */
   readonly count: number;
@@ -25,7 +25,7 @@ export interface Subscribing {
   readonly queue: string;
 }
 
-/** How many are connecting at a time: few enough for the bound on sockets that have not said who they are. */
+/** How many are connecting at a time: few enough for the bound on sockets without a token yet. */
 const atOnce = 20;
 
 interface Group {
@@ -45,19 +45,19 @@ export async function openSubscribers(options: Subscribing): Promise<void> {
   const openSome = async () => {
     for (let i = next++; i < count; i = next++) {
       const first = Promise.withResolvers<void>();
-      const hear = (text: string) => {
+      const onPush = (text: string) => {
         group.pushes += 1;
         group.last = text;
-        group.arrivals.tell(i, text);
+        group.arrivals.observe(i, text);
         // Only looked at once: errors come instead of a first push.
-        if (text.includes('"errors"')) first.reject(new Error(`a subscriber was told ${text}`));
+        if (text.includes('"errors"')) first.reject(new Error(`a subscriber got ${text}`));
         else first.resolve();
       };
       const { url, query, variables } = options;
       const token = tokens[i % tokens.length] ?? "";
       await open[transport](
         { url, token, query, variables: variables[i % variables.length] ?? {} },
-        hear,
+        onPush,
         first.reject,
       );
       if (transport !== "plain websocket") await first.promise;
@@ -75,7 +75,7 @@ export function countPushes({ name }: { readonly name: string }): {
   return { pushes, last };
 }
 
-/** The depth of the queue that every one of them has been told of. */
+/** The depth of the queue that each of them has seen. */
 export function depthSeenByAll({ name }: { readonly name: string }): number {
   return groupOf(name).arrivals.seenByAll();
 }
@@ -103,13 +103,13 @@ interface Subscription {
 
 type Open = (
   subscription: Subscription,
-  hear: (text: string) => void,
+  onPush: (text: string) => void,
   fail: (error: Error) => void,
 ) => Promise<void>;
 
-/** Each resolves when it is connected, and from then on calls `hear` with every push. */
+/** Each resolves when it is connected, and from then on calls `onPush` with every push. */
 const open: Readonly<Record<Transport, Open>> = {
-  async sse({ url, token, query, variables }, hear, fail) {
+  async sse({ url, token, query, variables }, onPush, fail) {
     const { hostname, port } = new URL(url);
     const socket = connect({ host: hostname, port: Number(port), noDelay: true });
     let text = "";
@@ -119,7 +119,7 @@ const open: Readonly<Record<Transport, Open>> = {
         for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
           const event = text.slice(0, end);
           text = text.slice(end + 2);
-          if (event.startsWith("event: next")) hear(event);
+          if (event.startsWith("event: next")) onPush(event);
         }
       },
       onEnd: (status) => fail(new Error(`a stream ended with ${status}`)),
@@ -130,7 +130,7 @@ const open: Readonly<Record<Transport, Open>> = {
     socket.write(postOf(JSON.stringify({ query, variables }), token, { accept: "text/event-stream" }));
   },
 
-  async websocket({ url, token, query, variables }, hear, fail) {
+  async websocket({ url, token, query, variables }, onPush, fail) {
     const socket = new WebSocket(`${url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
     socket.on("error", fail);
     socket.on("close", (code, reason) => fail(new Error(`a socket was closed: ${code} ${reason}`)));
@@ -138,15 +138,15 @@ const open: Readonly<Record<Transport, Open>> = {
     const acknowledged = once(socket, "message");
     socket.send(JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${token}` } }));
     await acknowledged;
-    socket.on("message", (data: Buffer) => hear(data.toString("latin1")));
+    socket.on("message", (data: Buffer) => onPush(data.toString("latin1")));
     // Each has an id of its own, as graphql-ws makes them, which its messages repeat.
     socket.send(JSON.stringify({ id: randomUUID(), type: "subscribe", payload: { query, variables } }));
   },
 
-  async "plain websocket"({ url }, hear, fail) {
+  async "plain websocket"({ url }, onPush, fail) {
     const socket = new WebSocket(url.replace("http", "ws"));
     socket.on("error", fail);
     await once(socket, "open");
-    socket.on("message", (data: Buffer) => hear(data.toString("latin1")));
+    socket.on("message", (data: Buffer) => onPush(data.toString("latin1")));
   },
 };

@@ -1,4 +1,4 @@
-/** The same field on Fastify with Mercurius and its just-in-time compiler: no limits, no costs, nobody is asked who they are. */
+/** The same field on Fastify with Mercurius and its just-in-time compiler: no limits, no costs, no authentication. */
 import Fastify from "fastify";
 import mercurius from "mercurius";
 import { createQueueReader } from "./read-queues.ts";

@@ -16,7 +16,7 @@ export interface PlainQueue {
 }
 
 /**
- * What somebody would write who only wants to know this: three plain commands a queue (is it known, its head, how many wait),
+ * The least that answers this: three plain commands a queue (is it known, its head, how many wait),
  * all in one pipeline, against the same keys that our tracker keeps. The time is this process's own.
  */
 export function createQueueReader(redisUrl: string): (queues: readonly string[]) => Promise<PlainQueue[]> {

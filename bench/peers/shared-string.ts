@@ -1,4 +1,4 @@
-/** The least that can be done to tell many: whatever is posted is sent, as the one string that it is, to every WebSocket. */
+/** The least fan-out there is: a posted body is sent, as one string, to every WebSocket. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";

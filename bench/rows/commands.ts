@@ -27,7 +27,7 @@ export const commandsRow: RowGroup = {
       id: "4",
       title: "Redis commands a second with 1,000 identical subscribers",
       purpose: "That subscribers of the same queues do not add work for Redis.",
-      how: "Three servers, each with a Redis of its own, are told of the same jobs at the same time by another process, in ten queues in turn. One has 1,000 subscribers of these queues over WebSockets, with the usual `minIntervalMs` and `refreshMs`, one has one, and one has none. Counted by `INFO commandstats`, with the commands that scripts run; what the server without subscribers needs is the recording of the jobs, and is taken off.",
+      how: "Three servers, each with a Redis of its own, get the same jobs at the same time from another process, in ten queues in turn. One has 1,000 subscribers of these queues over WebSockets, with the usual `minIntervalMs` and `refreshMs`, one has one, and one has none. Counted by `INFO commandstats`, with the commands that scripts run; what the server without subscribers needs is the recording of the jobs, and is taken off.",
     },
   ],
   async measure(plan) {
@@ -44,7 +44,7 @@ export const commandsRow: RowGroup = {
         ours,
         theirs,
         wanted: { atMost: 1.2 },
-        says: `${what}: a thousand people who watch the same ten queues cost Redis ${sayMedian(ours)} commands a second; one who watches them costs ${sayMedian(theirs)}.`,
+        says: `${what}: 1,000 subscribers of the same ten queues cost Redis ${sayMedian(ours)} commands a second; one costs ${sayMedian(theirs)}.`,
       };
     };
     const lines = [

@@ -50,7 +50,7 @@ export const delayRow: RowGroup = {
     const subscribed = async (name: "sse" | "websocket") => {
       const url = await server(name);
       return async () => {
-        // They go at the end of a round: what waits is pushed every second, and would be to them, too, while others are measured.
+        // They go at the end of a round: queues with waiting jobs are pushed every second, also while the other sides are measured.
         await using own = new AsyncDisposableStack();
         const halves = Array.from({ length: loads }, () => ({ load: own.use(startLoad()), name }));
         const options = { transport: name, url, count: count / loads, minIntervalMs: 50 };

@@ -31,7 +31,7 @@ export const idleRow: RowGroup = {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await startRedis());
     const tracker = stack.use(await openTracker(redis.url, { prefix: "ql" }));
-    // Known, and empty: what waits is pushed every second.
+    // Known, and empty: queues with waiting jobs are pushed every second.
     for (const queue of tenQueues) {
       await enqueue(tracker, queue, 1);
       await empty(tracker, queue, 1);

@@ -17,7 +17,7 @@ const subscribers = 1_000;
 const groups = 50;
 const commonQueues = tenQueues.slice(0, 9);
 const groupQueues = namesOf("group", groups).map((own) => [...commonQueues, own]);
-/** Slow enough that even a slow server pushes every change to everybody. */
+/** Slow enough that even a slow server pushes every change to each subscriber. */
 const everyMs = 250;
 
 export const pushRow: RowGroup = {

@@ -26,7 +26,7 @@ export async function empty({ tracker }: Recording, queue: string, count: number
   await tracker.record(events, null);
 }
 
-/** One more job, now: a change that everybody who watches the queue is told of. */
+/** One more job, now: a change that is pushed to each subscriber of the queue. */
 export function createChanges({ tracker }: Recording): (queue: string) => Promise<void> {
   let count = 0;
   return async (queue) => {

@@ -5,7 +5,7 @@ import type { LoadTasks } from "../load/process.ts";
 type Options<K extends keyof LoadTasks> = Parameters<LoadTasks[K]>[0];
 type Result<K extends keyof LoadTasks> = Awaited<ReturnType<LoadTasks[K]>>;
 
-/** A process that asks, subscribes or records, so that this takes no time from whoever is asked. */
+/** A process that asks, subscribes or records, so that this takes no time from the server. */
 export interface Load extends AsyncDisposable {
   /** Runs one of the tasks there; rejects with its error. */
   run<K extends keyof LoadTasks>(task: K, options: Options<K>): Promise<Result<K>>;

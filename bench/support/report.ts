@@ -11,7 +11,7 @@ export function report(results: Results, rows: readonly Row[]): string {
     ([name, value]) => `| ${name} | ${value} |`,
   );
   const parts = [
-    `# Measured against what people would use instead`,
+    `# Measured against the alternatives`,
     introduction,
     ["| what | |", "| --- | --- |", ...circumstances].join("\n"),
     "## All rows",

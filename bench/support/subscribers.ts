@@ -14,11 +14,11 @@ export interface GroupOptions {
   readonly transport: Transport;
   readonly url: string;
   readonly count: number;
-  /** What each of them watches, in turn: those who watch the same are a group. @default all tenQueues */
+  /** What each of them watches, in turn: those that watch the same are a group. @default all tenQueues */
   readonly queues?: readonly (readonly string[])[];
   /** @default subscription */
   readonly query?: string;
-  /** How often they are told; by default as often as somebody who does not say. */
+  /** The pace of their pushes; by default that of the schema. */
   readonly minIntervalMs?: number;
   readonly refreshMs?: number;
 }

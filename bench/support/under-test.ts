@@ -4,7 +4,7 @@ import { tokenFile } from "../../test/support/tokens.ts";
 /** Clients of the server: each has 40 of 1,000 subscribers, so that the usual bound of 50 holds. */
 export const loadTokens: readonly string[] = Array.from({ length: 25 }, (_, i) => `load-${i}`);
 
-/** What the server is told beside what it is always told here. */
+/** Settings of the server beside those it always has here. */
 export type Settings = Readonly<Record<string, string>>;
 
 /**

@@ -178,15 +178,15 @@ describe("asking", () => {
 describe("arrivals", () => {
   const push = (queue: string, depth: number) => `[{"queue":"${queue}","state":"WAITING","depth":${depth}}]`;
 
-  test("are the first time that a watcher is told of a depth, or of a greater one", () => {
+  test("are the first time that a watcher sees a depth, or a greater one", () => {
     const arrivals = createArrivals("mail", 2);
-    arrivals.tell(0, push("mail", 3));
-    arrivals.tell(1, push("mail", 3));
+    arrivals.observe(0, push("mail", 3));
+    arrivals.observe(1, push("mail", 3));
     arrivals.begin();
-    arrivals.tell(0, push("mail", 4));
-    arrivals.tell(0, push("other", 9));
-    arrivals.tell(0, push("mail", 4));
-    arrivals.tell(1, push("mail", 5));
+    arrivals.observe(0, push("mail", 4));
+    arrivals.observe(0, push("other", 9));
+    arrivals.observe(0, push("mail", 4));
+    arrivals.observe(1, push("mail", 5));
     expect(arrivals.seenByAll()).toBe(4);
     const seen = arrivals.end();
     expect([...seen].map(([depth, times]) => [depth, times.length])).toEqual([
