@@ -28,7 +28,7 @@ describe("the package", () => {
     ["compose.yaml", "the server with its Redis"],
     ["README.md", "where to begin"],
     ["ARCHITECTURE.md", "where to begin changing it"],
-    ["SECURITY.md", "who is kept from what"],
+    ["SECURITY.md", "threats and defences"],
     ["CHANGELOG.md", "what an update brings"],
     ["LICENSE", "MIT"],
     [".ci/run", "what CI calls"],
