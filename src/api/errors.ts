@@ -1,5 +1,5 @@
 import { GraphQLError } from "graphql";
-import { AppError, errorStatus } from "../core/errors.ts";
+import { AppError, errorStatus, withoutStackTrace } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 
 /** An error as clients see it: its code in the extensions, and the HTTP status and headers of the response. */
@@ -11,12 +11,13 @@ export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError
     ...(code === "METHOD_NOT_ALLOWED" ? { Allow: "POST" } : {}),
   };
   const http = { status: errorStatus[code], headers };
-  return new GraphQLError(error.message, {
+  const options = {
     ...(at?.nodes === undefined ? {} : { nodes: at.nodes }),
     ...(at?.path === undefined ? {} : { path: at.path }),
     originalError: error,
     extensions: { ...details, code, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }), http },
-  });
+  };
+  return withoutStackTrace(() => new GraphQLError(error.message, options));
 }
 
 /**
