@@ -19,3 +19,13 @@ it("keeps no long document, since what is parsed takes many times its source", (
   expect(cache.get(longest)).toBe(1);
   expect(cache.get(tooLong)).toBeUndefined();
 });
+
+it("keeps half a million characters at most", () => {
+  const cache = createDocumentCache<number>();
+  const source = (i: number) => `#${i}`.padEnd(4_000, "x");
+  for (let i = 0; i < 200; i++) cache.set(source(i), i);
+  // The same again is no more than it was.
+  cache.set(source(199), 199);
+  const kept = Array.from({ length: 200 }, (_, i) => i).filter((i) => cache.get(source(i)) === i);
+  expect(kept).toEqual(Array.from({ length: 125 }, (_, i) => 75 + i));
+});
