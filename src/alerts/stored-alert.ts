@@ -36,7 +36,7 @@ const alert = z.object({
 });
 
 /**
- * An alert as Redis keeps it: a line of who acknowledged it, empty while nobody has, and a line of the alert, both JSON.
+ * An alert as Redis keeps it: a line with the acknowledgement, empty without one, and a line with the alert, both JSON.
  *
  * @throws Error when the record is not one of an alert.
  */

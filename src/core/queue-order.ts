@@ -12,14 +12,14 @@ export interface Rank {
 export interface Cursor {
   readonly queue: string;
   readonly rank: Rank;
-  /** The instant by which the ranks of this walk through the pages are told; null in the order of names. */
+  /** The instant of the ranking that this walk through the pages uses; null in the order of names. */
   readonly atMs: number | null;
 }
 
 const noRank: Rank = { first: 0, second: 0 };
 
 /**
- * Worst first. What is not known comes before everything that is: a queue of which nobody can tell how late it is may be the worst
+ * Worst first. Unknown values come before all others: a queue whose latency is not known may be the worst
  * one, and must not hide behind 10,000 others.
  *
  * LATENESS is latency / objective; queues without an objective cannot be late, and come last, by latency.

@@ -67,7 +67,7 @@ const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
 /** StepStore.countsOf tells counts of steps that began less than so long ago. */
 const countedForMs = 180_000;
 
-/** Only what may have changed is read: what nobody touched has only grown older. Instants are by `monotonicClock`. */
+/** Reads only queues that may have changed; the others have only grown older. Instants are by `monotonicClock`. */
 export function createSampler(options: SamplerOptions): Sampler {
   const { read, onStep, rereadMs = 5_000, now = () => monotonicClock.now() } = options;
   let sampled = new Map<string, Sampled>();

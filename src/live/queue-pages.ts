@@ -132,7 +132,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
   };
 }
 
-/** The health of the others is told by the snapshot alone. */
+/** The health of the others follows from the snapshot alone. */
 function needsHistory({ state, stale }: QueueSnapshot): boolean {
   return state === "WAITING" && !stale;
 }

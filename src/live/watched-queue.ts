@@ -2,7 +2,7 @@ import type { QueueSnapshot } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
 import type { WatchControl } from "./watch.ts";
 
-/** One queue that somebody watches. Instants are by `monotonicClock`. */
+/** A queue with at least one subscriber. Instants are by `monotonicClock`. */
 export interface WatchedQueue {
   readonly queue: string;
   readonly watches: Set<WatchControl>;

@@ -65,7 +65,7 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
   const redis = new Redis({
     ...optionsOf(name),
     ...redisOptions(url),
-    // Until the first connection is there, unreachable Sentinels are an error; null would give up for good later.
+    // Until the first connection is there, unreachable Sentinels are an error; null would stop all retries later.
     sentinelRetryStrategy: (attempt) => (wasReady ? backoffMs(attempt) : null),
   });
   redis.once("ready", () => {

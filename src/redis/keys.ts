@@ -34,7 +34,7 @@ export interface Keys {
 
 /** All alerts are at one node, so that what becomes of one is written in one step with the word that tells of it. */
 export interface AlertKeys {
-  /** Hash of the alerts that have not ended, by id: a line of who acknowledged it, empty while nobody has, and one of the alert. */
+  /** Hash of the alerts that have not ended, by id: a line with the acknowledgement, empty without one, and a line with the alert. */
   readonly active: string;
   /** List of those that fired and have ended, as `active` has them, newest first. */
   readonly resolved: string;

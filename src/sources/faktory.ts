@@ -28,7 +28,7 @@ export interface FaktorySourceOptions {
  * - `readAtMs` is the middle of the round trip that returned the age, `uncertaintyMs` half of it: Faktory looked at some
  *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
  * - Where Faktory cannot tell (the head's `enqueued_at` is no time, or before 1970), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
- *   `headAgeMs` how long it has been so: too little, but never a calm 0 for good. It hides no other queue.
+ *   `headAgeMs` how long it has been so: too little, but never a calm 0 for ever. It hides no other queue.
  * - A head that was enqueued in the future waits, with age 0 and `accuracy` LOWER_BOUND.
  * - `scheduled` is always null, since Faktory tells only one number for all queues. No command of Faktory tells which queues
  *   are paused: those are, that the URL names.

@@ -47,7 +47,7 @@ const minDisorderMs = 60_000;
  *   oldest had waited then, or until all jobs can be looked at.
  * - `readAtMs` is the middle of the round trip that returned the age, `uncertaintyMs` half of it.
  * - Where the age is not known (no such member, no time in it, hidden in a large payload), `accuracy` is UNKNOWN and `headAgeMs`
- *   how long it has been so: too little, but never a calm 0 for good. Of a key that is no list nothing is known: UNKNOWN, and no
+ *   how long it has been so: too little, but never a calm 0 for ever. Of a key that is no list nothing is known: UNKNOWN, and no
  *   numbers. It hides no other queue.
  * - Queues whose names cannot be shown are left out, with one warning.
  *

@@ -118,7 +118,7 @@ export function createQueueChooser(options: QueueChooserOptions): QueueChooser {
     const maxAgeMs = Math.max(minRankingAgeMs, rankingAgeMsPerQueue * (ranking?.names.length ?? 0));
     const ageMs = ranking === undefined ? Number.POSITIVE_INFINITY : clock.now() - ranking.readAtMs;
     if (ranking === undefined || ageMs >= 2 * maxAgeMs) return refresh();
-    // Best effort: whoever asks next tries again, and waits once the ranking is too old.
+    // Best effort: the next caller tries again, and waits once the ranking is too old.
     if (ageMs >= maxAgeMs) refresh().catch(() => {});
     return ranking;
   }
