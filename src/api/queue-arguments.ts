@@ -19,7 +19,10 @@ export function checkQueues(queues: readonly string[], limits: ArgumentLimits): 
 /** @throws AppError TOO_MANY_QUEUES. */
 export function checkQueueCount(count: number, { maxQueues }: ArgumentLimits): void {
   if (count <= maxQueues) return;
-  throw new AppError("TOO_MANY_QUEUES", `expected at most ${maxQueues} queues in one field, got ${count}`);
+  throw new AppError(
+    "TOO_MANY_QUEUES",
+    `expected at most ${maxQueues} queues in one field (MAX_QUEUES), got ${count}; use several fields or requests`,
+  );
 }
 
 /** Read together, ten elements take about as long as one queue that is asked for alone. */

@@ -40,8 +40,8 @@ export function createExporters(options: ExportersOptions): Exporters {
           lease: statsdLease,
           create: () => createStatsd({ ...statsd, reader, maxQueues, logger }),
           about: { exporter: "statsd" },
-          says: "this process tells StatsD",
-          failure: "StatsD cannot be told",
+          says: "started sending to StatsD",
+          failure: "StatsD delivery failed",
           logger,
         });
   return {

@@ -32,17 +32,17 @@ export const queueMetrics: readonly QueueMetric[] = [
   ),
   gauge(
     "queue_depth",
-    "Jobs that can be claimed now. Absent where the source does not tell, and while the queue is stale.",
+    "Jobs that can be claimed now. Absent where the source does not report them, and while the queue is stale.",
     ({ depth, stale }) => (stale ? null : depth),
   ),
   gauge(
     "queue_scheduled",
-    "Jobs that cannot be claimed yet. Absent where the source does not tell, and while the queue is stale.",
+    "Jobs that cannot be claimed yet. Absent where the source does not report them, and while the queue is stale.",
     ({ scheduled, stale }) => (stale ? null : scheduled),
   ),
   gauge(
     "queue_lost",
-    "Jobs that were given up since they had waited for too long, less those that turned out to have gone. Absent where a job system reports the queue, and while it is stale.",
+    "Jobs that were dropped since they had waited longer than MAX_WAIT, less those whose dequeue arrived later. Absent where a job system reports the queue, and while it is stale.",
     ({ lost, stale }) => (stale ? null : lost),
   ),
   gauge(
@@ -64,13 +64,13 @@ export const queueMetrics: readonly QueueMetric[] = [
   },
   gauge(
     "queue_observed_timestamp_seconds",
-    "When what is told of the queue was true, by the clock of its Redis; of a stale queue, its last word.",
+    "When the queue was measured, by the clock of its Redis; of a stale queue, the last time.",
     ({ measuredAtMs }) => measuredAtMs / 1_000,
   ),
   {
     name: "queue_events_total",
     type: "counter",
-    help: "Jobs by what happened to them since the queue became known: enqueued, dequeued, removed or lost. The last two also count jobs that turned out to have been dequeued. Absent where the source does not tell, while the queue is stale, and while Redis is known to have lost events.",
+    help: "Jobs by what happened to them since the queue became known: enqueued, dequeued, removed or lost. The last two also count jobs whose dequeue arrived later. Absent where the source does not report them, while the queue is stale, and while Redis is known to have lost events.",
     lines(snapshot, labels) {
       const totals = reliableTotals(snapshot);
       if (totals === null) return "";

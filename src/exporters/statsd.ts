@@ -87,7 +87,7 @@ export function createStatsd(options: StatsdOptions): Service {
     if (omitted > 0 && !isSaid) {
       logger.warn(
         { omitted, maxQueues },
-        "StatsD is not told of all queues: there are more than METRICS_MAX_QUEUES",
+        "some queues are not sent to StatsD: more than METRICS_MAX_QUEUES are known",
       );
     }
     isSaid = omitted > 0;
@@ -103,8 +103,8 @@ export function createStatsd(options: StatsdOptions): Service {
       sendError ??= error as Error;
     }
     const err = sendError === undefined ? undefined : messageOf(sendError);
-    if (err !== undefined && !isFailing) logger.warn({ err, host, port }, "StatsD cannot be told");
-    if (err === undefined && isFailing) logger.info({ host, port }, "StatsD can be told again");
+    if (err !== undefined && !isFailing) logger.warn({ err, host, port }, "StatsD delivery failed");
+    if (err === undefined && isFailing) logger.info({ host, port }, "StatsD delivery recovered");
     isFailing = err !== undefined;
   }
 

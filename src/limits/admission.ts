@@ -146,9 +146,10 @@ function sumOf(prices: readonly Price[]): Charge {
 function throttled({ lacking, left, retryAfterSeconds }: Taken, charge: Charge): AppError {
   const name = lacking ?? "points";
   const { currentlyAvailable } = left[name];
+  const setting = name === "points" ? "RATE_LIMIT_MAX" : "RECORD_RATE_LIMIT";
   return new AppError(
     "THROTTLED",
-    `expected a cost of at most the ${currentlyAvailable} ${name} that are left, got ${charge[name]}; try again in ${retryAfterSeconds} s`,
+    `expected a cost of at most the ${currentlyAvailable} ${name} that are left (${setting}), got ${charge[name]}; retry after ${retryAfterSeconds} s`,
     { retryAfterSeconds },
   );
 }

@@ -108,7 +108,10 @@ export function createMinCostCheck(options: CostOptions & { readonly maxCost: nu
 }
 
 export function tooDear(maxCost: number, cost: number | string): AppError {
-  return new AppError("MAX_COST_EXCEEDED", `expected a cost of at most ${maxCost} points, got ${cost}`);
+  return new AppError(
+    "MAX_COST_EXCEEDED",
+    `expected a cost of at most ${maxCost} points, got ${cost}; ask for less, or in several requests (MAX_COST, RATE_LIMIT_MAX)`,
+  );
 }
 
 function minCostOf(document: DocumentNode, { schema, context }: CostOptions): number {

@@ -22,7 +22,7 @@ export function createIdentify({ findToken, trustedProxies }: IdentifyOptions): 
     const [, secret] = /^Bearer +(\S+) *$/i.exec(authorization ?? "") ?? [];
     const token = secret === undefined ? null : findToken(secret);
     if (token !== null) return { id: `token:${token.name}`, scopes: token.scopes };
-    const got = authorization === undefined ? "none came" : "what came is no token that is known here";
+    const got = authorization === undefined ? "got none" : "got one that this server does not know";
     throw new AppError("UNAUTHENTICATED", `expected "Authorization: Bearer TOKEN", ${got}`);
   };
 }

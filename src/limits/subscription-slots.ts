@@ -39,7 +39,10 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
 
   function assertFree(client: string): void {
     if ((held.get(client)?.size ?? 0) + (reserved.get(client)?.size ?? 0) < max) return;
-    throw new AppError("TOO_MANY_SUBSCRIPTIONS", `expected at most ${max} open subscriptions of one client`);
+    throw new AppError(
+      "TOO_MANY_SUBSCRIPTIONS",
+      `expected at most ${max} open subscriptions of one client (MAX_SUBSCRIPTIONS); close some first`,
+    );
   }
 
   function reserve(client: string): () => void {

@@ -113,7 +113,7 @@ describe("StatsD", () => {
     await start({ reader: { ...reader, choose }, port: 8125, host: "statsd.invalid", logger });
     await vi.waitFor(() => expect(choose.mock.calls.length).toBeGreaterThan(3), 20_000);
     expect(logger.lines).toMatchObject([
-      { level: "warn", message: "StatsD cannot be told", fields: { host: "statsd.invalid" } },
+      { level: "warn", message: "StatsD delivery failed", fields: { host: "statsd.invalid" } },
     ]);
   });
 
@@ -128,7 +128,7 @@ describe("StatsD", () => {
     const servers = [await startApp(env, logs[0]), await startApp(env, logs[1])] as const;
     started.push(...servers);
     const telling = () =>
-      logs.map(({ lines }) => lines.some(({ message }) => message === "this process tells StatsD"));
+      logs.map(({ lines }) => lines.some(({ message }) => message === "started sending to StatsD"));
     await vi.waitFor(() => expect(telling()).toContain(true), 10_000);
     const one = telling().indexOf(true);
     const other = 1 - one;
