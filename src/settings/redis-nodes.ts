@@ -4,7 +4,8 @@ import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
 const url =
   "redis://[user:password@]host[:port][/db], or rediss:// for TLS; of a Redis Cluster several nodes, separated by commas; " +
-  "by Sentinel redis+sentinel://[user:password@]host[:port][,host[:port]]/MASTER[?db=N]; by Unix socket unix:///PATH[?db=N]";
+  "by Sentinel redis+sentinel://[user:password@]host[:port][,host[:port]]/MASTER[?db=N]; by Unix socket unix:///PATH[?db=N]; " +
+  "percent-encode reserved characters in user, password and path";
 
 /** One Redis; or several nodes of a Redis Cluster, which know of all others; empty when it is not set. */
 export function redisNodes() {

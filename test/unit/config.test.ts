@@ -280,6 +280,7 @@ describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
     // The same words whatever was given.
     expect(problem).toBe(problemsOf({ [name]: "x" })[0]);
     expect(problem).not.toContain("secret");
+    expect(problem).toContain("percent-encode reserved characters");
   });
 });
 
