@@ -88,13 +88,29 @@ export function redisOptions(text: string): RedisConnectionOptions {
   const url = parseRedisUrl(text);
   if (url === null) throw new StartError("this is not the URL of a Redis");
   const { username, password, db, isTls } = url;
-  const tls = isTls ? tlsOptions(url.parameters) : null;
+  // Sentinels and their masters have names of their own.
+  const host = url.masterName === null ? url.hosts[0]?.host : undefined;
+  const tls = isTls ? tlsOptions(url.parameters, host) : null;
   return {
     ...placeOptions(url, tls),
     ...(username === "" ? {} : { username }),
     ...(password === "" ? {} : { password }),
     ...(tls === null ? {} : { tls }),
     db,
+  };
+}
+
+/** What it takes to be let in by any node of a Redis Cluster, whose names differ. */
+export function nodeAccess({
+  username,
+  password,
+  tls,
+}: RedisConnectionOptions): Pick<RedisConnectionOptions, "username" | "password" | "tls"> {
+  const { servername: _, ...ofAllNodes } = tls ?? {};
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls: ofAllNodes }),
   };
 }
 

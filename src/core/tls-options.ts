@@ -1,11 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
+import { isIP } from "node:net";
 import { messageOf, StartError } from "./errors.ts";
 
 /** Options of Node's `tls.connect`. */
 export interface TlsOptions {
   readonly rejectUnauthorized?: false;
   readonly ca?: string;
+  readonly servername?: string;
 }
 
 /** A file of certificates is a few kB; all that a system trusts are 0.3 MB. */
@@ -15,13 +17,16 @@ const maxBytes = 1_000_000;
  * What the parameters of a URL say of TLS: `tls=insecure` accepts any certificate, `ca=FILE` those that are signed by an authority
  * in that file (PEM), and by no other.
  *
+ * @param host is sent as the server's name (SNI), which proxies of several servers need; Node sends none by itself. An IP address
+ * is no such name.
  * @throws StartError when the file of `ca` cannot be read or has no certificate.
  */
-export function tlsOptions(parameters: URLSearchParams): TlsOptions {
+export function tlsOptions(parameters: URLSearchParams, host = ""): TlsOptions {
   const file = parameters.get("ca");
   return {
     ...(parameters.get("tls") === "insecure" ? { rejectUnauthorized: false } : {}),
     ...(file === null ? {} : { ca: readCertificates(file) }),
+    ...(host === "" || isIP(host) !== 0 ? {} : { servername: host }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { Cluster, type Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../core/logger.ts";
-import { redisOptions } from "../core/redis-url.ts";
+import { nodeAccess, redisOptions } from "../core/redis-url.ts";
 import { createTroubleLog, type TroubleLog } from "./trouble-log.ts";
 
 export interface ClusterOptions {
@@ -173,12 +173,6 @@ function hostOf(url: string): { readonly host: string; readonly port: number } {
   return { host, port };
 }
 
-/** What it takes to be let in by the nodes that are not named in the setting. */
 function accessOf(url: string): Pick<RedisOptions, "username" | "password" | "tls"> {
-  const { username, password, tls } = redisOptions(url);
-  return {
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(tls === undefined ? {} : { tls }),
-  };
+  return nodeAccess(redisOptions(url));
 }

@@ -49,9 +49,9 @@ export class FaktoryRefusal extends Error {
  */
 export function createFaktoryClient(url: string): FaktoryClient {
   const { protocol, hostname, port, searchParams } = parseUrl(url);
-  const tls = protocol === "tcp+tls:" ? tlsOptions(searchParams) : undefined;
   // A URL's brackets round an IPv6 address belong to the URL; the package would look them up as a name.
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  const tls = protocol === "tcp+tls:" ? tlsOptions(searchParams, host) : undefined;
   // It knows the handshake, and takes the password out of the URL. Its pool, never used, opens nothing.
   const greeter = new Client({ url, poolSize: 1 });
   let kept: Connection | undefined;

@@ -1,5 +1,5 @@
 import { Cluster, Redis } from "ioredis";
-import type { RedisConnectionOptions } from "../core/redis-url.ts";
+import { nodeAccess, type RedisConnectionOptions } from "../core/redis-url.ts";
 
 /** The Redis of a job system: one server, or a Redis Cluster of which one node was named. */
 export interface WatchedRedis {
@@ -75,19 +75,14 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
     });
     isKindKnown = true;
     if (!info.includes("cluster_enabled:1")) return;
-    const { host = "127.0.0.1", port = 6379, username, password, tls } = options;
+    const { host = "127.0.0.1", port = 6379 } = options;
     redis = new Cluster([{ host, port }], {
       lazyConnect: true,
       enableOfflineQueue: false,
       // The names of nodes are left as they are, so that TLS can compare them with the certificates.
       dnsLookup: (name, callback) => callback(null, name),
       clusterRetryStrategy: retryMs,
-      redisOptions: {
-        ...shared,
-        ...(username === undefined ? {} : { username }),
-        ...(password === undefined ? {} : { password }),
-        ...(tls === undefined ? {} : { tls }),
-      },
+      redisOptions: { ...shared, ...nodeAccess(options) },
     });
     watch(redis);
     single.disconnect();

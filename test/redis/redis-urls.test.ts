@@ -1,11 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
 import { createBullmqReader } from "../../src/sources/bullmq-reader.ts";
+import { createFaktoryClient } from "../../src/sources/faktory-client.ts";
 import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
 import { silentLogger } from "../support/logger.ts";
 import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
@@ -74,6 +78,30 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
       await fill(connections);
       await sourcesRead(url);
     }
+  });
+
+  test("is reached by its name through a proxy that serves several names", async () => {
+    const [cert, key] = await Promise.all(["cert.pem", "key.pem"].map((name) => readFile(join(dir, name))));
+    const names: unknown[] = [];
+    const proxy = createTlsServer({ cert, key }, (near) => {
+      names.push(near.servername);
+      const far = connect(redis.port, "127.0.0.1");
+      for (const socket of [near, far]) socket.on("error", () => {});
+      near.pipe(far).pipe(near);
+    });
+    onTestFinished(() => void proxy.close());
+    await once(proxy.listen(0, "127.0.0.1"), "listening");
+    const place = `localhost:${(proxy.address() as AddressInfo).port}?ca=${encodeURIComponent(join(dir, "cert.pem"))}`;
+
+    const connections = await connected(`rediss://${place}`);
+    await fill(connections);
+    await sourcesRead(`rediss://${place}`);
+    // What answers is no Faktory, but the name came before.
+    await createFaktoryClient(`tcp+tls://${place}`)
+      .use(AbortSignal.timeout(2_000), async () => {})
+      .catch(() => {});
+    expect(names.length).toBeGreaterThan(3);
+    expect(new Set(names)).toEqual(new Set(["localhost"]));
   });
 
   test("is found by Sentinels that speak TLS, too, and have a password of their own", async () => {
