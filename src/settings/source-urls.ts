@@ -14,13 +14,13 @@ export interface SourceConfig {
   readonly url: string;
 }
 
-const encoding = "percent-encode reserved characters in user and password";
-const redisForms = `or rediss:// for TLS, or by redis+sentinel:// or unix:// as in REDIS_URL; ${encoding}`;
+const encoding = "(percent-encode reserved characters in user and password)";
+const redisForms = `or rediss:// for TLS, or by redis+sentinel:// or unix:// as in REDIS_URL ${encoding}`;
 
 /** Of each kind of job system: what its URL is, and what may stand behind the `?` beside how to connect. */
 const urlForms = {
   faktory: {
-    expected: `tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS; ${encoding}`,
+    expected: `tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS ${encoding}`,
     parameters: ["as", "paused"],
   },
   sidekiq: {

@@ -517,7 +517,7 @@ describe("job systems", () => {
       given: { FAKTORY_URL: "tcp://a secret tcp://b?as=SECRET tcp://c", PORT: "x" },
       problems: [
         'PORT: expected a whole number from 0 to 65535, got "x"',
-        "FAKTORY_URL: expected tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS, for each; this is about URL 2 of 4",
+        "FAKTORY_URL: expected tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS (percent-encode reserved characters in user and password), for each; this is about URL 2 of 4",
         `FAKTORY_URL: ${badName}, for each; this is about URL 3 of 4`,
         `FAKTORY_URL: ${twice} "faktory"`,
       ],
