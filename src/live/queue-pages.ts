@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { createGlob } from "../core/glob.ts";
 import type { Health } from "../core/health.ts";
 import {
@@ -12,6 +11,7 @@ import {
 } from "../core/queue-order.ts";
 import type { QueueFilter, QueueOrder, QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
+import { createTimeSlices } from "../core/time-slices.ts";
 import type { AllQueues, AllSnapshots } from "./all-snapshots.ts";
 
 export interface QueuePages {
@@ -45,18 +45,21 @@ interface Ranked {
 
 /** Maximum number of histories that one page reads to tell the health of queues. */
 export const maxHistories = 100;
-/** Queues that are filtered before others have their turn: a search in the longest names takes a few ms then. */
+/** Queues that are filtered before the time is looked at: a search in the longest names takes less than a ms. */
 const queuesPerTurn = 200;
+/** All pages that are filtered or put in order at the same time share them: hundreds may be asked for at once. */
+const slices = createTimeSlices(2);
 /** Orders that are kept of one reading: each first page has the same, later pages have one for each walk. */
 const maxOrders = 20;
 
 export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOptions): QueuePages {
   const orders = new WeakMap<AllQueues, Map<string, readonly Ranked[]>>();
 
-  function inOrder(reading: AllQueues, order: QueueOrder, atMs: number): readonly Ranked[] {
+  async function inOrder(reading: AllQueues, order: QueueOrder, atMs: number): Promise<readonly Ranked[]> {
     const known = orders.get(reading) ?? new Map<string, readonly Ranked[]>();
     orders.set(reading, known);
     const key = `${order} ${atMs}`;
+    if (!known.has(key) && !slices.has()) await slices.next();
     const before = known.get(key);
     if (before !== undefined) return before;
     const ranked = reading.snapshots.map((snapshot, index) => ({
@@ -94,7 +97,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
       const cursor = after === null ? null : decodeCursor(orderBy, after);
       const reading = await all.read();
       const atMs = cursor?.atMs ?? reading.measuredAtMs;
-      const ranked = inOrder(reading, orderBy, atMs);
+      const ranked = await inOrder(reading, orderBy, atMs);
       const start = cursor === null ? 0 : startBehind(cursor, ranked, reading);
       const passes = filterOf(request);
 
@@ -103,7 +106,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
       let examined: Ranked | undefined;
       let isCut = false;
       for (let at = start; at < ranked.length && found.length <= first && !isCut; at += queuesPerTurn) {
-        if (at > start) await setImmediate();
+        if (!slices.has()) await slices.next();
         const turn = ranked.slice(at, at + queuesPerTurn).filter(({ snapshot }) => passes(snapshot));
         if (healths === null) {
           found.push(...turn);
@@ -139,9 +142,10 @@ function needsHistory({ state, stale }: QueueSnapshot): boolean {
 
 function filterOf({ prefix, search, source, states }: QueueFilter): (snapshot: QueueSnapshot) => boolean {
   const matches = search === null ? null : searchMatcher(search);
+  const wanted = new Set(states);
   return (snapshot) =>
     (source === null || snapshot.source === source) &&
-    (states === null || states.includes(snapshot.state)) &&
+    (states === null || wanted.has(snapshot.state)) &&
     (prefix === null || snapshot.queue.startsWith(prefix)) &&
     (matches === null || matches(snapshot.queue));
 }

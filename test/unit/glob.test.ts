@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { matchesGlob } from "../../src/core/glob.ts";
+import { createGlob, matchesGlob } from "../../src/core/glob.ts";
 
 describe("a glob", () => {
   test.each([
@@ -56,5 +56,14 @@ describe("a glob", () => {
     expect(matchesGlob("a*".repeat(100), `${"a".repeat(199)}b`)).toBe(true);
     expect(matchesGlob(`${"*a".repeat(100)}c`, `${"a".repeat(199)}b`)).toBe(false);
     expect(performance.now() - started).toBeLessThan(5_000);
+  });
+
+  test("with ? takes some microseconds of the CPU for the longest name that almost fits everywhere", () => {
+    const matches = createGlob(`*${"a?".repeat(95)}b`);
+    const name = `b${"a".repeat(199)}`;
+    const before = process.cpuUsage();
+    for (let i = 0; i < 100_000; i++) if (matches(name)) expect.unreachable();
+    // Trying again from each character takes nine seconds.
+    expect(process.cpuUsage(before).user).toBeLessThan(4_000_000);
   });
 });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Health } from "../../src/core/health.ts";
+import { encodeCursor } from "../../src/core/queue-order.ts";
 import type { QueuePageRequest } from "../../src/core/queue-page.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import type { AllQueues } from "../../src/live/all-snapshots.ts";
@@ -246,4 +247,32 @@ describe("filters", () => {
     expect(pages.asked).toHaveLength(maxHistories);
     expect(await pages.walk({ healths: ["STALLED"], first: 10 })).toEqual([sick]);
   });
+
+  test.each([
+    {
+      what: "put in order",
+      request: (atMs: number) => ({ orderBy: "LATENCY" as const, after: cursorAt(atMs) }),
+    },
+    { what: "searched", request: (i: number) => ({ search: `*a?${i}*` }) },
+  ])("hundreds of pages that are $what at once let the event loop turn", async ({ request }) => {
+    const many = Array.from({ length: 5_000 }, (_, i) =>
+      waiting(`${"a".repeat(100)}${i}`, (i * 7_919) % 5_000),
+    );
+    const pages = pagesOf(many);
+    let turns = 0;
+    let isOver = false;
+    const turn = () => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await Promise.all(Array.from({ length: 200 }, (_, i) => pages.read({ ...request(nowMs + i), first: 1 })));
+    isOver = true;
+    // Work of more than 100 ms, in slices of 2 ms.
+    expect(turns).toBeGreaterThan(20);
+  });
 });
+
+function cursorAt(atMs: number): string {
+  return encodeCursor("LATENCY", { queue: "a", rank: { first: Number.POSITIVE_INFINITY, second: 0 }, atMs });
+}
