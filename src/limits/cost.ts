@@ -40,6 +40,8 @@ const freeCharacters = 2_000;
 const charactersPerPair = 20;
 /** Of an event as a literal, which is paid for with the event. */
 const charactersPerEvent = 300;
+/** Of the answer about an event, which is paid for with the event. */
+const bytesPerEvent = 150;
 
 /**
  * Points that an operation costs, with the variables it came with: what its fields declare in the schema, added up over
@@ -66,7 +68,7 @@ export function priceOf(
   const { points, recordPoints, events, bytes } = tally;
   const size = Math.max(
     pointsOfReading(readLength(document) - charactersPerEvent * events),
-    Math.floor(bytes / bytesPerPoint),
+    Math.floor(Math.max(0, bytes - bytesPerEvent * events) / bytesPerPoint),
   );
   const reading = Math.max(points - recordPoints, size);
   const cost = reading + recordPoints;

@@ -2,7 +2,6 @@ import { getMappedArgumentValues } from "@pothos/core";
 import {
   type DocumentNode,
   type FieldNode,
-  type FragmentDefinitionNode,
   GraphQLError,
   type GraphQLField,
   type GraphQLNamedType,
@@ -77,39 +76,46 @@ export function tallyOf(
       each.kind === "FragmentDefinition" ? [[each.name.value, each] as const] : [],
     ),
   );
-  const known = new Map<FragmentDefinitionNode, Tally>();
+  /** Of fragments, by their name and how many elements their lists have. */
+  const known = new Map<string, Tally>();
   const fieldContext = { ...context, operation: operation.operation };
   const queryType = schema.getQueryType();
 
-  function ofSelections({ selections }: SelectionSetNode, type: GraphQLNamedType): Tally {
+  /** @param listItems elements of lists that do not declare any; undefined: the usual number. */
+  function ofSelections({ selections }: SelectionSetNode, type: GraphQLNamedType, listItems?: number): Tally {
     const sum = { ...nothing };
     for (const selection of selections) {
       if (isSkipped(selection, variables, isLenient)) continue;
       const each =
         selection.kind === "Field"
-          ? ofField(selection, type)
+          ? ofField(selection, type, listItems)
           : selection.kind === "InlineFragment"
-            ? ofSelections(selection.selectionSet, typeOn(selection.typeCondition?.name.value) ?? type)
-            : ofFragment(selection.name.value);
+            ? ofSelections(
+                selection.selectionSet,
+                typeOn(selection.typeCondition?.name.value) ?? type,
+                listItems,
+              )
+            : ofFragment(selection.name.value, listItems);
       for (const name of Object.keys(sum) as (keyof Tally)[]) sum[name] += each[name];
     }
     return sum;
   }
 
-  function ofFragment(name: string): Tally {
+  function ofFragment(name: string, listItems?: number): Tally {
     const fragment = fragments.get(name);
     const type = typeOn(fragment?.typeCondition.name.value);
     if (fragment === undefined || type === undefined) return nothing;
-    const before = known.get(fragment);
+    const key = `${name} ${listItems}`;
+    const before = known.get(key);
     if (before !== undefined) return before;
     // A cycle, which is not valid, ends here.
-    known.set(fragment, nothing);
-    const tally = ofSelections(fragment.selectionSet, type);
-    known.set(fragment, tally);
+    known.set(key, nothing);
+    const tally = ofSelections(fragment.selectionSet, type, listItems);
+    known.set(key, tally);
     return tally;
   }
 
-  function ofField(node: FieldNode, type: GraphQLNamedType): Tally {
+  function ofField(node: FieldNode, type: GraphQLNamedType, listItems?: number): Tally {
     const name = node.name.value;
     const ownBytes = (node.alias ?? node.name).value.length + nameBytes;
     if (name === TypeNameMetaFieldDef.name) return { ...nothing, bytes: ownBytes + valueBytes };
@@ -122,11 +128,13 @@ export function tallyOf(
     const child =
       node.selectionSet === undefined || !isCompositeType(below)
         ? { ...nothing, bytes: valueBytes }
-        : ofSelections(node.selectionSet, below);
+        : // A list in the result of recording has an element for each event at most.
+          ofSelections(node.selectionSet, below, isLenient ? undefined : cost.events);
     const isList = isListType(getNullableType(field.type));
     const { field: own = 0, multiplier = 1, events = 0 } = cost;
     const items =
       cost.items ??
+      (isList ? listItems : undefined) ??
       cost.multiplier ??
       (isOfSchema(type) ? schemaItems[name] : isList ? defaultItems : 1) ??
       1;

@@ -317,6 +317,45 @@ describe("an operation costs", () => {
     });
   });
 
+  describe("for what is answered about a batch of events,", () => {
+    const invalid = { type: "ENQUEUED", queue: "*", jobId: 1 };
+    const aliases = Array.from({ length: 190 }, (_, i) => `a${i}: reason`).join(" ");
+    const plain = "__typename eventIndex field reason";
+    test.each([
+      {
+        events: 1,
+        rejected: `{ ${plain} }`,
+        fragments: "",
+        points: 0,
+        why: "it is paid for with the events",
+      },
+      { events: 1_000, rejected: `{ ${plain} }`, fragments: "", points: 0, why: "however many they are" },
+      { events: 1_000, rejected: `{ ${aliases} }`, fragments: "", points: 1_250, why: "aliases multiply it" },
+      {
+        ...{ events: 1_000, rejected: "{ ...F }", fragments: `fragment F on RejectedEvent { ${aliases} }` },
+        ...{ points: 1_250, why: "a fragment that is spread for one event costs more for a thousand" },
+      },
+    ])(
+      "$points points at least for $events with $rejected: $why",
+      ({ events, rejected, fragments, points }) => {
+        const document = parse(
+          `mutation ($one: [QueueEventInput!]!, $all: [QueueEventInput!]!) {
+          one: recordEvents(events: $one, onInvalid: SKIP) { rejected ${rejected} }
+          all: recordEvents(events: $all, onInvalid: SKIP) { rejected ${rejected} }
+        } ${fragments}`,
+        );
+        const variables = { one: [invalid], all: Array(events).fill(invalid) };
+        const { charge } = priceOf(
+          { document, variables, operationName: null },
+          { schema, context: { limits: { ...limits, maxEvents: 1_000 } } },
+        );
+        expect(charge.events).toBe(events + 1);
+        expect(charge.points).toBeGreaterThanOrEqual(points);
+        expect(charge.points).toBeLessThan(1.2 * points + 1);
+      },
+    );
+  });
+
   test("more than any limit when fragments spread each other over and over, and is still told at once", () => {
     const levels = 40;
     const fragments = Array.from(
