@@ -17,6 +17,12 @@ export interface RequestGuard<Document> {
   /** Whether the schema may be asked for. */
   readonly introspection: boolean;
   /**
+   * Looks at JSON before it is parsed.
+   *
+   * @throws AppError VARIABLES_TOO_LARGE or VARIABLES_TOO_DEEP.
+   */
+  checkJson(text: string): void;
+  /**
    * `JSON.parse` for text from outside; not for one that is small.
    *
    * @throws AppError VARIABLES_TOO_LARGE or VARIABLES_TOO_DEEP, before anything is built; SyntaxError when it is no JSON.

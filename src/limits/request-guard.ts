@@ -26,12 +26,14 @@ const shortCharacters = 4_000;
 export function createRequestGuard(options: RequestGuardOptions): RequestGuard<DocumentNode> {
   const { maxQueues, maxEvents, introspection, checkMinCost } = options;
   const bounds = requestBounds(Math.max(maxQueues, maxEvents));
+  const check = (text: string) => checkJson(text, bounds);
   return {
     maxBodyBytes: bounds.bodyBytes,
     maxErrors: bounds.errors,
     introspection,
+    checkJson: check,
     parseJson(text) {
-      checkJson(text, bounds);
+      check(text);
       return JSON.parse(text);
     },
     parse: (source) => parseDocument(source, bounds),

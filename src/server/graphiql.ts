@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { prefersPage } from "./media-types.ts";
 
 /** A tab that a first visitor finds. */
 export interface ExampleTab {
@@ -17,9 +18,7 @@ interface Page {
 
 /** Whether a browser asks for a page, rather than a program for data. */
 export function wantsPage(request: IncomingMessage): boolean {
-  return (
-    ["GET", "HEAD"].includes(request.method ?? "") && request.headers.accept?.includes("text/html") === true
-  );
+  return ["GET", "HEAD"].includes(request.method ?? "") && prefersPage(request.headers);
 }
 
 const headerExample = `{

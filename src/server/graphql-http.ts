@@ -151,6 +151,10 @@ function assertServed(
     throw new AppError("METHOD_NOT_ALLOWED", "a mutation by GET; send it by POST");
   }
   if (kind !== "subscription") return;
+  // Its response has no body, so it would push to no reader until the client goes.
+  if (method === "HEAD") {
+    throw new AppError("METHOD_NOT_ALLOWED", "a subscription by HEAD; send it by GET or POST");
+  }
   if (isBatch) throw new AppError("BAD_USER_INPUT", "a subscription in a batch; send it alone");
   if (accepted.includes("text/event-stream")) return;
   throw new AppError(

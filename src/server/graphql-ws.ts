@@ -1,11 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
+import { type DocumentNode, type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
 import { CloseCode, type Context, handleProtocols, MessageType, makeServer } from "graphql-ws";
 import { WebSocketServer } from "ws";
 import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { RequestGuard } from "../core/request-guard.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
@@ -32,7 +33,7 @@ export interface WebSocketOptions {
   readonly sockets: ConcurrencyLimiter;
   readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
-  readonly maxMessageBytes: number;
+  readonly guard: Pick<RequestGuard<DocumentNode>, "maxBodyBytes" | "checkJson">;
   /** Maximum number of subscriptions of one client. */
   readonly maxSubscriptions: number;
   /** How long a socket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
@@ -62,10 +63,10 @@ interface SocketOperation {
 
 /** GraphQL over WebSocket, with the protocol `graphql-transport-ws`. */
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { operations, schema, sockets, maxSubscriptions, maxMessageBytes, initMs, logger } = options;
+  const { operations, schema, sockets, maxSubscriptions, guard, initMs, logger } = options;
   const webSocketServer = new WebSocketServer({
     noServer: true,
-    maxPayload: maxMessageBytes,
+    maxPayload: guard.maxBodyBytes,
     handleProtocols,
     // It costs memory by the socket, and lets a small frame become a large one.
     perMessageDeflate: false,
@@ -76,9 +77,30 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     // Its types do not know these yet. No client fragments what fits into one frame.
     ...{ closeTimeout: closeWithinMs, maxFragments, maxBufferedChunks },
   });
-  const limits = { maxAtOnce: maxSubscriptions + 200, scheduler: options.scheduler, budget: options.budget };
+  const limits = {
+    maxAtOnce: maxSubscriptions + 200,
+    scheduler: options.scheduler,
+    budget: options.budget,
+    refusalOf,
+  };
   const served = new Set<ServedConnection>();
   let isLeaving = false;
+
+  /** The answer to a message whose JSON is over a bound. @throws AppError when the message names no operation. */
+  function refusalOf(text: string): string | null {
+    // What is shorter is parsed in no time.
+    if (text.length < minCheckedLength) return null;
+    try {
+      guard.checkJson(text);
+      return null;
+    } catch (error) {
+      const [, id = null] =
+        /^\s*\{[^{]*"id"\s*:\s*("[^"\\]{1,256}")/.exec(text.slice(0, minCheckedLength)) ?? [];
+      if (id === null) throw error;
+      const payload = JSON.stringify(operations.refuse(error).errors.map(formatError));
+      return `{"id":${id},"type":"${MessageType.Error}","payload":${payload}}`;
+    }
+  }
 
   /** For every operation anew: a token may have been revoked since the last one. */
   function identify({ connectionParams, extra: { caller } }: SocketContext): Client {
@@ -289,6 +311,8 @@ const maxBufferedChunks = 4_096;
 const maxIdLength = 256;
 /** How long a socket that the server has closed may take to close its end. */
 const closeWithinMs = 2_000;
+/** A stranger sends no longer message. */
+const minCheckedLength = 65_536;
 const tooManySockets = "too many open WebSockets of one client; one is enough for all its subscriptions";
 
 /** An `error` message has no extensions, so its first error carries the cost: a copy, since Yoga caches errors. */

@@ -12,6 +12,7 @@ export const mediaTypes: readonly MediaType[] = [
 
 const withCharset = (type: MediaType) => `${type}; charset=utf-8`;
 const offered = new Map(mediaTypes.map((type) => [withCharset(type), type]));
+const page = "text/html";
 /** Most clients send one of few headers; another one is negotiated each time. */
 const maxCached = 100;
 const maxCachedLength = 200;
@@ -27,4 +28,11 @@ export function acceptedMediaTypes({ accept }: IncomingHttpHeaders): readonly Me
     .flatMap((type) => offered.get(type) ?? []);
   if (cache.size < maxCached && accept.length <= maxCachedLength) cache.set(accept, accepted);
   return accepted;
+}
+
+/** Whether a page is accepted, and rather than a result of GraphQL. */
+export function prefersPage({ accept }: IncomingHttpHeaders): boolean {
+  if (accept?.toLowerCase().includes(page) !== true) return false;
+  const [preferred] = new Negotiator({ headers: { accept } }).mediaTypes([...offered.keys(), page]);
+  return preferred === page;
 }

@@ -114,7 +114,7 @@ export function createServer(options: ServerOptions): Server {
     sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
     scheduler,
     budget,
-    maxMessageBytes: guard.maxBodyBytes,
+    guard,
     maxSubscriptions,
     ...(initMs !== undefined && { initMs }),
     logger,
@@ -144,8 +144,8 @@ export function createServer(options: ServerOptions): Server {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = targetOf(request, basePath);
-    if (target === null || hasSeveralHosts(request)) {
-      sendRefusal(response, new AppError("BAD_REQUEST", "expected a path and one Host header"));
+    if (target === null || hasSeveral(request)) {
+      sendRefusal(response, new AppError("BAD_REQUEST", `expected a path and ${oneOfEach}`));
       return;
     }
     request.url = target;
@@ -221,8 +221,8 @@ export function createServer(options: ServerOptions): Server {
   http.on("upgrade", (request, socket, head) => {
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
-    const refusal = hasSeveralHosts(request)
-      ? new AppError("BAD_REQUEST", "expected one Host header")
+    const refusal = hasSeveral(request)
+      ? new AppError("BAD_REQUEST", `expected ${oneOfEach}`)
       : (browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null));
     if (refusal !== null) refuseSocket(socket, refusal);
     else if (pathOf(targetOf(request, basePath) ?? "") === endpoint)
@@ -289,9 +289,12 @@ function targetOf({ url = "" }: IncomingMessage, basePath: string): string | nul
   return inside.startsWith("/") ? inside : `/${inside}`;
 }
 
-/** Node takes the first, and a proxy may have taken another one. */
-function hasSeveralHosts({ rawHeaders }: IncomingMessage): boolean {
-  return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === "host").length > 1;
+const oneOfEach = "one Host and one Authorization header at most";
+
+/** Hosts or tokens: Node takes the first, and a proxy may have taken another one. */
+function hasSeveral({ rawHeaders }: IncomingMessage): boolean {
+  const names = rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
+  return ["host", "authorization"].some((name) => names.indexOf(name) !== names.lastIndexOf(name));
 }
 
 function pathOf(target: string): string {

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { Duplex } from "node:stream";
 import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-ws";
 import type { WebSocket } from "ws";
@@ -36,6 +37,8 @@ export interface ConnectionOptions {
   readonly maxAtOnce: number;
   readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
+  /** The answer to a message that would take long to parse, for which it is refused. @throws AppError when it has none. */
+  readonly refusalOf: (text: string) => string | null;
 }
 
 export interface ServedConnection {
@@ -74,7 +77,7 @@ export function closeReason(text: string): string {
 export function serveConnection(
   server: Server<ServedExtra>,
   extra: SocketExtra,
-  { source, maxAtOnce, scheduler, budget }: ConnectionOptions,
+  { source, maxAtOnce, scheduler, budget, refusalOf }: ConnectionOptions,
   logger: Logger,
 ): ServedConnection {
   const { socket } = extra;
@@ -188,7 +191,7 @@ export function serveConnection(
   /** Does not wait itself: it would keep the text for as long as a subscription lasts. */
   function take(text: string, release: () => void, handle: (message: string) => Promise<void>): void {
     atOnce += 1;
-    void handle(text)
+    void handleWithin(text, handle)
       .catch(fail)
       .finally(() => {
         atOnce -= 1;
@@ -196,6 +199,17 @@ export function serveConnection(
         takeWaiting();
         closeWhenIdle();
       });
+  }
+
+  async function handleWithin(text: string, handle: (message: string) => Promise<void>): Promise<void> {
+    let refusal: string | null;
+    try {
+      refusal = refusalOf(text);
+    } catch (error) {
+      close(CloseCode.BadRequest, `Invalid message received: ${messageOf(error)}`);
+      return;
+    }
+    await (refusal === null ? handle(text) : send(refusal));
   }
 
   function fail(error: unknown): void {
@@ -240,11 +254,17 @@ export function serveConnection(
         else refuse("Too many pings");
       },
       onMessage(handle) {
-        socket.on("message", (data) => {
+        socket.on("message", (data, isBinary) => {
           // Its pong may be held back behind its messages.
           isAlive = true;
-          const text = String(data);
           const release = takeIncoming();
+          // `ws` checks text frames alone; two names that are not UTF-8 would be one.
+          if (isBinary && !isUtf8(data as Buffer)) {
+            release();
+            close(CloseCode.BadRequest, "Invalid message received: it is not UTF-8");
+            return;
+          }
+          const text = String(data);
           waiting.push({ release, begin: () => take(text, release, handle) });
           takeWaiting();
         });

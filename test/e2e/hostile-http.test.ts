@@ -56,6 +56,21 @@ describe("an odd request", () => {
       status: 400,
     },
     { what: "an upgrade with two hosts", sent: upgrade(`${key}Host: localhost\r\n`), status: 400 },
+    {
+      what: "two tokens",
+      sent: get("/graphql?query={__typename}", "Authorization: Bearer a\r\nauthorization: Bearer b\r\n"),
+      status: 400,
+    },
+    {
+      what: "an upgrade with two tokens",
+      sent: upgrade(`${key}${"Authorization: Bearer a\r\n".repeat(2)}`),
+      status: 400,
+    },
+    {
+      what: "HEAD of a subscription",
+      sent: `HEAD /graphql?query=subscription{queueLatency(queues:[]){queue}} HTTP/1.1\r\n${host}\r\n`,
+      status: 405,
+    },
     { what: "HTTP/1.0", sent: "GET /health HTTP/1.0\r\n\r\n", status: 200 },
     { what: "a query over HTTP/1.0", sent: "GET /graphql?query={__typename} HTTP/1.0\r\n\r\n", status: 200 },
     { what: "no Host", sent: "GET /health HTTP/1.1\r\n\r\n", status: 400 },

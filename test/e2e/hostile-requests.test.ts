@@ -222,6 +222,12 @@ const rows: readonly Row[] = [
     ...got("no parameters, for any media type", "", 400, "BAD_REQUEST"),
     headers: { accept: "*/*" },
   },
+  ...["application/json, text/html;q=0", "text/html;q=0.1, application/json", "text/html;q=0, */*;q=0.1"].map(
+    (accept): Row => ({
+      ...got(`a query for a browser that accepts ${accept}`, `?query=${query}`, 200, null),
+      headers: { accept },
+    }),
+  ),
   got("GET with variables that are no JSON", `?query=${query}&variables={`, 400, "BAD_USER_INPUT"),
   got("GET with variables that are a number", `?query=${query}&variables=1`, 400, "BAD_REQUEST"),
   got("GET with variables that are null", `?query=${query}&variables=null`, 200, null),

@@ -33,7 +33,7 @@ const subscribe = (id: string, query = `subscription { queueLatency(queues: ["q"
 describe("a socket that breaks the protocol is closed", () => {
   interface Row {
     readonly what: string;
-    readonly sent: readonly (object | string)[];
+    readonly sent: readonly (object | string | Buffer)[];
     readonly code: number;
     readonly reason: RegExp;
   }
@@ -60,6 +60,18 @@ describe("a socket that breaks the protocol is closed", () => {
       reason: /too long/,
     },
     { what: "speaks no JSON", sent: ["no JSON"], code: 4400, reason: /^Invalid message received$/ },
+    {
+      what: "sends bytes that are not UTF-8 for an id",
+      sent: [init, Buffer.from(JSON.stringify(subscribe("\xff", "{ __typename }")), "latin1")],
+      code: 4400,
+      reason: /^Invalid message received: it is not UTF-8$/,
+    },
+    {
+      what: "sends JSON that takes long to parse, for no operation",
+      sent: [init, `{"type":"ping","payload":{"a":[${"[],".repeat(60_000)}1]}}`],
+      code: 4400,
+      reason: /^Invalid message received: expected at most \d+ values in the JSON, got more$/,
+    },
     { what: "says null", sent: ["null"], code: 4400, reason: /^Invalid message/ },
     { what: "says nothing in a message", sent: [""], code: 4400, reason: /^Invalid message/ },
     {
@@ -105,7 +117,7 @@ describe("a socket that breaks the protocol is closed", () => {
     const hasBegun = first === init && others[0] !== init;
     const socket = hasBegun ? await begun(app.url) : await open(app.url);
     for (const each of hasBegun ? others : sent)
-      socket.send(typeof each === "string" ? each : JSON.stringify(each));
+      socket.send(typeof each === "string" || Buffer.isBuffer(each) ? each : JSON.stringify(each));
     const closed = await closing(socket);
     expect(closed).toEqual({ code, reason: expect.stringMatching(reason) });
     // Strangers cause no line that anybody must read.
@@ -219,6 +231,21 @@ describe("a flood", () => {
     expect(socket.readyState).toBe(socket.OPEN);
     socket.terminate();
   });
+});
+
+test("JSON that takes long to parse is refused before that, and the socket goes on", async () => {
+  const socket = await begun(app.url);
+  const message = once(socket, "message");
+  socket.send(
+    `{"id":"1","type":"subscribe","payload":{"query":"{a}","variables":{"a":[${"[],".repeat(60_000)}no JSON]}}}`,
+  );
+  const [data] = await message;
+  expect(JSON.parse(String(data))).toMatchObject({
+    ...{ id: "1", type: "error" },
+    payload: [{ extensions: { code: "VARIABLES_TOO_LARGE" } }],
+  });
+  expect(await ask(socket)).toMatchObject({ type: "next", payload: { data: { __typename: "Query" } } });
+  socket.terminate();
 });
 
 describe("the sockets of one client", () => {
