@@ -1,6 +1,6 @@
 import type { Alert } from "../core/alerts.ts";
 import { type WallClock, wallClock } from "../core/clock.ts";
-import { alertFacts } from "./make-alert.ts";
+import { alertFacts, alertValue } from "./make-alert.ts";
 
 /** As Alertmanager's API v2 takes it (openapi.yaml, postableAlert). */
 interface PostableAlert {
@@ -60,7 +60,8 @@ function labelsOf({ rule, queue, severity, labels }: Alert): Readonly<Record<str
 
 function postable(alert: Alert, labels: PostableAlert["labels"], endsAtMs: number): PostableAlert {
   const startsAtMs = Math.min(alert.firedAtMs ?? alert.sinceMs, endsAtMs);
-  const { value, threshold, facts } = alert;
+  const { threshold, facts } = alert;
+  const value = alertValue(alert);
   const measured = {
     ...(value === null ? {} : { value: String(value) }),
     ...(threshold === null ? {} : { threshold: String(threshold) }),

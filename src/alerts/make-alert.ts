@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Alert, AlertEnd, AlertFacts } from "../core/alerts.ts";
+import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
+import type { Throughput } from "../core/snapshot.ts";
 import type { AlertChange } from "./alert-store.ts";
 import type { AlertRule } from "./rules.ts";
 
@@ -55,8 +57,8 @@ export function notificationBody(alert: Alert): object {
   const isFiring = alert.state === "FIRING";
   const atMs = (isFiring ? alert.firedAtMs : alert.endedAtMs) ?? alert.sinceMs;
   const time = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
-  const { id, rule, queue, state, end, subject, value, threshold, severity, labels, annotations, facts } =
-    alert;
+  const { id, rule, queue, state, end, subject, threshold, severity, labels, annotations, facts } = alert;
+  const value = alertValue(alert);
   return {
     type: isFiring ? "alert.firing" : "alert.resolved",
     timestamp: time(atMs),
@@ -68,15 +70,27 @@ export function notificationBody(alert: Alert): object {
   };
 }
 
+/** As receivers get it: seconds to the ms, or jobs. */
+export function alertValue({ value }: Pick<Alert, "value">): number | null {
+  return value === null ? null : roundedSeconds(value);
+}
+
 export function alertFacts(facts: AlertFacts) {
   return {
     measuredAt: new Date(facts.measuredAtMs).toISOString(),
-    latency: facts.latencyMs === null ? null : facts.latencyMs / 1_000,
+    latency: facts.latencyMs === null ? null : secondsOf(facts.latencyMs),
     oldestSince: facts.oldestSinceMs === null ? null : new Date(facts.oldestSinceMs).toISOString(),
     depth: facts.depth,
     accuracy: facts.accuracy,
-    throughput: facts.throughput,
+    throughput: facts.throughput === null ? null : roundedThroughput(facts.throughput),
     health: facts.health.map(({ health, sinceMs }) => ({ health, since: new Date(sinceMs).toISOString() })),
+  };
+}
+
+function roundedThroughput({ enqueuedPerSecond, dequeuedPerSecond }: Throughput): Throughput {
+  return {
+    enqueuedPerSecond: roundedRate(enqueuedPerSecond),
+    dequeuedPerSecond: roundedRate(dequeuedPerSecond),
   };
 }
 

@@ -1,9 +1,9 @@
 import { type Alert, type AlertFacts, alertEnds, alertStates, type HealthSince } from "../core/alerts.ts";
+import { roundedSeconds, secondsOf } from "../core/rounding.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
 import { AccuracyEnum, ThroughputType } from "./queue-latency.ts";
-import { roundedSeconds, secondsOf } from "./rounding.ts";
 
 export const AlertStateEnum = builder.enumType("AlertState", {
   description: "State of an alert.",

@@ -1,8 +1,8 @@
 import { type Estimate, type Forecast, healths } from "../core/health.ts";
+import { roundedRate, secondsOf } from "../core/rounding.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
-import { roundedRate, secondsOf } from "./rounding.ts";
 
 export const HealthEnum = builder.enumType("Health", {
   description:

@@ -1,12 +1,12 @@
 import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "../core/history.ts";
+import { secondsOf } from "../core/rounding.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
-import { secondsOf } from "./rounding.ts";
 
 const maxPoints = 1_000;
 const pointsForOne = 10;

@@ -1,4 +1,5 @@
 import { AppError } from "../core/errors.ts";
+import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
 import {
   accuracies,
   type QueueSnapshot,
@@ -14,7 +15,6 @@ import { describedValues } from "./described-values.ts";
 import { inSlices } from "./in-slices.ts";
 import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
-import { roundedRate, roundedSeconds, secondsOf } from "./rounding.ts";
 import { selectedParts } from "./selected-parts.ts";
 
 export const QueueStateEnum = builder.enumType("QueueState", {

@@ -1,12 +1,12 @@
 import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
+import { secondsOf } from "../core/rounding.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { inSlices } from "./in-slices.ts";
 import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
 import { checkBounds, ownerOf, pageCost } from "./queue-arguments.ts";
-import { secondsOf } from "./rounding.ts";
 
 const mostJobs = 1000;
 

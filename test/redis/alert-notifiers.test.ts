@@ -25,12 +25,12 @@ const firing = (queue: string) => {
       depth: 3,
       accuracy: "EXACT" as const,
     },
-    throughput: null,
+    throughput: { enqueuedPerSecond: 1 / 60, dequeuedPerSecond: 2 / 3 },
     health: [{ health: "SLOW" as const, sinceMs: nowMs - 1 }],
   };
-  return fired(createAlert(rule, queue, 61, nowMs - 30_000), rule, { value: 90, facts, nowMs });
+  return fired(createAlert(rule, queue, 61, nowMs - 30_000), rule, { value: 90.000_04, facts, nowMs });
 };
-const resolved = (alert: Alert) => ended(alert, "RECOVERED", 5, nowMs + 1);
+const resolved = (alert: Alert) => ended(alert, "RECOVERED", 4.999_96, nowMs + 1);
 
 /** Delivers what a test writes. */
 async function open(given: Partial<Receivers>, timing = {}) {
@@ -124,7 +124,8 @@ describe("a webhook", () => {
         firedAt: new Date(nowMs).toISOString(),
         endedAt: null,
         facts: {
-          ...{ latency: 90, depth: 3, accuracy: "EXACT", throughput: null },
+          ...{ latency: 90, depth: 3, accuracy: "EXACT" },
+          throughput: { enqueuedPerSecond: 0.01667, dequeuedPerSecond: 0.6667 },
           measuredAt: new Date(nowMs).toISOString(),
           oldestSince: new Date(nowMs - 90_000).toISOString(),
           health: [{ health: "SLOW", since: new Date(nowMs - 1).toISOString() }],
