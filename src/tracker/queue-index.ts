@@ -1,6 +1,8 @@
 import { Cluster, type Redis } from "ioredis";
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
-import { AppError } from "../core/errors.ts";
+import { AppError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { pause } from "../core/pause.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -9,6 +11,7 @@ import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 export interface QueueIndexOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
+  readonly logger: Logger;
   /** How many recorded queues there may be. @default 100_000 */
   readonly maxKnownQueues?: number | undefined;
   /** Names of the job systems that are read: their queues are not recorded ones. @default [] */
@@ -25,9 +28,13 @@ export interface ListOptions {
   readonly limit: number;
 }
 
-/** The names of all queues, in the order of their bytes. */
+/** The names of all queues, in the order of their bytes. A key of another type in its place is set aside, and the index made again. */
 export interface QueueIndex {
-  /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  /**
+   * From the first name on it completes an index that was evicted before it answers, as long as Redis lets it.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer, or has so many keys that completing takes longer than a second.
+   */
   list(options: ListOptions): Promise<string[]>;
   /** How many there are. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   count(): Promise<number>;
@@ -45,28 +52,87 @@ export interface QueueIndex {
   /**
    * Lists every queue that has a state, should Redis have evicted the index: then it lacks a marker. Only in this case all keys are
    * scanned, and once for an index that an earlier version made.
-   *
-   * @returns how many queues were missing.
    */
-  complete(): Promise<number>;
+  complete(): Promise<void>;
 }
 
 /** A member that is no queue's name, before all names: an index without it is not the one that was completed. */
 const marker = "";
 const behindMarker = `(${marker}`;
 const scanCount = 1_000;
+const maxCompletingMs = 1_000;
+const retryCompletingMs = 10_000;
 
 const admittedForMs = 10_000;
 /** Of more names, those are looked up again that were listed longest ago. Some 2 MB. */
 const maxAdmitted = 10_000;
 
 export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
-  const { redis, keys, maxKnownQueues = 100_000, sources = [], clock = monotonicClock } = options;
+  const { redis, keys, logger, maxKnownQueues = 100_000, sources = [], clock = monotonicClock } = options;
   const script = loadScript("queueLatencyListRecorded", new URL("lua/list-recorded.lua", import.meta.url));
+  const setAsideUrl = new URL("lua/set-aside.lua", import.meta.url);
+  const setAsideScript = allowOutOfMemory(loadScript("queueLatencySetAside", setAsideUrl));
   /** For queues that have a state: what they take in the index is little beside that. */
   const scriptWhenFull = allowOutOfMemory(script);
   /** When names were listed by this process, the one listed longest ago first. */
   const admittedAtMs = new Map<string, number>();
+  let completing: Promise<void> | undefined;
+  let completeFailedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** Asks for something of the index, and once more when a key of another type was in its place. */
+  async function ask<T>(question: () => Promise<T>): Promise<T> {
+    try {
+      return await answered(question());
+    } catch (error) {
+      if (!messageOf(error).startsWith("WRONGTYPE")) throw error;
+      // In the same slot of a Redis Cluster.
+      const renamedTo = `{${keys.index}}:set-aside`;
+      const isRenamed = await runScript(redis, setAsideScript, { keys: [keys.index, renamedTo], args: [] });
+      if (isRenamed === 1)
+        logger.error({ key: keys.index, renamedTo }, "a key of another type was set aside");
+      return await answered(question());
+    }
+  }
+
+  async function completeNow(): Promise<void> {
+    if ((await ask(() => redis.zscore(keys.index, marker))) !== null) return;
+    let missing = 0;
+    const pattern = `${keys.index.slice(0, -":queues".length).replace(/[\\*?[\]]/g, "\\$&")}:{*}:state`;
+    for (const master of mastersOf(redis)) {
+      let cursor = "0";
+      do {
+        const [next, found] = await answered(master.scan(cursor, "MATCH", pattern, "COUNT", scanCount));
+        missing += await addAll(found.flatMap((key) => keys.queueOf(key) ?? []));
+        cursor = next;
+      } while (cursor !== "0");
+    }
+    await addAll([marker]);
+    if (missing > 0) logger.warn({ queues: missing }, "listed queues again that were not in the index");
+  }
+
+  function complete(): Promise<void> {
+    completing ??= completeNow().finally(() => {
+      completing = undefined;
+    });
+    return completing;
+  }
+
+  /** Completes the index if it has no marker. When that fails, what is there is listed: Redis may only not be written to. */
+  async function completeBeforeList(): Promise<void> {
+    if ((await ask(() => redis.zscore(keys.index, marker))) !== null) return;
+    if (clock.now() < completeFailedAtMs + retryCompletingMs) return;
+    const completed = complete().then(
+      () => true,
+      () => {
+        completeFailedAtMs = clock.now();
+        return true;
+      },
+    );
+    const late = new AbortController();
+    const isDone = await Promise.race([completed, pause(maxCompletingMs, late.signal).then(() => false)]);
+    late.abort();
+    if (!isDone) throw new AppError("SERVICE_UNAVAILABLE", beingCompleted, { retryAfterSeconds: 1 });
+  }
 
   function isAdmitted(queue: string): boolean {
     const atMs = admittedAtMs.get(queue);
@@ -85,57 +151,45 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     }
   }
 
+  /** @returns how many of them were not listed. */
+  async function addAll(names: readonly string[]): Promise<number> {
+    if (names.length === 0) return 0;
+    const args = [Number.MAX_SAFE_INTEGER, 0, ...names];
+    const reply = await ask(() => runScript(redis, scriptWhenFull, { keys: [keys.index], args }));
+    return (reply as ListReply)[2];
+  }
+
   async function add(queues: readonly string[]): Promise<void> {
-    if (queues.length === 0) return;
-    const args = [Number.MAX_SAFE_INTEGER, 0, ...queues];
-    await runScript(redis, scriptWhenFull, { keys: [keys.index], args });
+    await addAll(queues);
   }
 
   return {
     async list({ prefix = "", after = null, limit }) {
       if (limit <= 0) return [];
+      if (after === null) await completeBeforeList();
       const fromPrefix = prefix === "" ? behindMarker : `[${prefix}`;
       const isBehindPrefix = after !== null && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
       const from = isBehindPrefix ? `(${after}` : fromPrefix;
       // No name contains the byte 0xff, so this is behind every name that begins with the prefix.
       const to = prefix === "" ? "+" : Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])]);
-      return answered(redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
+      return ask(() => redis.zrangebylex(keys.index, from, to, "LIMIT", 0, limit));
     },
-    count: () => answered(redis.zlexcount(keys.index, behindMarker, "+")),
+    count: () => ask(() => redis.zlexcount(keys.index, behindMarker, "+")),
     async admit(queues) {
       const unsure = queues.filter((queue) => !isAdmitted(queue));
       if (unsure.length === 0) return;
       const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
-      const reply = await runScript(redis, script, { keys: [keys.index], args });
+      const reply = await ask(() => runScript(redis, script, { keys: [keys.index], args }));
       const [isListed, recorded, created, ...newQueues] = reply as ListReply;
       if (isListed !== 1) throw tooManyQueues({ recorded, created, newQueues, max: maxKnownQueues });
       remember(unsure);
     },
     add,
-    async complete() {
-      if ((await answered(redis.zscore(keys.index, marker))) !== null) return 0;
-      let missing = 0;
-      const pattern = `${keys.index.slice(0, -":queues".length).replace(/[\\*?[\]]/g, "\\$&")}:{*}:state`;
-      for (const master of mastersOf(redis)) {
-        let cursor = "0";
-        do {
-          const [next, found] = await answered(master.scan(cursor, "MATCH", pattern, "COUNT", scanCount));
-          const queues = found.flatMap((key) => keys.queueOf(key) ?? []);
-          if (queues.length > 0) {
-            missing += Number(
-              await answered(redis.zadd(keys.index, ...queues.flatMap((queue) => [0, queue]))),
-            );
-          }
-          cursor = next;
-        } while (cursor !== "0");
-      }
-      await answered(redis.zadd(keys.index, 0, marker));
-      return missing;
-    },
+    complete,
     async unlist(queues) {
       if (queues.length === 0) return;
       for (const queue of queues) admittedAtMs.delete(queue);
-      await answered(redis.zrem(keys.index, ...queues));
+      await ask(() => redis.zrem(keys.index, ...queues));
       // A process that recorded one of them meanwhile listed it before its name was taken out, or does so after we look.
       const states = await Promise.allSettled(queues.map((queue) => redis.exists(keys.state(queue))));
       // A state that cannot be looked up may be there.
@@ -149,6 +203,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     },
   };
 }
+
+const beingCompleted = "the list of queues is made again, since Redis has lost it; retry after 1 s";
 
 type ListReply = [listed: number, recorded: number, created: number, ...newQueues: string[]];
 

@@ -73,8 +73,7 @@ export function createSweeper({
       if (names.length < page) break;
     }
     // Last, for it writes, and Redis may be full.
-    const missing = await index.complete();
-    if (missing > 0) logger.warn({ queues: missing }, "listed queues again that were not in the index");
+    await index.complete();
     const isAway = (failure: Error) => failure instanceof AppError;
     const broken = failures.filter((failure) => !isAway(failure));
     if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");

@@ -3,7 +3,7 @@ import type { QueueEvent } from "../../src/core/events.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { keysWith, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
-import { openTracker } from "../support/tracker.ts";
+import { openTracker, type TestTracker } from "../support/tracker.ts";
 
 const redisUrl = inject("redisUrl");
 
@@ -106,6 +106,34 @@ describe("the list of queues", () => {
     await using other = await openTracker(redisUrl, { prefix });
     await other.tracker.record([enqueued("q", "b")], null);
     expect(await tracker.list({ limit: 10 })).toEqual(["q"]);
+  });
+
+  it.each<{ what: string; lose: (opened: TestTracker) => Promise<unknown> }>([
+    { what: "was evicted", lose: ({ redis, keys }) => redis.del(keys.index) },
+    {
+      what: "was evicted, and has a new name",
+      async lose({ redis, keys, tracker }) {
+        await redis.del(keys.index);
+        await tracker.record(enqueuedIn("c"), null);
+      },
+    },
+    { what: "is a string", lose: ({ redis, keys }) => redis.set(keys.index, "garbage") },
+    {
+      what: "is a hash, and events come first",
+      async lose({ redis, keys, tracker }) {
+        await redis.multi().del(keys.index).hset(keys.index, "a", "b").exec();
+        await tracker.record(enqueuedIn("c"), null);
+      },
+    },
+  ])("has all queues in its first answer when the index $what", async ({ lose }) => {
+    await using opened = await openTracker(redisUrl);
+    const { tracker } = opened;
+    await tracker.record(enqueuedIn("a", "b"), null);
+    await tracker.list({ limit: 10 });
+    await lose(opened);
+    expect((await tracker.choose(10)).names.slice(0, 2)).toEqual(["a", "b"]);
+    await lose(opened);
+    expect((await tracker.list({ limit: 10 })).slice(0, 2)).toEqual(["a", "b"]);
   });
 
   it("has a queue that was forgotten and is recorded again at once", async () => {

@@ -120,6 +120,21 @@ describe("a lease", () => {
     expect((await second.hold()).fence).toBeGreaterThan(Math.max(...fences));
   });
 
+  test.each([0, 1] as const)(
+    "is had though its key %i is no lease's, and is a lease again then",
+    async (index) => {
+      for (const breakIt of ["set", "lpush"] as const) {
+        const one = await contender(quick);
+        const key = createKeys(prefix).lease("faktory")[index] ?? "";
+        await one.redis.del(key);
+        await (breakIt === "set" ? one.redis.set(key, "garbage") : one.redis.lpush(key, "garbage"));
+        const hold = await one.hold();
+        expect(hold.fence).toBeGreaterThan(1_700_000_000_000);
+        await hold.release();
+      }
+    },
+  );
+
   test("is not waited for any longer when nobody wants it", async () => {
     const [first, second] = [await contender(), await contender()];
     await first.hold();

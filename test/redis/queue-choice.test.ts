@@ -2,6 +2,7 @@ import { describe, expect, inject, it } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createQueueChooser, rankOf } from "../../src/tracker/queue-choice.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
+import { silentLogger } from "../support/logger.ts";
 import { openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;
@@ -72,7 +73,7 @@ async function openChooser(): Promise<Chooser> {
   let clockMs = 0;
   const { choose } = createQueueChooser({
     ...{ redis, keys, now },
-    index: createQueueIndex({ redis, keys }),
+    index: createQueueIndex({ redis, keys, logger: silentLogger }),
     clock: { now: () => clockMs },
   });
   const chooser: Chooser = {

@@ -143,7 +143,7 @@ describe("while Redis is full", () => {
     const now = () => Date.now() + 365 * 86_400_000;
     const options = { eventWindowMs: 300_000, maxWaitMs: 86_400_000, now };
     await redis.del(keys.sweepLease);
-    const index = createQueueIndex({ redis, keys });
+    const index = createQueueIndex({ redis, keys, logger: silentLogger });
     const sweeper = createSweeper({
       ...{ redis, keys, index, logger: silentLogger, everyMs: 20, queueTtlMs: 86_400_000 },
       recorder: openRecorder(opened, options),

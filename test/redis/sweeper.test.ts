@@ -29,7 +29,7 @@ async function openSwept({
   const opened = await openTracker(inject("redisUrl"), { now, maxWaitMs });
   const { redis, keys } = opened;
   const logger = recordingLogger();
-  const index = createQueueIndex({ redis, keys });
+  const index = createQueueIndex({ redis, keys, logger });
   const recorder = openRecorder(opened, { eventWindowMs: windowMs, maxWaitMs, now });
   const writer = createWriter({ eventWindowMs: windowMs });
   const forget = createForget({ redis, keys, index, writer, eventWindowMs: windowMs, now });
@@ -252,9 +252,9 @@ describe("a queue with no event for QUEUE_TTL", () => {
 
   it("stays when an event comes between the sweep's look and its removal", async () => {
     await using swept = await openSwept();
-    const { tracker, redis, keys } = swept;
+    const { tracker } = swept;
     await tracker.record([event("ENQUEUED", "q"), event("DEQUEUED", "q")], null);
-    const index = createQueueIndex({ redis, keys });
+    const index = createQueueIndex(swept);
     const writer = createWriter({ eventWindowMs: windowMs });
     const forget = createForget({ ...swept, index, writer, eventWindowMs: windowMs, now: () => swept.nowMs });
     const idleSinceMs = swept.nowMs + hourMs;

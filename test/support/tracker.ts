@@ -48,7 +48,7 @@ export function openRecorder(
   { redis, keys }: Pick<TestTracker, "redis" | "keys">,
   options: { readonly eventWindowMs: number; readonly maxWaitMs: number; readonly now: () => number },
 ): Recorder {
-  const index = createQueueIndex({ redis, keys });
+  const index = createQueueIndex({ redis, keys, logger: silentLogger });
   return createRecorder({
     redis,
     keys,

@@ -10,8 +10,10 @@ local roundingError = 1e-6
 local time = redis.call('TIME')
 local nowUs = time[1] * 1000000 + time[2]
 
+-- A key of another type is none of ours, and must not keep the client out: it is written over.
+local text = redis.pcall('GET', KEYS[1])
 local stored = {}
-for number in string.gmatch(redis.call('GET', KEYS[1]) or '', '%S+') do
+for number in string.gmatch(type(text) == 'string' and text or '', '%S+') do
   stored[#stored + 1] = tonumber(number) or 0
 end
 
