@@ -27,6 +27,8 @@ export interface AlertStore {
   /** All of it or nothing for up to a hundred at a time. @throws LeaseLostError as `begin`; then nothing was written. */
   write(fence: number, changes: readonly AlertChange[]): Promise<void>;
   active(): Promise<Alert[]>;
+  /** How many `active` would find, unreadable ones included. */
+  activeCount(): Promise<number>;
   /** Newest first. */
   resolved(first: number): Promise<Alert[]>;
   /** @returns the alert; null when there is none with this id that has not ended. */
@@ -133,6 +135,7 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
         active,
         redis.hgetall(active).then((records) => Object.entries(records)),
       ),
+    activeCount: async () => (await unlessWrongType(redis.hlen(active))) ?? 0,
     async resolved(first) {
       if (first === 0) return [];
       const list = redis.lrange(resolved, 0, first - 1);

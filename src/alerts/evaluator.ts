@@ -107,7 +107,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
       activeOf = null;
       const ids = new Set([...active.values()].map(({ id }) => id));
       for (const id of pendingSinceMs.keys()) if (!ids.has(id)) pendingSinceMs.delete(id);
-    }
+    } else if (active.size > (await store.activeCount())) await restoreActive();
     if (activeOf !== current) await write(ofGoneRules([...active.values()], current, nowMs));
     activeOf = current;
     const withAlerts = [...active.values()].flatMap(({ queue }) => queue ?? []);
@@ -137,6 +137,13 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     }
     await reportDropped(dropped, current, now);
     lastRound = now;
+  }
+
+  /** Redis has evicted the alerts, or lost the newest of them. Without them queries would say that nothing fires. */
+  async function restoreActive(): Promise<void> {
+    const kept = [...active.values()].map((alert) => ({ what: "keep", alert, notification: null }) as const);
+    await store.write(fence, kept);
+    logger.warn({ alerts: kept.length }, "stored alerts again that Redis had lost");
   }
 
   /** Whether there may be too many alerts once these queues are evaluated. */

@@ -21,6 +21,8 @@ export interface QueueReader {
 export interface WatchedQueue {
   readonly queue: string;
   readonly rules: readonly AlertRule[];
+  /** Its name is in the index. A queue that is forgotten leaves the index; one whose state Redis has lost stays there. @default false */
+  readonly isListed?: boolean;
 }
 
 /** A watched queue as it was read in one round. */
@@ -78,10 +80,11 @@ export function createQueueObservations(
       }));
     },
 
-    evaluate({ snapshot, health }: Observed, { name, condition }: AlertRule): Evaluation {
+    evaluate({ snapshot, health, isListed }: Observed, { name, condition }: AlertRule): Evaluation {
       if (snapshot === null) {
         return { verdict: condition.subject === "unknown" ? "TRUE" : "NO_DATA", value: null };
       }
+      if (snapshot.state === "MISSING" && isListed) return { verdict: "NO_DATA", value: null };
       const { source, waitTime } = snapshot;
       const about = `${name} ${source}`;
       if (needsWaitTimes({ condition }) && source !== null && waitTime === null && !warnedOf.has(about)) {

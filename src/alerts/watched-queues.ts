@@ -18,7 +18,7 @@ export function createWatchedQueues(list: QueueReader["list"]) {
       const names = await list({ after, limit: namesPerPage });
       for (const queue of names) {
         const matching = rulesOf(queue);
-        if (matching.length > 0) found.push({ queue, rules: matching });
+        if (matching.length > 0) found.push({ queue, rules: matching, isListed: true });
       }
       after = names.at(-1) ?? null;
       if (names.length < namesPerPage) return found;

@@ -319,6 +319,32 @@ describe("when another process decides", () => {
 
 const dropping = "null AlertsDropped FIRING";
 
+test("alerts that Redis has evicted are stored again by the next round, and receivers are not notified again", async () => {
+  const { redis, keys, store, queues, evaluate, round, active, told } = await open(late2);
+  queues.set("mail", { ...minutes(2), depth: 6 });
+  const evaluator = await evaluate(1);
+  await round(evaluator);
+  const before = await store.active();
+  expect(await active()).toEqual(["mail Deep FIRING", "mail Late PENDING"]);
+  await redis.del(keys.alerts.active);
+  await round(evaluator);
+  expect(await store.active()).toEqual(expect.arrayContaining(before));
+  expect(await told()).toEqual(["alert.firing mail Deep"]);
+});
+
+test("a queue whose state Redis has lost resolves nothing while it is listed, and one that is forgotten does", async () => {
+  const { queues, evaluate, round, active, resolved } = await open(late2.replace("mail*", "none"));
+  queues.set("mail", { depth: 6 });
+  const evaluator = await evaluate(1);
+  await round(evaluator);
+  queues.set("mail", { state: "MISSING", source: null, accuracy: "UNKNOWN", latencyMs: null });
+  await round(evaluator);
+  expect(await active()).toEqual(["mail Deep FIRING"]);
+  queues.forget("mail");
+  await round(evaluator);
+  expect(await resolved()).toMatchObject([{ queue: "mail", end: "QUEUE_GONE" }]);
+});
+
 describe("what is kept is bounded", () => {
   test("by no more alerts than may be there, of which the others are counted", async () => {
     const { queues, evaluate, round, active, resolved, store } = await open(
