@@ -33,6 +33,8 @@ export interface QueueProgressOptions {
   readonly repairing: boolean;
   /** The shortest pause between two readings, in ms: the more queues are hurried, the longer. */
   readonly minPaceMs: () => number;
+  /** How often the lengths and ends of the lists are compared with what was counted, in ms. */
+  readonly checkMs: () => number;
   /** BullMQ trimmed events before they were read, though the queue was read all the time. */
   readonly onTrimmed: (maxEvents: number) => void;
 }
@@ -40,8 +42,6 @@ export interface QueueProgressOptions {
 /** From one reading to the next while nothing happens; during a repair, so that the watched Redis has time for its owner. */
 const idleMs = 200;
 const busyMs = 5;
-/** How often the lengths and ends of the lists are compared with what was counted. */
-const maxCheckMs = 1_000;
 const recordMs = 2_000;
 const takeOverMs = 1_000;
 const freshForMs = 6_000;
@@ -61,8 +61,7 @@ const kinds: Readonly<Record<string, FollowedKind>> = {
 };
 
 export function createQueueProgress(options: QueueProgressOptions): QueueProgress {
-  const { source, queue, reconcileMs, minPaceMs, onTrimmed } = options;
-  const checkMs = Math.min(maxCheckMs, reconcileMs);
+  const { source, queue, reconcileMs, minPaceMs, checkMs, onTrimmed } = options;
   /** What is stored, and how far was read: in between there was nothing to record. */
   let storedCursor = options.cursor;
   let readCursor = options.cursor;
@@ -122,7 +121,7 @@ export function createQueueProgress(options: QueueProgressOptions): QueueProgres
   /** Both at the end of the stream, and at the same moment: what differs now was not in the stream. */
   function reconcile(request: ReadRequest, reply: ReadReply, result: FollowResult, nowMs: number): void {
     if (reply.counts === null || repair !== null) return;
-    checkAtMs = nowMs + checkMs;
+    checkAtMs = nowMs + checkMs();
     const isHeadGone = reply.headIsGone && result.head === request.head;
     if (result.jobs !== reply.counts.jobs || result.lacksExpected || isHeadGone)
       startRepair("UNKNOWN", nowMs);
@@ -199,7 +198,7 @@ export function createQueueProgress(options: QueueProgressOptions): QueueProgres
       added = reply.added;
       if (result === null) {
         readCursor = reply.cursor;
-        if (reply.counts !== null) checkAtMs = nowMs + checkMs;
+        if (reply.counts !== null) checkAtMs = nowMs + checkMs();
       } else if (!result.applied) {
         // Another reader is here too. Its repair is as good as ours; if it dies meanwhile, ours begins later.
         if (result.cursor === storedCursor) {

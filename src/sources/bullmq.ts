@@ -33,9 +33,13 @@ const roundMs = 100;
 const minPaceMs = 20;
 /** Readings a second, at most, of all queues together that are read more often than others. */
 const maxHurriedReadings = 1_000;
+/** Comparisons with the real lists a second, of all queues together, unless that makes less than one a second of each. */
+const maxChecks = 500;
+const maxCheckMs = 1_000;
 
 /**
- * Follows every queue of BullMQ 5 or 6 through its own event stream, and compares with its real lists each second.
+ * Follows every queue of BullMQ 5 or 6 through its own event stream, and compares it with its real lists: with each
+ * reading while there are few queues, each second while there are many.
  *
  * - Queues are found by their `meta` keys with SCAN, again and again, in a tenth of that Redis's time at most. One whose `meta` has gone was
  *   obliterated: it is forgotten.
@@ -100,6 +104,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       createQueueProgress({
         ...{ source, queue, reconcileMs, ...stored },
         minPaceMs: () => Math.max(minPaceMs, (1_000 * hurried) / maxHurriedReadings),
+        checkMs: () => Math.min(maxCheckMs, reconcileMs, (1_000 * queues.size) / maxChecks),
         onTrimmed: (maxEvents) => warnOfTrimming(queue, maxEvents),
       }),
     );

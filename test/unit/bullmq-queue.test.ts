@@ -18,6 +18,7 @@ function play(options: {
   const progress = createQueueProgress({
     ...{ source: "bullmq", queue: "q", reconcileMs: 10_000, cursor: null, repairing: false },
     minPaceMs: () => minPaceMs,
+    checkMs: () => 1_000,
     onTrimmed: (max) => warnings.push(max),
   });
   let nowMs = 1_000_000;
@@ -75,10 +76,36 @@ describe("a queue is read", () => {
     expect(warnings).toContain(100);
   });
 
+  test.each([
+    { checkMs: 2, counts: [true, true, true, true, true, true], why: "there are few queues" },
+    { checkMs: 1_000, counts: [false, false, false, false, true, false], why: "there are many" },
+  ])("and compared with its lists each $checkMs ms at most: $why", ({ checkMs, counts }) => {
+    const progress = createQueueProgress({
+      ...{ source: "bullmq", queue: "q", reconcileMs: 10_000, cursor: null, repairing: false },
+      minPaceMs: () => 20,
+      checkMs: () => checkMs,
+      onTrimmed: () => expect.unreachable(),
+    });
+    let nowMs = 1_000_000;
+    const asked = () => progress.request(nowMs).counts;
+    const step = () => read(progress, nowMs, asked() ? { counts: { jobs: 0, paused: false } } : {});
+    step();
+    nowMs += 1_200;
+    step();
+    const found = counts.map(() => {
+      nowMs += 200;
+      const isAsked = asked();
+      step();
+      return isAsked;
+    });
+    expect(found).toEqual(counts);
+  });
+
   test("with no report when the reader itself was away", () => {
     const progress = createQueueProgress({
       ...{ source: "bullmq", queue: "q", reconcileMs: 10_000, cursor: "1-0", repairing: false },
       minPaceMs: () => 20,
+      checkMs: () => 1_000,
       onTrimmed: () => expect.unreachable(),
     });
     read(progress, 1_000_000, { missedUntilMs: 1 });
