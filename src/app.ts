@@ -64,7 +64,11 @@ export function createApp(config: Config, logger: Logger): App {
     ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
     sources: sourceNames,
     onForgotten: (queue) => history.forget(queue),
-    onClockSet: () => live.rereadAll(),
+    onClockSet() {
+      live.rereadAll();
+      all.outdate();
+      snapshots.clear();
+    },
   });
   const feed = createChangeFeed({ redis: connections.changes, channel: keys.changes });
   const live = createLive({
@@ -88,7 +92,10 @@ export function createApp(config: Config, logger: Logger): App {
   const objectives = createObjectives({ path: config.objectivesFile, logger });
   const health = createHealthReader({ history, objectiveMsOf: objectives.objectiveMsOf });
   const { withCounts } = createSharedCounts(tracker.read);
-  const all = createAllSnapshots({ feed, ...tracker, maxQueues: maxOrderedQueues });
+  const all = createAllSnapshots({
+    ...{ feed, ...tracker, isWhole: connections.isWhole },
+    maxQueues: maxOrderedQueues,
+  });
   const pages = createQueuePages({ all, ...health });
   const pageWatches = createPageWatches({ read: pages.read, logger });
   const factories = sourceFactories(config);
@@ -249,6 +256,7 @@ export function createApp(config: Config, logger: Logger): App {
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,
+    ...(embedded === undefined ? [] : [doubting(embedded, tracker)]),
     live,
     pageWatches,
     history,
@@ -307,6 +315,16 @@ async function readiness(
   } catch {
     return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
   }
+}
+
+/** Before a client asks: what was written last before a power failure may be missing in any queue. */
+function doubting(embedded: EmbeddedRedis, tracker: { raiseAll(): Promise<void> }): Service {
+  return {
+    start: async () => {
+      if (embedded.hasLostData()) await tracker.raiseAll();
+    },
+    stop: async () => {},
+  };
 }
 
 /** A second server on the same DATA_DIR is then told where this one listens. */

@@ -22,7 +22,8 @@ const HistoryStepEnum = builder.enumType("HistoryStep", {
 
 const HistoryPointType = builder.objectRef<HistoryPoint & { readonly step: HistoryStep }>("HistoryPoint");
 HistoryPointType.implement({
-  description: "One step of a queue's history. A step without a sample has no point: it is a gap, not zero.",
+  description:
+    "One step of a queue's history. A step without a sample has no point: it is a gap, not zero. A queue that is stale or UNKNOWN has no sample; one that is INCOMPLETE has, though its numbers may be too high or too low.",
   fields: (t) => ({
     at: t.field({
       type: "DateTime",

@@ -22,6 +22,8 @@ export interface AllSnapshots {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   read(): Promise<AllQueues>;
+  /** The next reading reads every queue: they may be other than they were, though no change is published. */
+  outdate(): void;
 }
 
 export interface AllSnapshotsOptions {
@@ -31,6 +33,8 @@ export interface AllSnapshotsOptions {
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
   /** Takes names out of the list whose queues turn out to be gone. */
   readonly unlist: (queues: readonly string[]) => Promise<void>;
+  /** Whether every node of Redis can be reached; while one is away, every queue is read. @default () => true */
+  readonly isWhole?: () => boolean;
   /** No more than so many are read. */
   readonly maxQueues: number;
   /** @default 990 // once a second, for timers that fire a little early, too */
@@ -77,6 +81,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     choose,
     read,
     unlist,
+    isWhole = () => true,
     maxQueues,
     shareMs = 990,
     rereadMs = 5_000,
@@ -101,7 +106,13 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
   });
 
   function isDue({ isOutdated, snapshot, readAtMs, clock: itsClock }: Entry, nowMs: number): boolean {
-    if (!feed.isConnected || isOutdated || snapshot === undefined || nowMs >= readAtMs + rereadMs)
+    if (
+      !feed.isConnected ||
+      !isWhole() ||
+      isOutdated ||
+      snapshot === undefined ||
+      nowMs >= readAtMs + rereadMs
+    )
       return true;
     return snapshot.changesAtMs !== null && snapshot.changesAtMs <= itsClock.at(nowMs);
   }
@@ -159,6 +170,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
   }
 
   return {
+    outdate,
     read() {
       const nowMs = clock.now();
       if (shared !== undefined && (shared.isRunning || nowMs < shared.startedAtMs + shareMs))

@@ -30,7 +30,7 @@ export interface QueuePages {
 }
 
 export interface QueuePagesOptions {
-  readonly all: AllSnapshots;
+  readonly all: Pick<AllSnapshots, "read">;
   readonly objectiveMsOf: (queue: string) => number | null;
   /** In the order asked. */
   readonly healthOf: (snapshots: readonly QueueSnapshot[]) => Promise<readonly Health[]>;

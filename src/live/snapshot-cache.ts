@@ -25,6 +25,8 @@ export interface SnapshotCache {
   readonly read: Read;
   /** Forgets the snapshots of these queues: this process has changed them, and its next answer shows it. */
   drop(queues: Iterable<string>): void;
+  /** Forgets all of them. */
+  clear(): void;
 }
 
 interface Entry {
@@ -113,6 +115,7 @@ export function createSnapshotCache(options: SnapshotCacheOptions): SnapshotCach
     drop(queues) {
       for (const queue of queues) drop(queue);
     },
+    clear,
   };
 }
 

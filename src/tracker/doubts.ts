@@ -18,6 +18,12 @@ export interface Doubts extends Service {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer: then the next one to look raises it.
    */
   raise(queues: readonly string[]): Promise<void>;
+  /**
+   * Raises a doubt of every recorded queue: the end of Redis's data is lost, and nobody knows whose it was.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  raiseAll(): Promise<void>;
   /** A doubt was raised of so many queues: where something was lost there may be more. */
   raised(queues: number): void;
   /** Ends the doubt of a queue. @returns false when there was none. */
@@ -74,13 +80,13 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   }
 
   /** A queue that cannot be looked at since it is broken is passed over: whoever reads or records it is told why. */
-  async function raiseOf(queues: readonly string[]): Promise<number> {
+  async function raiseOf(queues: readonly string[], isCertain = false): Promise<number> {
     const replies = await runScripts(
       redis,
       doubtScript,
       queues.map((queue) => {
         const args = [options.now?.() ?? "", eventWindowMs, writer.id, writer.answered(queue)];
-        return { keys: keys.all(queue), args: [...args, keys.changes, queue] };
+        return { keys: keys.all(queue), args: [...args, keys.changes, queue, Number(isCertain)] };
       }),
     );
     let found = 0;
@@ -128,6 +134,14 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   return {
     async raise(queues) {
       if ((await raiseOf(queues)) > 0) check();
+    },
+    async raiseAll() {
+      for (let after: string | null = null; ; ) {
+        const names: string[] = await index.list({ after, limit: page });
+        await raiseOf(names, true);
+        after = names.at(-1) ?? null;
+        if (names.length < page) return;
+      }
     },
     raised(queues) {
       note(queues);

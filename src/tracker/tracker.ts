@@ -46,7 +46,7 @@ export interface Tracker
   extends Service,
     FollowSink,
     Pick<Recorder, "record" | "remove">,
-    Pick<Doubts, "trust">,
+    Pick<Doubts, "trust" | "raiseAll">,
     Pick<QueueIndex, "list" | "count" | "unlist">,
     QueueChooser,
     SnapshotReader {
@@ -100,6 +100,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     ...follower,
     forget: (queue) => forgetAll(queue),
     trust: doubts.trust,
+    raiseAll: doubts.raiseAll,
     list: index.list,
     count: index.count,
     unlist: index.unlist,

@@ -1,15 +1,21 @@
 import { appendFile, readdir, readFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { clientOf, embeddedRedis, temporaryDataDir } from "../support/embedded-redis.ts";
+import { ask, startApp } from "../support/server.ts";
 
 /** The file that redis-server appends to, after `key` was set to `value` in two commands and it was stopped. */
 async function writtenFile(dataDir: string): Promise<string> {
   const redis = embeddedRedis(dataDir);
   await redis.start();
+  await Promise.all(Array.from({ length: 200 }, (_, i) => clientOf(redis).set(`${i}`, "", "PX", 200)));
   await clientOf(redis).set("key", "old");
   await clientOf(redis).set("key", "value");
   await redis.stop();
+  // Once they have expired, redis-server appends that as soon as it has loaded them.
+  const expired = performance.now() + 300;
+  while (performance.now() < expired) await setImmediate();
   const directory = join(dataDir, "redis", "appendonlydir");
   const name = (await readdir(directory)).find((file) => file.endsWith(".incr.aof"));
   return join(directory, name!);
@@ -46,6 +52,28 @@ describe("an append-only file whose end was damaged by a power failure", () => {
     expect(warnings.at(-1)?.fields).toMatchObject({ path, ...logged });
     await redis.stop();
     expect((await readFile(path)).includes(0)).toBe(false);
+  });
+
+  it.each([
+    { zeros: 0, accuracy: "EXACT", why: "it is whole" },
+    { zeros: 4096, accuracy: "INCOMPLETE", why: "what was written there may have been of any queue" },
+  ])("of $zeros zeros makes every recorded queue $accuracy: $why", async ({ zeros, accuracy }) => {
+    const dataDir = await temporaryDataDir();
+    const first = await startApp({ DATA_DIR: dataDir });
+    const events = ["a", "b"].map((queue) => `{ type: ENQUEUED, queue: "${queue}", jobId: "1" }`).join();
+    await ask(first.url, `mutation { recordEvents(events: [${events}]) { accepted } }`);
+    await first.stop();
+    const directory = join(dataDir, "redis", "appendonlydir");
+    const name = (await readdir(directory)).find((file) => file.endsWith(".incr.aof"));
+    await appendFile(join(directory, name!), Buffer.alloc(zeros));
+
+    await using second = await startApp({ DATA_DIR: dataDir });
+    const answer = await ask(second.url, `{ queueLatency(queues: ["a", "b", "c"]) { depth accuracy } }`);
+    expect(answer.body.data.queueLatency).toEqual([
+      { depth: 1, accuracy },
+      { depth: 1, accuracy },
+      { depth: null, accuracy: "UNKNOWN" },
+    ]);
   });
 
   it("is left alone when it is whole, whatever zeros are in its values", async () => {

@@ -9,7 +9,10 @@ const numbered = (count: number) => Array.from({ length: count }, (_, i) => `q${
 const redisMs = 1_790_000_000_000;
 
 /** Queues of a Redis whose clock goes with the test's, a waiting job in each since it began. */
-function open(names: readonly string[], options: { readonly maxQueues?: number } = {}) {
+function open(
+  names: readonly string[],
+  options: { readonly maxQueues?: number; readonly isWhole?: () => boolean } = {},
+) {
   let nowMs = 0;
   const reads: string[] = [];
   let listener: ChangeFeedListener | undefined;
@@ -111,6 +114,25 @@ describe("reading all queues", () => {
     opened.heard().onConnected();
     expect(await next()).toEqual(["a", "b"]);
     expect(await next()).toEqual([]);
+  });
+
+  test("reads everything while a node of a cluster is away, and once when a clock was set", async () => {
+    let isWhole = true;
+    const opened = open(["a", "b"], { isWhole: () => isWhole });
+    await opened.all.read();
+    isWhole = false;
+    opened.failing.set("b", new AppError("SERVICE_UNAVAILABLE", "its node is away"));
+    opened.pass(1_000);
+    expect(await opened.latencies()).toEqual({ a: 1_000, b: "stale" });
+    isWhole = true;
+    opened.failing.clear();
+    opened.pass(1_000);
+    await opened.all.read();
+    opened.all.outdate();
+    opened.readsOf();
+    opened.pass(1_000);
+    await opened.all.read();
+    expect(opened.readsOf()).toEqual(["a", "b"]);
   });
 
   test("keeps the last state of a queue that cannot be read, as stale, and counts one that never could", async () => {

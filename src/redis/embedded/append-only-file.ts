@@ -9,6 +9,8 @@ const manifestName = "appendonly.aof.manifest";
 export interface AppendOnlyTail {
   readonly path: string;
   readonly bytes: number;
+  /** Zeros were cut from it. */
+  readonly isCut: boolean;
 }
 
 /**
@@ -33,26 +35,27 @@ export async function cutZeros(directory: RedisDirectory, logger: Logger): Promi
         "cut zeros from the end of the append-only file, as a power failure leaves them; commands written there are lost",
       );
     }
-    return { path, bytes };
+    return { path, bytes, isCut: bytes < size };
   } finally {
     await file.close();
   }
 }
 
-/** Logs how much redis-server itself has cut from the end: a command that was not written completely. */
-export async function reportCut(tail: AppendOnlyTail | null, logger: Logger): Promise<void> {
-  if (tail === null) return;
+/**
+ * Logs how much redis-server itself has cut from the end: a command that was not written completely. The file's size does not
+ * tell, since keys that have expired meanwhile are removed at once, which is appended.
+ *
+ * @param log what redis-server has logged while it loaded the file. @returns whether anything was cut.
+ */
+export function reportCut(tail: AppendOnlyTail, log: string, logger: Logger): boolean {
   const { path, bytes } = tail;
-  // Nothing else makes it shorter, except a rewrite, after which it is gone.
-  const size = await stat(path).then(
-    (found) => found.size,
-    () => bytes,
-  );
-  if (size >= bytes) return;
+  const offset = /Truncating the AOF\b.* at offset (\d+)/.exec(log)?.[1];
+  if (offset === undefined) return tail.isCut;
   logger.warn(
-    { path, offset: size, bytes: bytes - size },
+    { path, offset: Number(offset), bytes: bytes - Number(offset) },
     "redis-server cut an incomplete command from the end of the append-only file",
   );
+  return true;
 }
 
 /** What to do about a damaged file; empty when the log of redis-server names another reason. */

@@ -23,6 +23,8 @@ export interface EmbeddedRedis extends Service {
   readonly url: string;
   /** Stores where this server listens, so that a second server on the same DATA_DIR can name it. */
   announce(url: string): Promise<void>;
+  /** Whether the end of its data was lost, as a power failure does, when it was started by `start`. */
+  hasLostData(): boolean;
 }
 
 /**
@@ -49,6 +51,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   let guard: FileGuard | null = null;
   let running: RunningRedis | null = null;
   let runningSinceMs = 0;
+  let hasLostData = false;
   let backoffMs = minBackoffMs;
   /** The start, or the latest repair: settled when nothing is under way. */
   let underWay: Promise<void> = Promise.resolve();
@@ -59,6 +62,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
     lock = await lockDirectory(directory);
     guard = createFileGuard(directory, lock);
     await run("redis-server is ready");
+    hasLostData = running?.isCut ?? false;
   }
 
   async function run(message: string): Promise<void> {
@@ -113,6 +117,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
     socketPath,
     url: pathToFileURL(socketPath).href.replace("file:", "unix:"),
     announce: async (url) => lock?.announce(url),
+    hasLostData: () => hasLostData,
     async start() {
       underWay = takeOwnership();
       try {

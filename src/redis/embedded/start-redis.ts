@@ -22,6 +22,8 @@ export interface RunningRedis {
   readonly connection: ControlConnection;
   /** It was running already. */
   readonly adopted: boolean;
+  /** The end of its data was lost: what was written last before a power failure. */
+  readonly isCut: boolean;
 }
 
 /** Loading takes as long as it takes; but no answer at all, not even that it loads, is a failure. */
@@ -45,8 +47,9 @@ export async function startRedis(options: StartOptions): Promise<RunningRedis> {
       connection.close();
       throw error;
     }
-    await reportCut(tail, logger);
-    return { connection, adopted: spawned === null };
+    const log = (await spawned?.lastLogLines()) ?? "";
+    const isCut = tail !== null && reportCut(tail, log, logger);
+    return { connection, adopted: spawned === null, isCut };
   } catch (error) {
     signal.throwIfAborted();
     throw error instanceof Error && "syscall" in error ? unusableDataDir(directory, error) : error;
