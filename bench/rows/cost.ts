@@ -28,7 +28,13 @@ export const costRow: RowGroup = {
       const ours = microsPerPoint(each);
       const unit = each.answer.events > each.answer.points ? "event" : "point";
       return {
-        ...{ what: each.row.what, unit: `µs a ${unit}`, against: "queueLatency of one queue", ours, theirs },
+        ...{
+          what: each.row.what,
+          unit: `µs per ${unit}`,
+          against: "queueLatency of one queue",
+          ours,
+          theirs,
+        },
         wanted: { atMost: 5 },
         says: `${each.row.what}: ${sayMedian(ours)} µs of CPU for each ${unit}, ${chargeOf(each.answer)} in all; reading one queue takes ${sayMedian(theirs)} µs for its point.`,
       };

@@ -14,7 +14,7 @@ import { startUnderTest } from "../support/under-test.ts";
 const jobsPerQueue = 100;
 const connections = 32;
 const recordedPerSecond = 50;
-const common = `${connections} connections that are kept alive ask one query after the other, each its own two of 64: ten of 64 queues with ${jobsPerQueue} waiting jobs each, and all fields but \`source\`, \`scheduled\`, \`clockSkew\`, \`throughput\` and \`waitTime\`. Meanwhile ${recordedPerSecond} jobs a second are recorded in these queues. The requests are those of one client at a time, then of all four, and then of all four for the same ten queues, which is only there to be known.`;
+const common = `${connections} connections that are kept alive ask one query after the other, each its own two of 64: ten of 64 queues with ${jobsPerQueue} waiting jobs each, and all fields but \`source\`, \`scheduled\`, \`clockSkew\`, \`throughput\` and \`waitTime\`. Meanwhile ${recordedPerSecond} jobs a second are recorded in these queues. The requests are those of one client at a time, then of all four, and then of all four for the same ten queues, for comparison.`;
 const plainReads =
   "The other side gets the same requests, and reads the same keys of the same Redis in one pipeline a request: `HGET`, `ZRANGE … BYSCORE LIMIT 0 1` and `ZCOUNT` for each queue, without authentication, limits and memory.";
 const mercurius =
