@@ -37,9 +37,9 @@ query Queues {
 `,
   },
   {
-    query: `# First all of them, then what has changed
-# and what waits, since its latency grows. It
-# ends when its tab is left: use two windows.
+    query: `# All of these first, then those that change
+# and those in which a job waits. Leaving the
+# tab ends it: record in a second window.
 #
 # Name your own queues. The third tab fills
 # "example", and "npm run demo" the others.
@@ -64,8 +64,8 @@ subscription Watch {
 `,
   },
   {
-    query: `# Tells that a job was enqueued, and so begins
-# to wait. To end its wait, send DEQUEUED.
+    query: `# Records that a job was enqueued: its wait
+# begins. To end the wait, send DEQUEUED.
 # The same event again is a duplicate: give
 # each job an id of its own.
 mutation Record {
@@ -86,9 +86,9 @@ mutation Record {
 `,
   },
   {
-    query: `# What is too late now, and whatever becomes
-# of it. Rules come from ALERTS_FILE; "npm run
-# demo" has some. README tells the rest.
+    query: `# PENDING and FIRING alerts, then each change.
+# Rules come from ALERTS_FILE; "npm run demo"
+# has some. README has a chapter on alerts.
 subscription Alerts {
   alertChanged {
     rule
