@@ -75,7 +75,8 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
         if (!(error instanceof AppError)) logger.error({ err: error }, "cannot read a page of queues");
         if (clock.now() >= readAtMs + graceMs) show(stalePage(latest.page));
       }
-      if (!isClosed) timer = setTimeout(readAgain, Math.max(0, startedAtMs + minIntervalMs - clock.now()));
+      // From what was pushed on, however long it took to read it.
+      if (!isClosed) timer = setTimeout(readAgain, minIntervalMs);
     }
 
     let timer = setTimeout(readAgain, minIntervalMs);

@@ -21,7 +21,9 @@ const unavailable = new AppError("SERVICE_UNAVAILABLE", "Redis is away");
 /** One queue, whose depth the test sets; an Error in its place is what reading it throws. */
 function open() {
   let depth: number | Error = 0;
+  let readMs = 0;
   const read = vi.fn(async (): Promise<QueuePage> => {
+    if (readMs > 0) await new Promise((resolve) => setTimeout(resolve, readMs));
     if (depth instanceof Error) throw depth;
     const edges = [{ cursor: "c", node: snapshot("q", { depth }) }];
     return { edges, hasMore: false, endCursor: "c", measuredAtMs: performance.now(), omitted: 0 };
@@ -31,6 +33,10 @@ function open() {
     ...{ read, watches },
     set(value: number | Error) {
       depth = value;
+    },
+    /** From now on a reading takes so long. */
+    slow(ms: number) {
+      readMs = ms;
     },
     /** What a reader that takes everything at once has got so far, and when. */
     async collect(minIntervalMs = 1_000) {
@@ -66,6 +72,23 @@ describe("a page that is watched", () => {
       [0, "0"],
       [1_000, "3"],
       [4_000, "4"],
+    ]);
+  });
+
+  test("is pushed at most once an interval also when one reading took long", async () => {
+    const opened = open();
+    const { pushes } = await opened.collect();
+    opened.set(1);
+    opened.slow(1_500);
+    await vi.advanceTimersByTimeAsync(1_000);
+    opened.slow(0);
+    await vi.advanceTimersByTimeAsync(1_500);
+    opened.set(2);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(pushes).toEqual([
+      [0, "0"],
+      [2_500, "1"],
+      [3_500, "2"],
     ]);
   });
 
