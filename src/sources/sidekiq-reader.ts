@@ -19,9 +19,9 @@ export interface SidekiqReading {
   readonly headAgeMs: number | null;
   /**
    * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones
-   * may lie in between.
+   * may lie in between, now or, where all were looked at, once more jobs have come.
    */
-  readonly sight: "all" | "ordered" | "disordered";
+  readonly sight: "all" | "ordered" | "disordered" | "all disordered";
   readonly paused: boolean;
   /** The middle of the round trip that returned it, by {@link monotonicClock}, and half of its length. */
   readonly readAtMs: number;
@@ -54,7 +54,7 @@ export interface SidekiqReader {
 const lua = readFileSync(new URL("lua/sidekiq.lua", import.meta.url), "utf8");
 const sha = createHash("sha1").update(lua).digest("hex");
 
-const sights = ["all", "ordered", "disordered"] as const;
+const sights = ["all", "ordered", "disordered", "all disordered"] as const;
 /** How many names one step of a scan looks at. */
 const scanStep = 100;
 /** How many keys. */

@@ -163,9 +163,10 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
 
   function isDisordered({ queue, sight, readAtMs }: SidekiqReading, headAgeMs: number): boolean {
     // Whatever was put back, a job that is pushed now has passed through the list in about that time.
-    if (sight === "disordered") disorderedUntilMs.set(queue, readAtMs + minDisorderMs + headAgeMs);
+    if (sight === "disordered" || sight === "all disordered")
+      disorderedUntilMs.set(queue, readAtMs + minDisorderMs + headAgeMs);
     if (sight === "all" || readAtMs > (disorderedUntilMs.get(queue) ?? 0)) disorderedUntilMs.delete(queue);
-    return disorderedUntilMs.has(queue);
+    return sight !== "all disordered" && disorderedUntilMs.has(queue);
   }
 
   function unknownForMs({ queue, size, readAtMs }: SidekiqReading): number {

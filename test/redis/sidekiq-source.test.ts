@@ -403,6 +403,16 @@ describe("the Sidekiq source", () => {
     await watched.until("q", { accuracy: "ESTIMATED", depth: 5 });
   });
 
+  test("a job that was put back while all could be looked at is remembered when more jobs come", async () => {
+    const { url, at } = await ownDatabase();
+    const push = (minute: number) => enqueue(at, "q", { enqueued_at: Date.now() - minute * 60_000 });
+    for (const minute of [3, 2, 1, 60]) await push(minute);
+    const watched = await watch(url);
+    await watched.until("q", { accuracy: "ESTIMATED", depth: 4 });
+    for (let n = 0; n < 10; n++) await push(0);
+    await watched.until("q", { accuracy: "LOWER_BOUND", depth: 14 });
+  });
+
   test("reads lists that are not in the set of queues, but none of jobs in work", async () => {
     const { url, at } = await ownDatabase();
     await enqueue(at, "listed", { enqueued_at: ms });

@@ -7,7 +7,7 @@
 --         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
 --         always is.
 --         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
---         jobs puts them back at the far end with their old time, so others may lie in between.
+--         jobs puts them back at the far end with their old time, so others may lie in between; 3 all jobs, which are not in order.
 --
 -- A payload can be of any size, and no command reads only a piece of a list's element. So it is fetched, but only here, and
 -- no more than pieces of it are decoded.
@@ -121,7 +121,8 @@ local function oldestOf(list, length)
   if not oldest then return '?', 1 end
   for index = 2, math.min(ends, length) do look(-index) end
   for index = math.min(ends, length - ends), 1, -1 do look(index - 1) end
-  local sight = looked == length and 0 or isOrdered and 1 or 2
+  local isAll = looked == length
+  local sight = isOrdered and (isAll and 0 or 1) or (isAll and 3 or 2)
   return string.format('%.3f', math.max(0, nowMs - oldest)), sight
 end
 
