@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import type { GraphQLError } from "graphql";
 import { AppError, errorStatus } from "../core/errors.ts";
-import type { MediaType } from "./media-types.ts";
+import { acceptedMediaTypes, type MediaType } from "./media-types.ts";
 
 /**
  * On every response: it is of the type that it says, no page of another origin frames, opens or embeds it, it runs nothing,
@@ -66,13 +66,21 @@ export function sendJson(
   sendText(response, "application/json", `${JSON.stringify(body)}\n`, { status, headers });
 }
 
-/** Answers a request of which nothing ran, in the form of GraphQL's own errors. */
+/**
+ * Answers a request of which nothing ran, in the form of GraphQL's own errors, and in the media type that the client prefers: Apollo
+ * reads the errors of a 4xx or 5xx only from `application/graphql-response+json`.
+ */
 export function sendRefusal(
   response: ServerResponse,
   error: AppError,
   { status, headers }: RefusalOptions = {},
 ): void {
-  sendJson(response, status ?? errorStatus[error.code], bodyOf(error), { ...headersOf(error), ...headers });
+  const [preferred = "application/json"] = acceptedMediaTypes(response.req.headers);
+  const mediaType = preferred === "text/event-stream" ? "application/json" : preferred;
+  sendText(response, mediaType, `${JSON.stringify(bodyOf(error))}\n`, {
+    status: status ?? errorStatus[error.code],
+    headers: { ...headersOf(error), ...headers },
+  });
 }
 
 export interface RefusalOptions {

@@ -68,6 +68,26 @@ async function sendBytes(...chunks: readonly (string | Buffer)[]): Promise<strin
   return text;
 }
 
+test.each([
+  {
+    accept: "application/graphql-response+json,application/json;q=0.9",
+    type: "application/graphql-response+json",
+    why: "Apollo reads errors of 4xx and 5xx only there",
+  },
+  {
+    accept: "application/json, application/graphql-response+json",
+    type: "application/json",
+    why: "both are taken alike",
+  },
+  { accept: "*/*", type: "application/json", why: "anything" },
+  { accept: "text/event-stream", type: "application/json", why: "no stream begins" },
+  { accept: "image/png", type: "application/json", why: "there is no such thing" },
+])("a refusal before the request is read is $type for $accept: $why", async ({ accept, type }) => {
+  const reply = await send({ headers: { ...json, accept, host: "elsewhere.example" } });
+  expect({ status: reply.status, type: reply.type }).toEqual({ status: 403, type: `${type}; charset=utf-8` });
+  expect(JSON.parse(reply.text)).toMatchObject({ errors: [{ extensions: { code: "FORBIDDEN" } }] });
+});
+
 async function expectUnharmed(): Promise<void> {
   expect((await ask(app.url, query)).body.data).toEqual({ __typename: "Query" });
   expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
