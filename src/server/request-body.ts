@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
@@ -26,7 +27,8 @@ export interface BodyReader {
    * @param client who its bytes count for.
    * @returns null when the client hung up.
    * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; THROTTLED when the client has too many bytes
-   *   in flight, or has just sent a body in too small chunks; BAD_USER_INPUT when the body is not UTF-8.
+   *   in flight, or has just sent a body in too small chunks, when a second has passed since; BAD_USER_INPUT when the body is not
+   *   UTF-8.
    */
   read(request: IncomingMessage, client: string): Promise<Body | null>;
 }
@@ -37,21 +39,32 @@ const penaltyMs = 1_000;
 export function createBodyReader({ maxBytes, budget, clock = monotonicClock }: BodyOptions): BodyReader {
   const penalizedUntilMs = new Map<string, number>();
 
-  function assertUnpenalized(client: string): void {
-    if (clock.now() < (penalizedUntilMs.get(client) ?? 0)) {
-      throw new AppError(
-        "THROTTLED",
-        "the chunks of a body before were too small; send larger ones or Content-Length, retry after 1 s",
-        { retryAfterSeconds: 1 },
-      );
+  /** An answer at once would only bring the next body, the beginning of which is parsed before anything can be done about it. */
+  async function assertUnpenalized(request: IncomingMessage, client: string): Promise<void> {
+    const leftMs = (penalizedUntilMs.get(client) ?? 0) - clock.now();
+    if (leftMs <= 0) {
+      penalizedUntilMs.delete(client);
+      return;
     }
-    penalizedUntilMs.delete(client);
+    // When all that was read of it is parsed: that is thrown away, and nothing more of it is read.
+    process.nextTick(() => {
+      request.resume();
+      process.nextTick(() => {
+        if (!request.complete) request.socket.pause();
+      });
+    });
+    await setTimeout(leftMs);
+    throw new AppError(
+      "THROTTLED",
+      "the chunks of a body before were too small; send larger ones or Content-Length, retry after 1 s",
+      { retryAfterSeconds: 1 },
+    );
   }
 
   return {
     async read(request, client) {
       assertReadable(request, maxBytes);
-      if (request.headers["transfer-encoding"] !== undefined) assertUnpenalized(client);
+      if (request.headers["transfer-encoding"] !== undefined) await assertUnpenalized(request, client);
       const reservation = createGrowingReservation(budget, client);
       try {
         if (!reservation.growTo(Number(request.headers["content-length"] ?? 0)))
