@@ -307,6 +307,10 @@ describe("over GraphQL", () => {
     const as = async (name: string, query: string) => (await post(server.url, { query }, bearer(name))).body;
     await record(server, "ENQUEUED", "mail", bearer("ops"));
     await expect.poll(async () => (await as("eyes", "{ alerts { id } }")).data.alerts, soon).toHaveLength(1);
+    // An alert is stored before the end of the round that decided it.
+    const decidedAt = async () =>
+      (await as("eyes", "{ alertStatus { decidedAt } }")).data.alertStatus.decidedAt;
+    await expect.poll(decidedAt, soon).not.toBeNull();
     const asked = await as("eyes", "{ alerts(first: 7) { id } alertStatus { firing decidedAt } }");
     expect(asked.extensions?.cost?.requestedQueryCost).toBe(2);
     expect(asked.data.alertStatus).toEqual({ firing: 1, decidedAt: expect.any(String) });
