@@ -116,7 +116,8 @@ describe("a batch whose connection breaks", () => {
     { point: "after it ran", lists: lists, known: 0, why: "what is listed without a state is passed over" },
     { point: "before it ran", lists: listsAgain, known: 3, why: "what is recorded was listed before" },
   ] as const)("where its names are listed, $point: $why", async ({ point, lists: isList, known }) => {
-    const app = await start();
+    // Whatever lists all queues, as the history does, takes out a name that has no state yet, until it is listed again.
+    const app = await start({ HISTORY_MAX_QUEUES: "0" });
     const events = aBatch();
     const done = proxy.cut(isList, point);
     expectUnavailable(await app.record(events, "batch"));
