@@ -57,7 +57,8 @@ async function measure(kinds: readonly string[]): Promise<object> {
       if (child.exitCode === null) child.kill("SIGKILL");
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     }
-    await server.kill();
+    // SIGKILL would leave its redis-server behind.
+    await server.stop();
     await rm(dataDir, { recursive: true, force: true });
   }
 }
