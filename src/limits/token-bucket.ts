@@ -13,7 +13,7 @@ export interface Bucket {
 
 export const fullBucket: Bucket = { used: 0, atMs: 0 };
 
-/** Far below one point: a client that waits exactly as long as it was told must not fail by a rounding error. */
+/** Far below one point: a client that waits exactly `retryAfterSeconds` must not fail by a rounding error. */
 const roundingError = 1e-6;
 
 /** The bucket at a later instant. A clock that steps back neither refills nor drains it. */

@@ -169,7 +169,7 @@ export function serveConnection(
 
   /** Handles waiting messages in order, as far as the limits and the client's share allow; reads on when none waits. */
   function takeWaiting(): void {
-    // The close frame of the other end would not be read behind what waits.
+    // The close frame of the client would not be read behind messages that are not handled yet.
     if (socket.readyState !== socket.OPEN) {
       for (const { release } of waiting) release();
       waiting = [];

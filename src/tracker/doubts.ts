@@ -19,7 +19,7 @@ export interface Doubts extends Service {
    */
   raise(queues: readonly string[]): Promise<void>;
   /**
-   * Raises a doubt of every recorded queue: the end of Redis's data is lost, and nobody knows whose it was.
+   * Raises a doubt of every recorded queue: the end of Redis's data is lost, and may belong to any of them.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
