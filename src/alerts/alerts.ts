@@ -54,8 +54,6 @@ export interface Alerts extends Service {
   acknowledge(id: string, by: string): Promise<Alert | null>;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   status(): Promise<AlertStatus>;
-  /** Ends what is watched. */
-  endStreams(): Promise<void>;
 }
 
 /** For how long all alerts that were read answer other queries, in ms. */
@@ -104,7 +102,6 @@ export function createAlerts(options: AlertsOptions): Alerts {
       const pending = active.filter(({ state }) => state === "PENDING").length;
       return { ...status, pending, firing: active.length - pending, rules: rules?.().length ?? 0 };
     },
-    endStreams: stream.stop,
     async start() {
       await stream.start();
       await evaluating?.start();
