@@ -164,31 +164,52 @@ export function createLive(options: LiveOptions): Live {
     return entry.reading;
   }
 
+  function isRecovering(nowMs: number): boolean {
+    return nowMs < resumedAtMs + graceMs;
+  }
+
   function catchUp(queues: readonly string[]): Promise<void> | null {
     noticeGap();
-    if (disconnectedSinceMs !== null) return null;
     const now = monotonicClock.now();
+    if (disconnectedSinceMs !== null && !isRecovering(now)) return null;
     const reads: Promise<void>[] = [];
     for (const queue of queues) {
       const entry = watched.get(queue);
       // One that cannot be read shall not hold up the others.
       if (entry === undefined || entry.failsSinceMs !== null) continue;
       const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
-      if (entry.reading !== undefined) reads.push(readSinceGap(entry, entry.reading));
+      if (isRecovering(now) && entry.knownAsOfMs < resumedAtMs) reads.push(recover(entry));
+      else if (entry.reading !== undefined) reads.push(entry.reading);
       else if (entry.outdatedSinceMs !== null && mayBeRead) reads.push(readNow(entry));
     }
     return reads.length === 0 ? null : Promise.all(reads).then(() => {});
   }
 
-  /** A read that was under way when the process stopped tells what was true then. */
-  async function readSinceGap(entry: WatchedQueue, reading: Promise<void>): Promise<void> {
-    const isOutdated = entry.outdatedSinceMs !== null && entry.readAtMs < resumedAtMs;
-    await reading;
-    if (isOutdated && entry.failsSinceMs === null) await (entry.reading ?? readNow(entry));
+  /**
+   * A read that was under way when the process stopped tells what was true then, or fails because the timers of its connection
+   * ran out meanwhile. So it is read until it has been read since, for as long as the grace.
+   */
+  function recover(entry: WatchedQueue): Promise<void> {
+    const isBehind = () => entry.knownAsOfMs < resumedAtMs && entry.failsSinceMs === null;
+    entry.recovering ??= (async () => {
+      while (isBehind() && entry.watches.size > 0) {
+        await (entry.reading ?? readNow(entry));
+        if (isBehind()) await new Promise((resolve) => setTimeout(resolve, leastBetweenReadsMs));
+      }
+    })().finally(() => {
+      entry.recovering = undefined;
+    });
+    return entry.recovering;
   }
 
   /** It is read again until it can be. Its last word is stale at once, unless whoever has it may only be away for a moment. */
   function fail(entry: WatchedQueue, error: unknown, lastWordMs: number): void {
+    noticeGap();
+    const mayBeOfGap = isUnavailable(error) && isRecovering(monotonicClock.now());
+    if (mayBeOfGap && entry.failsSinceMs === null) {
+      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? lastWordMs, lastWordMs);
+      return;
+    }
     if (entry.failsSinceMs === null) {
       entry.failsSinceMs = Math.min(lastWordMs, disconnectedSinceMs ?? lastWordMs);
       // That Redis is away is said by its connection.
@@ -216,6 +237,7 @@ export function createLive(options: LiveOptions): Live {
     const before = entry.isStale ? undefined : entry.snapshot;
     entry.snapshot = snapshot;
     entry.learnedAtMs = monotonicClock.now();
+    entry.knownAsOfMs = startedAtMs;
     entry.failsSinceMs = null;
     entry.isStale = false;
     // What is stale was measured long ago.

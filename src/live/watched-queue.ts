@@ -9,6 +9,8 @@ export interface WatchedQueue {
   snapshot: QueueSnapshot | undefined;
   /** When the snapshot came. */
   learnedAtMs: number;
+  /** When the read of the snapshot began. */
+  knownAsOfMs: number;
   /** The time of the Redis that has it: the nodes of a cluster need not agree. */
   readonly clock: RedisClock;
   /** When its last word is from, while it cannot be read; null: it can. */
@@ -18,6 +20,8 @@ export interface WatchedQueue {
   readAtMs: number;
   /** The read that is under way; never rejects. */
   reading: Promise<void> | undefined;
+  /** Under way after the process was stopped; never rejects. */
+  recovering: Promise<void> | undefined;
   /** When it changed after it was read, or after that began; null: not as far as we heard. */
   outdatedSinceMs: number | null;
   timer: NodeJS.Timeout | undefined;
@@ -30,11 +34,13 @@ export function createWatchedQueue(queue: string): WatchedQueue {
     watches: new Set(),
     snapshot: undefined,
     learnedAtMs: Number.NEGATIVE_INFINITY,
+    knownAsOfMs: Number.NEGATIVE_INFINITY,
     clock: createRedisClock(),
     failsSinceMs: null,
     isStale: false,
     readAtMs: Number.NEGATIVE_INFINITY,
     reading: undefined,
+    recovering: undefined,
     outdatedSinceMs: null,
     timer: undefined,
     timerAtMs: 0,

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { describe, expect, inject, it } from "vitest";
 import { WebSocket } from "ws";
@@ -547,24 +548,39 @@ describe("a subscription over HTTP that cannot be answered by a stream", () => {
   });
 });
 
-it("pushes what is true first when its process was stopped and goes on", async () => {
-  const prefix = uniquePrefix();
-  await using server = await startServer({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix });
-  await using other = await openTracker(inject("redisUrl"), { prefix });
-  await using client = sseTransport(server.url);
-  await other.tracker.record([eventOf({ queue: "q" })], null);
-  const stream = client.subscribe(subscription, { queues: ["q"], refreshMs: 250 });
-  await rowsOf(stream);
-  process.kill(server.pid, "SIGSTOP");
-  await other.tracker.record([{ ...eventOf({ queue: "q" }), type: "DEQUEUED" }], null);
-  // For as long as a push may be old: what it says then must not be what it knew.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
-  while (stream.hasMore) expect(await rowsOf(stream)).toMatchObject([{ state: "WAITING", stale: false }]);
-  const resumedAtMs = Date.now();
-  process.kill(server.pid, "SIGCONT");
-  const [first] = await rowsOf(stream);
-  expect(first).toMatchObject({ state: "EMPTY", depth: 0, stale: false });
-  expect(Date.parse(first?.measuredAt ?? "")).toBeGreaterThanOrEqual(resumedAtMs);
+describe("when its process was stopped and goes on", () => {
+  it.each([
+    { while: "nothing was asked of Redis", pauseMs: 0, reason: "timers run before the changes are read" },
+    {
+      while: "Redis owed it an answer",
+      pauseMs: 1_000,
+      reason: "the timers of its connections have run out before the answer is read",
+    },
+  ])("pushes what is true first, stopped while $while", async ({ pauseMs }) => {
+    await using redis = await startRedis();
+    const prefix = uniquePrefix();
+    await using server = await startServer({ REDIS_URL: redis.url, KEY_PREFIX: prefix });
+    await using other = await openTracker(redis.url, { prefix });
+    await using client = sseTransport(server.url);
+    await other.tracker.record([eventOf({ queue: "q" })], null);
+    const stream = client.subscribe(subscription, { queues: ["q"], refreshMs: 250 });
+    await rowsOf(stream);
+    if (pauseMs > 0) {
+      await other.redis.call("CLIENT", "PAUSE", pauseMs, "ALL");
+      // By then it has asked something: it looks every second whether it still hears of changes.
+      await delay(pauseMs - 50);
+    }
+    process.kill(server.pid, "SIGSTOP");
+    await other.tracker.record([{ ...eventOf({ queue: "q" }), type: "DEQUEUED" }], null);
+    // Longer than its connections wait for an answer: what it says then must not be what it knew.
+    await delay(2_500);
+    while (stream.hasMore) expect(await rowsOf(stream)).toMatchObject([{ state: "WAITING", stale: false }]);
+    const resumedAtMs = Date.now();
+    process.kill(server.pid, "SIGCONT");
+    const [first] = await rowsOf(stream);
+    expect(first).toMatchObject({ state: "EMPTY", depth: 0, stale: false });
+    expect(Date.parse(first?.measuredAt ?? "")).toBeGreaterThanOrEqual(resumedAtMs);
+  });
 });
 
 /** As long as names can be, and asked for many times in each push: such pushes soon fill the buffers of a socket. */
