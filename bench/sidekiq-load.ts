@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
-import type { Logger } from "../src/core/logger.ts";
+import type { Logger } from "../src/runtime/logger.ts";
 import { createSidekiqSource } from "../src/sources/sidekiq.ts";
 import { startRedis } from "../test/support/redis.ts";
 

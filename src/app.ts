@@ -1,28 +1,24 @@
 import { createAlerts } from "./alerts/alerts.ts";
-import { createRuleFile } from "./alerts/rule-file.ts";
 import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
 import { createRequestSchema } from "./api/request-schema.ts";
 import { schema } from "./api/schema.ts";
+import { createIdentify } from "./auth/identify.ts";
+import { createRateLimitKey } from "./auth/rate-limit-key.ts";
+import { createTokenFile } from "./auth/token-file.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
-import type { FollowSink } from "./core/following.ts";
-import { inBackground, type Logger } from "./core/logger.ts";
-import type { Service } from "./core/service.ts";
+import type { FollowSink } from "./core/log-following.ts";
 import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
-import { createObjectives } from "./health/objectives.ts";
 import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
 import { createCoercedSchema } from "./limits/coerced-schema.ts";
 import { createMinCostCheck } from "./limits/cost.ts";
-import { createIdentify } from "./limits/identify.ts";
-import { createPayerOf } from "./limits/payer.ts";
 import { createRequestGuard } from "./limits/request-guard.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
 import { createThrottle } from "./limits/throttle.ts";
-import { createTokenFile } from "./limits/token-file.ts";
 import { createAllSnapshots } from "./live/all-snapshots.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
@@ -35,8 +31,12 @@ import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedd
 import { findEvictingNodes } from "./redis/eviction-policy.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
+import { inBackground, type Logger } from "./runtime/logger.ts";
+import type { Service } from "./runtime/service.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
 import { isLoopback } from "./settings/fields.ts";
+import { createObjectives } from "./settings/objectives.ts";
+import { createRuleFile } from "./settings/rule-file.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
@@ -218,7 +218,7 @@ export function createApp(config: Config, logger: Logger): App {
       return admission;
     },
     identify,
-    payerOf: createPayerOf({ identify, trustedProxies: config.trustedProxies }),
+    rateLimitKeyOf: createRateLimitKey({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,
     contextOf: (client, onGone): Context => ({
       client: client.id,

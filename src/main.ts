@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { createApp } from "./app.ts";
 import { type Config, loadConfig } from "./config.ts";
-import { monotonicClock } from "./core/clock.ts";
 import { StartError } from "./core/errors.ts";
+import { monotonicClock } from "./runtime/clock.ts";
 
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
 function fail(error: unknown): never {

@@ -1,10 +1,10 @@
 import { type Alert, type AlertStatus, maxOutbox, type ReceiverStatus } from "../core/alerts.ts";
 import { messageOf } from "../core/errors.ts";
 import { LeaseLostError } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { answered, createOutbox, type Outbox } from "./outbox.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { storedAlertLine } from "./stored-alert.ts";

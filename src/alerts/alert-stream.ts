@@ -1,7 +1,7 @@
 import type { Alert } from "../core/alerts.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 import type { AlertStore } from "./alert-store.ts";
 import {
   type AlertFilter,

@@ -1,5 +1,5 @@
 import type { Alert } from "../core/alerts.ts";
-import { type WallClock, wallClock } from "../core/clock.ts";
+import { type WallClock, wallClock } from "../runtime/clock.ts";
 import { alertFacts, alertValue } from "./make-alert.ts";
 
 /** As Alertmanager's API v2 takes it (openapi.yaml, postableAlert). */

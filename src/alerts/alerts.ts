@@ -1,18 +1,18 @@
+import type { AlertRule } from "../core/alert-rules.ts";
 import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
-import { createUnderLease } from "../core/under-lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { runWhileLeader } from "../runtime/run-while-leader.ts";
+import type { Service } from "../runtime/service.ts";
 import { type AlertStore, createAlertStore } from "./alert-store.ts";
 import { type AlertFeed, createAlertStream } from "./alert-stream.ts";
 import type { AlertFilter, AlertWatch } from "./alert-watches.ts";
 import { createEvaluator } from "./evaluator.ts";
 import { createNotifiers, type Receivers, receiverNames } from "./notifiers.ts";
 import type { QueueReader } from "./queue-observations.ts";
-import type { AlertRule } from "./rules.ts";
 
 export interface AlertsOptions {
   readonly redis: RedisClient;
@@ -68,12 +68,12 @@ export function createAlerts(options: AlertsOptions): Alerts {
   const evaluating =
     rules === null
       ? null
-      : createUnderLease({
+      : runWhileLeader({
           lease,
           create: (hold) => evaluateUnder(options, store, hold, rules),
-          about: {},
-          says: "this process evaluates alert rules",
-          failure: "alert rules could not be evaluated",
+          logFields: {},
+          startedMessage: "this process evaluates alert rules",
+          failedMessage: "alert rules could not be evaluated",
           logger,
         });
 

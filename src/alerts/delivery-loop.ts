@@ -1,8 +1,8 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
-import type { Service } from "../core/service.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 
 export interface DeliveryLoopOptions {
   /** The receiver's name in the log. */

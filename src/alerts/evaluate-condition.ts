@@ -1,6 +1,6 @@
+import type { Condition } from "../core/alert-rules.ts";
 import type { Health } from "../core/health.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
-import type { Condition } from "./rules.ts";
 
 /**
  * Whether a rule's condition holds for a queue now.

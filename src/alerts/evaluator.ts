@@ -1,10 +1,11 @@
+import { type AlertRule, createRuleMatcher } from "../core/alert-rules.ts";
 import { type Alert, maxActiveAlerts } from "../core/alerts.ts";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import { type Hold, LeaseLostError } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
-import type { Service } from "../core/service.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { type AlertCapacity, createAlertCapacity } from "./alert-capacity.ts";
 import { nextStep } from "./alert-state-machine.ts";
 import type { AlertChange, AlertStore } from "./alert-store.ts";
@@ -17,7 +18,6 @@ import {
   type QueueReader,
   type WatchedQueue,
 } from "./queue-observations.ts";
-import { type AlertRule, createRuleMatcher } from "./rules.ts";
 import { createWatchedQueues } from "./watched-queues.ts";
 
 export interface EvaluatorOptions {

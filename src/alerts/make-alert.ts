@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
+import type { AlertRule } from "../core/alert-rules.ts";
 import type { Alert, AlertEnd, AlertFacts } from "../core/alerts.ts";
 import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
 import type { Throughput } from "../core/snapshot.ts";
 import type { AlertChange } from "./alert-store.ts";
-import type { AlertRule } from "./rules.ts";
 
 /** Identifies the alert of a rule about a queue among those that have not ended. */
 export function alertKey({ rule, queue }: Pick<Alert, "rule" | "queue">): string {

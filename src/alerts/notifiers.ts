@@ -1,7 +1,7 @@
-import { monotonicClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 import type { AlertStore } from "./alert-store.ts";
 import { alertsUrl, postableAlerts } from "./alertmanager.ts";
 import { createDeliveryLoop, type DeliveryLoop } from "./delivery-loop.ts";

@@ -1,10 +1,10 @@
+import type { AlertRule } from "../core/alert-rules.ts";
 import type { AlertFacts } from "../core/alerts.ts";
 import type { Health } from "../core/health.ts";
-import type { Logger } from "../core/logger.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { type Evaluation, evaluateCondition } from "./evaluate-condition.ts";
 import { createHealthMemory } from "./health-memory.ts";
-import type { AlertRule } from "./rules.ts";
 
 /** What rules are evaluated against: names of queues, their snapshots, and their health. */
 export interface QueueReader {

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Alert } from "../core/alerts.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { parseStoredAlert } from "./stored-alert.ts";
 
 /** Reads records of alerts, skips those that are not alerts, and logs each of these once. */

@@ -1,5 +1,5 @@
+import { type AlertRule, createRuleMatcher } from "../core/alert-rules.ts";
 import type { QueueReader, WatchedQueue } from "./queue-observations.ts";
-import { type AlertRule, createRuleMatcher } from "./rules.ts";
 
 const namesPerPage = 1_000;
 /** How many rounds use one list of names. */

@@ -1,10 +1,10 @@
 import { Webhook } from "standardwebhooks";
 import { maxOutbox, maxRefusals } from "../core/alerts.ts";
-import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
-import type { Service } from "../core/service.ts";
+import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { createDeliverySchedule, type DueNotification } from "./delivery-schedule.ts";
 import { ReceiverError, sendRequest } from "./http-client.ts";
 import type { Outbox, OutboxEntry } from "./outbox.ts";

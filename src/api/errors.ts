@@ -1,6 +1,6 @@
 import { GraphQLError } from "graphql";
 import { AppError, errorStatus, withoutStackTrace } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
 
 /** An error as clients see it: its code in the extensions, and the HTTP status and headers of the response. */
 export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {

@@ -1,8 +1,8 @@
-import { wallClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { type HistoryPoint, type HistoryStep, historySteps, stepSeconds } from "../core/history.ts";
 import { secondsOf } from "../core/rounding.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
+import { wallClock } from "../runtime/clock.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { inSlices } from "./in-slices.ts";

@@ -1,4 +1,4 @@
-import { createTimeSlices } from "../core/time-slices.ts";
+import { createTimeSlices } from "../runtime/time-slices.ts";
 
 /** 5 ms each; all lists that are written at the same time share them. */
 const slices = createTimeSlices(5);

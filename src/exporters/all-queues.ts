@@ -1,7 +1,7 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 /** Reads what is to be told elsewhere; the tracker is one. Each throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
 export interface QueueReader {

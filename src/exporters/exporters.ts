@@ -1,8 +1,8 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import type { Lease } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
-import { createUnderLease } from "../core/under-lease.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { runWhileLeader } from "../runtime/run-while-leader.ts";
+import type { Service } from "../runtime/service.ts";
 import type { QueueReader } from "./all-queues.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createServerMetrics, type ServerMetrics, type ServerMetricsOptions } from "./server-metrics.ts";
@@ -36,12 +36,12 @@ export function createExporters(options: ExportersOptions): Exporters {
   const toStatsd =
     statsd === null
       ? null
-      : createUnderLease({
+      : runWhileLeader({
           lease: statsdLease,
           create: () => createStatsd({ ...statsd, reader, maxQueues, logger }),
-          about: { exporter: "statsd" },
-          says: "started sending to StatsD",
-          failure: "StatsD delivery failed",
+          logFields: { exporter: "statsd" },
+          startedMessage: "started sending to StatsD",
+          failedMessage: "StatsD delivery failed",
           logger,
         });
   return {

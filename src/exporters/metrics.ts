@@ -1,6 +1,6 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { alertSeries } from "./alert-series.ts";
 import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
 import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";

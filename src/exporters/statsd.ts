@@ -1,10 +1,10 @@
 import { StatsD } from "hot-shots";
-import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
-import type { Service } from "../core/service.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { type QueueReader, readAllQueues } from "./all-queues.ts";
 
 export interface StatsdOptions {

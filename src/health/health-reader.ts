@@ -1,8 +1,8 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryPoint, HistoryReader } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { forecastOf } from "./forecast.ts";
 import { healthOf } from "./health.ts";
 import { windowMs } from "./window.ts";

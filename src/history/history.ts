@@ -1,14 +1,14 @@
 import { AppError, messageOf } from "../core/errors.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { Lease } from "../core/lease.ts";
-import { inBackground, type Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
-import type { Service } from "../core/service.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
-import { createUnderLease } from "../core/under-lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
+import { inBackground, type Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
+import { runWhileLeader } from "../runtime/run-while-leader.ts";
+import type { Service } from "../runtime/service.ts";
 
 import { createSampler, type FinishedStep, type Sampler } from "./sampler.ts";
 import { toPoint } from "./step-record.ts";
@@ -34,7 +34,7 @@ export interface HistoryOptions {
 export interface History extends Service, HistoryReader {
   /** Lets all go that is kept of a queue. */
   forget(queue: string): Promise<void>;
-  /** What the change feed says, so that only what changed is read again. */
+  /** What the change feed startedMessage, so that only what changed is read again. */
   readonly listener: {
     onChange(queue: string): void;
     onConnected(): void;
@@ -159,12 +159,12 @@ export function createHistory(options: HistoryOptions): History {
     return chosen;
   }
 
-  const service = createUnderLease({
+  const service = runWhileLeader({
     lease,
     create: createSampling,
-    about: {},
-    says: "this process writes the history",
-    failure: "the history cannot be written",
+    logFields: {},
+    startedMessage: "this process writes the history",
+    failedMessage: "the history cannot be written",
     logger: inBackground(logger),
   });
 

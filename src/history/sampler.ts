@@ -1,7 +1,7 @@
-import { monotonicClock } from "../core/clock.ts";
 import { type HistoryStep, stepSeconds } from "../core/history.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import type { StepRecord } from "./step-record.ts";
 
 export interface SamplerOptions {

@@ -1,8 +1,8 @@
 import { type DocumentNode, type GraphQLSchema, getOperationAST } from "graphql";
+import { checkScopes } from "../auth/scopes.ts";
 import type { Admit, Client, CostReport, InvalidDocument, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { free, type Price, pointsOfReading, priceOf, readLength, tooDear } from "./cost.ts";
-import { checkScopes } from "./scopes.ts";
 import type { SubscriptionSlots } from "./subscription-slots.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";

@@ -1,4 +1,4 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { type Bucket, fits, fullBucket, type Rate, refilled } from "./token-bucket.ts";
 
 /** What a request takes: points for what it reads, events for what it records. Each has a token bucket of its own. */

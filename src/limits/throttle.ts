@@ -2,13 +2,13 @@ import DataLoader from "dataloader";
 import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
 import type { ThrottleStatus } from "../core/admission.ts";
-import { type MonotonicClock, monotonicClock, wallClock } from "../core/clock.ts";
-import type { Logger } from "../core/logger.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { refusalOf } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
-import { createTroubleLog } from "../redis/trouble-log.ts";
+import { type MonotonicClock, monotonicClock, wallClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { type Buckets, bucketNames, type Charge, createThrottleCache, type Rates } from "./throttle-cache.ts";
 import { availableIn, waitMs } from "./token-bucket.ts";
 
@@ -73,9 +73,12 @@ export function createThrottle({
 }: ThrottleOptions): Throttle {
   const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
   const cache = createThrottleCache(rates, clock);
-  const trouble = createTroubleLog(logger, "commands", {
+  const outage = createOutageLog({
+    logger,
     begins: "throttle counts in this process: Redis refuses writes",
     ends: "throttle counts in Redis again",
+    fields: { connection: "commands" },
+    calmMs: 1_000,
   });
   const takes = new DataLoader<ScriptCall, unknown>(
     async (calls) => (await runScripts(redis, script, calls)) as (unknown | Error)[],
@@ -104,13 +107,13 @@ export function createThrottle({
   async function takeAnywhere(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
     try {
       const outcome = await takeInRedis(client, charge, mode);
-      trouble.well();
+      outage.recovered();
       return outcome;
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : null;
       const refusal = refusalOf(cause);
       if (refusal === null) throw error;
-      trouble.wrong(refusal);
+      outage.failed(refusal);
       return takeHere(client, charge, mode);
     }
   }

@@ -1,8 +1,8 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 
 /** All queues at one instant. */

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { messageOf, StartError } from "../core/errors.ts";
-import type { Service } from "../core/service.ts";
+import type { Service } from "../runtime/service.ts";
 
 export interface ChangeFeedListener {
   /** What was published: the name of a queue whose state may have changed, or any text, by whoever can publish there. */

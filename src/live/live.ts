@@ -1,8 +1,8 @@
-import { wallClock as machineClock, monotonicClock, type WallClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
+import { wallClock as machineClock, monotonicClock, type WallClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 import { createWatch, type Watch, type WatchControl } from "./watch.ts";
 import { createWatchedQueue, isNews, type WatchedQueue } from "./watched-queue.ts";

@@ -1,8 +1,8 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
-import type { Service } from "../core/service.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 
 export interface PageWatches extends Service {
   /**

@@ -11,7 +11,7 @@ import {
 } from "../core/queue-order.ts";
 import type { QueueFilter, QueueOrder, QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
-import { createTimeSlices } from "../core/time-slices.ts";
+import { createTimeSlices } from "../runtime/time-slices.ts";
 import type { AllQueues, AllSnapshots } from "./all-snapshots.ts";
 
 export interface QueuePages {

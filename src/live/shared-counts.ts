@@ -1,6 +1,6 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 /** Which windows are wanted of what is counted. */
 export type CountParts = Pick<SnapshotParts, "throughput" | "waitTime">;

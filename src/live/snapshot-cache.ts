@@ -1,5 +1,5 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { ChangeFeed } from "./change-feed.ts";
 
 type Read = (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;

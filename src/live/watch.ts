@@ -1,5 +1,5 @@
-import { monotonicClock } from "../core/clock.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 
 /** What one subscriber gets: the newest state of its queues, whenever it asks, as seldom as it asked for. */
 export interface Watch extends AsyncIterableIterator<QueueSnapshot[], undefined> {

@@ -1,5 +1,5 @@
 import { uptime } from "node:os";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 /** Times by Redis's clock, in ms, both included. */
 export interface TimeRange {

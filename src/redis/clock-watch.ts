@@ -1,8 +1,8 @@
 import slotOf from "cluster-key-slot";
 import { Cluster, type Redis } from "ioredis";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 import { type ClockSteps, createClockSteps } from "./clock-steps.ts";
 import type { RedisClient } from "./connect.ts";
 import type { Keys } from "./keys.ts";

@@ -1,7 +1,8 @@
 import { Cluster, type Redis, type RedisOptions } from "ioredis";
-import type { Logger } from "../core/logger.ts";
-import { nodeAccess, redisOptions } from "../core/redis-url.ts";
-import { createTroubleLog, type TroubleLog } from "./trouble-log.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { OutageLog } from "../runtime/outage-log.ts";
+import { nodeAccess, redisOptions } from "../settings/redis-url.ts";
+import { createDisconnectionLog } from "./outages.ts";
 
 export interface ClusterOptions {
   /** Some of its nodes, from which the others are learned; all with the same scheme, user and password. */
@@ -47,7 +48,7 @@ export function createCluster({ urls, redisOptions, name, logger }: ClusterOptio
   // Before any command can reach it.
   cluster.on("+node", neverSendLate);
   emitNodeReady(cluster);
-  logAbsences(cluster, name, logger);
+  logDisconnections(cluster, name, logger);
   return cluster;
 }
 
@@ -107,43 +108,41 @@ function emitNodeReady(cluster: Cluster): void {
 }
 
 /** Logs which node is away that we need, or that all are; and the end of that: it is back, or no longer needed. */
-function logAbsences(cluster: Cluster, connection: string, logger: Logger): void {
-  const ofAll = createTroubleLog(logger, connection, lines);
-  const ofNodes = createNodeLogs((name) => createTroubleLog(logger, `${connection} ${name}`, lines));
+function logDisconnections(cluster: Cluster, connection: string, logger: Logger): void {
+  const ofAll = createDisconnectionLog(connection, logger);
+  const ofNodes = createNodeLogs((name) => createDisconnectionLog(`${connection} ${name}`, logger));
   let wasReady = false;
 
   cluster.on("+node", (node: Redis) => {
-    const trouble = ofNodes.of(nodeOf(node));
+    const outage = ofNodes.of(nodeOf(node));
     // The error of a first attempt goes to the caller that opens the connection.
-    node.on("error", (error: Error) => wasReady && trouble.wrong(error.message));
-    node.on("ready", trouble.well);
+    node.on("error", (error: Error) => wasReady && outage.failed(error.message));
+    node.on("ready", outage.recovered);
   });
   cluster.on("refresh", () => {
     const masters = cluster.nodes("master").map(nodeOf);
     ofNodes.keep(new Set(masters), new Set([...cluster.nodes("all").map(nodeOf), ...cluster.slots.flat()]));
   });
-  cluster.on("reconnecting", () => wasReady && ofAll.wrong("no node answers"));
+  cluster.on("reconnecting", () => wasReady && ofAll.failed("no node answers"));
   cluster.on("ready", () => {
     wasReady = true;
-    ofAll.well();
+    ofAll.recovered();
   });
   // Without a listener ioredis prints that no node answers, every time that it has tried all.
   cluster.on("error", () => {});
 }
 
-const lines = { begins: "Redis is away", ends: "Redis is back" };
-
 /** The log of each node by its address, which outlives connections to it. */
 export interface NodeLogs {
-  of(name: string): TroubleLog;
-  /** Ends the trouble of nodes that are not needed, and forgets those that the cluster does not list any more. */
+  of(name: string): OutageLog;
+  /** Ends the outage of nodes that are not needed, and forgets those that the cluster does not list any more. */
   keep(needed: ReadonlySet<string>, listed: ReadonlySet<string>): void;
   /** How many there are. */
   readonly size: number;
 }
 
-export function createNodeLogs(create: (name: string) => TroubleLog): NodeLogs {
-  const logs = new Map<string, TroubleLog>();
+export function createNodeLogs(create: (name: string) => OutageLog): NodeLogs {
+  const logs = new Map<string, OutageLog>();
   return {
     of(name) {
       const log = logs.get(name) ?? create(name);
@@ -152,7 +151,7 @@ export function createNodeLogs(create: (name: string) => TroubleLog): NodeLogs {
     },
     keep(needed, listed) {
       for (const [name, log] of logs) {
-        if (!needed.has(name)) log.well();
+        if (!needed.has(name)) log.recovered();
         // Nodes in containers have another address after each start.
         if (!needed.has(name) && !listed.has(name)) logs.delete(name);
       }

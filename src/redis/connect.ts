@@ -1,15 +1,14 @@
 import { type Cluster, Redis, type RedisOptions } from "ioredis";
-import type { Logger } from "../core/logger.ts";
-import { redisOptions } from "../core/redis-url.ts";
-import { logAbsence } from "./absence.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { redisOptions } from "../settings/redis-url.ts";
 import { createCluster } from "./cluster.ts";
-import { logRefusals } from "./refusals.ts";
+import { logDisconnections, logRefusals } from "./outages.ts";
 
 /** One Redis, or a Redis Cluster: a caller that uses the keys of one queue at a time need not know which. */
 export type RedisClient = Redis | Cluster;
 
 export interface ConnectOptions {
-  /** As core/redis-url.ts reads it. */
+  /** As settings/redis-url.ts reads it. */
   readonly url: string;
   /** Shown by CLIENT LIST, and in our log. */
   readonly name: string;
@@ -71,7 +70,7 @@ export function createRedis({ url, name, logger }: ConnectOptions): Redis {
   redis.once("ready", () => {
     wasReady = true;
   });
-  logAbsence(redis, name, logger);
+  logDisconnections(redis, name, logger);
   logRefusals(redis, name, logger);
   return redis;
 }

@@ -1,8 +1,8 @@
 import { Cluster, Redis } from "ioredis";
 import { messageOf, StartError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import { redisPlace } from "../core/redis-url.ts";
-import type { Service } from "../core/service.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
+import { redisPlace } from "../settings/redis-url.ts";
 import { assertClusterServes, connectElsewhere } from "./cluster.ts";
 import { createClient, createRedis, type RedisClient } from "./connect.ts";
 import { findEvictingNodes } from "./eviction-policy.ts";
@@ -22,7 +22,7 @@ export interface RedisConnections extends Service {
 }
 
 export interface RedisConnectionsOptions {
-  /** Of one Redis, as core/redis-url.ts reads it; or of several nodes of a Redis Cluster. */
+  /** Of one Redis, as settings/redis-url.ts reads it; or of several nodes of a Redis Cluster. */
   readonly urls: readonly string[];
   readonly logger: Logger;
 }

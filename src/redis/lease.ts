@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
 import type { RedisClient } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "./scripts.ts";

@@ -1,4 +1,4 @@
-import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../runtime/clock.ts";
 
 /** The time of one Redis, known without asking: from the times that came with its recent answers. */
 export interface RedisClock {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Cluster } from "ioredis";
 import type { RedisClient } from "./connect.ts";
 import { refusalOf, unavailableOr } from "./errors.ts";
-import { noteRefusal } from "./refusals.ts";
+import { noteRefusal } from "./outages.ts";
 
 /** A Lua script that Redis knows by its hash. */
 export interface Script {

@@ -1,8 +1,8 @@
 import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
 import { validate } from "graphql";
 import { createYoga, type Plugin } from "graphql-yoga";
-import type { Logger } from "../core/logger.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { createDocumentCache } from "./document-cache.ts";
 
 export interface EngineOptions {

@@ -1,4 +1,4 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 /** Shares the CPU between clients: deficit round robin, one queue for each client, one round for each tick of the event loop. */
 export interface FairScheduler {

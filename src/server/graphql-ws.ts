@@ -5,8 +5,8 @@ import { CloseCode, type Context, handleProtocols, MessageType, makeServer } fro
 import { WebSocketServer } from "ws";
 import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
+import type { Logger } from "../runtime/logger.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
@@ -28,7 +28,7 @@ export interface WebSocketOptions {
   readonly schema: GraphQLSchema;
   readonly identify: Identify;
   /** The rate-limit key of a connection: its client, or its address until a token names the client. */
-  readonly payerOf: (caller: Caller) => string;
+  readonly rateLimitKeyOf: (caller: Caller) => string;
   /** Open sockets of each client. */
   readonly sockets: ConcurrencyLimiter;
   readonly scheduler: FairScheduler;
@@ -200,7 +200,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   return {
     upgrade(request, socket, head) {
       const caller = callerOf(request);
-      let key = options.payerOf(caller);
+      let key = options.rateLimitKeyOf(caller);
       let release = sockets.acquire(key);
       if (release === null) {
         refuseSocket(

@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { setTimeout } from "node:timers/promises";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
 
 /** A page of another origin can send none of them without a preflight request, as it can send a form. */

@@ -2,9 +2,9 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import type { Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import type { Caller, Identify } from "../core/admission.ts";
-import { monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
-import type { Service } from "../core/service.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Service } from "../runtime/service.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
@@ -36,7 +36,7 @@ export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, Bro
   /** Who a request is from. */
   readonly identify: Identify;
   /** The rate-limit key of a connection: its client, or its address until a token names the client. */
-  readonly payerOf: (caller: Caller) => string;
+  readonly rateLimitKeyOf: (caller: Caller) => string;
   /** Maximum number of subscriptions that one client has open. */
   readonly maxSubscriptions: number;
   /** How long a WebSocket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
@@ -98,7 +98,7 @@ export interface Server extends Service {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { host, port, routes, texts, payerOf, identify, guard, maxSubscriptions, logger } = options;
+  const { host, port, routes, texts, rateLimitKeyOf, identify, guard, maxSubscriptions, logger } = options;
   const { graceMs = 10_000, initMs, basePath = "" } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
@@ -110,7 +110,7 @@ export function createServer(options: ServerOptions): Server {
     operations,
     schema: options.schema,
     identify,
-    payerOf,
+    rateLimitKeyOf,
     sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
     scheduler,
     budget,
@@ -197,7 +197,7 @@ export function createServer(options: ServerOptions): Server {
     for (const [name, value] of Object.entries(headers))
       if (value !== undefined) response.setHeader(name, value);
     if (isLeaving) response.setHeader("Connection", "close");
-    const release = requests.acquire(payerOf(callerOf(request)));
+    const release = requests.acquire(rateLimitKeyOf(callerOf(request)));
     if (release === null) {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
         retryAfterSeconds: 1,

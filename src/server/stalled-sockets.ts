@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 export interface StalledSocketsOptions {
   /** For how long a socket may take nothing of what is to be sent to it. */

@@ -1,4 +1,4 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 export interface TokenBucketOptions {
   readonly perSecond: number;

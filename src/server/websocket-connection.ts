@@ -4,7 +4,7 @@ import { CloseCode, MessageType, type Server, stringifyMessage } from "graphql-w
 import type { WebSocket } from "ws";
 import type { Caller } from "../core/admission.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import type { OnGone } from "./operations.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parseRedisUrl, redisParameters } from "../core/redis-url.ts";
+import { parseRedisUrl, redisParameters } from "./redis-url.ts";
 import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
 const url =

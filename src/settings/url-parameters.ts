@@ -1,6 +1,6 @@
 import { messageOf } from "../core/errors.ts";
-import { tlsOptions } from "../core/tls-options.ts";
 import { closest } from "./closest.ts";
+import { tlsOptions } from "./tls-options.ts";
 
 /**
  * What is wrong with the parameters behind a URL's `?`; null when nothing is. Neither a value nor the name of an unknown parameter

@@ -1,4 +1,4 @@
-import type { FollowedEvent, FollowedKind, FollowedQueue, FollowResult } from "../core/following.ts";
+import type { FollowedEvent, FollowedKind, FollowedQueue, FollowResult } from "../core/log-following.ts";
 import type { Accuracy } from "../core/snapshot.ts";
 import type { Reading, ReadReply, ReadRequest } from "./bullmq-reader.ts";
 import { createRepair, type Repair } from "./bullmq-repair.ts";

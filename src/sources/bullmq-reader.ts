@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { Cluster } from "ioredis";
-import { monotonicClock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
-import type { PresentJob } from "../core/following.ts";
-import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../core/redis-url.ts";
+import type { PresentJob } from "../core/log-following.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
 import { createWatchedRedis } from "./watched-redis.ts";
 
 /** The lists and sets of a queue that hold the jobs that wait or are scheduled. */
@@ -86,7 +86,7 @@ export const pageSize = 400;
 const keysPerScan = 4_000;
 
 /**
- * @param url as core/redis-url.ts reads it; of its parameters `prefix` is BullMQ's own, and `queues` names the queues to read.
+ * @param url as settings/redis-url.ts reads it; of its parameters `prefix` is BullMQ's own, and `queues` names the queues to read.
  * @throws StartError when it is another one.
  */
 export function createBullmqReader(url: string, name: string): BullmqReader {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { FollowResult, RepairStep } from "../core/following.ts";
+import type { FollowResult, RepairStep } from "../core/log-following.ts";
 import type { Accuracy } from "../core/snapshot.ts";
 import { jobLists, pageSize, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
 

@@ -1,14 +1,14 @@
-import { monotonicClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { FollowedCursor, FollowSink } from "../core/following.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
+import type { FollowedCursor, FollowSink } from "../core/log-following.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
-import type { Service } from "../core/service.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
 import { createBullmqReader, type Reading, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
 import { scanKeys } from "./key-scan.ts";
-import { createOutage } from "./outage.ts";
 
 export interface BullmqSourceOptions {
   /**
@@ -57,9 +57,24 @@ const maxCheckMs = 1_000;
 export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
-  const away = createOutage(logger, source, "source unavailable", "source available again");
-  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
-  const empty = createOutage(logger, source, "no BullMQ queues found", "BullMQ queues found");
+  const away = createOutageLog({
+    logger,
+    begins: "source unavailable",
+    ends: "source available again",
+    fields: { source },
+  });
+  const unstored = createOutageLog({
+    logger,
+    begins: "source reading not stored",
+    ends: "source readings stored again",
+    fields: { source },
+  });
+  const empty = createOutageLog({
+    logger,
+    begins: "no BullMQ queues found",
+    ends: "BullMQ queues found",
+    fields: { source },
+  });
   const stopping = new AbortController();
   const queues = new Map<string, QueueProgress>();
   /** Queues of which it was logged that their streams are too short. */
@@ -74,7 +89,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       try {
         await load();
         const calls = await readDue();
-        if (calls > 0) away.worked();
+        if (calls > 0) away.recovered();
       } catch (error) {
         if (!(error instanceof NotStored)) fail(error);
         await pause(roundMs, stopping.signal);
@@ -108,7 +123,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         onTrimmed: (maxEvents) => warnOfTrimming(queue, maxEvents),
       }),
     );
-    empty.worked();
+    empty.recovered();
   }
 
   function addFound(found: readonly string[]): void {
@@ -126,7 +141,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     await scanKeys({
       async step(position) {
         const step = await reader.scan(position);
-        away.worked();
+        away.recovered();
         addFound(step.queues);
         found += step.queues.length;
         return step.position;
@@ -147,7 +162,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     while (!stopping.signal.aborted) {
       try {
         const found = await reader.existing(names.filter((name) => !queues.has(name)));
-        away.worked();
+        away.recovered();
         addFound(found);
         if (queues.size === 0 && found.length === 0) empty.failed(`none of ${names.join(", ")} exists`);
       } catch (error) {
@@ -202,7 +217,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     );
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
-    unstored.worked();
+    unstored.recovered();
   }
 
   async function record(

@@ -1,7 +1,7 @@
 import { Client } from "faktory-worker";
 import { Connection } from "faktory-worker/lib/connection.js";
 import { StartError } from "../core/errors.ts";
-import { tlsOptions } from "../core/tls-options.ts";
+import { tlsOptions } from "../settings/tls-options.ts";
 
 /** What Faktory can be asked while its connection is open. Every method throws when the connection is lost. */
 export interface FaktorySession {

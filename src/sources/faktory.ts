@@ -1,11 +1,11 @@
-import { monotonicClock, wallClock } from "../core/clock.ts";
-import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
-import { pause } from "../core/pause.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
-import type { Service } from "../core/service.ts";
+import { monotonicClock, wallClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { createFaktoryClient, FaktoryRefusal, type FaktorySession } from "./faktory-client.ts";
-import { createOutage } from "./outage.ts";
 
 export interface FaktorySourceOptions {
   /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`; `?paused=a,b` names the queues that are paused in Faktory. */
@@ -45,8 +45,18 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
   const freshForMs = Math.max(2_000, 3 * intervalMs);
   const client = createFaktoryClient(options.url);
   const pausedQueues = new Set(new URL(options.url).searchParams.get("paused")?.split(","));
-  const away = createOutage(logger, source, "source unavailable", "source available again");
-  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
+  const away = createOutageLog({
+    logger,
+    begins: "source unavailable",
+    ends: "source available again",
+    fields: { source },
+  });
+  const unstored = createOutageLog({
+    logger,
+    begins: "source reading not stored",
+    ends: "source readings stored again",
+    fields: { source },
+  });
   const stopping = new AbortController();
   /** Of each queue that Faktory could not tell, since when. Asked alone, so that the others need no second question. */
   const unknownSinceMs = new Map<string, number>();
@@ -71,10 +81,10 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
       away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
       return;
     }
-    away.worked();
+    away.recovered();
     try {
       await sink.observe({ source, queues, freshForMs });
-      unstored.worked();
+      unstored.recovered();
     } catch (error) {
       unstored.failed(error);
     }

@@ -1,5 +1,5 @@
-import { monotonicClock } from "../core/clock.ts";
-import { pause } from "../core/pause.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import { pause } from "../runtime/pause.ts";
 
 export interface KeyScanOptions {
   /** One `SCAN` from a position on, "0" being the begin; resolves to the next position, "0" when all keys were seen. */

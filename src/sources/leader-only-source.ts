@@ -1,8 +1,8 @@
-import type { FollowSink } from "../core/following.ts";
 import { type Hold, type Lease, LeaseLostError } from "../core/lease.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
-import { createUnderLease } from "../core/under-lease.ts";
+import type { FollowSink } from "../core/log-following.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { runWhileLeader } from "../runtime/run-while-leader.ts";
+import type { Service } from "../runtime/service.ts";
 
 export interface LeaderOnlySourceOptions {
   readonly lease: Lease;
@@ -22,12 +22,12 @@ export interface LeaderOnlySourceOptions {
  */
 export function createLeaderOnlySource(options: LeaderOnlySourceOptions): Service {
   const { lease, sink, create, source, logger, retryMs } = options;
-  return createUnderLease({
+  return runWhileLeader({
     lease,
     create: (hold) => create(fenced(sink, source, hold)),
-    about: { source },
-    says: "started reading a source",
-    failure: "source failed to start",
+    logFields: { source },
+    startedMessage: "started reading a source",
+    failedMessage: "source failed to start",
     logger,
     retryMs,
   });

@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
-import { monotonicClock } from "../core/clock.ts";
 import { messageOf, StartError } from "../core/errors.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import {
   parseRedisUrl,
   type RedisConnectionOptions,
   redisOptions,
   redisParameters,
-} from "../core/redis-url.ts";
+} from "../settings/redis-url.ts";
 
 /** What one reading of a list returned. */
 export interface SidekiqReading {

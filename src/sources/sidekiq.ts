@@ -1,11 +1,11 @@
-import { monotonicClock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
-import { pause } from "../core/pause.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
-import type { Service } from "../core/service.ts";
-import { createOutage } from "./outage.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
+import { pause } from "../runtime/pause.ts";
+import type { Service } from "../runtime/service.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
 
 export interface SidekiqSourceOptions {
@@ -60,9 +60,24 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   const { intervalMs, sink, logger, source = "sidekiq", chunkSize = 50, maxQueues = 10_000 } = options;
   const boundMs = Math.max(10_000, 2 * intervalMs);
   const reader = createSidekiqReader(options.url, `queue-latency-${source}`);
-  const away = createOutage(logger, source, "source unavailable", "source available again");
-  const unstored = createOutage(logger, source, "source reading not stored", "source readings stored again");
-  const empty = createOutage(logger, source, "no Sidekiq queues found", "Sidekiq queues found");
+  const away = createOutageLog({
+    logger,
+    begins: "source unavailable",
+    ends: "source available again",
+    fields: { source },
+  });
+  const unstored = createOutageLog({
+    logger,
+    begins: "source reading not stored",
+    ends: "source readings stored again",
+    fields: { source },
+  });
+  const empty = createOutageLog({
+    logger,
+    begins: "no Sidekiq queues found",
+    ends: "Sidekiq queues found",
+    fields: { source },
+  });
   const stopping = new AbortController();
   /** Of each queue whose head's age is not known, since when. */
   const unknownSinceMs = new Map<string, number>();
@@ -94,12 +109,12 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
       away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
       return 0;
     }
-    away.worked();
+    away.recovered();
     const tookMs = monotonicClock.now() - startedAtMs;
     const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
     try {
       await sink.observe({ source, queues, freshForMs });
-      unstored.worked();
+      unstored.recovered();
     } catch (error) {
       unstored.failed(error);
     }
@@ -113,7 +128,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     await lookForUnlisted(sidekiq, present);
     for (const name of unlisted.keys()) present.add(name);
     const isLookedThrough = scanPosition === null || scanPosition === "0";
-    if (present.size > 0) empty.worked();
+    if (present.size > 0) empty.recovered();
     else if (isLookedThrough)
       empty.failed("there is neither a set of queues nor a list; ?namespace= sets what is in front of it");
     for (const since of [unknownSinceMs, disorderedUntilMs])

@@ -1,5 +1,5 @@
 import { Cluster, Redis } from "ioredis";
-import { nodeAccess, type RedisConnectionOptions } from "../core/redis-url.ts";
+import { nodeAccess, type RedisConnectionOptions } from "../settings/redis-url.ts";
 
 /** The Redis of a job system: one server, or a Redis Cluster of which one node was named. */
 export interface WatchedRedis {

@@ -1,4 +1,4 @@
-import { monotonicClock } from "../core/clock.ts";
+import { LeaseLostError } from "../core/lease.ts";
 import type {
   FollowedCursor,
   FollowedEvent,
@@ -6,12 +6,12 @@ import type {
   FollowedQueue,
   FollowSink,
   PresentJob,
-} from "../core/following.ts";
-import { LeaseLostError } from "../core/lease.ts";
+} from "../core/log-following.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 

@@ -2,8 +2,8 @@ import { LeaseLostError } from "../core/lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
+import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
-import type { Writer } from "./writer.ts";
 
 export interface ForgetOptions {
   readonly redis: RedisClient;

@@ -1,9 +1,9 @@
-import { monotonicClock } from "../core/clock.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { EventSink } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 

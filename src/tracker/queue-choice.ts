@@ -1,9 +1,9 @@
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 /** How active a queue is. Instants are in ms by Redis's clock. */

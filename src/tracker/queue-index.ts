@@ -1,12 +1,12 @@
 import { Cluster, type Redis } from "ioredis";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import { pause } from "../core/pause.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { pause } from "../runtime/pause.ts";
 
 export interface QueueIndexOptions {
   readonly redis: RedisClient;

@@ -5,8 +5,8 @@ import type { RedisClient } from "../redis/connect.ts";
 import { isOutOfMemory } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
-import type { Writer } from "./writer.ts";
 
 export interface RecorderOptions {
   readonly redis: RedisClient;

@@ -1,7 +1,5 @@
 import DataLoader from "dataloader";
-import { type MonotonicClock, monotonicClock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import {
   type Accuracy,
   accuracies,
@@ -19,9 +17,11 @@ import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
-import type { Doubts } from "./doubts.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Writer } from "./acknowledged-writes.ts";
+import type { Doubts } from "./data-loss.ts";
 import { createUnreadableQueues } from "./unreadable-queues.ts";
-import type { Writer } from "./writer.ts";
 
 export interface SnapshotReaderOptions {
   readonly redis: RedisClient;

@@ -1,9 +1,9 @@
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { EmptyQueue, Recorder } from "./recorder.ts";

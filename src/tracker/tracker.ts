@@ -1,11 +1,12 @@
-import type { MonotonicClock } from "../core/clock.ts";
-import type { FollowSink } from "../core/following.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
+import type { FollowSink } from "../core/log-following.ts";
 import { createClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { createDoubts, type Doubts } from "./doubts.ts";
+import type { MonotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
+import { createWriter } from "./acknowledged-writes.ts";
+import { createDoubts, type Doubts } from "./data-loss.ts";
 import { createFollower } from "./follower.ts";
 import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
@@ -15,7 +16,6 @@ import { createRecorder, type Recorder } from "./recorder.ts";
 import { createSnapshotReader, type SnapshotReader } from "./snapshot-reader.ts";
 import { createSweeper } from "./sweeper.ts";
 import { createWaitingList, type WaitingList } from "./waiting-list.ts";
-import { createWriter } from "./writer.ts";
 
 export interface TrackerOptions {
   readonly redis: RedisClient;

@@ -1,9 +1,9 @@
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import { missingSnapshot, type QueueSnapshot } from "../core/snapshot.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
+import type { Logger } from "../runtime/logger.ts";
 
 export interface UnreadableQueuesOptions {
   readonly redis: RedisClient;

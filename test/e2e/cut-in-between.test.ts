@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
-import type { FollowedQueue } from "../../src/core/following.ts";
+import type { FollowedQueue } from "../../src/core/log-following.ts";
 import { createKeys } from "../../src/redis/keys.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { type CutPoint, type CuttingProxy, callsOf, startCuttingProxy } from "../support/cutting-proxy.ts";
 import { openContender } from "../support/lease.ts";
 import { asInput, expectLikeModel } from "../support/like-model.ts";

@@ -215,7 +215,7 @@ describe("a client", () => {
     let waiting = 0;
     await using server = await startBareServer({
       maxSubscriptions: 1,
-      payerOf: ({ forwardedFor }) => forwardedFor ?? "somebody",
+      rateLimitKeyOf: ({ forwardedFor }) => forwardedFor ?? "somebody",
       routes: {
         "/wait": async () => {
           waiting += 1;

@@ -383,7 +383,7 @@ describe("a password in REDIS_URL", () => {
     });
     await record(server.url, [enqueued("q", "a")]);
     await redis.kill();
-    await until(async () => server.stderr().includes("Redis is away"));
+    await until(async () => server.stderr().includes("Redis unreachable"));
     const { body } = await ask(server.url, `{ queueLatency(queues: ["q"]) { depth } }`);
     expect(body.errors).toMatchObject([{ extensions: { code: "SERVICE_UNAVAILABLE" } }]);
     expect(await server.end("SIGTERM")).toBe(0);

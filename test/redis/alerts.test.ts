@@ -1,7 +1,7 @@
 import { describe, expect, inject, test } from "vitest";
 import { createAlert } from "../../src/alerts/make-alert.ts";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 import { openAlerts, startMs } from "../support/alerts.ts";
 
 const late = "rules: [{ name: Late, queues: mail*, latency_above: 60, resolve_below: 20, for: 30s }]";

@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { FollowSink } from "../../src/core/following.ts";
+import type { FollowSink } from "../../src/core/log-following.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { bullmqVersions, openQueue, quantile, recordWaits, type TestQueue } from "../support/bullmq.ts";
 import { addAll, eventually, jobs, useBullmqSource } from "../support/bullmq-source.ts";

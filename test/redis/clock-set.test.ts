@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { QueueEvent } from "../../src/core/events.ts";
-import type { FollowedQueue } from "../../src/core/following.ts";
+import type { FollowedQueue } from "../../src/core/log-following.ts";
 import { type RecordingLogger, recordingLogger } from "../support/logger.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 

@@ -123,10 +123,13 @@ describe("a master that is away", () => {
       expect(performance.now() - startedAtMs).toBeLessThan(1_000);
     }
     await expect(connections.assertServes()).rejects.toThrow();
-    await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis is away"]));
+    await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis unreachable"]));
     await master.restart();
     await vi.waitFor(async () => expect(await depthOf(queue)).toBe(0), 10_000);
-    await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis is away", "Redis is back"]), 5_000);
+    await vi.waitFor(
+      () => expect(saidOf(master)).toEqual(["Redis unreachable", "Redis reachable again"]),
+      5_000,
+    );
   });
 
   it("is not sent again what was on its way to it when it died", async () => {
@@ -169,7 +172,10 @@ describe("a master that is away", () => {
     // What one node has learned, another may not know yet.
     await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), 10_000);
     await vi.waitFor(() => connections.assertServes(), 10_000);
-    await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis is away", "Redis is back"]), 10_000);
+    await vi.waitFor(
+      () => expect(saidOf(master)).toEqual(["Redis unreachable", "Redis reachable again"]),
+      10_000,
+    );
   });
 });
 
@@ -210,13 +216,13 @@ it("all nodes away, and back: is said once each, and everything is served again"
   await Promise.all(cluster.nodes.map((node) => node.kill()));
   await vi.waitFor(async () => {
     await expect(record("q")).rejects.toMatchObject(unavailable);
-    expect(saidOf()).toEqual(["Redis is away"]);
+    expect(saidOf()).toEqual(["Redis unreachable"]);
   }, 10_000);
   await Promise.all(cluster.nodes.map((node) => node.restart()));
   await vi.waitFor(() => record("q"), 20_000);
   await vi.waitFor(() => connections.assertServes(), 10_000);
   expect(await depthOf("q")).toBe(1);
-  await vi.waitFor(() => expect(saidOf()).toEqual(["Redis is away", "Redis is back"]), 5_000);
+  await vi.waitFor(() => expect(saidOf()).toEqual(["Redis unreachable", "Redis reachable again"]), 5_000);
 });
 
 describe("the change feed", () => {

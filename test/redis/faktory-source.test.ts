@@ -7,10 +7,10 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { Client } from "faktory-worker";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
 import { AppError, messageOf, StartError } from "../../src/core/errors.ts";
-import type { Logger } from "../../src/core/logger.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
 import { createFaktorySource, type FaktorySourceOptions } from "../../src/sources/faktory.ts";
 import { startFaktory, type TestFaktory, whyNoFaktory, whyNoTls } from "../support/faktory.ts";
 

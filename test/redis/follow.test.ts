@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
-import type { FollowedEvent, FollowedKind, FollowedQueue, RepairStep } from "../../src/core/following.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
+import type { FollowedEvent, FollowedKind, FollowedQueue, RepairStep } from "../../src/core/log-following.ts";
 import { waitBoundsMs } from "../../src/core/snapshot.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { allParts, openTracker, type TestTracker } from "../support/tracker.ts";
 
 const start = 1_790_000_000_000;

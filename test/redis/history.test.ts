@@ -1,13 +1,13 @@
 import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { type HistoryStep, historySteps, stepSeconds } from "../../src/core/history.ts";
 import type { Lease } from "../../src/core/lease.ts";
 import { createHistory } from "../../src/history/history.ts";
 import { mergeRecords, type StepRecord } from "../../src/history/step-record.ts";
 import { createLease } from "../../src/redis/lease.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { hourMs, keptMs, openHistory } from "../support/history.ts";
 import { snapshot } from "../support/live.ts";
 import { silentLogger } from "../support/logger.ts";

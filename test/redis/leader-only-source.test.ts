@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
-import type { FollowedQueue, FollowSink } from "../../src/core/following.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
+import type { FollowedQueue, FollowSink } from "../../src/core/log-following.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
-import type { Service } from "../../src/core/service.ts";
 import { createKeys } from "../../src/redis/keys.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import type { Service } from "../../src/runtime/service.ts";
 import { createLeaderOnlySource } from "../../src/sources/leader-only-source.ts";
 import { openContender } from "../support/lease.ts";
 import { recordingLogger } from "../support/logger.ts";

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import type { Observation } from "../../src/core/observation.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { connectTo, mastersOf } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 

@@ -1,9 +1,9 @@
 import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
+import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
-import { createWriter } from "../../src/tracker/writer.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
 import { openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";

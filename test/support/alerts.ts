@@ -1,15 +1,15 @@
 import { expect, onTestFinished } from "vitest";
 import { type AlertStore, type AlertStoreOptions, createAlertStore } from "../../src/alerts/alert-store.ts";
 import { createEvaluator, type Evaluator } from "../../src/alerts/evaluator.ts";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
 import type { QueueReader } from "../../src/alerts/queue-observations.ts";
-import type { AlertRule } from "../../src/alerts/rules.ts";
+import type { AlertRule } from "../../src/core/alert-rules.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { Health } from "../../src/core/health.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 import { snapshot } from "./live.ts";
 import { recordingLogger, silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";

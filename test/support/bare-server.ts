@@ -32,7 +32,7 @@ export async function startBareServer(
     coercedSchema: schema,
     admit: async () => ({ refusal: null, costs: [], variables: [] }),
     identify: () => ({ id: "somebody", scopes: new Set() }),
-    payerOf: () => "somebody",
+    rateLimitKeyOf: () => "somebody",
     maxSubscriptions: 50,
     contextOf: () => ({}),
     maskError: createErrorMask(silentLogger),

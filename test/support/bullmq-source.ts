@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, vi } from "vitest";
-import type { FollowSink } from "../../src/core/following.ts";
-import type { Logger } from "../../src/core/logger.ts";
-import type { Service } from "../../src/core/service.ts";
+import type { FollowSink } from "../../src/core/log-following.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
+import type { Service } from "../../src/runtime/service.ts";
 import { createBullmqSource } from "../../src/sources/bullmq.ts";
 import type { TestQueue } from "./bullmq.ts";
 import { silentLogger } from "./logger.ts";

@@ -4,10 +4,10 @@
  * the lease first, and past that, straight with its fencing token, as what was on its way already when it was frozen.
  */
 import { createInterface } from "node:readline";
-import { monotonicClock } from "../../src/core/clock.ts";
 import { createClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { createTracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "./logger.ts";
 

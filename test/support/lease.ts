@@ -1,9 +1,9 @@
 import { onTestFinished } from "vitest";
 import type { Hold, Lease } from "../../src/core/lease.ts";
-import type { Logger } from "../../src/core/logger.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { createLease } from "../../src/redis/lease.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
 import { silentLogger } from "./logger.ts";
 
 /** One that could have a lease, on a connection of its own. */

@@ -1,4 +1,4 @@
-import type { Logger } from "../../src/core/logger.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
 
 /** Says nothing. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

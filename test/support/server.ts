@@ -3,7 +3,7 @@ import { once } from "node:events";
 import packageJson from "../../package.json" with { type: "json" };
 import { createApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config.ts";
-import type { Logger } from "../../src/core/logger.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
 import { silentLogger } from "./logger.ts";
 
 type Env = Readonly<Record<string, string>>;

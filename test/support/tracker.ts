@@ -1,12 +1,12 @@
-import type { MonotonicClock } from "../../src/core/clock.ts";
-import type { Logger } from "../../src/core/logger.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import type { MonotonicClock } from "../../src/runtime/clock.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
+import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
-import { createWriter } from "../../src/tracker/writer.ts";
 import { silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";
 

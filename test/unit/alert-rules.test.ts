@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
-import { createRuleMatcher } from "../../src/alerts/rules.ts";
+import { createRuleMatcher } from "../../src/core/alert-rules.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 
 const rule = (lines: string) => `rules:\n  - name: A\n    queues: mail\n${lines.replace(/^/gm, "    ")}\n`;
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { nextStep, type Step } from "../../src/alerts/alert-state-machine.ts";
 import { evaluateCondition, type Verdict } from "../../src/alerts/evaluate-condition.ts";
-import type { Condition } from "../../src/alerts/rules.ts";
+import type { Condition } from "../../src/core/alert-rules.ts";
 import type { Health } from "../../src/core/health.ts";
 import type { QueueSnapshot, WaitTime } from "../../src/core/snapshot.ts";
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { createAlertStream } from "../../src/alerts/alert-stream.ts";
 import { createAlert, ended, fired } from "../../src/alerts/make-alert.ts";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import { AppError } from "../../src/core/errors.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 import { silentLogger } from "../support/logger.ts";
 
 const [rule] = parseRules('rules: [{ name: Late, queues: "*", latency_above: 60 }]');

@@ -9,41 +9,55 @@ const project = join(import.meta.dirname, "../..");
 
 /** ARCHITECTURE.md's table. A name that ends in `.ts` is a file of src, any other one is a room. */
 const table = [
-  { importer: "core", may: [], why: "the vocabulary stands on nothing" },
-  { importer: "redis", may: ["core"], why: "a driver knows none of its users" },
-  { importer: "tracker", may: ["core", "redis"], why: "the heart does not know who asks" },
-  { importer: "live", may: ["core", "redis"], why: "the feed does not know what makes the changes" },
-  {
-    importer: "history",
-    may: ["core", "redis"],
-    why: "what was is kept beside what is, by a key of its own",
-  },
-  { importer: "health", may: ["core"], why: "what numbers mean is pure" },
-  { importer: "alerts", may: ["core", "redis"], why: "an alert is handed what it is decided by" },
-  { importer: "exporters", may: ["core"], why: "an exporter is handed the reader of what it tells" },
-  { importer: "limits", may: ["core", "redis"], why: "who may ask how much has nothing to do with queues" },
-  { importer: "sources", may: ["core"], why: "a source is handed the sink for what it hears" },
-  { importer: "api", may: ["core", "limits", "tracker", "live"], why: "a skin is handed what it presents" },
-  { importer: "server", may: ["core"], why: "it is handed the schema, the context and its routes" },
+  { importer: "core", may: [], why: "the vocabulary depends on nothing" },
+  { importer: "runtime", may: ["core"], why: "clocks, pauses and files know nothing of queues" },
   {
     importer: "settings",
-    may: ["core"],
-    why: "how a text becomes a value has nothing to do with what it is for",
+    may: ["core", "runtime"],
+    why: "how a text becomes a value does not depend on its use",
   },
+  { importer: "redis", may: ["core", "runtime", "settings"], why: "a driver knows none of its users" },
+  { importer: "auth", may: ["core", "runtime"], why: "who a caller is does not depend on what it asks" },
+  { importer: "tracker", may: ["core", "runtime", "redis"], why: "the tracker does not know who asks" },
+  {
+    importer: "live",
+    may: ["core", "runtime", "redis"],
+    why: "the feed does not know what makes the changes",
+  },
+  { importer: "history", may: ["core", "runtime", "redis"], why: "history has keys of its own" },
+  { importer: "health", may: ["core", "runtime"], why: "what numbers mean is pure" },
+  { importer: "alerts", may: ["core", "runtime", "redis"], why: "an alert gets what it is decided by" },
+  { importer: "exporters", may: ["core", "runtime"], why: "an exporter gets the reader of what it exports" },
+  {
+    importer: "limits",
+    may: ["core", "runtime", "redis", "auth"],
+    why: "how much a client may ask has nothing to do with queues",
+  },
+  { importer: "sources", may: ["core", "runtime", "settings"], why: "a source gets the sink for its events" },
+  {
+    importer: "api",
+    may: ["core", "runtime", "limits", "tracker", "live"],
+    why: "the schema gets what it presents",
+  },
+  { importer: "server", may: ["core", "runtime"], why: "it gets the schema, the context and its routes" },
   {
     importer: "app.ts",
     may: [
-      ...["core", "redis", "tracker", "live", "history", "health", "alerts", "exporters", "limits"],
-      ...["sources", "api", "server", "settings", "config.ts"],
+      ...["core", "runtime", "settings", "redis", "auth", "tracker", "live", "history", "health", "alerts"],
+      ...["exporters", "limits", "sources", "api", "server", "config.ts"],
     ],
     why: "one place to learn the wiring",
   },
   {
     importer: "config.ts",
-    may: ["core", "settings"],
+    may: ["core", "runtime", "settings"],
     why: "rooms get plain options, the environment knows none of them",
   },
-  { importer: "main.ts", may: ["core", "app.ts", "config.ts"], why: "from the environment to an exit code" },
+  {
+    importer: "main.ts",
+    may: ["core", "runtime", "app.ts", "config.ts"],
+    why: "from the environment to an exit code",
+  },
 ] as const;
 
 const names = table.map(({ importer }) => importer);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { FollowResult } from "../../src/core/following.ts";
+import type { FollowResult } from "../../src/core/log-following.ts";
 import { createQueueProgress, type QueueProgress } from "../../src/sources/bullmq-queue.ts";
 import type { ReadReply } from "../../src/sources/bullmq-reader.ts";
 

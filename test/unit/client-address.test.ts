@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createClientAddress } from "../../src/limits/client-address.ts";
+import { createClientAddress } from "../../src/auth/client-address.ts";
 
 const proxies = ["10.0.0.0/8", "192.0.2.9", "fd00::/8"];
 

@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { createRandom, type DemoEvent, demoPlans, simulate } from "../../script/demo-model.ts";
 import { nextStep, type Step } from "../../src/alerts/alert-state-machine.ts";
 import { evaluateCondition } from "../../src/alerts/evaluate-condition.ts";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const minutes = 30;

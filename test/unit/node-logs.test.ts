@@ -3,7 +3,7 @@ import { createNodeLogs } from "../../src/redis/cluster.ts";
 
 test("nodes that a cluster does not list any more are forgotten, and their trouble ends", () => {
   const ended: string[] = [];
-  const logs = createNodeLogs((name) => ({ wrong: () => {}, well: () => void ended.push(name) }));
+  const logs = createNodeLogs((name) => ({ failed: () => {}, recovered: () => void ended.push(name) }));
   const [gone, dead, master] = ["10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379"].map((name) => {
     logs.of(name);
     return name;

@@ -8,7 +8,7 @@ import {
   type Objectives,
   objectiveMsInName,
   parseObjectives,
-} from "../../src/health/objectives.ts";
+} from "../../src/settings/objectives.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 describe("the name of a queue", () => {

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
-import { parseRules } from "../../src/alerts/parse-rules.ts";
 import { createQueueObservations } from "../../src/alerts/queue-observations.ts";
 import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
+import { parseRules } from "../../src/settings/parse-rules.ts";
 import { snapshot } from "../support/live.ts";
 import { recordingLogger } from "../support/logger.ts";
 

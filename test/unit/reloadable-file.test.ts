@@ -3,8 +3,8 @@ import { chmod, mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { parseInWorker } from "../../src/core/parse-in-worker.ts";
-import { createReloadableFile, type ReloadableFile } from "../../src/core/reloadable-file.ts";
+import { parseInWorker } from "../../src/runtime/parse-in-worker.ts";
+import { createReloadableFile, type ReloadableFile } from "../../src/runtime/reloadable-file.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 /** A user that owns nothing. */
@@ -178,7 +178,7 @@ describe("a reloadable file that is checked by hand", () => {
 });
 
 test("a parser runs in a thread of its own, and its message comes back", async () => {
-  const module = new URL("../../src/alerts/parse-rules.ts", import.meta.url);
+  const module = new URL("../../src/settings/parse-rules.ts", import.meta.url);
   const parse = parseInWorker<readonly { readonly name: string }[]>({ module, name: "parseRules" });
   const rules = await parse("rules: [{ name: A, queues: q, latency_above: 1 }]");
   expect(rules[0]).toMatchObject({ name: "A", condition: { subject: "latency", above: 1 } });

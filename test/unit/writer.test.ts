@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { monotonicClock } from "../../src/core/clock.ts";
-import { createWriter } from "../../src/tracker/writer.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 
 const eventWindowMs = 1_000;
 let now = 0;

@@ -1,6 +1,6 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Logger } from "../../core/logger.ts";
+import type { Logger } from "../../runtime/logger.ts";
 import type { RedisDirectory } from "./redis-directory.ts";
 
 const manifestName = "appendonly.aof.manifest";

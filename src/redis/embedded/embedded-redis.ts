@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { messageOf, StartError } from "../../core/errors.ts";
-import type { Logger } from "../../core/logger.ts";
-import type { Service } from "../../core/service.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { Service } from "../../runtime/service.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { createFileGuard, type FileGuard } from "./file-guard.ts";
 import { prepareRedisDirectory, redisDirectory } from "./redis-directory.ts";

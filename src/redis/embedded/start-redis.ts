@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, StartError } from "../../core/errors.ts";
-import type { Logger } from "../../core/logger.ts";
+import type { Logger } from "../../runtime/logger.ts";
 import { type AppendOnlyTail, cutZeros, repairAdvice, reportCut } from "./append-only-file.ts";
 import { type ControlConnection, connectControl } from "./control-connection.ts";
 import { type RedisDirectory, unusableDataDir } from "./redis-directory.ts";

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Scope, scopes } from "../core/admission.ts";
-import type { Logger } from "../core/logger.ts";
-import { createReloadableFile } from "../core/reloadable-file.ts";
-import type { Service } from "../core/service.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { createReloadableFile } from "../runtime/reloadable-file.ts";
+import type { Service } from "../runtime/service.ts";
 
 /** A client that is known by a secret, of which only the hash is kept. */
 export interface Token {
@@ -39,7 +39,7 @@ export interface TokenFileOptions {
 /** More than 100,000 tokens. */
 const maxBytes = 16_000_000;
 
-/** Knows the tokens in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
+/** Knows the tokens in a file, and reads it again when it changes; runtime/reloadable-file.ts has the rules. */
 export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: TokenFileOptions): TokenFile {
   const file = createReloadableFile<Tokens>({
     path,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { monotonicClock } from "../core/clock.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 
 /** How far Redis has come with one queue, as it said to this process. */
 export interface WriterAnswer {

@@ -1,6 +1,6 @@
-import type { AlertSubject } from "../core/alerts.ts";
-import { createGlob } from "../core/glob.ts";
-import type { Health } from "../core/health.ts";
+import type { AlertSubject } from "./alerts.ts";
+import { createGlob } from "./glob.ts";
+import type { Health } from "./health.ts";
 
 /** What a rule's queues are compared with. */
 export type Condition =

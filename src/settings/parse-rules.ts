@@ -1,5 +1,5 @@
+import { type AlertRule, type Condition, droppedRuleName, unknownRuleName } from "../core/alert-rules.ts";
 import { type Health, healths } from "../core/health.ts";
-import { type AlertRule, type Condition, droppedRuleName, unknownRuleName } from "./rules.ts";
 import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
 
 const maxRules = 200;

@@ -1,9 +1,9 @@
-import type { Logger } from "../core/logger.ts";
-import { parseInWorker } from "../core/parse-in-worker.ts";
-import { createReloadableFile, type ReloadableFile } from "../core/reloadable-file.ts";
-import type { AlertRule } from "./rules.ts";
+import type { AlertRule } from "../core/alert-rules.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { parseInWorker } from "../runtime/parse-in-worker.ts";
+import { createReloadableFile, type ReloadableFile } from "../runtime/reloadable-file.ts";
 
-/** Knows the rules in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
+/** Knows the rules in a file, and reads it again when it changes; runtime/reloadable-file.ts has the rules. */
 export function createRuleFile(path: string, logger: Logger): ReloadableFile<readonly AlertRule[]> {
   return createReloadableFile<readonly AlertRule[]>({
     path,

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
-import { messageOf, StartError } from "./errors.ts";
+import { messageOf, StartError } from "../core/errors.ts";
 
 /** Options of Node's `tls.connect`. */
 export interface TlsOptions {

@@ -1,9 +1,9 @@
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { matchesGlob } from "../core/glob.ts";
-import type { Logger } from "../core/logger.ts";
-import { parseInWorker } from "../core/parse-in-worker.ts";
-import { createReloadableFile } from "../core/reloadable-file.ts";
-import type { Service } from "../core/service.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { parseInWorker } from "../runtime/parse-in-worker.ts";
+import { createReloadableFile } from "../runtime/reloadable-file.ts";
+import type { Service } from "../runtime/service.ts";
 
 /** Within how long jobs of some queues are to be taken. */
 export interface Objective {
@@ -25,7 +25,7 @@ export interface ObjectivesOptions {
   readonly everyMs?: number;
 }
 
-/** Knows the objectives in a file, and reads it again when it changes; core/reloadable-file.ts has the rules. */
+/** Knows the objectives in a file, and reads it again when it changes; runtime/reloadable-file.ts has the rules. */
 export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOptions): Objectives {
   if (path === null) {
     return { objectiveMsOf: objectiveMsInName, start: async () => {}, stop: async () => {} };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { open, stat } from "node:fs/promises";
-import { messageOf, StartError } from "./errors.ts";
+import { messageOf, StartError } from "../core/errors.ts";
 import type { Logger } from "./logger.ts";
 import type { Service } from "./service.ts";
 

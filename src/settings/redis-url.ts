@@ -1,4 +1,4 @@
-import { StartError } from "./errors.ts";
+import { StartError } from "../core/errors.ts";
 import { type TlsOptions, tlsOptions } from "./tls-options.ts";
 
 /** The parts of the URL of a Redis. */

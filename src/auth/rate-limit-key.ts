@@ -2,14 +2,17 @@ import type { Caller, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { createClientAddress } from "./client-address.ts";
 
-export interface PayerOptions {
+export interface RateLimitKeyOptions {
   readonly identify: Identify;
   /** Addresses and ranges (CIDR) of proxies whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
 }
 
 /** Tells by whom connections are counted: by client, or by address as long as nobody knows whose they are. */
-export function createPayerOf({ identify, trustedProxies }: PayerOptions): (caller: Caller) => string {
+export function createRateLimitKey({
+  identify,
+  trustedProxies,
+}: RateLimitKeyOptions): (caller: Caller) => string {
   const clientAddress = createClientAddress(trustedProxies);
   return (caller) => {
     try {

@@ -1,11 +1,11 @@
 import { AppError, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Service } from "../core/service.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript, runScripts } from "../redis/scripts.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
+import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
-import type { Writer } from "./writer.ts";
 
 /**
  * Notices that Redis has lost what it had acknowledged to this process, and sees to it that the queues say so. Whoever reads or

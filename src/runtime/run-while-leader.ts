@@ -1,18 +1,18 @@
-import type { Hold, Lease } from "./lease.ts";
+import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "./logger.ts";
 import { pause } from "./pause.ts";
 import type { Service } from "./service.ts";
 
-export interface UnderLeaseOptions {
+export interface RunWhileLeaderOptions {
   readonly lease: Lease;
   /** Builds the service anew for every time that the lease is had. */
   readonly create: (hold: Hold) => Service;
   /** What is logged of it, such as which source it reads. */
-  readonly about: Readonly<Record<string, string>>;
+  readonly logFields: Readonly<Record<string, string>>;
   /** Logged when this process begins, such as "this process reads a source". */
-  readonly says: string;
+  readonly startedMessage: string;
   /** Logged when it cannot begin, such as "a source could not be started". */
-  readonly failure: string;
+  readonly failedMessage: string;
   readonly logger: Logger;
   /** After it could not be started, in ms. @default 1_000 // a second */
   readonly retryMs?: number | undefined;
@@ -26,8 +26,8 @@ export interface UnderLeaseOptions {
  * - One that cannot be built or started is logged and tried again, here or elsewhere: the lease is given back meanwhile.
  *   `start()` waits for nothing and never throws.
  */
-export function createUnderLease(options: UnderLeaseOptions): Service {
-  const { lease, create, about, says, failure, logger, retryMs = 1_000 } = options;
+export function runWhileLeader(options: RunWhileLeaderOptions): Service {
+  const { lease, create, logFields, startedMessage, failedMessage, logger, retryMs = 1_000 } = options;
   const stopping = new AbortController();
   let failing = false;
   let running: Promise<void> | undefined;
@@ -50,18 +50,18 @@ export function createUnderLease(options: UnderLeaseOptions): Service {
     try {
       service = create(hold);
       await Promise.race([service.start(), aborted(over)]);
-      if (!over.aborted) logger.info({ ...about, fence: hold.fence }, says);
+      if (!over.aborted) logger.info({ ...logFields, fence: hold.fence }, startedMessage);
       failing = false;
       await aborted(over);
       return true;
     } catch (err) {
-      if (failing) logger.debug({ ...about, err }, failure);
-      else logger.error({ ...about, err }, failure);
+      if (failing) logger.debug({ ...logFields, err }, failedMessage);
+      else logger.error({ ...logFields, err }, failedMessage);
       failing = true;
       return false;
     } finally {
       await service?.stop().catch((err: unknown) => {
-        logger.warn({ ...about, err }, "what runs in one process at a time did not stop cleanly");
+        logger.warn({ ...logFields, err }, "leader-only service did not stop cleanly");
       });
     }
   }
