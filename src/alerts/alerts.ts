@@ -25,7 +25,7 @@ export interface AlertsOptions {
   readonly receivers: Receivers;
   readonly queues: QueueReader;
   readonly logger: Logger;
-  /** Tests only: shorter than what README.md says. */
+  /** Tests only: shorter than what docs/alerts.md says. */
   readonly timing?: { readonly everyMs?: number; readonly resendMs?: number; readonly retryMs?: number };
 }
 

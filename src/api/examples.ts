@@ -88,7 +88,7 @@ mutation Record {
   {
     query: `# PENDING and FIRING alerts, then each change.
 # Rules come from ALERTS_FILE; "npm run demo"
-# has some. README has a chapter on alerts.
+# has some. See docs/alerts.md.
 subscription Alerts {
   alertChanged {
     rule

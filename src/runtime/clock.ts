@@ -1,6 +1,6 @@
 /**
  * Two clocks that cannot be passed for each other. Rules take the time as an argument; nothing in them reads a clock.
- * ARCHITECTURE.md lists which clock each part of the server reads.
+ * docs/decisions/0003-clocks.md lists which clock each part of the server reads.
  */
 
 /** Measures durations: it only goes forward, at an even pace, whatever is done to the machine's time. */

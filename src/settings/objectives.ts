@@ -33,7 +33,7 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
   const file = createReloadableFile<readonly Objective[]>({
     path,
     setting: "OBJECTIVES_FILE",
-    hint: "README.md has an example of such a file under Health and forecast, and script/demo-objectives.yml is one",
+    hint: "docs/health-and-forecast.md has an example of such a file, and script/demo-objectives.yml is one",
     maxBytes: 256_000,
     parse: parseInWorker({ module: new URL("./objectives.ts", import.meta.url), name: "parseObjectives" }),
     initial: [],

@@ -29,7 +29,7 @@ const ownLabels: readonly string[] = ["alertname", "queue", "source", "severity"
 const badHealths: readonly Health[] = healths.filter((health) => health !== "OK" && health !== "UNKNOWN");
 
 /**
- * Reads a file of rules, whose form is in README.md; the built-in rules come last.
+ * Reads a file of rules, whose form is in docs/alerts.md; the built-in rules come last.
  *
  * @throws AggregateError with all mistakes, each with its line, and what was expected.
  */

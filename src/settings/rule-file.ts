@@ -8,7 +8,7 @@ export function createRuleFile(path: string, logger: Logger): ReloadableFile<rea
   return createReloadableFile<readonly AlertRule[]>({
     path,
     setting: "ALERTS_FILE",
-    hint: "README.md has an example of such a file under Alerts, and script/demo-alerts.yml is one",
+    hint: "docs/alerts.md has an example of such a file, and script/demo-alerts.yml is one",
     maxBytes: 256_000,
     parse: parseInWorker({ module: new URL("./parse-rules.ts", import.meta.url), name: "parseRules" }),
     initial: [],
