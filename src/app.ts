@@ -220,9 +220,10 @@ export function createApp(config: Config, logger: Logger): App {
     identify,
     rateLimitKeyOf: createRateLimitKey({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,
-    contextOf: (client, onGone): Context => ({
+    contextOf: (client, onGone, share): Context => ({
       client: client.id,
       onGone,
+      share,
       limits,
       subscriptions,
       tracker: queries,

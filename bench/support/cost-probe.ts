@@ -1,5 +1,6 @@
 /** Loaded into a server that is measured (`--import`): answers, at a Unix socket, how busy the process was since it was asked last. */
 import { createServer } from "node:net";
+import { isMainThread } from "node:worker_threads";
 
 export interface ProbeReading {
   /** Of a core, in ms, of all threads. */
@@ -24,7 +25,8 @@ function watch(): void {
 }
 
 const path = process.env.COST_PROBE;
-if (path !== undefined) {
+// Workers load it, too.
+if (path !== undefined && isMainThread) {
   const server = createServer((socket) => {
     socket.once("data", (request) => {
       const { user, system } = process.cpuUsage(before);

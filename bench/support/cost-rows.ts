@@ -1,10 +1,13 @@
 import type { HistoryStep } from "../../src/core/history.ts";
+import { encodeCursor } from "../../src/core/queue-order.ts";
 import type { StepRecord } from "../../src/history/step-record.ts";
 
 export interface CostRow {
   readonly what: string;
   /** How often it is asked in one round. */
   readonly times: number;
+  /** How long after the last answer it is asked again, in ms: for what is read once for all that ask within a second. @default 0 */
+  readonly pauseMs?: number;
   /** The request of a turn: no two turns ask for quite the same, so nothing is answered from what was read before. */
   readonly request: (turn: number) => object;
 }
@@ -12,6 +15,11 @@ export interface CostRow {
 export const queueNames: readonly string[] = Array.from(
   { length: 1_000 },
   (_, i) => `queue-${String(i).padStart(4, "0")}`,
+);
+
+/** So many that all of them together are a little fewer than `queues` puts in an order. Their names are as long as names may be. */
+export const longNames: readonly string[] = Array.from({ length: 8_500 }, (_, i) =>
+  `long-${String(i).padStart(4, "0")}-`.padEnd(200, "x"),
 );
 
 const hourMs = 3_600_000;
@@ -66,6 +74,9 @@ const asked = (names: readonly string[], selection: string) => ({
 const few = "queue latency state";
 const leaves =
   "queue source state latency oldestSince depth scheduled lost accuracy measuredAt stale clockSkew objective";
+/** Of the order by latency. */
+const cursorOf = (atMs: number) =>
+  encodeCursor("LATENCY", { queue: "a", rank: { first: 1e12, second: 0 }, atMs });
 const wait = "{ count mean p50 p95 p99 max }";
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const estimate = "{ low likely high }";
@@ -215,6 +226,70 @@ export const costRows: readonly CostRow[] = [
     times: 3,
     request: () => ({
       query: `{ queues(first: 500) { edges { node { ${repeat(200, (i) => `a${i}: latency`)} } } } }`,
+    }),
+  },
+  {
+    what: "queues(first: 1000) with id and cursor, names of 200 letters",
+    times: 3,
+    request: () => ({
+      query: `{ queues(first: 1000, prefix: "long-") { edges { cursor node { id ${leaves} } } } }`,
+    }),
+  },
+  {
+    what: "queues(first: 200), 190 aliases of queue, names of 200 letters",
+    times: 3,
+    request: () => ({
+      query: `{ queues(first: 200, prefix: "long-") { edges { node { ${repeat(190, (i) => `a${i}: queue`)} } } } }`,
+    }),
+  },
+  {
+    what: "queues(first: 100), 190 aliases of id, names of 200 letters",
+    times: 3,
+    request: () => ({
+      query: `{ queues(first: 100, prefix: "long-") { edges { node { ${repeat(190, (i) => `a${i}: id`)} } } } }`,
+    }),
+  },
+  {
+    what: "aliases of a leaf: 25 queues, 190 of queue, names of 200 letters",
+    times: 5,
+    request: (turn) =>
+      asked(
+        longNames.slice(turn * 7, turn * 7 + 25),
+        repeat(190, (i) => `a${i}: queue`),
+      ),
+  },
+  {
+    what: "ordered: by LATENCY, the first in its second",
+    times: 5,
+    pauseMs: 1_000,
+    request: () => ({ query: `{ queues(first: 10, orderBy: LATENCY) { edges { node { ${few} } } } }` }),
+  },
+  {
+    what: "ordered: by LATENCY, again in the same second",
+    times: 100,
+    request: (turn) => ({
+      query: `query Q${turn} { queues(first: 10, orderBy: LATENCY) { edges { node { ${few} } } } }`,
+    }),
+  },
+  {
+    what: "ordered: by LATENCY, behind a cursor of another instant",
+    times: 30,
+    request: (turn) => ({
+      query: `{ queues(first: 10, orderBy: LATENCY, after: "${cursorOf(Date.now() - turn)}") { edges { node { ${few} } } } }`,
+    }),
+  },
+  {
+    what: "ordered: a search that finds nothing",
+    times: 30,
+    request: (turn) => ({
+      query: `{ queues(first: 10, search: "nothing-${turn}") { edges { node { ${few} } } } }`,
+    }),
+  },
+  {
+    what: "ordered: a glob that finds nothing",
+    times: 30,
+    request: (turn) => ({
+      query: `{ queues(first: 10, search: "*x*x*x*x-${turn}") { edges { node { ${few} } } } }`,
     }),
   },
   {

@@ -9,9 +9,11 @@ import { startRedis } from "../../test/support/redis.ts";
 import { startServer } from "../../test/support/server.ts";
 import { openTracker, type TestTracker } from "../../test/support/tracker.ts";
 import type { ProbeReading } from "./cost-probe.ts";
-import { type CostRow, costRows, historyQueues, keptMs, queueNames, stepOf } from "./cost-rows.ts";
+import { type CostRow, costRows, historyQueues, keptMs, longNames, queueNames, stepOf } from "./cost-rows.ts";
 
-const idleMs = 2_000;
+const idleMs = 5_000;
+/** After the queues were filled, until nothing is left to do about them. */
+const settleMs = 8_000;
 
 export interface MeasuredCost {
   readonly row: CostRow;
@@ -103,11 +105,17 @@ export async function measureCosts({
       const before = await redisCpuMs(opened);
       await probe("rest");
       const beganMs = performance.now();
-      for (let i = 0; i < row.times; i++) answer = await post(server.url, row.request(asked++));
+      for (let i = 0; i < row.times; i++) {
+        if (row.pauseMs !== undefined) await pause(row.pauseMs);
+        answer = await post(server.url, row.request(asked++));
+      }
       const tookMs = performance.now() - beganMs;
       const { cpuMs } = await probe("watch");
       const redisMs = (await redisCpuMs(opened)) - before - rest.redis * tookMs;
-      for (let i = 0; i < Math.min(row.times, 3); i++) await post(server.url, row.request(asked++));
+      for (let i = 0; i < Math.min(row.times, 3); i++) {
+        if (row.pauseMs !== undefined) await pause(row.pauseMs);
+        await post(server.url, row.request(asked++));
+      }
       const { maxHoldMs } = await probe("rest");
       // The first rounds warm up.
       if (round < 0) continue;
@@ -122,6 +130,7 @@ export async function measureCosts({
   }
 
   await fill(opened);
+  await pause(settleMs);
   const rest = await idle();
   const measured: MeasuredCost[] = [];
   for (const row of costRows.filter(({ what }, i) => i === 0 || what.includes(word))) {
@@ -153,7 +162,7 @@ async function post(url: string, body: object): Promise<CostAnswer> {
   };
 }
 
-/** 1,000 queues in which jobs wait, come and go; four with all steps of an hour; 100 of which the last minutes are known. */
+/** 8,500 queues with long names; 1,000 queues in which jobs wait, come and go; four with all steps of an hour; 100 of which the last minutes are known. */
 async function fill(opened: TestTracker): Promise<void> {
   const events = (type: "ENQUEUED" | "DEQUEUED", from: number, count: number) =>
     queueNames.map((queue) =>
@@ -168,6 +177,14 @@ async function fill(opened: TestTracker): Promise<void> {
   for (const some of events("ENQUEUED", 0, 2)) {
     await opened.tracker.record(
       some.map((event) => ({ ...event, jobId: event.queue + event.jobId, queue: "many" })),
+      null,
+    );
+  }
+  for (let i = 0; i < longNames.length; i += 500) {
+    await opened.tracker.record(
+      longNames.slice(i, i + 500).map((queue) => ({
+        ...{ type: "ENQUEUED", queue, jobId: "job", attempt: 0, atMs: null, availableAtMs: null },
+      })),
       null,
     );
   }

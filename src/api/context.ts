@@ -1,4 +1,5 @@
 import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
+import type { CpuShare } from "../core/cpu-share.ts";
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
@@ -24,6 +25,8 @@ export interface Context {
   readonly client: string;
   /** Calls back when the client is gone, or was answered in full; returns a function that takes the callback back. */
   readonly onGone: (callback: () => void) => () => void;
+  /** For work that goes on after the resolver has waited for something. */
+  readonly share: CpuShare;
   readonly limits: ArgumentLimits;
   readonly subscriptions: SubscriptionSlots;
   readonly tracker: {
@@ -56,10 +59,11 @@ export interface Context {
       parts: Pick<SnapshotParts, "throughput" | "waitTime">,
       holdMs: number,
     ): Promise<readonly QueueSnapshot[]>;
-    readPage(request: QueuePageRequest): Promise<QueuePage>;
+    readPage(request: QueuePageRequest, share: CpuShare): Promise<QueuePage>;
     watchPage(
       request: QueuePageRequest,
       minIntervalMs: number,
+      share: CpuShare,
     ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
   };
   readonly alerts: {

@@ -15,19 +15,22 @@ import { selectedParts } from "./selected-parts.ts";
 
 const QueueOrderEnum = builder.enumType("QueueOrder", {
   description:
-    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known comes before those that have one: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old.",
+    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old.",
   values: describedValues(queueOrders, {
     NAME: "By the bytes of the name.",
-    LATENCY: "Queues whose latency is null, then the highest `latency` first.",
-    DEPTH: "Queues whose depth is null, then the highest `depth` first.",
+    LATENCY:
+      "Queues whose latency is null, then INCOMPLETE ones, then the others; the highest `latency` first.",
+    DEPTH: "Queues whose depth is null, then INCOMPLETE ones, then the others; the highest `depth` first.",
     LATENESS:
-      "Queues with an objective whose latency is null, then the highest `latency / objective` first; at the end queues without an objective, by latency.",
+      "Of the queues with an objective those whose latency is null, then INCOMPLETE ones, then the others, the highest `latency / objective` first; at the end queues without an objective, by latency.",
   }),
 });
 
 const maxPageSize = 1000;
 /** For the histories that a page by health may have to read. */
 const healthPoints = 20;
+/** For the reading of all queues, and for putting them in order or filtering them: up to 10,000. */
+const readingPoints = 10;
 const maxSearchBytes = 200;
 
 interface QueuesArgs {
@@ -73,14 +76,16 @@ const queuesArgs = (arg: Argument) => ({
 });
 
 function costOf(args: QueuesArgs): FieldCost {
-  const { first, search, health } = args;
+  const { first, search } = args;
   checkBounds("first", first, 0, maxPageSize);
   if (search != null && Buffer.byteLength(search) > maxSearchBytes) {
     throw new AppError("BAD_USER_INPUT", `search: expected at most ${maxSearchBytes} bytes`);
   }
   if (args.after != null) decodeCursor(args.orderBy, args.after);
+  const request = requestOf(args);
   const cost = pageCost(first);
-  return health == null ? cost : { ...cost, field: cost.field + healthPoints };
+  const extra = (isDirect(request) ? 0 : readingPoints) + (request.healths === null ? 0 : healthPoints);
+  return { ...cost, field: cost.field + extra };
 }
 
 function requestOf(args: QueuesArgs): QueuePageRequest {
@@ -96,7 +101,7 @@ function requestOf(args: QueuesArgs): QueuePageRequest {
   };
 }
 
-const price = `Costs one point for each ten of \`first\`, at least one, and as many again for each \`throughput\`, \`waitTime\`, \`health\` or \`forecast\` of a queue; with the argument \`health\` ${healthPoints} more.`;
+const price = `Costs one point for each ten of \`first\`, at least one, and as many again for each \`throughput\`, \`waitTime\`, \`health\` or \`forecast\` of a queue; ${readingPoints} more for another order than NAME, \`search\`, \`source\`, \`state\` or \`health\`, and for \`health\` another ${healthPoints}.`;
 
 builder.queryField("queues", (t) =>
   t.field({
@@ -104,11 +109,11 @@ builder.queryField("queues", (t) =>
     args: queuesArgs(t.arg),
     complexity: costOf,
     description: `The known queues, a page at a time. ${price} Errors: BAD_USER_INPUT.`,
-    async resolve(_, args, { tracker, live }, info) {
+    async resolve(_, args, { tracker, live, share }, info) {
       const request = requestOf(args);
       const parts = selectedParts(info);
       if (isDirect(request)) return readDirectly(tracker, parts, request);
-      return withCounts(await live.readPage(request), parts, live);
+      return withCounts(await live.readPage(request, share), parts, live);
     },
   }),
 );
@@ -129,8 +134,8 @@ builder.subscriptionField("queues", (t) =>
       return costOf(args);
     },
     description: `The page at once, then the whole page whenever something of it is different, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always is. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
-    subscribe: (_, args, { client, onGone, live, subscriptions }) =>
-      subscriptions.hold(client, onGone, () => live.watchPage(requestOf(args), args.minIntervalMs)),
+    subscribe: (_, args, { client, onGone, live, share, subscriptions }) =>
+      subscriptions.hold(client, onGone, () => live.watchPage(requestOf(args), args.minIntervalMs, share)),
     resolve: (page, _, { live }, info) => withCounts(page, selectedParts(info), live),
   }),
 );

@@ -20,7 +20,7 @@ const noRank: Rank = { first: 0, second: 0 };
 
 /**
  * Worst first. Unknown values come before all others: a queue whose latency is not known may be the worst
- * one, and must not hide behind 10,000 others.
+ * one, and must not hide behind 10,000 others. So do those of an INCOMPLETE queue, the greater ones first.
  *
  * LATENESS is latency / objective; queues without an objective cannot be late, and come last, by latency.
  *
@@ -33,17 +33,23 @@ export function rankOf(
   objectiveMsOf: (queue: string) => number | null,
 ): Rank {
   if (order === "NAME") return noRank;
-  if (order === "DEPTH") return { first: snapshot.depth ?? Number.POSITIVE_INFINITY, second: 0 };
+  if (order === "DEPTH") return rankBy(snapshot.depth ?? unknown, snapshot);
   const latencyMs = latencyAt(snapshot, atMs);
-  if (order === "LATENCY") return { first: latencyMs, second: 0 };
+  if (order === "LATENCY") return rankBy(latencyMs, snapshot);
   const objectiveMs = objectiveMsOf(snapshot.queue);
-  return objectiveMs === null
-    ? { first: -1, second: latencyMs }
-    : { first: latencyMs / objectiveMs, second: 0 };
+  return objectiveMs === null ? { first: -1, second: latencyMs } : rankBy(latencyMs / objectiveMs, snapshot);
+}
+
+const unknown = Number.POSITIVE_INFINITY;
+
+function rankBy(value: number, { accuracy }: QueueSnapshot): Rank {
+  return accuracy === "INCOMPLETE" || value === unknown
+    ? { first: unknown, second: value }
+    : { first: value, second: 0 };
 }
 
 function latencyAt({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: number): number {
-  if (latencyMs === null) return Number.POSITIVE_INFINITY;
+  if (latencyMs === null) return unknown;
   // What is stale is as old as when it was last read.
   return stale || oldestSinceMs === null ? latencyMs : Math.max(0, atMs - oldestSinceMs);
 }

@@ -1,3 +1,4 @@
+import type { CpuShare } from "../core/cpu-share.ts";
 import { AppError } from "../core/errors.ts";
 import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
@@ -10,18 +11,21 @@ export interface PageWatches extends Service {
    * computation, and get the same object. A slow reader gets the newest page and skips the others. While Redis does not answer,
    * the last page is pushed once with every queue stale; when it is back, a fresh one.
    *
+   * @param share of the client: the computation is begun in the first share of all who watch the page, so that a client that has
+   *   used its own delays no other.
    * @throws AppError SERVICE_UNAVAILABLE when the first page cannot be read; BAD_USER_INPUT as the page.
    */
   watch(
     request: QueuePageRequest,
     minIntervalMs: number,
+    share: CpuShare,
   ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
   /** Ends all streams. */
   stop(): Promise<void>;
 }
 
 export interface PageWatchesOptions {
-  readonly read: (request: QueuePageRequest) => Promise<QueuePage>;
+  readonly read: (request: QueuePageRequest, share: Pick<CpuShare, "begin">) => Promise<QueuePage>;
   readonly logger: Logger;
   /** For how long Redis may be away before the last page counts as stale. @default 1_000 // 1 second */
   readonly graceMs?: number;
@@ -36,6 +40,7 @@ interface Version {
 
 /** One subscriber. */
 interface Member {
+  readonly share: CpuShare;
   readonly stream: AsyncIterableIterator<QueuePage, undefined>;
   offer(version: Version): void;
   end(): void;
@@ -68,7 +73,7 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
     async function readAgain(): Promise<void> {
       const startedAtMs = clock.now();
       try {
-        const page = await read(request);
+        const page = await read(request, { begin: (work) => beginInFirst(sharesOf(members), work) });
         readAtMs = startedAtMs;
         show(page);
       } catch (error) {
@@ -93,12 +98,12 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
   }
 
   return {
-    async watch(request, minIntervalMs) {
+    async watch(request, minIntervalMs, share) {
       const key = JSON.stringify([request, minIntervalMs]);
-      const page = await read(request);
+      const page = await read(request, share);
       const first = { page, content: contentOf(page) };
       const entry = watched.get(key) ?? open(key, request, minIntervalMs, first);
-      const member = createMember(first, clock.now() + minIntervalMs, clock, () => {
+      const member = createMember(first, share, clock.now() + minIntervalMs, clock, () => {
         entry.members.delete(member);
         if (entry.members.size === 0) entry.close();
       });
@@ -114,8 +119,39 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
   };
 }
 
+function sharesOf(members: Iterable<Member>): readonly CpuShare[] {
+  return [...new Map([...members].map(({ share }) => [share.client, share])).values()];
+}
+
+/** Begins the work once, in the share that has a turn first; at once, when no share is left to wait for. */
+function beginInFirst<T>(shares: readonly CpuShare[], work: () => T | Promise<T>): Promise<T> {
+  return new Promise((resolve) => {
+    let isBegun = false;
+    // What the work throws goes to the caller, not to the share.
+    const begin = () => {
+      if (!isBegun) resolve(promised(work));
+      isBegun = true;
+    };
+    for (const share of shares) {
+      void share.begin(begin);
+      if (isBegun) return;
+    }
+    if (shares.length === 0) begin();
+  });
+}
+
+async function promised<T>(work: () => T | Promise<T>): Promise<T> {
+  return work();
+}
+
 /** @param offersAtMs earlier than this it takes no second page: it has just got its first one. */
-function createMember(first: Version, offersAtMs: number, clock: MonotonicClock, onEnd: () => void): Member {
+function createMember(
+  first: Version,
+  share: CpuShare,
+  offersAtMs: number,
+  clock: MonotonicClock,
+  onEnd: () => void,
+): Member {
   type Result = IteratorResult<QueuePage, undefined>;
   const ended: Result = { done: true, value: undefined };
   let { content } = first;
@@ -155,6 +191,7 @@ function createMember(first: Version, offersAtMs: number, clock: MonotonicClock,
     [Symbol.asyncIterator]: () => stream,
   };
   return {
+    share,
     stream,
     offer(version) {
       if (version.content === content || clock.now() < offersAtMs - timerSlackMs) return;

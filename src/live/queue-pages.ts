@@ -1,3 +1,4 @@
+import type { CpuShare } from "../core/cpu-share.ts";
 import { createGlob } from "../core/glob.ts";
 import type { Health } from "../core/health.ts";
 import {
@@ -24,9 +25,10 @@ export interface QueuePages {
    * A page by health may have fewer queues than `first`, or none, and yet have more behind it: it reads the history of
    * {@link maxHistories} queues at most.
    *
+   * @param share pays for putting the queues in order and filtering them.
    * @throws AppError BAD_USER_INPUT for a cursor of another order; SERVICE_UNAVAILABLE when Redis does not answer.
    */
-  read(request: QueuePageRequest): Promise<QueuePage>;
+  read(request: QueuePageRequest, share: Pick<CpuShare, "begin">): Promise<QueuePage>;
 }
 
 export interface QueuePagesOptions {
@@ -45,9 +47,9 @@ interface Ranked {
 
 /** Maximum number of histories that one page reads to tell the health of queues. */
 export const maxHistories = 100;
-/** Queues that are filtered before the time is looked at: a search in the longest names takes less than a ms. */
+/** Queues that are filtered at a stretch: a search in the longest names takes less than a ms. */
 const queuesPerTurn = 200;
-/** All pages that are filtered or put in order at the same time share them: hundreds may be asked for at once. */
+/** All pages that are filtered or put in order at the same time share them: hundreds of clients may ask at once. */
 const slices = createTimeSlices(2);
 /** Orders that are kept of one reading: each first page has the same, later pages have one for each walk. */
 const maxOrders = 20;
@@ -55,11 +57,10 @@ const maxOrders = 20;
 export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOptions): QueuePages {
   const orders = new WeakMap<AllQueues, Map<string, readonly Ranked[]>>();
 
-  async function inOrder(reading: AllQueues, order: QueueOrder, atMs: number): Promise<readonly Ranked[]> {
+  function inOrder(reading: AllQueues, order: QueueOrder, atMs: number): readonly Ranked[] {
     const known = orders.get(reading) ?? new Map<string, readonly Ranked[]>();
     orders.set(reading, known);
     const key = `${order} ${atMs}`;
-    if (!known.has(key) && !slices.has()) await slices.next();
     const before = known.get(key);
     if (before !== undefined) return before;
     const ranked = reading.snapshots.map((snapshot, index) => ({
@@ -92,12 +93,12 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
   }
 
   return {
-    async read(request) {
+    async read(request, share) {
       const { orderBy, first, after, healths } = request;
       const cursor = after === null ? null : decodeCursor(orderBy, after);
       const reading = await all.read();
       const atMs = cursor?.atMs ?? reading.measuredAtMs;
-      const ranked = await inOrder(reading, orderBy, atMs);
+      const ranked = await inTurn(share, () => inOrder(reading, orderBy, atMs));
       const start = cursor === null ? 0 : startBehind(cursor, ranked, reading);
       const passes = filterOf(request);
 
@@ -106,8 +107,9 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
       let examined: Ranked | undefined;
       let isCut = false;
       for (let at = start; at < ranked.length && found.length <= first && !isCut; at += queuesPerTurn) {
-        if (!slices.has()) await slices.next();
-        const turn = ranked.slice(at, at + queuesPerTurn).filter(({ snapshot }) => passes(snapshot));
+        const turn = await inTurn(share, () =>
+          ranked.slice(at, at + queuesPerTurn).filter(({ snapshot }) => passes(snapshot)),
+        );
         if (healths === null) {
           found.push(...turn);
           continue;
@@ -133,6 +135,11 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
       };
     },
   };
+}
+
+async function inTurn<T>(share: Pick<CpuShare, "begin">, work: () => T): Promise<T> {
+  if (!slices.has()) await slices.next();
+  return share.begin(work);
 }
 
 /** The health of the others follows from the snapshot alone. */

@@ -7,6 +7,7 @@ import type {
   OperationTypeNode,
 } from "graphql";
 import type { Admit, Client, CostReport, Variables } from "../core/admission.ts";
+import type { CpuShare } from "../core/cpu-share.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
 import { createEngine, type EngineOptions } from "./engine.ts";
@@ -27,7 +28,7 @@ export interface OperationsOptions extends EngineOptions {
   readonly coercedSchema: GraphQLSchema;
   readonly admit: Admit<DocumentNode>;
   /** What resolvers may use, for one operation of a client. */
-  readonly contextOf: (client: Client, onGone: OnGone) => object;
+  readonly contextOf: (client: Client, onGone: OnGone, share: CpuShare) => object;
   readonly scheduler: FairScheduler;
 }
 
@@ -85,6 +86,10 @@ export function createOperations(options: OperationsOptions): Operations {
   const running = createRequestDeduplication<DocumentNode, EncodedResult>();
   const subscriptions = createSubscriptionDeduplication({ maskError, bounds: guard, scheduler });
 
+  function shareOf({ id }: Client): CpuShare {
+    return { client: id, begin: (work) => scheduler.begin(id, work) };
+  }
+
   async function readAndAdmit(
     client: Client,
     sent: readonly unknown[],
@@ -124,7 +129,7 @@ export function createOperations(options: OperationsOptions): Operations {
           document,
           operationName,
           variableValues: isQuery ? variables : coercedVariables,
-          contextValue: contextOf(client, onGone),
+          contextValue: contextOf(client, onGone, shareOf(client)),
         }),
       );
       return scheduler.charge(client.id, () => encodeResult(boundResult(result, { ...guard, maxErrors })));
@@ -160,9 +165,9 @@ export function createOperations(options: OperationsOptions): Operations {
         contextValue,
       });
       return subscriptions.subscribe(client, {
-        own: argsFor(contextOf(client, onGone)),
+        own: argsFor(contextOf(client, onGone, shareOf(client))),
         // The group's pushes belong to no client: they are the same for each of its scopes.
-        shared: () => argsFor(contextOf({ ...client, id: "" }, () => () => {})),
+        shared: () => argsFor(contextOf({ ...client, id: "" }, () => () => {}, shareOf(client))),
       });
     },
     refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),

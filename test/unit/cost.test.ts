@@ -111,9 +111,19 @@ describe("an operation costs", () => {
     },
     { points: 100, query: "{ queues(first: 1000) { edges { node { queue } } } }", why: "the largest page" },
     {
-      points: 27,
+      points: 37,
       query: "{ queues(first: 61, orderBy: LATENCY, health: STALLED) { edges { node { queue } } } }",
-      why: "histories are read to filter by health",
+      why: "all queues are read, and histories to filter by health",
+    },
+    ...["orderBy: DEPTH", 'search: "a"', 'source: "events"', "state: WAITING"].map((argument) => ({
+      points: 11,
+      query: `{ queues(first: 1, ${argument}) { edges { node { queue } } } }`,
+      why: `all queues are read for ${argument}`,
+    })),
+    {
+      points: 1,
+      query: '{ queues(first: 1, prefix: "a", search: "") { edges { node { queue } } } }',
+      why: "the index is in the order of names",
     },
     { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
     { points: 5, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { CpuShare } from "../../src/core/cpu-share.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { QueuePage, QueuePageRequest } from "../../src/core/queue-page.ts";
 import { createPageWatches } from "../../src/live/page-watches.ts";
@@ -18,11 +19,40 @@ const request: QueuePageRequest = {
 };
 const unavailable = new AppError("SERVICE_UNAVAILABLE", "Redis is away");
 
+/** A share that is never used up, unless it is closed. */
+function shareOf(client: string) {
+  let begun = 0;
+  let isClosed = false;
+  const waiting: (() => void)[] = [];
+  return {
+    client,
+    async begin<T>(work: () => T | Promise<T>): Promise<T> {
+      if (isClosed) await new Promise<void>((resolve) => waiting.push(resolve));
+      begun++;
+      return work();
+    },
+    close() {
+      isClosed = true;
+    },
+    open() {
+      isClosed = false;
+      for (const resolve of waiting.splice(0)) resolve();
+    },
+    /** How much work was begun in it since it was last asked. */
+    begunOf() {
+      const before = begun;
+      begun = 0;
+      return before;
+    },
+  };
+}
+
 /** One queue, whose depth the test sets; an Error in its place is what reading it throws. */
 function open() {
   let depth: number | Error = 0;
   let readMs = 0;
-  const read = vi.fn(async (): Promise<QueuePage> => {
+  const read = vi.fn(async (_: QueuePageRequest, share: Pick<CpuShare, "begin">): Promise<QueuePage> => {
+    await share.begin(() => {});
     if (readMs > 0) await new Promise((resolve) => setTimeout(resolve, readMs));
     if (depth instanceof Error) throw depth;
     const edges = [{ cursor: "c", node: snapshot("q", { depth }) }];
@@ -39,8 +69,8 @@ function open() {
       readMs = ms;
     },
     /** What a reader that takes everything at once has got so far, and when. */
-    async collect(minIntervalMs = 1_000) {
-      const stream = await watches.watch(request, minIntervalMs);
+    async collect(minIntervalMs = 1_000, share: CpuShare = shareOf("a client")) {
+      const stream = await watches.watch(request, minIntervalMs, share);
       const pushes: [atMs: number, depth: string][] = [];
       const pages: QueuePage[] = [];
       const startedAtMs = performance.now();
@@ -104,6 +134,27 @@ describe("a page that is watched", () => {
     for (const other of others) expect(other).toBe(first);
   });
 
+  test("is computed in the share of one client that watches it, and waits while none has any left", async () => {
+    const opened = open();
+    const [busy, other] = [shareOf("busy"), shareOf("other")];
+    const readers = [await opened.collect(1_000, busy), await opened.collect(1_000, other)];
+    const depths = () => readers.map(({ pushes }) => pushes.at(-1)?.[1]);
+    busy.begunOf();
+    other.begunOf();
+    opened.set(1);
+    busy.close();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(depths(), "the other client's share is enough").toEqual(["1", "1"]);
+    expect([busy.begunOf(), other.begunOf()]).toEqual([0, 1]);
+    opened.set(2);
+    other.close();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(depths()).toEqual(["1", "1"]);
+    other.open();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(depths()).toEqual(["2", "2"]);
+  });
+
   test("is fresh for one who joins late, and for those who were there before", async () => {
     const opened = open();
     const early = await opened.collect(60_000);
@@ -121,7 +172,7 @@ describe("a page that is watched", () => {
 
   test("skips what a slow reader was too slow for", async () => {
     const opened = open();
-    const stream = await opened.watches.watch(request, 1_000);
+    const stream = await opened.watches.watch(request, 1_000, shareOf("a client"));
     for (const depth of [1, 2, 3]) {
       opened.set(depth);
       await vi.advanceTimersByTimeAsync(1_000);
@@ -151,7 +202,7 @@ describe("a page that is watched", () => {
   test("is not watched when it cannot be read at first", async () => {
     const opened = open();
     opened.set(unavailable);
-    await expect(opened.watches.watch(request, 1_000)).rejects.toBe(unavailable);
+    await expect(opened.watches.watch(request, 1_000, shareOf("a client"))).rejects.toBe(unavailable);
     expect(vi.getTimerCount()).toBe(0);
   });
 

@@ -49,7 +49,8 @@ function pagesOf(first: readonly QueueSnapshot[], { objectives = {}, healths = {
       return snapshots.map(({ queue }) => healths[queue] ?? "OK");
     },
   });
-  const read = (request: Partial<QueuePageRequest>) => pages.read({ ...everything, ...request });
+  const read = (request: Partial<QueuePageRequest>) =>
+    pages.read({ ...everything, ...request }, { begin: async (work) => work() });
   return {
     asked,
     read,
@@ -81,28 +82,33 @@ describe("the order of queues", () => {
     empty("b-empty"),
     empty("a-empty"),
     { ...waiting("stale", 300, 3), stale: true },
-  ];
-  const objectives = { old: 5_000, older: 3_600_000, unknown: 60_000, "a-empty": 1_000 };
+    { ...waiting("lost", 2, 4), accuracy: "INCOMPLETE" },
+    { ...empty("lost-empty"), accuracy: "INCOMPLETE" },
+  ] satisfies QueueSnapshot[];
+  const objectives = {
+    ...{ old: 5_000, older: 3_600_000, unknown: 60_000, "a-empty": 1_000 },
+    "lost-empty": 1_000,
+  };
 
   test.each([
     {
       orderBy: "NAME",
-      names: ["a-empty", "b-empty", "deep", "old", "older", "stale", "unknown"],
+      names: ["a-empty", "b-empty", "deep", "lost", "lost-empty", "old", "older", "stale", "unknown"],
       why: "by name",
     },
     {
       orderBy: "LATENCY",
-      names: ["unknown", "older", "stale", "old", "deep", "a-empty", "b-empty"],
-      why: "the one that may be the worst first, equal ones by name",
+      names: ["unknown", "lost", "lost-empty", "older", "stale", "old", "deep", "a-empty", "b-empty"],
+      why: "those that may be the worst first, also where events were lost; equal ones by name",
     },
     {
       orderBy: "DEPTH",
-      names: ["unknown", "deep", "stale", "old", "older", "a-empty", "b-empty"],
+      names: ["unknown", "lost", "lost-empty", "deep", "stale", "old", "older", "a-empty", "b-empty"],
       why: "as by latency",
     },
     {
       orderBy: "LATENESS",
-      names: ["unknown", "old", "older", "a-empty", "stale", "deep", "b-empty"],
+      names: ["unknown", "lost-empty", "old", "older", "a-empty", "stale", "lost", "deep", "b-empty"],
       why: "12 times its objective is worse than a sixth; what has no objective is not late",
     },
   ] as const)("$orderBy: $why", async ({ orderBy, names }) => {
