@@ -7,8 +7,10 @@ import type { ChangeFeed } from "./change-feed.ts";
 
 /** All queues at one instant. */
 export interface AllQueues {
-  /** In the order of the bytes of their names. */
+  /** In the order of the bytes of their names, each as it was when it was last read. */
   readonly snapshots: readonly QueueSnapshot[];
+  /** The snapshot at this index as of the reading. */
+  agedAt(index: number): QueueSnapshot;
   /** By Redis's clock. */
   readonly measuredAtMs: number;
   /** Known queues that are not here: beyond the maximum, or they could not be read. */
@@ -39,7 +41,10 @@ export interface AllSnapshotsOptions {
   readonly maxQueues: number;
   /** @default 990 // once a second, for timers that fire a little early, too */
   readonly shareMs?: number;
-  /** For how long a queue of which no change was heard is not read again. @default 5_000 // 5 seconds */
+  /**
+   * For how long the list of queues, and a queue, of which no change was heard is not read again at most; a queue for
+   * {@link rereadMsPerQueue} for each queue, if that is longer. @default 5_000 // 5 seconds
+   */
   readonly rereadMs?: number;
   readonly clock?: MonotonicClock;
 }
@@ -49,7 +54,8 @@ interface Entry {
   /** The nodes of a cluster need not agree on the time. */
   readonly clock: RedisClock;
   snapshot: QueueSnapshot | undefined;
-  readAtMs: number;
+  /** When it is read again though no change is heard. */
+  rereadAtMs: number;
   isOutdated: boolean;
 }
 
@@ -66,6 +72,8 @@ const parts: SnapshotParts = {
   throughput: new Set(),
   waitTime: new Set(),
 };
+/** So no more than some hundreds are read a second for nothing. */
+const rereadMsPerQueue = 3;
 /** Few enough that the event loop does something else in between. */
 const queuesPerBatch = 200;
 /** After so long without a reading, nothing is kept. */
@@ -73,7 +81,7 @@ const keepMs = 60_000;
 
 /**
  * Reads only what may have changed: a queue of which the feed has said nothing has only grown older. So 10,000 queues of which 100
- * change each second are 100 reads a second, and all of them every `rereadMs`, in case a notice was lost.
+ * change each second are 100 reads a second, and all of them within half a minute, in case a notice was lost.
  */
 export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
   const {
@@ -88,11 +96,15 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     clock = monotonicClock,
   } = options;
   let entries = new Map<string, Entry>();
+  /** Known queues that are beyond the maximum. */
+  let beyond = 0;
+  let listedAtMs = Number.NEGATIVE_INFINITY;
   const redisClock = createRedisClock(clock);
   let shared: SharedReading | undefined;
   let forgetTimer: NodeJS.Timeout | undefined;
 
   function outdate(): void {
+    listedAtMs = Number.NEGATIVE_INFINITY;
     for (const entry of entries.values()) entry.isOutdated = true;
   }
 
@@ -100,26 +112,26 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     onChange(queue) {
       const entry = entries.get(queue);
       if (entry !== undefined) entry.isOutdated = true;
+      // It is new, unless there are more than are listed.
+      else if (beyond === 0) listedAtMs = Number.NEGATIVE_INFINITY;
     },
     onConnected: outdate,
     onDisconnected: outdate,
   });
 
-  function isDue({ isOutdated, snapshot, readAtMs, clock: itsClock }: Entry, nowMs: number): boolean {
-    if (
-      !feed.isConnected ||
-      !isWhole() ||
-      isOutdated ||
-      snapshot === undefined ||
-      nowMs >= readAtMs + rereadMs
-    )
-      return true;
+  function hearsAll(): boolean {
+    return feed.isConnected && isWhole();
+  }
+
+  function isDue({ isOutdated, snapshot, rereadAtMs, clock: itsClock }: Entry, nowMs: number): boolean {
+    if (!hearsAll() || isOutdated || snapshot === undefined || nowMs >= rereadAtMs) return true;
     return snapshot.changesAtMs !== null && snapshot.changesAtMs <= itsClock.at(nowMs);
   }
 
   /** @throws AppError SERVICE_UNAVAILABLE when none of them could be read, for that reason. */
   async function readEntries(due: readonly Entry[]): Promise<void> {
     const startedAtMs = clock.now();
+    const maxAgeMs = Math.max(rereadMs, rereadMsPerQueue * entries.size);
     for (const entry of due) entry.isOutdated = false;
     // Each for itself: one that cannot be read costs the others nothing. All reads of one tick share a round trip.
     const results = await Promise.allSettled(due.map(({ queue }) => read([queue], parts)));
@@ -127,7 +139,8 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
       const result = results[i];
       if (result?.status === "fulfilled") {
         entry.snapshot = result.value[0];
-        entry.readAtMs = startedAtMs;
+        // Not all at once: what was read together would always be.
+        entry.rereadAtMs = startedAtMs + maxAgeMs * (0.5 + Math.random() / 2);
         if (entry.snapshot?.stale !== false) return;
         for (const each of [entry.clock, redisClock]) each.heard(entry.snapshot.measuredAtMs);
         return;
@@ -137,36 +150,43 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
       if (entry.snapshot !== undefined) entry.snapshot = { ...entry.snapshot, stale: true };
     });
     const gone = due.filter(({ snapshot }) => snapshot?.state === "MISSING").map(({ queue }) => queue);
+    for (const queue of gone) entries.delete(queue);
     // Best effort: the sweep does it as well.
     if (gone.length > 0) unlist(gone).catch(() => {});
     const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (errors.length > 0 && errors.length === due.length && errors.every(isUnavailable)) throw errors[0];
   }
 
-  async function readAll(): Promise<AllQueues> {
+  /** A new queue is heard of before it is listed, or while it is: then it is listed once more. */
+  async function listAgain(): Promise<void> {
+    const startedAtMs = clock.now();
+    if (hearsAll() && startedAtMs < listedAtMs + rereadMs) return;
+    listedAtMs = startedAtMs;
     const { names, known } = await choose(maxQueues);
     entries = new Map(names.map((queue) => [queue, entries.get(queue) ?? createEntry(queue)]));
-    const all = [...entries.values()];
+    beyond = Math.max(0, known - names.length);
+  }
+
+  async function readAll(): Promise<AllQueues> {
+    await listAgain();
     const startedAtMs = clock.now();
-    const due = all.filter((entry) => isDue(entry, startedAtMs));
+    const due = [...entries.values()].filter((entry) => isDue(entry, startedAtMs));
     for (let i = 0; i < due.length; i += queuesPerBatch) await readEntries(due.slice(i, i + queuesPerBatch));
     const nowMs = clock.now();
-    const snapshots = all.flatMap(({ snapshot, clock: itsClock }) =>
-      // A name may be listed for a moment longer than its queue is known.
-      snapshot === undefined || snapshot.state === "MISSING"
-        ? []
-        : [ageSnapshot(snapshot, itsClock.at(nowMs))],
-    );
-    const unreadable = all.filter(({ snapshot }) => snapshot === undefined).length;
+    const readable = [...entries.values()].filter(({ snapshot }) => snapshot !== undefined);
+    const clocks = readable.map(({ clock: itsClock }) => itsClock);
+    const snapshots = readable.map(({ snapshot }) => snapshot as QueueSnapshot);
     return {
       snapshots,
+      agedAt: (index) =>
+        ageSnapshot(snapshots[index] as QueueSnapshot, (clocks[index] as RedisClock).at(nowMs)),
       measuredAtMs: redisClock.at(nowMs),
-      omitted: Math.max(0, known - names.length) + unreadable,
+      omitted: beyond + entries.size - readable.length,
     };
   }
 
   function createEntry(queue: string): Entry {
-    return { queue, clock: createRedisClock(clock), snapshot: undefined, readAtMs: 0, isOutdated: true };
+    return { queue, clock: createRedisClock(clock), snapshot: undefined, rereadAtMs: 0, isOutdated: true };
   }
 
   return {
@@ -184,11 +204,13 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
         // A failure is answered to those who wait for it, and to none after them.
         () => {
           if (shared === mine) shared = undefined;
+          listedAtMs = Number.NEGATIVE_INFINITY;
         },
       );
       clearTimeout(forgetTimer);
       forgetTimer = setTimeout(() => {
         entries = new Map();
+        listedAtMs = Number.NEGATIVE_INFINITY;
         shared = undefined;
       }, keepMs).unref();
       return mine.reading;

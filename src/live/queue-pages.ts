@@ -39,6 +39,7 @@ export interface QueuePagesOptions {
 }
 
 interface Ranked {
+  /** As it was when it was last read. */
   readonly snapshot: QueueSnapshot;
   readonly rank: Rank;
   /** Its place in the order of names. */
@@ -78,6 +79,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
   async function inHealth(
     healths: readonly Health[],
     queues: readonly Ranked[],
+    reading: AllQueues,
     mayRead: number,
   ): Promise<{
     readonly examined: readonly Ranked[];
@@ -87,7 +89,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
     let read = 0;
     const end = queues.findIndex(({ snapshot }) => needsHistory(snapshot) && ++read > mayRead);
     const examined = end < 0 ? queues : queues.slice(0, end);
-    const ofExamined = await healthOf(examined.map(({ snapshot }) => snapshot));
+    const ofExamined = await healthOf(examined.map(({ index }) => reading.agedAt(index)));
     const found = examined.filter((_, i) => healths.includes(ofExamined[i] ?? "UNKNOWN"));
     return { examined, found, read };
   }
@@ -114,7 +116,7 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
           found.push(...turn);
           continue;
         }
-        const result = await inHealth(healths, turn, maxHistories - histories);
+        const result = await inHealth(healths, turn, reading, maxHistories - histories);
         found.push(...result.found);
         histories += result.read;
         examined = result.examined.at(-1) ?? examined;
@@ -123,7 +125,9 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
 
       const cursorOf = ({ snapshot, rank }: Ranked) =>
         encodeCursor(orderBy, { queue: snapshot.queue, rank, atMs });
-      const edges = found.slice(0, first).map((each) => ({ cursor: cursorOf(each), node: each.snapshot }));
+      const edges = found
+        .slice(0, first)
+        .map((each) => ({ cursor: cursorOf(each), node: reading.agedAt(each.index) }));
       const isFull = found.length > first;
       const last = isFull || !isCut ? found[Math.min(first, found.length) - 1] : examined;
       return {

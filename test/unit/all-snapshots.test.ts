@@ -20,6 +20,7 @@ function open(
   const failing = new Map<string, Error>();
   const known = [...names];
   const unlisted: string[] = [];
+  let lists = 0;
   const feed = {
     isConnected: true,
     listen(added: ChangeFeedListener) {
@@ -29,7 +30,10 @@ function open(
   const all = createAllSnapshots({
     feed,
     unlist: async (queues) => void unlisted.push(...queues),
-    choose: async (max) => ({ names: known.slice(0, max), known: known.length }),
+    async choose(max) {
+      lists++;
+      return { names: known.slice(0, max), known: known.length };
+    },
     async read([queue = ""]) {
       reads.push(queue);
       const error = failing.get(queue) ?? failing.get("*");
@@ -47,12 +51,15 @@ function open(
     pass(ms: number) {
       nowMs += ms;
     },
+    listsOf: () => lists,
     /** The queues that were read since it was last asked. */
     readsOf: () => reads.splice(0),
     async latencies() {
-      const { snapshots } = await all.read();
+      const { snapshots, agedAt } = await all.read();
       return Object.fromEntries(
-        snapshots.map(({ queue, latencyMs, stale }) => [queue, stale ? "stale" : latencyMs]),
+        snapshots
+          .map((_, i) => agedAt(i))
+          .map(({ queue, latencyMs, stale }) => [queue, stale ? "stale" : latencyMs]),
       );
     },
   };
@@ -77,6 +84,7 @@ describe("reading all queues", () => {
     await opened.all.read();
     opened.readsOf();
     opened.heard().onChange("b");
+    opened.heard().onChange("new");
     opened.states.set("b", { oldestSinceMs: redisMs + 900, latencyMs: 100 });
     opened.known.splice(0, 4, "a", "b", "due", "new");
     opened.pass(1_000);
@@ -86,6 +94,40 @@ describe("reading all queues", () => {
     opened.pass(5_000);
     await opened.all.read();
     expect(opened.readsOf()).toEqual(["a", "b", "due", "new"]);
+  });
+
+  test("lists the queues again when a new one is heard of, and after five seconds", async () => {
+    const opened = open(["a"]);
+    await opened.all.read();
+    opened.known.push("b");
+    opened.pass(1_000);
+    expect(await opened.latencies(), "in case its notice was lost, it comes later").toEqual({ a: 1_000 });
+    expect(opened.listsOf()).toBe(1);
+    opened.heard().onChange("b");
+    opened.pass(1_000);
+    expect(Object.keys(await opened.latencies())).toEqual(["a", "b"]);
+    opened.known.push("c");
+    opened.pass(5_000);
+    expect(Object.keys(await opened.latencies())).toEqual(["a", "b", "c"]);
+    expect(opened.listsOf()).toBe(3);
+  });
+
+  test("reads a few of many queues at a time in case a notice was lost, and all within half a minute", async () => {
+    const names = numbered(5_000);
+    const opened = open(names);
+    await opened.all.read();
+    opened.readsOf();
+    const counts: number[] = [];
+    const read = new Set<string>();
+    for (let second = 0; second < 16; second++) {
+      opened.pass(1_000);
+      await opened.all.read();
+      const reads = opened.readsOf();
+      counts.push(reads.length);
+      for (const queue of reads) read.add(queue);
+    }
+    expect(read.size).toBe(5_000);
+    expect(Math.max(...counts)).toBeLessThan(1_000);
   });
 
   test("takes a name out of the list whose queue is gone, once each time that it is read", async () => {

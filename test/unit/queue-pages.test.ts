@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Health } from "../../src/core/health.ts";
 import { encodeCursor } from "../../src/core/queue-order.ts";
 import type { QueuePageRequest } from "../../src/core/queue-page.ts";
-import type { QueueSnapshot } from "../../src/core/snapshot.ts";
+import { ageSnapshot, type QueueSnapshot } from "../../src/core/snapshot.ts";
 import type { AllQueues } from "../../src/live/all-snapshots.ts";
 import { createQueuePages, maxHistories } from "../../src/live/queue-pages.ts";
 import { snapshot } from "../support/live.ts";
@@ -34,11 +34,13 @@ interface World {
 
 /** Pages of these queues; `set` puts another reading in their place. */
 function pagesOf(first: readonly QueueSnapshot[], { objectives = {}, healths = {} }: World = {}) {
-  const readingOf = (snapshots: readonly QueueSnapshot[], measuredAtMs = nowMs): AllQueues => ({
-    snapshots: snapshots.toSorted((a, b) => Buffer.compare(Buffer.from(a.queue), Buffer.from(b.queue))),
-    measuredAtMs,
-    omitted: 0,
-  });
+  const readingOf = (unordered: readonly QueueSnapshot[], measuredAtMs = nowMs): AllQueues => {
+    const snapshots = unordered.toSorted((a, b) =>
+      Buffer.compare(Buffer.from(a.queue), Buffer.from(b.queue)),
+    );
+    const agedAt = (index: number) => ageSnapshot(snapshots[index] ?? expect.unreachable(), measuredAtMs);
+    return { snapshots, agedAt, measuredAtMs, omitted: 0 };
+  };
   let reading = readingOf(first);
   const asked: string[] = [];
   const pages = createQueuePages({
