@@ -53,8 +53,10 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   const { redis, keys, index, writer, logger, eventWindowMs, maxWaitMs, everyMs = 30_000 } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   // Without it no queue that has lost something could be read while Redis is full.
-  const doubtScript = allowOutOfMemory(loadScript("queueLatencyDoubt", lua("memory"), lua("doubt")));
-  const trustScript = loadScript("queueLatencyTrust", lua("trust"));
+  const doubtScript = allowOutOfMemory(
+    loadScript("queueLatencyDoubt", lua("memory"), lua("report-data-loss")),
+  );
+  const trustScript = loadScript("queueLatencyTrust", lua("clear-data-loss"));
   let timer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;
   let tellTimer: NodeJS.Timeout | undefined;
