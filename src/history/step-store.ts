@@ -66,7 +66,10 @@ const noCounts: StepCounts = {
 };
 
 export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions): StepStore {
-  const putRight = loadScript("queueLatencyHistoryPutRight", new URL("lua/put-right.lua", import.meta.url));
+  const putRight = loadScript(
+    "queueLatencyHistoryPutRight",
+    new URL("lua/drop-future-steps.lua", import.meta.url),
+  );
 
   /** @returns false when the stream has a step of that time, or a later one. */
   async function add(key: string, oldestMs: number, { atMs, record }: StoredStep): Promise<boolean> {
