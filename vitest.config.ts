@@ -15,11 +15,21 @@ const alsoOnCluster = [
   "test/e2e/{api,subscription,waiting-jobs}.test.ts",
 ];
 
+/** Those of half a minute and more, and those that watch the memory of a server or play hours of events. */
+const slow = [
+  "test/e2e/{alerts,churn,client-restarts,cut-in-between,demo,flat-memory,one-client-floods,redis-faults,soak,start}.test.ts",
+  "test/redis/{bullmq-source,cluster,history-month,metrics-of-many}.test.ts",
+];
+
+/** One Redis for all files of the project. */
+const globalSetup = ["test/global-setup.ts"];
+
 export default defineConfig({
   // vitest would take the package's ES module where Node takes its CommonJS one, and there must be one graphql only.
   resolve: { alias: [{ find: /^graphql$/, replacement: "graphql/index.js" }] },
   test: {
     pool: "forks",
+    // For all projects together: files of all of them are mixed, so that none has to wait for the last one of another.
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
@@ -28,10 +38,17 @@ export default defineConfig({
     allowOnly: false,
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
+      // No Redis, no server, no network.
+      { extends: true, test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
       {
         extends: true,
-        test: { name: "redis", include: ["test/**/*.test.ts"], globalSetup: ["test/global-setup.ts"] },
+        test: { name: "redis", include: ["test/redis/**/*.test.ts"], exclude: slow, globalSetup },
       },
+      {
+        extends: true,
+        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], exclude: slow, globalSetup },
+      },
+      { extends: true, test: { name: "slow", include: slow, globalSetup } },
       {
         extends: true,
         test: { name: "cluster", include: alsoOnCluster, globalSetup: ["test/cluster-setup.ts"] },

@@ -1,6 +1,8 @@
+import { globSync } from "node:fs";
 import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import config from "../../vitest.config.ts";
 
 const project = join(import.meta.dirname, "../..");
 
@@ -92,5 +94,23 @@ test("no script, image or setting names a package registry", async () => {
   for (const directory of ["", "bench/"]) others.push(`${directory}.npmrc`, `${directory}package.json`);
   for (const file of [...scripts, ...others]) {
     expect(await read(file), file).not.toMatch(/--registry|registry *=|registry\.\w|GOPROXY *=/);
+  }
+});
+
+test("vitest's projects have each test file in one of them, and name none that is gone", () => {
+  const projects = (config.test?.projects ?? []) as readonly {
+    readonly test: { readonly name: string; readonly include: string[]; readonly exclude?: string[] };
+  }[];
+  expect(projects.map(({ test: { name } }) => name)).toEqual(["unit", "redis", "e2e", "slow", "cluster"]);
+  const files = projects
+    .filter(({ test: { name } }) => name !== "cluster")
+    .flatMap(({ test: { include, exclude = [] } }) => globSync(include, { cwd: project, exclude }));
+  expect(files.toSorted()).toEqual(
+    globSync("test/{unit,redis,e2e}/**/*.test.ts", { cwd: project }).toSorted(),
+  );
+  for (const pattern of projects.flatMap(({ test: { include } }) => include)) {
+    const names = /\{(.*)\}/.exec(pattern)?.[1]?.split(",") ?? [];
+    const found = globSync(pattern, { cwd: project });
+    if (names.length > 0) expect(found, pattern).toHaveLength(names.length);
   }
 });

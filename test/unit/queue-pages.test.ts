@@ -259,10 +259,11 @@ describe("filters", () => {
   test.each([
     {
       what: "put in order",
+      count: 200,
       request: (atMs: number) => ({ orderBy: "LATENCY" as const, after: cursorAt(atMs) }),
     },
-    { what: "searched", request: (i: number) => ({ search: `*a?${i}*` }) },
-  ])("hundreds of pages that are $what at once let the event loop turn", async ({ request }) => {
+    { what: "searched", count: 20, request: (i: number) => ({ search: `*a?${i}*` }) },
+  ])("$count pages that are $what at once let the event loop turn", async ({ request, count }) => {
     const many = Array.from({ length: 5_000 }, (_, i) =>
       waiting(`${"a".repeat(100)}${i}`, (i * 7_919) % 5_000),
     );
@@ -274,7 +275,9 @@ describe("filters", () => {
       if (!isOver) setImmediate(turn);
     };
     setImmediate(turn);
-    await Promise.all(Array.from({ length: 200 }, (_, i) => pages.read({ ...request(nowMs + i), first: 1 })));
+    await Promise.all(
+      Array.from({ length: count }, (_, i) => pages.read({ ...request(nowMs + i), first: 1 })),
+    );
     isOver = true;
     // Work of more than 100 ms, in slices of 2 ms.
     expect(turns).toBeGreaterThan(50);
