@@ -2,7 +2,7 @@ import type { WaitTime } from "./snapshot.ts";
 
 /**
  * Each bucket's upper bound is 4 % above that of the one before, so that the value given for a bucket is within 2 % of
- * every wait in it (the relative-error histogram of DDSketch, Masson et al. 2019). tracker/lua/recent.lua fills them.
+ * every wait in it (the relative-error histogram of DDSketch, Masson et al. 2019). tracker/lua/includes/recent.lua fills them.
  */
 export const gamma = 1.04;
 

@@ -51,7 +51,7 @@ export interface StepStore {
   forget(queue: string): Promise<void>;
 }
 
-/** tracker/lua/recent.lua counts each step of ten seconds in one of 21 slots that take turns. */
+/** tracker/lua/includes/recent.lua counts each step of ten seconds in one of 21 slots that take turns. */
 const slotsPerWindow = 20;
 const windowSeconds = 200;
 /** More than a stream ever holds. */

@@ -35,7 +35,7 @@ export type Forget = (queue: string, condition?: ForgetCondition) => Promise<boo
 export function createForget({ redis, keys, index, writer, eventWindowMs, now }: ForgetOptions): Forget {
   const script = loadScript(
     "queueLatencyForget",
-    new URL("lua/memory.lua", import.meta.url),
+    new URL("lua/includes/memory.lua", import.meta.url),
     new URL("lua/forget.lua", import.meta.url),
   );
   return async (queue, { source = "", fence = "", idleSinceMs = "" } = {}) => {

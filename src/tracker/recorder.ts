@@ -120,7 +120,13 @@ const noEvents = new EventColumns();
 export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, index, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
-  const script = loadScript("queueLatencyFold", lua("memory"), lua("totals"), lua("recent"), lua("fold"));
+  const script = loadScript(
+    "queueLatencyFold",
+    lua("includes/memory"),
+    lua("includes/totals"),
+    lua("includes/recent"),
+    lua("fold"),
+  );
   /** Redis does not run the other one any further than to its first write when it is full. */
   const scriptWhenFull = allowOutOfMemory(script);
   const nobody = ["", ""];

@@ -62,7 +62,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts, clocks, clock = monotonicClock } = options;
   const script = loadScript(
     "queueLatencySnapshot",
-    new URL("lua/memory.lua", import.meta.url),
+    new URL("lua/includes/memory.lua", import.meta.url),
     new URL("lua/snapshot.lua", import.meta.url),
   );
   const unreadable = createUnreadableQueues(options);

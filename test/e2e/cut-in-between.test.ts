@@ -15,13 +15,13 @@ import { allParts, openTracker } from "../support/tracker.ts";
 import { createTrackerModel, type TrackerModel } from "../support/tracker-model.ts";
 
 const folds = callsOf(...["memory", "totals", "recent", "fold"].map((name) => `tracker/lua/${name}.lua`));
-const reads = callsOf("tracker/lua/memory.lua", "tracker/lua/snapshot.lua");
+const reads = callsOf("tracker/lua/includes/memory.lua", "tracker/lua/snapshot.lua");
 const takes = callsOf("limits/lua/take.lua");
 const lists = callsOf("tracker/lua/list-recorded.lua");
 const listsAgain = ([name, script]: readonly string[]) =>
   name === "EVAL" &&
   script?.startsWith("#!lua flags=allow-oom\n-- Puts the names of recorded queues") === true;
-const forgets = callsOf("tracker/lua/memory.lua", "tracker/lua/forget.lua");
+const forgets = callsOf("tracker/lua/includes/memory.lua", "tracker/lua/forget.lua");
 const points: readonly CutPoint[] = ["before it ran", "after it ran", "in its reply"];
 
 let redis: TestRedis;

@@ -11,7 +11,7 @@ import {
 } from "../../src/history/step-record.ts";
 
 const gamma = 1.04;
-/** The bucket that the tracker counts a wait in: see tracker/lua/recent.lua. */
+/** The bucket that the tracker counts a wait in: see tracker/lua/includes/recent.lua. */
 const trackersBucket = (ms: number) =>
   ms === 0 ? 0 : 1 + Math.max(0, Math.ceil(Math.log(ms) / Math.log(gamma) - 1e-9));
 
