@@ -157,9 +157,13 @@ test("counts in this process while Redis is full, says so once, and counts in Re
   await redis.config("SET", "maxmemory", "0");
   // Redis knows of the first take alone.
   expect(await throttle.take("a", points(6))).toMatchObject({ isAllowed: true });
-  await vi.waitFor(() => expect(lines.map(({ level }) => level)).toEqual(["warn", "info"]), {
-    timeout: 5_000,
-  });
+  await vi.waitFor(
+    () =>
+      expect(lines.map(({ level }) => level).filter((level) => level !== "debug")).toEqual(["warn", "info"]),
+    {
+      timeout: 5_000,
+    },
+  );
 });
 
 test("a bucket in Redis is the one of the model, after any takes at any times", async () => {
