@@ -67,7 +67,7 @@ const saidOf = (node?: TestRedis) =>
     .filter(({ level }) => level !== "debug")
     .filter(({ fields }) => fields.connection === (node ? `commands 127.0.0.1:${node.port}` : "commands"))
     .map(({ message }) => message)
-    .filter((message) => message.startsWith("Redis "));
+    .filter((message) => /^Redis (un)?reachable/.test(message));
 
 describe("a slot that moves", () => {
   it.each([
