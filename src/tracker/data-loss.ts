@@ -54,7 +54,7 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   // Without it no queue that has lost something could be read while Redis is full.
   const doubtScript = allowOutOfMemory(
-    loadScript("queueLatencyDoubt", lua("memory"), lua("report-data-loss")),
+    loadScript("queueLatencyDoubt", lua("includes/memory"), lua("report-data-loss")),
   );
   const trustScript = loadScript("queueLatencyTrust", lua("clear-data-loss"));
   let timer: NodeJS.Timeout | undefined;
