@@ -1,7 +1,7 @@
 import { AppError, messageOf } from "../core/errors.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { pause } from "../runtime/pause.ts";
+import { createWakeablePause, pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 
 export interface DeliveryLoopOptions {
@@ -31,7 +31,7 @@ export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
   const stopping = new AbortController();
   let running: Promise<void> = Promise.resolve();
   let isWoken = false;
-  let interrupt = () => {};
+  const idle = createWakeablePause(stopping.signal);
   let failures = 0;
   let isWarned = false;
 
@@ -40,7 +40,7 @@ export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
       isWoken = false;
       const triedAtMs = clock.now();
       const waitMs = await tryToSend();
-      await waitUntilWoken(waitMs);
+      if (!isWoken) await idle.pause(waitMs);
       // What is new may be accepted though what went before was refused, so it does not wait for the whole backoff.
       if (failures > 0 && isWoken) await pause(triedAtMs + retryMs - clock.now(), stopping.signal);
     }
@@ -68,18 +68,10 @@ export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
     }
   }
 
-  async function waitUntilWoken(ms: number): Promise<void> {
-    if (isWoken) return;
-    const waiting = new AbortController();
-    interrupt = () => waiting.abort();
-    await pause(ms, AbortSignal.any([stopping.signal, waiting.signal]));
-    interrupt = () => {};
-  }
-
   return {
     wake() {
       isWoken = true;
-      interrupt();
+      idle.wake();
     },
     async start() {
       running = run();

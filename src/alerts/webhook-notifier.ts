@@ -3,7 +3,7 @@ import { maxOutbox, maxRefusals } from "../core/alerts.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { pause } from "../runtime/pause.ts";
+import { createWakeablePause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createDeliverySchedule, type DueNotification } from "./delivery-schedule.ts";
 import { ReceiverError, sendRequest } from "./http-client.ts";
@@ -60,7 +60,7 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
   let lastRead: string | null = null;
   let readAllAtMs = Number.NEGATIVE_INFINITY;
   let hasNews = true;
-  let interrupt = () => {};
+  const idle = createWakeablePause(signal);
   let isWarned = false;
 
   /** Reads what is new; now and then everything, in case that Redis has lost its newest entries or its clock was set back. */
@@ -150,7 +150,7 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
       })
       .finally(() => {
         inFlight.delete(attempt);
-        interrupt();
+        idle.wake();
       });
     inFlight.add(attempt);
   }
@@ -168,22 +168,15 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
       for (let next = schedule.next(clock.now()); next !== null; next = schedule.next(clock.now()))
         begin(next);
       if (isRead && hasNews) continue;
-      await wait(Math.min(isRead ? resendMs : retryMs, schedule.dueAtMs() - clock.now()));
+      await idle.pause(Math.min(isRead ? resendMs : retryMs, schedule.dueAtMs() - clock.now()));
     }
     await Promise.all(inFlight);
-  }
-
-  async function wait(ms: number): Promise<void> {
-    const waiting = new AbortController();
-    interrupt = () => waiting.abort();
-    await pause(ms, AbortSignal.any([signal, waiting.signal]));
-    interrupt = () => {};
   }
 
   return {
     wake() {
       hasNews = true;
-      interrupt();
+      idle.wake();
     },
     async start() {
       running = run();
