@@ -87,13 +87,13 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
     latency: t.float({
       nullable: true,
       description:
-        "Seconds since the head became claimable; 0 when nothing waited. Null when it was not known.",
+        "Seconds since the head became claimable; 0 when no job waited. Null when it was not known.",
       resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
-      description: "When the head became claimable. Null when nothing waited, or it was not known.",
+      description: "When the head became claimable. Null when no job waited, or it was not known.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
     depth: t.exposeInt("depth", {
@@ -159,12 +159,12 @@ export const AlertType = builder.objectRef<Alert>("Alert").implement({
     value: t.float({
       nullable: true,
       description:
-        "Value of the subject when the alert began, then when it fired, then when it ended: seconds or jobs, as `subject` says. Null when the subject is no number, and when the value was not known.",
+        "Value of the subject when the alert began, then when it fired, then when it ended: seconds or jobs, as `subject` says. Null when the subject is not a number, and when the value was not known.",
       resolve: ({ value }) => (value === null ? null : roundedSeconds(value)),
     }),
     threshold: t.float({
       nullable: true,
-      description: "The alert fires when `value` is above this. Null when the subject is no number.",
+      description: "The alert fires when `value` is above this. Null when the subject is not a number.",
       resolve: ({ threshold }) => (threshold === null ? null : roundedSeconds(threshold)),
     }),
     severity: t.exposeString("severity", { description: "The rule's severity." }),

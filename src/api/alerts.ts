@@ -27,7 +27,7 @@ builder.queryField("alerts", (t) =>
       first: t.arg.int({
         required: true,
         defaultValue: 50,
-        description: `At most so many, 0 to ${mostAlerts}.`,
+        description: `Maximum number of alerts, 0 to ${mostAlerts}.`,
       }),
     },
     complexity({ queue, first }): FieldCost {
@@ -71,13 +71,13 @@ builder.mutationField("acknowledgeAlert", (t) =>
       return 1;
     },
     description:
-      "Acknowledges an alert; the first acknowledgement stays. It stops no notification: use silences of Alertmanager for that. Answers the alert; null when no alert has this id, or it has ended. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
+      "Acknowledges an alert; the first acknowledgement stays. Notifications go on: use silences of Alertmanager to stop them. Answers the alert; null when no alert has this id, or it has ended. Costs one point; needs the scope `admin`. Errors: BAD_USER_INPUT.",
     resolve: (_, { id }, { alerts, client }) => alerts.acknowledge(String(id), client),
   }),
 );
 
 const ReceiverStatusType = builder.objectRef<ReceiverStatus>("ReceiverStatus").implement({
-  description: "Deliveries to one receiver of alerts, counted by all servers together.",
+  description: "Deliveries to one receiver of alerts, summed over all servers.",
   fields: (t) => ({
     receiver: t.exposeString("receiver", {
       description:

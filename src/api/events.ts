@@ -14,13 +14,13 @@ const QueueEventTypeEnum = builder.enumType("QueueEventType", {
   values: {
     ENQUEUED: { description: "It entered the queue; it is claimable at once, or from `availableAt` on." },
     DEQUEUED: { description: "A worker took it. Its wait ends." },
-    REMOVED: { description: "It left the queue without a worker taking it. Its wait counts nowhere." },
+    REMOVED: { description: "It left the queue without a worker. It counts in no rate and no wait time." },
   } satisfies Record<(typeof eventTypes)[number], object>,
 });
 
 const QueueEventInput = builder.inputType("QueueEventInput", {
   description:
-    "One thing that happened to one job. Queue, `jobId` and `attempt` together are the identity of the job's stay.",
+    "One thing that happened to one job. Queue, `jobId` and `attempt` together identify the job's stay in the queue.",
   fields: (t) => ({
     type: t.field({ type: QueueEventTypeEnum, required: true, description: "What happened." }),
     queue: t.string({
@@ -62,7 +62,7 @@ const RejectedEventType = builder.objectRef<RejectedEvent>("RejectedEvent").impl
     eventIndex: t.exposeInt("eventIndex", { description: "Its position in `events`, from 0." }),
     field: t.exposeString("field", {
       nullable: true,
-      description: "Its first invalid field. Null when the event is no object.",
+      description: "Its first invalid field. Null when the event is not an object.",
     }),
     reason: t.exposeString("reason", {
       description: "What is wrong, for people: what was expected, what came.",

@@ -11,9 +11,9 @@ export const HealthEnum = builder.enumType("Health", {
     OK: "No other condition holds. Also a queue that is EMPTY or PAUSED.",
     SLOW: "A job waits, and the head is older than `objective`. One sample is enough. If the age comes from a producer's clock, also no sample of that time was empty.",
     FALLING_BEHIND:
-      "Over the window more jobs came than left, by more than chance, and the head grew older: the lowest depth and age of each third of it are higher than those of the third before. Neither is so of a burst that is being drained. Never while the window has a pause in it.",
+      "Over the window more jobs came than left, by more than chance, and the head grew older: the lowest depth and age of each third of it are higher than those of the third before. A burst that is being drained has neither. Never while the window has a pause in it.",
     STALLED:
-      "Jobs waited all through the window, none left, and the head is still the same. So also says a queue whose every worker takes longer than the window for one job.",
+      "Jobs waited all through the window, none left, and the head is still the same. A queue whose workers all take longer than the window for one job is STALLED, too.",
     UNKNOWN:
       "Not known. The queue is MISSING or `stale`; `accuracy` is UNKNOWN or INCOMPLETE, or LOWER_BOUND and the head is not known to be late; or a job waits and there are too few samples to exclude the other conditions: in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
   }),
@@ -24,15 +24,15 @@ const EstimateType = builder.objectRef<Estimate>("Estimate").implement({
     "An estimate with its 90 % interval, if the last five minutes continue. In practice the interval holds in about eight of ten cases.",
   fields: (t) => ({
     low: t.float({
-      description: "Hardly less than this. Never negative.",
+      description: "Lower end of the interval; never negative.",
       resolve: ({ low }) => roundedRate(low),
     }),
     likely: t.float({
-      description: "The best guess, from `low` to `high`.",
+      description: "The most likely value, from `low` to `high`.",
       resolve: ({ likely }) => roundedRate(likely),
     }),
     high: t.float({
-      description: "Hardly more than this.",
+      description: "Upper end of the interval.",
       resolve: ({ high }) => roundedRate(high),
     }),
   }),
@@ -40,13 +40,13 @@ const EstimateType = builder.objectRef<Estimate>("Estimate").implement({
 
 const ForecastType = builder.objectRef<Forecast>("Forecast").implement({
   description:
-    "What becomes of a queue if the last five minutes go on. Each number is null where nothing honest can be said.",
+    "Forecast of a queue, if the last five minutes continue. A number is null where no estimate is reliable.",
   fields: (t) => ({
     drainSeconds: t.expose("drainSeconds", {
       type: EstimateType,
       nullable: true,
       description:
-        "Seconds until nothing waits; 0 when nothing does. Null when the queue is PAUSED, when jobs have not waited for a minute without a break, when it is not sure that it drains, and when that may take more than six times as long as was looked back on: half an hour at most.",
+        "Seconds until no job waits; 0 when none does. Null when the queue is PAUSED, when jobs have not waited for a minute without a break, when it is not sure that it drains, and when that may take more than six times as long as was looked back on: half an hour at most.",
     }),
     breachSeconds: t.expose("breachSeconds", {
       type: EstimateType,
@@ -81,7 +81,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
   objective: t.float({
     nullable: true,
     description:
-      "Within how many seconds jobs of this queue are to be taken: as the server's OBJECTIVES_FILE says, else as the end of the queue's name does, such as `within_30_seconds` or `latency_5m`. Null when neither says anything.",
+      "Within how many seconds jobs of this queue are to be taken: from the server's OBJECTIVES_FILE, else from the end of the queue's name, such as `within_30_seconds` or `latency_5m`. Null when neither has one.",
     resolve({ queue }, _, { health }) {
       const objectiveMs = health.objectiveMsOf(queue);
       return objectiveMs === null ? null : secondsOf(objectiveMs);
@@ -92,7 +92,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
     nullable: true,
     complexity: () => 1,
     description:
-      "What becomes of the queue if the last five minutes go on. Null when the queue is MISSING or `stale`, or `accuracy` is UNKNOWN, INCOMPLETE or LOWER_BOUND. Costs one point per queue.",
+      "Forecast of the queue, if the last five minutes continue. Null when the queue is MISSING or `stale`, or `accuracy` is UNKNOWN, INCOMPLETE or LOWER_BOUND. Costs one point per queue.",
     resolve: (snapshot, _, { health }) => health.forecastOf(snapshot),
   }),
 }));

@@ -30,17 +30,17 @@ HistoryPointType.implement({
       description: "When the step began, by Redis's clock.",
       resolve: ({ atMs }) => new Date(atMs),
     }),
-    step: t.expose("step", { type: HistoryStepEnum, description: "How long it is." }),
+    step: t.expose("step", { type: HistoryStepEnum, description: "Length of the step." }),
     samples: t.exposeInt("samples", {
       description:
         "Number of samples in the step, one a second. Fewer than the step has seconds: part of it was not sampled. At least 1.",
     }),
     maxLatency: t.float({
-      description: "The highest latency in these samples, in seconds; 0 when nothing waited.",
+      description: "The highest latency in these samples, in seconds; 0 when no job waited.",
       resolve: ({ maxLatencyMs }) => secondsOf(maxLatencyMs),
     }),
     meanLatency: t.float({
-      description: "Mean latency of these samples, in seconds; 0 when nothing waited.",
+      description: "Mean latency of these samples, in seconds; 0 when no job waited.",
       resolve: ({ meanLatencyMs }) => secondsOf(meanLatencyMs),
     }),
     maxDepth: t.exposeInt("maxDepth", {

@@ -24,7 +24,7 @@ export const QueueStateEnum = builder.enumType("QueueState", {
     EMPTY:
       "Known, and no job waits, unless `accuracy` is INCOMPLETE or UNKNOWN: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
     WAITING: "At least one job waits to be dequeued.",
-    PAUSED: "The job system says that nothing is dequeued from it on purpose. Jobs may wait.",
+    PAUSED: "Paused in its job system: workers do not dequeue from it. Jobs may wait.",
   }),
 });
 
@@ -52,7 +52,7 @@ export const WindowEnum = builder.enumType("Window", {
 
 export const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
   description:
-    "Mean rates of jobs over a window, by the times at which the events happened: an event that arrives late counts where it belongs.",
+    "Mean rates of jobs over a window, by the times at which the events happened: an event that arrives late counts in the window in which it happened.",
   fields: (t) => ({
     enqueuedPerSecond: t.float({
       description: "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued.",
@@ -115,14 +115,14 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
     latency: t.float({
       nullable: true,
       description:
-        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when nothing waits; never negative. Null when it is not known: `state` is MISSING or `accuracy` UNKNOWN. See `stale` before you act on it.",
+        "Seconds since the head, the waiting job that has been claimable longest, became claimable. 0 when no job waits; never negative. Null when it is not known: `state` is MISSING or `accuracy` UNKNOWN. See `stale` before you act on it.",
       resolve: ({ latencyMs }) => (latencyMs === null ? null : secondsOf(latencyMs)),
     }),
     oldestSince: t.field({
       type: "DateTime",
       nullable: true,
       description:
-        "When the head became claimable, by Redis's clock. Null when nothing waits, and where `latency` is null.",
+        "When the head became claimable, by Redis's clock. Null when no job waits, and where `latency` is null.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
     }),
     depth: t.exposeInt("depth", {
@@ -168,7 +168,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
           type: WindowEnum,
           required: true,
           defaultValue: "ONE_MINUTE",
-          description: "Over which window.",
+          description: "The window.",
         }),
       },
       // A function, so that the arguments are checked before anything runs.
@@ -185,7 +185,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
           type: WindowEnum,
           required: true,
           defaultValue: "FIVE_MINUTES",
-          description: "Over which window.",
+          description: "The window.",
         }),
       },
       // A function, so that the arguments are checked before anything runs.
@@ -235,7 +235,7 @@ builder.subscriptionField("queueLatency", (t) =>
       return perQueue(checkQueues(queues, limits).length);
     },
     description:
-      "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue's state is another one, and else after `refreshMs`, or 0.9 s if that is less; health and forecast are made anew for each push, and are no reason for one. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+      "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue changes, else after `refreshMs`, or 0.9 s if that is less. Health and forecast are computed for each push, and cause none. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
     subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
       subscriptions.hold(client, onGone, () =>
         live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),

@@ -11,7 +11,7 @@ import "./scalars.ts";
 import "./waiting-jobs.ts";
 
 builder.queryType({ description: "Read the state of queues and alerts." });
-builder.mutationType({ description: "Record job events, and administrate queues and alerts." });
+builder.mutationType({ description: "Record job events, and administer queues and alerts." });
 builder.subscriptionType({ description: "Push changes of queues and alerts." });
 
 export const schema: GraphQLSchema = builder.toSchema({});

@@ -48,7 +48,7 @@ builder.queryField("waitingJobs", (t) =>
       first: t.arg.int({
         required: true,
         defaultValue: 50,
-        description: `At most so many, 0 to ${mostJobs}.`,
+        description: `Maximum number of jobs, 0 to ${mostJobs}.`,
       }),
     },
     extensions: { scope: "admin" },
@@ -58,7 +58,7 @@ builder.queryField("waitingJobs", (t) =>
       return pageCost(first);
     },
     description:
-      "The jobs of one queue that have waited longest, oldest first: the head, and possible ghosts, whose DEQUEUED event was lost. Empty when nothing waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
+      "The jobs of one queue that have waited longest, oldest first: the head, and possible ghosts, whose DEQUEUED event was lost. Empty when no job waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
     resolve: async (_, { queue, first }, { tracker }) => inSlices(await tracker.waiting(queue, first)),
   }),
 );
