@@ -8,7 +8,7 @@ export interface DriverOptions {
   readonly plans: readonly QueuePlan[];
   /** Ends it, after the request that is under way. */
   readonly signal: AbortSignal;
-  /** Is told when the server does not answer, and when it does again. */
+  /** Called when the server does not answer, and when it does again. */
   readonly say: (line: string) => void;
   /** Called when what the queues went through before now has been recorded. */
   readonly begun: () => void;
@@ -19,13 +19,13 @@ const historyMs = 90_000;
 /** 4 mutations a second cost 240 of the 6000 points that a client has each minute, and the person has the same address. */
 const intervalMs = 250;
 const maxEventsAtOnce = 500;
-/** After a longer silence, as of a laptop that slept, nobody wants to hear what was missed. */
+/** After a longer silence, as of a laptop that slept, what was missed is not made up for. */
 const maxLagMs = 60_000;
 const retryMs = 1_000;
 const timeoutMs = 10_000;
 
 /**
- * Lets simulated producers and workers tell a server of their jobs, by its public mutation, as real ones would: in batches,
+ * Has simulated producers and workers record their jobs at a server, by its public mutation, as real ones would: in batches,
  * each of which is sent again, with its id, until the server has taken it.
  *
  * @throws Error when the server refuses what it is sent.
@@ -40,7 +40,7 @@ export async function driveQueues(options: DriverOptions): Promise<void> {
     await record(simulation.advance(Date.now()));
   }
 
-  /** Jobs of the last run that still wait would wait for ever: nobody remembers them but the server. */
+  /** Jobs of the last run that still wait would wait for ever: only the server remembers them. */
   async function startOver() {
     for (const { queue } of plans) {
       await deliver({

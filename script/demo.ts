@@ -29,7 +29,7 @@ process.once("exit", () => server.kill());
 
 const stopping = new AbortController();
 let wasAsked = false;
-// For npm passes on a Ctrl-C that this process has had already, the second one is no other than the first.
+// For npm passes on a Ctrl-C that this process has had already, the second one is the same as the first.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     wasAsked = true;
@@ -42,13 +42,13 @@ try {
   const graphiql = await ready(server);
   if (graphiql !== null) {
     const { signal } = stopping;
-    const told = { url: graphiql, signal, say: print };
+    const options = { url: graphiql, signal, say: print };
     let news = Promise.resolve();
     const begun = () => {
       welcome(graphiql);
-      news = printAlerts(told);
+      news = printAlerts(options);
     };
-    await driveQueues({ ...told, plans: demoPlans, begun });
+    await driveQueues({ ...options, plans: demoPlans, begun });
     await news;
   }
 } catch (error) {

@@ -1,4 +1,4 @@
-// The last word of script/test: `node script/test-summary.ts REPORT`, where REPORT is what vitest's json reporter wrote.
+// The summary that script/test prints: `node script/test-summary.ts REPORT`, where REPORT is what vitest's json reporter wrote.
 import { readFileSync } from "node:fs";
 
 /** What is read of vitest's json report. */

@@ -8,7 +8,7 @@ import { messageOf } from "../src/core/errors.ts";
 const [name = "", scopes = "", ...rest] = process.argv.slice(2);
 const file = process.env.API_TOKENS_FILE ?? "";
 
-// The prefix tells people, and programs that look for secrets in the wrong places, what it is.
+// People, and programs that scan for secrets, recognize it by its prefix.
 const secret = `ql_${randomBytes(32).toString("base64url")}`;
 const line = `${name} ${scopes} ${createHash("sha256").update(secret).digest("hex")}`;
 
