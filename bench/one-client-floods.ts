@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startServer } from "../test/support/server.ts";
 import { tokenFile } from "../test/support/tokens.ts";
-import { floods, runFloods } from "./load/floods.ts";
+import { floods, runFloods, strangersFloods } from "./load/floods.ts";
 
 const seconds = 8;
 const [, , role, name, url] = process.argv;
@@ -22,7 +22,11 @@ if (role === "flood") {
   await runFloods(name ?? "", url ?? "");
 } else {
   const wanted = process.argv.slice(2);
-  await measureAll(wanted.length === 0 ? ["nothing", ...Object.keys(floods), "all at once"] : wanted);
+  await measureAll(
+    wanted.length === 0
+      ? ["nothing", ...Object.keys(floods), "all at once", ...Object.keys(strangersFloods)]
+      : wanted,
+  );
 }
 
 async function measureAll(names: readonly string[]): Promise<void> {

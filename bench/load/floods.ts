@@ -22,9 +22,22 @@ export const floods = {
   "wide subscriptions": (url: string) => repeat(3, (i) => subscriptions(url, i)),
 } as const;
 
-/** Runs one of the floods, or all at once, for ever. */
+/** What clients without a token do to it. */
+export const strangersFloods = {
+  "pipelined requests of a stranger": (url: string) => repeat(20, () => pipeline(url)),
+  "chunks of one byte of a stranger": (url: string) => repeat(300, () => oneByteChunks(url, "stranger")),
+  "unknown paths": (url: string) => repeat(200, () => http(url, get("/x"), 1)),
+  "unknown tokens": (url: string) => repeat(200, () => http(url, post("{}", "stranger"), 1)),
+  "/ready": (url: string) => repeat(800, () => http(url, get("/ready"), 1)),
+  "/metrics without a token": (url: string) => repeat(50, () => http(url, get("/metrics"), 8)),
+  GraphiQL: (url: string) => repeat(200, () => http(url, get("/graphql", "Accept: text/html\r\n"), 1)),
+} as const;
+
+/** Runs one of the floods, or all of the token at once, for ever. */
 export async function runFloods(name: string, url: string): Promise<void> {
-  const wanted = Object.entries(floods).filter(([each]) => name === "all at once" || name === each);
+  const wanted = Object.entries({ ...floods, ...strangersFloods }).filter(([each]) =>
+    name === "all at once" ? each in floods : name === each,
+  );
   await Promise.all(wanted.map(([, flood]) => flood(url)));
 }
 
@@ -56,9 +69,11 @@ const document = `{ ${numbers(50)
 const schema = (i: number) =>
   `query Q${i}_${Math.random().toString(36).slice(2)} { __schema { types { name kind description fields { name description args { name type { name } } type { name kind ofType { name } } } } } }`;
 
-const head =
-  "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer flood\r\n";
-const post = (body: string) => `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+const head = (token: string) =>
+  `POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\n`;
+const post = (body: string, token = "flood") =>
+  `${head(token)}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+const get = (path: string, headers = "") => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;
 
 async function open(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
@@ -68,8 +83,8 @@ async function open(url: string): Promise<Socket> {
   return socket;
 }
 
-/** Requests one after the other, eight in flight. */
-async function http(url: string, request: string): Promise<void> {
+/** Requests one after the other, so many in flight. */
+async function http(url: string, request: string, atOnce = 8): Promise<void> {
   const socket = await open(url);
   socket.setEncoding("latin1");
   let tail = "";
@@ -79,7 +94,7 @@ async function http(url: string, request: string): Promise<void> {
     tail = all.slice(-8).includes("HTTP/1.1 ") ? "" : all.slice(-8);
     if (answers > 0) socket.write(request.repeat(answers));
   });
-  socket.write(request.repeat(8));
+  socket.write(request.repeat(atOnce));
   await once(socket, "close");
 }
 
@@ -112,17 +127,27 @@ async function webSocket(url: string, payload: string, atOnce: number): Promise<
 async function halfPost(url: string): Promise<void> {
   const socket = await open(url);
   socket.resume();
-  socket.write(`${head}Content-Length: 1099000\r\n\r\n{`);
+  socket.write(`${head("flood")}Content-Length: 1099000\r\n\r\n{`);
   socket.write(Buffer.alloc(1_098_000, " "));
   await once(socket, "close");
 }
 
-const chunks = Buffer.from("1\r\n \r\n".repeat(100_000));
-
-async function oneByteChunks(url: string): Promise<void> {
+/** As many requests as the server takes in. */
+async function pipeline(url: string): Promise<void> {
   const socket = await open(url);
   socket.resume();
-  socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`);
+  const closed = once(socket, "close");
+  const requests = "GET /x HTTP/1.1\r\nHost:\r\n\r\n".repeat(2_500);
+  while (!socket.destroyed) if (!socket.write(requests)) await Promise.race([once(socket, "drain"), closed]);
+  await closed;
+}
+
+const chunks = Buffer.from("1\r\n \r\n".repeat(100_000));
+
+async function oneByteChunks(url: string, token = "flood"): Promise<void> {
+  const socket = await open(url);
+  socket.resume();
+  socket.write(`${head(token)}Transfer-Encoding: chunked\r\n\r\n`);
   const closed = once(socket, "close");
   for (let i = 0; i < 10 && !socket.destroyed; i++) {
     if (!socket.write(chunks)) await Promise.race([once(socket, "drain"), closed]);

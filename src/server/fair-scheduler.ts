@@ -26,6 +26,8 @@ export function createFairScheduler({
   const queues = new Map<string, (() => void)[]>();
   let isScheduled = false;
   let running: string | null = null;
+  /** Since when it runs, or runs on. */
+  let runningSinceMs = 0;
 
   function hasShare(client: string): boolean {
     return (usedMs.get(client) ?? 0) < shareMs;
@@ -35,14 +37,21 @@ export function createFairScheduler({
     if (running === client) return work();
     schedule();
     const outer = running;
-    const sinceMs = clock.now();
+    bill();
     running = client;
     try {
       return work();
     } finally {
+      bill();
       running = outer;
-      usedMs.set(client, (usedMs.get(client) ?? 0) + clock.now() - sinceMs);
     }
+  }
+
+  /** Work within the work of another client is not that client's. */
+  function bill(): void {
+    const now = clock.now();
+    if (running !== null) usedMs.set(running, (usedMs.get(running) ?? 0) + now - runningSinceMs);
+    runningSinceMs = now;
   }
 
   function schedule(): void {

@@ -114,7 +114,7 @@ export function createGraphQLHttp({
     } catch (error) {
       // The rest of a large body is not parsed only to be thrown away.
       if (!request.complete && isLarge(request)) {
-        request.socket.pause();
+        request.pause();
         response.setHeader("Connection", "close");
       }
       sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));

@@ -1,8 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
-import { setTimeout } from "node:timers/promises";
 import { AppError } from "../core/errors.ts";
-import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
 
 /** A page of another origin can send none of them without a preflight request, as it can send a form. */
@@ -11,7 +9,6 @@ const mediaTypes: readonly string[] = ["application/json", "application/graphql+
 export interface BodyOptions {
   readonly maxBytes: number;
   readonly budget: ByteBudget;
-  readonly clock?: MonotonicClock;
 }
 
 export interface Body {
@@ -27,54 +24,21 @@ export interface BodyReader {
    * @param client who its bytes count for.
    * @returns null when the client hung up.
    * @throws AppError UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE, as early as possible; THROTTLED when the client has too many bytes
-   *   in flight, or has just sent a body in too small chunks, when a second has passed since; BAD_USER_INPUT when the body is not
-   *   UTF-8.
+   *   in flight; BAD_USER_INPUT when the body is not UTF-8.
    */
   read(request: IncomingMessage, client: string): Promise<Body | null>;
 }
 
-/** A body in too small chunks blocks the parser for as long as hundreds of requests, so the next is not even begun for a while. */
-const penaltyMs = 1_000;
-
-export function createBodyReader({ maxBytes, budget, clock = monotonicClock }: BodyOptions): BodyReader {
-  const penalizedUntilMs = new Map<string, number>();
-
-  /** An answer at once would only bring the next body, the beginning of which is parsed before anything can be done about it. */
-  async function assertUnpenalized(request: IncomingMessage, client: string): Promise<void> {
-    const leftMs = (penalizedUntilMs.get(client) ?? 0) - clock.now();
-    if (leftMs <= 0) {
-      penalizedUntilMs.delete(client);
-      return;
-    }
-    // When all that was read of it is parsed: that is thrown away, and nothing more of it is read.
-    process.nextTick(() => {
-      request.resume();
-      process.nextTick(() => {
-        if (!request.complete) request.socket.pause();
-      });
-    });
-    await setTimeout(leftMs);
-    throw new AppError(
-      "THROTTLED",
-      "the chunks of a body before were too small; send larger ones or Content-Length, retry after 1 s",
-      { retryAfterSeconds: 1 },
-    );
-  }
-
+export function createBodyReader({ maxBytes, budget }: BodyOptions): BodyReader {
   return {
     async read(request, client) {
       assertReadable(request, maxBytes);
-      if (request.headers["transfer-encoding"] !== undefined) await assertUnpenalized(request, client);
       const reservation = createGrowingReservation(budget, client);
       try {
         if (!reservation.growTo(Number(request.headers["content-length"] ?? 0)))
           throw tooManyBytesInFlight(budget);
         const bytes = await bytesOf(request, maxBytes, (length, cost) => {
-          if (length > maxBytes) return tooLarge(maxBytes);
-          if (cost > 2 * maxBytes) {
-            penalizedUntilMs.set(client, clock.now() + penaltyMs);
-            return tooLarge(maxBytes);
-          }
+          if (length > maxBytes || cost > 2 * maxBytes) return tooLarge(maxBytes);
           return reservation.growTo(length) ? null : tooManyBytesInFlight(budget);
         });
         if (bytes === null) {
@@ -144,7 +108,7 @@ function bytesOf(
         if (error !== null) {
           detach();
           // The connection is closed after the response: what still comes is not even parsed.
-          request.socket.pause();
+          request.pause();
           reject(error);
           return;
         }

@@ -7,8 +7,9 @@ import { monotonicClock } from "../runtime/clock.ts";
 import type { Service } from "../runtime/service.ts";
 import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createByteBudget } from "./byte-budget.ts";
-import { callerOf } from "./caller.ts";
+import { callerAt, callerOf } from "./caller.ts";
 import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
+import { createConnectionReader } from "./connection-reader.ts";
 import { endpoint } from "./endpoint.ts";
 import { createFairScheduler } from "./fair-scheduler.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
@@ -123,6 +124,7 @@ export function createServer(options: ServerOptions): Server {
   const browsers = createBrowserGuard(options);
   const sendText = createTextRoutes(identify);
   const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
+  const connections = createConnectionReader(scheduler);
   const stalled = createStalledSockets({
     patienceMs: timeouts.unreadMs,
     onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
@@ -191,13 +193,19 @@ export function createServer(options: ServerOptions): Server {
     }
   }
 
-  http.on("connection", (socket: Socket) => stalled.watch(socket));
+  http.on("connection", (socket: Socket) => {
+    stalled.watch(socket);
+    connections.read(socket, rateLimitKeyOf(callerAt(socket)));
+  });
   http.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const headers = { ...securityHeaders, ...browsers.headersFor(request) };
     for (const [name, value] of Object.entries(headers))
       if (value !== undefined) response.setHeader(name, value);
     if (isLeaving) response.setHeader("Connection", "close");
-    const release = requests.acquire(rateLimitKeyOf(callerOf(request)));
+    const client = rateLimitKeyOf(callerOf(request));
+    connections.begin(request, client);
+    response.on("close", () => connections.end(request));
+    const release = requests.acquire(client);
     if (release === null) {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
         retryAfterSeconds: 1,
@@ -219,6 +227,7 @@ export function createServer(options: ServerOptions): Server {
     });
   });
   http.on("upgrade", (request, socket, head) => {
+    connections.release(socket as Socket);
     // A socket that breaks before it is a WebSocket would end the process.
     socket.on("error", () => socket.destroy());
     const refusal = hasSeveral(request)
@@ -230,6 +239,7 @@ export function createServer(options: ServerOptions): Server {
     else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
   });
   http.on("connect", (_request, socket) => {
+    connections.release(socket as Socket);
     socket.on("error", () => socket.destroy());
     refuseSocket(socket, new AppError("BAD_USER_INPUT", "this is no proxy"), { status: 405 });
   });

@@ -224,9 +224,9 @@ describe("a client", () => {
         },
       },
     });
-    await using pipelined = await openRaw(server.url);
+    const taken = await Promise.all(Array.from({ length: 1_001 }, () => openRaw(server.url)));
     await using another = await openRaw(server.url);
-    pipelined.send(get("/wait").repeat(1_001));
+    for (const raw of taken) raw.send(get("/wait"));
     await expect.poll(() => waiting).toBe(1_001);
     another.send(get("/wait"));
     const refused = await another.until(/THROTTLED.*\}\n/s);
@@ -238,8 +238,47 @@ describe("a client", () => {
     const other = await fetch(`${server.url}/nowhere`, { headers: { "x-forwarded-for": "192.0.2.1" } });
     expect(other.status).toBe(404);
     goOn();
-    await expect.poll(() => pipelined.text().split("HTTP/1.1 200 OK").length).toBe(1_002);
+    await Promise.all(taken.map((raw) => raw.until(/^HTTP\/1\.1 200 OK/)));
     expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
+    for (const raw of taken) raw.socket.destroy();
+  });
+
+  test("has nothing parsed behind an unanswered request, and is answered in order in the end", async () => {
+    const gate = Promise.withResolvers<void>();
+    let begun = 0;
+    await using server = await startBareServer({
+      routes: {
+        "/wait": async () => {
+          begun += 1;
+          await gate.promise;
+          return { status: 200, body: {} };
+        },
+      },
+    });
+    await using raw = await openRaw(server.url);
+    raw.send(get("/wait").repeat(2_000));
+    await expect.poll(() => begun).toBeGreaterThan(0);
+    // Another connection is read as often as this one.
+    for (let i = 0; i < 20; i++) expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
+    expect(begun).toBeLessThan(100);
+    gate.resolve();
+    await expect.poll(() => raw.text().split("HTTP/1.1 200 OK").length, { timeout: 20_000 }).toBe(2_001);
+  });
+
+  test("that sends requests without end is answered by turns with others", async () => {
+    const answered: string[] = [];
+    const route = (name: string) => async () => {
+      answered.push(name);
+      return { status: 200, body: {} };
+    };
+    await using server = await startBareServer({ routes: { "/many": route("many"), "/one": route("one") } });
+    await using many = await openRaw(server.url);
+    await using one = await openRaw(server.url);
+    // As much as one read of a socket returns.
+    many.send(get("/many").repeat(1_500));
+    one.send(get("/one"));
+    await expect.poll(() => answered.length, { timeout: 20_000 }).toBe(1_501);
+    expect(answered.indexOf("one")).toBeLessThan(750);
   });
 
   test("that reads nothing of its answers is cut, and one that reads slowly is not", async () => {

@@ -1,0 +1,105 @@
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { FairScheduler } from "./fair-scheduler.ts";
+
+/**
+ * Reads what connections send slice by slice, where Node's HTTP server parses all that has come at once. Parsing a slice, and what its
+ * requests do before their first `await`, is work of a client. Behind an unanswered request nothing is parsed: no client needs
+ * pipelining, and TCP holds the sender back.
+ */
+export interface ConnectionReader {
+  /** @param client whose work it is, as long as no request names another one. */
+  read(socket: Socket, client: string): void;
+  /** Called when the head of a request is parsed. Its body is work of this client. */
+  begin(request: IncomingMessage, client: string): void;
+  /** Called when its response has left, or is lost. */
+  end(request: IncomingMessage): void;
+  /** From now on the socket is read by others. */
+  release(socket: Socket): void;
+}
+
+interface Connection {
+  readonly pump: () => void;
+  readonly firstClient: string;
+  client: string;
+  unanswered: number;
+  /** The last one. */
+  request: IncomingMessage | null;
+  /** Of the body of the last request, at most. */
+  bodyBytesLeft: number;
+}
+
+/** Of heads and chunked bodies: there may be a request in each 26 bytes, and a chunk in each 6. */
+const sliceBytes = 1_024;
+/** Of a body of known length: it is only copied. */
+const bodySliceBytes = 65_536;
+
+export function createConnectionReader(scheduler: FairScheduler): ConnectionReader {
+  const connections = new Map<Socket, Connection>();
+
+  return {
+    read(socket, client) {
+      let isTurnPending = false;
+      const readSlice = () => {
+        isTurnPending = false;
+        const bytes = Math.min(socket.readableLength, sliceOf(connection));
+        connection.bodyBytesLeft -= bytes;
+        // Node's parser listens for data.
+        socket.read(bytes);
+      };
+      const pump = () => {
+        while (!isTurnPending && socket.readableLength > 0 && !isBlocked(connection)) {
+          isTurnPending = true;
+          const turn = scheduler.begin(connection.client, readSlice);
+          if (isTurnPending) void turn.then(pump);
+        }
+        // Its end is only seen by a read.
+        if (socket.readableLength === 0) socket.read(0);
+      };
+      const connection: Connection = {
+        ...{ pump, firstClient: client, client },
+        ...{ unanswered: 0, request: null, bodyBytesLeft: 0 },
+      };
+      connections.set(socket, connection);
+      socket.on("readable", pump);
+      // A body that was not read is read on.
+      socket.on("resume", pump);
+      socket.on("close", () => connections.delete(socket));
+    },
+    begin(request, client) {
+      const connection = connections.get(request.socket);
+      if (connection === undefined) return;
+      connection.client = client;
+      connection.request = request;
+      connection.unanswered += 1;
+      connection.bodyBytesLeft = Number(request.headers["content-length"] ?? 0);
+    },
+    end({ socket, headers }) {
+      const connection = connections.get(socket);
+      if (connection === undefined) return;
+      connection.unanswered -= 1;
+      // A proxy sends requests of many clients over one connection.
+      if (headers["x-forwarded-for"] !== undefined) connection.client = connection.firstClient;
+      if (socket.readableLength > 0) connection.pump();
+    },
+    release(socket) {
+      const connection = connections.get(socket);
+      if (connection === undefined) return;
+      connections.delete(socket);
+      socket.off("readable", connection.pump);
+      socket.off("resume", connection.pump);
+    },
+  };
+}
+
+function sliceOf({ request, bodyBytesLeft }: Connection): number {
+  if (request === null || request.complete) return sliceBytes;
+  return Math.max(sliceBytes, Math.min(bodySliceBytes, bodyBytesLeft));
+}
+
+function isBlocked({ request, unanswered }: Connection): boolean {
+  if (request === null) return false;
+  if (request.complete) return unanswered > 0;
+  if (unanswered > 1 || request.readableFlowing === false) return true;
+  return request.readableFlowing === null && request.readableLength > 0;
+}
