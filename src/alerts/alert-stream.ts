@@ -23,8 +23,11 @@ export interface AlertStreamOptions {
 }
 
 export interface AlertStream extends Service {
-  /** @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read. */
-  watch(filter: AlertFilter): Promise<AlertWatch>;
+  /**
+   * @param first how many of the alerts that have not ended it begins with: FIRING ones first, then the newest.
+   * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
+   */
+  watch(filter: AlertFilter, first: number): Promise<AlertWatch>;
 }
 
 const retryMs = 500;
@@ -37,6 +40,8 @@ const maxResolved = 1_000;
  */
 export function createAlertStream({ feed, store, logger }: AlertStreamOptions): AlertStream {
   const watches = new Set<AlertWatchControl>();
+  /** Subscribers that wait for the first state. */
+  let joining = 0;
   /** The newest state of each alert that has not ended; only while there are subscribers. */
   const known = new Map<string, Alert>();
   /** `known` is complete: it was read since the connection was last lost, and no message was missed since. */
@@ -48,8 +53,18 @@ export function createAlertStream({ feed, store, logger }: AlertStreamOptions): 
   let retry: NodeJS.Timeout | undefined;
   let isStopped = false;
 
+  function isWatched(): boolean {
+    return watches.size + joining > 0;
+  }
+
+  function forgetUnlessWatched(): void {
+    if (isWatched()) return;
+    known.clear();
+    isComplete = false;
+  }
+
   function learn(alert: Alert): void {
-    if (watches.size === 0) return;
+    if (!isWatched()) return;
     if (alert.state === "RESOLVED") known.delete(alert.id);
     else known.set(alert.id, alert);
     for (const watch of watches) watch.push(alert);
@@ -68,7 +83,7 @@ export function createAlertStream({ feed, store, logger }: AlertStreamOptions): 
         if (!published.has(id) && !isSame(newer, alert)) learn(newer);
       }
       for (const alert of active) if (!published.has(alert.id) && !known.has(alert.id)) learn(alert);
-      isComplete = isConnected && watches.size > 0 && connection === connections;
+      isComplete = isConnected && isWatched() && connection === connections;
     } finally {
       publishedMeanwhile.delete(published);
     }
@@ -76,7 +91,7 @@ export function createAlertStream({ feed, store, logger }: AlertStreamOptions): 
 
   function catchUpUntilDone(): void {
     clearTimeout(retry);
-    if (watches.size === 0 || isStopped) return;
+    if (!isWatched() || isStopped) return;
     catchUp().catch((error: unknown) => {
       logger.debug({ err: messageOf(error) }, "alerts cannot be read");
       clearTimeout(retry);
@@ -114,26 +129,32 @@ export function createAlertStream({ feed, store, logger }: AlertStreamOptions): 
       for (const watch of [...watches]) watch.end();
       await feed.stop();
     },
-    async watch(filter) {
-      const control = createAlertWatch(filter, () => {
-        watches.delete(control);
-        if (watches.size > 0) return;
-        known.clear();
-        isComplete = false;
-      });
-      // Register, then read: a change in between is published, and at worst pushed twice.
-      watches.add(control);
+    async watch(filter, first) {
+      joining += 1;
       try {
+        // What is published meanwhile is known then, too.
         if (!isComplete) await catchUp();
-        for (const alert of known.values()) control.push(alert);
-      } catch (error) {
-        control.end();
-        throw error;
+        const control = createAlertWatch(filter, () => {
+          watches.delete(control);
+          forgetUnlessWatched();
+        });
+        watches.add(control);
+        for (const alert of worstFirst(known.values(), filter).slice(0, first)) control.push(alert);
+        if (isStopped) control.end();
+        return control.watch;
+      } finally {
+        joining -= 1;
+        forgetUnlessWatched();
       }
-      if (isStopped) control.end();
-      return control.watch;
     },
   };
+}
+
+function worstFirst(alerts: Iterable<Alert>, { queue }: AlertFilter): readonly Alert[] {
+  const isFiring = ({ state }: Alert) => (state === "FIRING" ? 1 : 0);
+  return [...alerts]
+    .filter((alert) => queue === null || alert.queue === queue)
+    .sort((a, b) => isFiring(b) - isFiring(a) || b.sinceMs - a.sinceMs);
 }
 
 function isSame(a: Alert, b: Alert): boolean {

@@ -9,7 +9,7 @@ export interface AlertFilter {
   readonly queue: string | null;
 }
 
-/** What one subscriber gets: first every alert that has not ended, then each that has changed. */
+/** What one subscriber gets: first alerts that have not ended, then each that has changed. */
 export type AlertWatch = AsyncIterableIterator<Alert, undefined>;
 
 /** The other end of a watch. */

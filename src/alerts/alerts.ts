@@ -45,7 +45,7 @@ export interface Alerts extends Service {
    *
    * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
    */
-  watch(filter: AlertFilter): Promise<AlertWatch>;
+  watch(filter: AlertFilter, first: number): Promise<AlertWatch>;
   /**
    * Acknowledges an alert; the first acknowledgement stays.
    *
@@ -86,11 +86,11 @@ export function createAlerts(options: AlertsOptions): Alerts {
         )
         .slice(0, first);
     },
-    async watch(filter) {
+    async watch(filter, first) {
       if (rules === null && (await store.status()).decidedAtMs === null) {
         return failedWatch(new AppError("NO_ALERT_RULES", noRules));
       }
-      return await stream.watch(filter);
+      return await stream.watch(filter, first);
     },
     async acknowledge(id, by) {
       const alert = await store.acknowledge(id, by);

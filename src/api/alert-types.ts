@@ -1,5 +1,7 @@
 import { type Alert, type AlertFacts, alertEnds, alertStates, type HealthSince } from "../core/alerts.ts";
+import { maxQueueNameBytes } from "../core/queue-name.ts";
 import { roundedSeconds, secondsOf } from "../core/rounding.ts";
+import { text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
@@ -60,7 +62,7 @@ const AlertTextType = builder.objectRef<readonly [name: string, text: string]>("
   description: "A label or an annotation of a rule.",
   fields: (t) => ({
     name: t.string({ description: "Its name.", resolve: ([name]) => name }),
-    text: t.string({ description: "Its text.", resolve: ([, text]) => text }),
+    text: t.string({ complexity: text(100), description: "Its text.", resolve: ([, text]) => text }),
   }),
 });
 
@@ -128,6 +130,7 @@ export const AlertType = builder.objectRef<Alert>("Alert").implement({
     }),
     rule: t.exposeString("rule", { description: "Name of the rule." }),
     queue: t.exposeString("queue", {
+      complexity: text(maxQueueNameBytes),
       nullable: true,
       description:
         "Name of the queue. Null for the built-in rule AlertsDropped, which is about alerts themselves.",

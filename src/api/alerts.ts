@@ -45,15 +45,23 @@ builder.queryField("alerts", (t) =>
 builder.subscriptionField("alertChanged", (t) =>
   t.field({
     type: AlertType,
-    args: { queue: t.arg.string({ description: "Only alerts of the queue with this name." }) },
-    complexity({ queue }) {
+    args: {
+      queue: t.arg.string({ description: "Only alerts of the queue with this name." }),
+      first: t.arg.int({
+        required: true,
+        defaultValue: 100,
+        description: `With how many of the alerts that are PENDING or FIRING it begins, 0 to ${mostAlerts}: FIRING ones first, then the newest.`,
+      }),
+    },
+    complexity({ queue, first }): FieldCost {
       if (queue != null) checkQueueName(queue, "queue");
-      return 1;
+      checkBounds("first", first, 0, mostAlerts);
+      return pageCost(first);
     },
     description:
-      "At once every alert that is PENDING or FIRING, one in each push; then each alert whose state or acknowledgement changes. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
-    subscribe: (_, { queue }, { client, onGone, alerts, subscriptions }) =>
-      subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null })),
+      "At once the alerts that are PENDING or FIRING, at most `first`, one in each push; then each alert whose state or acknowledgement changes. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point for each ten of `first`, at least one. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
+    subscribe: (_, { queue, first }, { client, onGone, alerts, subscriptions }) =>
+      subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null }, first)),
     resolve: (alert) => alert,
   }),
 );

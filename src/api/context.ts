@@ -72,7 +72,7 @@ export interface Context {
       readonly queue: string | null;
       readonly first: number;
     }): Promise<Alert[]>;
-    watch(filter: { readonly queue: string | null }): Promise<AsyncIterableIterator<Alert>>;
+    watch(filter: { readonly queue: string | null }, first: number): Promise<AsyncIterableIterator<Alert>>;
     acknowledge(id: string, by: string): Promise<Alert | null>;
     status(): Promise<AlertStatus>;
   };

@@ -1,7 +1,7 @@
 import { AppError } from "../core/errors.ts";
 import type { eventTypes, RecordResult } from "../core/events.ts";
 import { checkQueueName } from "../core/queue-name.ts";
-import type { FieldCost } from "../limits/field-cost.ts";
+import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { describedValues } from "./described-values.ts";
@@ -65,6 +65,7 @@ const RejectedEventType = builder.objectRef<RejectedEvent>("RejectedEvent").impl
       description: "Its first invalid field. Null when the event is not an object.",
     }),
     reason: t.exposeString("reason", {
+      complexity: text(200),
       description: "What is wrong, for people: what was expected, what came.",
     }),
   }),

@@ -1,9 +1,14 @@
-import { queueNameProblem } from "../core/queue-name.ts";
+import { maxQueueNameBytes, queueNameProblem } from "../core/queue-name.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import type { Context } from "./context.ts";
 import { checkQueueCount } from "./queue-arguments.ts";
 import { selectedParts } from "./selected-parts.ts";
+
+const kind = "QueueLatency:";
+/** Base64 has four characters for three bytes. */
+const maxIdBytes = Math.ceil((4 / 3) * (kind.length + maxQueueNameBytes));
 
 /** Relay's Global Object Identification: client caches merge every answer about the same id, pushes among them. */
 export const NodeInterface = builder.interfaceRef<QueueSnapshot>("Node").implement({
@@ -11,14 +16,13 @@ export const NodeInterface = builder.interfaceRef<QueueSnapshot>("Node").impleme
   resolveType: () => "QueueLatency",
   fields: (t) => ({
     id: t.id({
+      complexity: text(maxIdBytes),
       description:
         "Stable id, unique in this API: the same queue has it in every answer and on every server. Opaque: do not build it.",
       resolve: ({ queue }) => nodeIdOf(queue),
     }),
   }),
 });
-
-const kind = "QueueLatency:";
 
 export function nodeIdOf(queue: string): string {
   return Buffer.from(kind + queue).toString("base64url");
@@ -67,7 +71,7 @@ builder.queryField("nodes", (t) =>
     args: { ids: t.arg.idList({ required: true, description: "Ids of objects, at most MAX_QUEUES." }) },
     complexity({ ids }, { limits }) {
       checkQueueCount(ids.length, limits);
-      return { field: ids.length, multiplier: ids.length };
+      return { field: ids.length, multiplier: ids.length, items: ids.length };
     },
     description:
       "The objects with these ids, in the order asked, each as `node` answers it. Costs one point for each id. Errors: TOO_MANY_QUEUES.",

@@ -1,14 +1,18 @@
 import type { QueueEdge, QueuePage } from "../core/queue-page.ts";
-import type { FieldCost } from "../limits/field-cost.ts";
+import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
+
+/** Of the longest name, in any order. */
+const maxCursorBytes = 400;
 
 const QueueEdgeType = builder.objectRef<QueueEdge>("QueueEdge").implement({
   description: "One queue of a page.",
   fields: (t) => ({
     node: t.expose("node", { type: QueueLatencyType, description: "The queue." }),
     cursor: t.exposeString("cursor", {
+      complexity: text(maxCursorBytes),
       description: "Given as `after` with the same `orderBy`, it asks for the queues behind this one.",
     }),
   }),
@@ -25,11 +29,13 @@ const PageInfo = builder.objectRef<QueuePage>("PageInfo").implement({
       resolve: () => false,
     }),
     startCursor: t.string({
+      complexity: text(maxCursorBytes),
       nullable: true,
       description: "Cursor of the first queue of the page; null when it is empty.",
       resolve: ({ edges }) => edges.at(0)?.cursor ?? null,
     }),
     endCursor: t.exposeString("endCursor", {
+      complexity: text(maxCursorBytes),
       nullable: true,
       description:
         "Cursor of the last queue that was considered, for `after`. Without `health` that is the last queue of the page, and null when it is empty.",

@@ -1,4 +1,5 @@
 import { AppError } from "../core/errors.ts";
+import { maxQueueNameBytes } from "../core/queue-name.ts";
 import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
 import {
   accuracies,
@@ -9,7 +10,7 @@ import {
   type Window,
   windows,
 } from "../core/snapshot.ts";
-import type { FieldCost } from "../limits/field-cost.ts";
+import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { inSlices } from "./in-slices.ts";
@@ -100,6 +101,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
   interfaces: [NodeInterface],
   fields: (t) => ({
     queue: t.exposeString("queue", {
+      complexity: text(maxQueueNameBytes),
       description:
         "Name of the queue: the name that its events give, or `<source>/<name>` when a job system is asked about it.",
     }),
@@ -251,7 +253,7 @@ builder.subscriptionField("queueLatency", (t) =>
 );
 
 function perQueue(count: number): FieldCost {
-  return { field: count, multiplier: count };
+  return { field: count, multiplier: count, items: count };
 }
 
 /** @throws AppError SERVICE_UNAVAILABLE when the window was asked for and could not be read: null would say that no source tells it. */

@@ -2,7 +2,7 @@ import { AppError } from "../core/errors.ts";
 import { checkQueueName } from "../core/queue-name.ts";
 import { secondsOf } from "../core/rounding.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
-import type { FieldCost } from "../limits/field-cost.ts";
+import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { inSlices } from "./in-slices.ts";
 import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
@@ -14,6 +14,7 @@ const WaitingJobType = builder.objectRef<WaitingJob>("WaitingJob").implement({
   description: "A job that is claimable, and of which no DEQUEUED or REMOVED event has arrived.",
   fields: (t) => ({
     jobId: t.exposeID("jobId", {
+      complexity: text(maxIdBytes),
       description: "The id that its events give, or that its job system gives.",
     }),
     attempt: t.exposeInt("attempt", {

@@ -1,6 +1,6 @@
 import { AppError } from "./errors.ts";
 
-const maxBytes = 200;
+export const maxQueueNameBytes = 200;
 /**
  * As Python's str.isprintable: no control, format, surrogate, private or unassigned characters, no space but U+0020. And not
  * U+FFFD, which all that is no UTF-8 is decoded to: names that differ would be one.
@@ -11,7 +11,8 @@ const unprintable = /[^\P{C}]|[^ \P{Z}]|\ufffd/u;
 export function queueNameProblem(name: string): string | null {
   if (name === "") return "a queue's name must not be empty";
   const bytes = Buffer.byteLength(name);
-  if (bytes > maxBytes) return `a queue's name has at most ${maxBytes} bytes, this one has ${bytes}`;
+  if (bytes > maxQueueNameBytes)
+    return `a queue's name has at most ${maxQueueNameBytes} bytes, this one has ${bytes}`;
   if (name.includes("*")) return `a queue's name must not contain "*": there are no wildcards`;
   const found = unprintable.exec(name);
   if (found === null) return null;

@@ -123,10 +123,15 @@ function priceOfReading(refused: readonly Sent[]): Price {
   return { ...free, cost: points, charge: { points, events: 0 } };
 }
 
+/** Half of what one client may have in flight, since texts that are escaped take twice as much. */
+const maxAnswerBytes = 8_000_000;
+
 /** @throws AppError MAX_COST_EXCEEDED for what can never pass, whatever is left. */
 function checkSum(prices: readonly Price[], max: Charge): void {
   const cost = prices.reduce((sum, price) => sum + price.cost, 0);
   if (cost > max.points) throw tooDear(max.points, cost);
+  const bytes = prices.reduce((sum, price) => sum + price.maxBytes, 0);
+  if (bytes > maxAnswerBytes) throw answerTooLarge(bytes);
   const { events } = sumOf(prices);
   if (events > max.events) {
     throw new AppError(
@@ -134,6 +139,14 @@ function checkSum(prices: readonly Price[], max: Charge): void {
       `expected at most ${max.events} events in one request (RECORD_RATE_LIMIT), got ${events}`,
     );
   }
+}
+
+function answerTooLarge(bytes: number): AppError {
+  const [most, limit] = [bytes, maxAnswerBytes].map((each) => Math.ceil(each / 1_000_000));
+  return new AppError(
+    "MAX_COST_EXCEEDED",
+    `expected an answer of at most ${limit} MB, got a request for up to ${most} MB; ask for fewer elements, fields or aliases, or in several requests`,
+  );
 }
 
 function sumOf(prices: readonly Price[]): Charge {

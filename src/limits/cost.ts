@@ -17,6 +17,8 @@ export interface Price {
   /** Points that it costs. Those for recording events are not charged as points: their events are. */
   readonly cost: number;
   readonly charge: Charge;
+  /** How large its answer may be. */
+  readonly maxBytes: number;
   /** Whether any of its fields costs something: then Redis is needed to run it. */
   readonly needsRedis: boolean;
   /** The variables as resolvers get them. */
@@ -26,16 +28,17 @@ export interface Price {
 export const free: Price = {
   cost: 0,
   charge: { points: 0, events: 0 },
+  maxBytes: 0,
   needsRedis: false,
   variables: {},
 };
 
 /** Writing an answer of so many bytes takes as long as reading a queue. */
 const bytesPerPoint = 4_000;
-/** Parsing and validating so many characters takes less than three times as long as reading a queue. */
-const charactersPerPoint = 4_000;
-/** Of a document, not charged for: that takes no longer than any request. */
-const freeCharacters = 2_000;
+/** Parsing and validating so many characters takes about three times as long as reading a queue. */
+const charactersPerPoint = 2_500;
+/** Of a document, not charged for: that takes little longer than any request. */
+const freeCharacters = 1_000;
 /** Validation compares fragments in pairs, each of which takes as long as so many characters. */
 const charactersPerPair = 20;
 /** Of an event as a literal, which is paid for with the event. */
@@ -65,7 +68,7 @@ export function priceOf(
   if (tally.fields === 0 && node.operation === "subscription") {
     throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");
   }
-  const { points, recordPoints, events, bytes } = tally;
+  const { points, recordPoints, events, bytes, maxBytes } = tally;
   const size = Math.max(
     pointsOfReading(readLength(document) - charactersPerEvent * events),
     Math.floor(Math.max(0, bytes - bytesPerEvent * events) / bytesPerPoint),
@@ -76,7 +79,7 @@ export function priceOf(
   if (!Number.isFinite(cost) || cost < 0 || !Number.isFinite(events)) {
     throw new AppError("MAX_COST_EXCEEDED", "the cost of the operation is not a number");
   }
-  return { cost, charge: { points: reading, events }, needsRedis: points > 0, variables: coerced };
+  return { cost, charge: { points: reading, events }, maxBytes, needsRedis: points > 0, variables: coerced };
 }
 
 /** Points for reading a document of such a length, be it run or refused. */

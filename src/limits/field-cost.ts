@@ -6,8 +6,15 @@ export interface FieldCost {
   readonly field?: number;
   /** How many times what is selected below counts: once for each queue that it is read for, say. @default 1 */
   readonly multiplier?: number;
-  /** How many elements the list in the answer has at most. @default the multiplier, else 8 for a list */
+  /** How many elements the list in the answer has at most. @default 8 for a list */
   readonly items?: number;
+  /** How long its value may be in the answer, in bytes, where it is a text that is longer than most values. */
+  readonly bytes?: number;
   /** What a mutation takes from the budget for recording, in events. Its points are then not taken from those for reading. */
   readonly events?: number;
+}
+
+/** A field that costs nothing, whose value may have so many bytes. */
+export function text(bytes: number): () => FieldCost {
+  return () => ({ bytes });
 }

@@ -30,8 +30,10 @@ export interface Tally {
   /** Those of the points that are for recording events. */
   readonly recordPoints: number;
   readonly events: number;
-  /** The size of the largest answer, roughly. */
+  /** The usual size of an answer with as many elements as it may have. */
   readonly bytes: number;
+  /** The same with every text as long as it may be. */
+  readonly maxBytes: number;
   /** Fields at its root, without `__typename` and the like. */
   readonly fields: number;
 }
@@ -49,7 +51,7 @@ export interface TallyOptions {
   readonly isLenient?: boolean;
 }
 
-const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, fields: 0 };
+const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, maxBytes: 0, fields: 0 };
 
 /** A value and its punctuation: most are numbers, times, enums and short names. */
 const valueBytes = 20;
@@ -118,7 +120,9 @@ export function tallyOf(
   function ofField(node: FieldNode, type: GraphQLNamedType, listItems?: number): Tally {
     const name = node.name.value;
     const ownBytes = (node.alias ?? node.name).value.length + nameBytes;
-    if (name === TypeNameMetaFieldDef.name) return { ...nothing, bytes: ownBytes + valueBytes };
+    if (name === TypeNameMetaFieldDef.name) {
+      return { ...nothing, bytes: ownBytes + valueBytes, maxBytes: ownBytes + valueBytes };
+    }
     const field = fieldOf(name, type);
     if (field === undefined) return nothing;
     const cost = costOf(field, node);
@@ -127,7 +131,7 @@ export function tallyOf(
     const below = getNamedType(field.type);
     const child =
       node.selectionSet === undefined || !isCompositeType(below)
-        ? { ...nothing, bytes: valueBytes }
+        ? { ...nothing, bytes: valueBytes, maxBytes: cost.bytes ?? valueBytes }
         : // A list in the result of recording has an element for each event at most.
           ofSelections(node.selectionSet, below, isLenient ? undefined : cost.events);
     const isList = isListType(getNullableType(field.type));
@@ -135,7 +139,6 @@ export function tallyOf(
     const items =
       cost.items ??
       (isList ? listItems : undefined) ??
-      cost.multiplier ??
       (isOfSchema(type) ? schemaItems[name] : isList ? defaultItems : 1) ??
       1;
     const points = own + multiplier * child.points;
@@ -144,6 +147,7 @@ export function tallyOf(
       recordPoints: cost.events === undefined ? 0 : points,
       events,
       bytes: ownBytes + items * (child.bytes + 2),
+      maxBytes: ownBytes + items * (child.maxBytes + 2),
       fields: name.startsWith("__") ? 0 : 1,
     };
   }

@@ -151,6 +151,27 @@ describe("the throttle", () => {
     });
   });
 
+  test.each(["one request", "a batch"])(
+    "refuses %s for a larger answer than a client may have under way",
+    async (as) => {
+      await using app = await startAppHere({ RATE_LIMIT_MAX: "100000", MAX_COST: "100000" });
+      const aliases = Array.from({ length: 190 }, (_, i) => `a${i}: queue`).join(" ");
+      const page = (first: number) => ({
+        query: `{ queues(first: ${first}) { edges { node { ${aliases} } } } }`,
+      });
+      const body = as === "one request" ? page(250) : [page(125), page(125)];
+      const response = await fetch(`${app.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      expect(response.status).toBe(400);
+      const [error] = [await response.json()].flat()[0].errors;
+      expect(error.extensions.code).toBe("MAX_COST_EXCEEDED");
+      expect(error.message).toMatch(/at most 8 MB.*up to 1\d MB.*fewer/);
+    },
+  );
+
   const ways: readonly Sent["over"][] = ["POST", "GET", "SSE", "WebSocket"];
   test.each(ways)("refuses over %s what it does not let through", async (over) => {
     await using app = await startAppHere({ RATE_LIMIT_MAX: "5", RATE_LIMIT_WINDOW: "1h" });

@@ -300,21 +300,60 @@ describe("an operation costs", () => {
     },
     {
       query: `{ queueLatency(queues: ["a"]) { queue } } # ${"x".repeat(20_000)}`,
-      min: 5,
-      max: 5,
+      min: 8,
+      max: 8,
       why: "a long document takes long to read",
     },
     {
       query: `{ ${aliases(1, 'queueLatency(queues: ["a"]) { queue }')} ${Array.from({ length: 50 }, (_, i) => `...F${i}`).join(" ")} }
         ${Array.from({ length: 50 }, (_, i) => `fragment F${i} on Query { __typename }`).join(" ")}`,
-      min: 6,
-      max: 8,
+      min: 9,
+      max: 12,
       why: "50 fragments are 1,225 pairs, which validation compares",
     },
   ])("$min to $max points by its size: $why", ({ min, max, why: _, ...sent }) => {
     const points = cost(sent);
     expect(points).toBeGreaterThanOrEqual(min);
     expect(points).toBeLessThanOrEqual(max);
+  });
+
+  test.each<Sent & { readonly megabytes: readonly [min: number, max: number]; readonly why: string }>([
+    {
+      query: `{ queues(first: 350) { edges { node { ${aliases(190, "queue")} } } } }`,
+      megabytes: [12, 16],
+      why: "a name has up to 200 bytes",
+    },
+    {
+      query: `{ queues(first: 200) { edges { node { ${aliases(100, "id")} ${aliases(90, "__typename").replaceAll("a", "b")} } } } }`,
+      megabytes: [5, 8],
+      why: "an id has up to 284",
+    },
+    {
+      query: `{ queues(first: 1000) { edges { cursor node { id queue source state latency oldestSince depth scheduled lost accuracy measuredAt stale } } } }`,
+      megabytes: [0.5, 2],
+      why: "the largest page is far from the limit",
+    },
+    {
+      query:
+        "{ alerts(first: 1000) { id rule queue state since severity labels { name text } annotations { name text } facts { measuredAt health { health since } } } }",
+      megabytes: [1, 6],
+      why: "so are all alerts",
+    },
+    {
+      query: "{ alerts(first: 10) { labels { text } } }",
+      megabytes: [0.008, 0.02],
+      why: "an alert has several labels",
+    },
+    {
+      query: '{ queueLatency(queues: ["a"]) { queue } }',
+      megabytes: [0.0002, 0.0003],
+      why: "one queue is one element",
+    },
+  ])("for an answer of up to $megabytes MB: $why", ({ query, megabytes: [min, max] }) => {
+    const document = parse(query);
+    const { maxBytes } = priceOf({ document, variables: {}, operationName: null }, costOptions);
+    expect(maxBytes / 1_000_000).toBeGreaterThan(min);
+    expect(maxBytes / 1_000_000).toBeLessThan(max);
   });
 
   test("for a batch of events as literals, nothing for what their text is long", () => {
