@@ -238,7 +238,7 @@ export function createApp(config: Config, logger: Logger): App {
       checkMinCost: createMinCostCheck({ schema: requestSchema, context: { limits }, maxCost }),
     }),
     corsOrigins: config.corsOrigins,
-    // Without tokens the server is on loopback, and knows whoever comes by nothing but the name that it came to.
+    // Without tokens the server listens on loopback, and a client proves nothing but the host name that it used.
     isOwnName: config.tokensFile === null ? isLoopback : null,
     basePath: config.basePath,
     exampleTabs,
@@ -328,7 +328,7 @@ function doubting(embedded: EmbeddedRedis, tracker: { raiseAll(): Promise<void> 
   };
 }
 
-/** A second server on the same DATA_DIR is then told where this one listens. */
+/** A second server on the same DATA_DIR then reports where this one listens. */
 function announcing(embedded: EmbeddedRedis, server: { readonly url: string }): Service {
   return { start: () => embedded.announce(server.url), stop: async () => {} };
 }

@@ -8,7 +8,7 @@ export interface Candidate {
   readonly fires: boolean;
 }
 
-/** Bounds how many alerts there are. Made anew for each round. */
+/** Limits the number of alerts. Each evaluation round makes its own. */
 export interface AlertCapacity {
   /**
    * Finds a place for an alert. When all are taken, the alert of a younger queue loses its place, a PENDING one first. One that

@@ -65,7 +65,7 @@ function measuredValue(
   if (subject === "depth") return snapshot.depth;
   const waits = snapshot.waitTime?.FIVE_MINUTES;
   if (waits == null) return null;
-  // No job was dequeued: that is fine while none waits, and tells nothing while one does.
+  // No job was dequeued. That is normal while no job waits, and says nothing about wait times while one does.
   if (waits.count === 0 && snapshot.state === "WAITING") return null;
   return waits[subject];
 }

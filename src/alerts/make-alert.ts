@@ -44,8 +44,8 @@ export function fired(
 ): Alert {
   const { id, sinceMs, acknowledgement } = alert;
   const { value, facts, nowMs } = found;
-  const anew = createAlert(rule, alert.queue, value, nowMs);
-  return { ...anew, id, sinceMs, acknowledgement, state: "FIRING", firedAtMs: nowMs, facts };
+  const fresh = createAlert(rule, alert.queue, value, nowMs);
+  return { ...fresh, id, sinceMs, acknowledgement, state: "FIRING", firedAtMs: nowMs, facts };
 }
 
 export function ended(alert: Alert, end: AlertEnd, value: number | null, nowMs: number): Alert {

@@ -1,13 +1,14 @@
 import { BlockList, isIP, isIPv6 } from "node:net";
 
 /**
- * Makes the rule that tells a client's address. It is the other end of the socket; where that is a proxy that we trust, it is
- * the last one that the proxy names in `X-Forwarded-For`, and so on through proxies that stand in a row. What somebody who is
- * not trusted wrote there is never believed.
+ * Creates the function that finds a client's address. It is the other end of the socket. When that is a trusted proxy, it
+ * is the
+ * last address in `X-Forwarded-For`, and so on through a chain of trusted proxies. What an untrusted client wrote there
+ * is ignored.
  *
  * @param trusted addresses and ranges (CIDR).
- * @returns an IPv4 address, or the first half of an IPv6 one: whoever has one of its addresses has all of them. "unknown" when
- *   the socket has gone.
+ * @returns an IPv4 address, or the first half of an IPv6 address, since one client has all addresses of that half.
+ *   "unknown" when the socket has closed.
  */
 export function createClientAddress(
   trusted: readonly string[],

@@ -4,13 +4,13 @@ import { createClientAddress } from "./client-address.ts";
 import type { Token } from "./token-file.ts";
 
 export interface IdentifyOptions {
-  /** Finds a token; null: there are none, and whoever can reach the server may do everything. */
+  /** Finds a token; null: no tokens are configured, and every client may do everything. */
   readonly findToken: ((secret: string) => Token | null) | null;
   /** Addresses and ranges (CIDR) of proxies whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
 }
 
-/** Tells who a request is from: its token, else its address. This is the only place that decides it. */
+/** Identifies the client of a request by its token, or by its address. This is the only place that decides it. */
 export function createIdentify({ findToken, trustedProxies }: IdentifyOptions): Identify {
   const clientAddress = createClientAddress(trustedProxies);
   const everything = new Set(scopes);

@@ -8,7 +8,7 @@ export interface RateLimitKeyOptions {
   readonly trustedProxies: readonly string[];
 }
 
-/** Tells by whom connections are counted: by client, or by address as long as nobody knows whose they are. */
+/** Creates the key that connections are counted by: the client, or the address while the client is not identified. */
 export function createRateLimitKey({
   identify,
   trustedProxies,

@@ -13,7 +13,7 @@ export function checkScopes(schema: GraphQLSchema, operation: Operation<Document
   if (!node) return;
   const fields = schema.getRootType(node.operation)?.getFields() ?? {};
   for (const name of rootFields(operation.document, node.selectionSet)) {
-    // It tells nothing, and clients and health checks ask for it everywhere.
+    // It reveals nothing, and clients and health checks request it everywhere.
     if (name === "__typename") continue;
     const scope = (fields[name]?.extensions.scope as Scope | undefined) ?? "read";
     if (client.scopes.has(scope)) continue;

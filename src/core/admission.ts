@@ -53,7 +53,7 @@ export interface Admission {
   readonly variables: readonly (Variables | null)[];
 }
 
-/** What somebody may do: read how queues stand, record what happened to jobs, look after queues. None includes another. */
+/** What a client may do: read queues, record events, administer queues. No scope includes another. */
 export const scopes = ["read", "record", "admin"] as const;
 export type Scope = (typeof scopes)[number];
 
@@ -64,7 +64,7 @@ export interface Client {
   readonly scopes: ReadonlySet<Scope>;
 }
 
-/** What is known of whoever sent a request, be it over HTTP or a WebSocket: nothing of it is certain but the address. */
+/** What a request says about its client, over HTTP or a WebSocket. Only the address is certain. */
 export interface Caller {
   /** Address of the other end of the socket. */
   readonly address: string | undefined;

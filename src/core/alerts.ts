@@ -43,7 +43,7 @@ export interface AlertFacts {
   readonly oldestSinceMs: number | null;
   readonly depth: number | null;
   readonly accuracy: Accuracy;
-  /** Over ONE_MINUTE; null where the source cannot tell. */
+  /** Over ONE_MINUTE; null when the source does not report it. */
   readonly throughput: Throughput | null;
   /** Of the last five minutes, oldest first, as far as the health was read. */
   readonly health: readonly HealthSince[];

@@ -45,10 +45,11 @@ export interface AppErrorOptions {
 }
 
 /**
- * An error that is told to the client as it is: a code of {@link errorStatus} and a message that says what was expected,
- * then what came. Every other error is masked and logged.
+ * An error that the client gets as it is: a code of {@link errorStatus} and a message that says what was expected, then
+ * what was
+ * found. Every other error is masked and logged.
  *
- * It has no stack trace: under a flood of requests that are refused, capturing it would be a sixth of the work.
+ * It has no stack trace: under a flood of refused requests, capturing it would be a sixth of the work.
  */
 export class AppError extends Error {
   readonly code: ErrorCode;
@@ -68,8 +69,9 @@ export class AppError extends Error {
 }
 
 /**
- * A mistake of whoever starts the server (a wrong setting, a taken port, a missing program): its message is printed alone,
- * without a stack trace, and the process ends with exit code 1.
+ * A mistake of the operator (a wrong setting, a taken port, a missing program). Its message is printed alone, without a
+ * stack trace,
+ * and the process ends with exit code 1.
  */
 export class StartError extends Error {
   constructor(message: string, options: { readonly cause?: unknown } = {}) {

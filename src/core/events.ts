@@ -5,7 +5,7 @@ export type QueueEventType = (typeof eventTypes)[number];
 /** Together with the queue, the identity of a job's stay in it. */
 export interface JobIdentity {
   readonly jobId: string;
-  /** Tells a retry of the same job from a repeated event. */
+  /** Distinguishes a retry of the same job from a repeated event. */
   readonly attempt: number;
 }
 

@@ -1,4 +1,4 @@
-/** How a queue fares. health/health.ts says when which is meant. */
+/** The health of a queue. health/health.ts defines the values. */
 export const healths = ["OK", "SLOW", "FALLING_BEHIND", "STALLED", "UNKNOWN"] as const;
 export type Health = (typeof healths)[number];
 

@@ -5,7 +5,7 @@ export const stepSeconds = { TEN_SECONDS: 10, ONE_MINUTE: 60, ONE_HOUR: 3_600 } 
 export type HistoryStep = keyof typeof stepSeconds;
 export const historySteps = Object.keys(stepSeconds) as readonly HistoryStep[];
 
-/** What was seen of one queue in one step. There is none for a step in which nobody looked: that is a gap, not zero. */
+/** What was observed of one queue in one step. A step without observations has no record: that is a gap, not zero. */
 export interface HistoryPoint {
   /** When the step began, in ms since the epoch by Redis's clock: a whole number of steps. */
   readonly atMs: number;
@@ -23,13 +23,14 @@ export interface HistoryPoint {
   readonly maxDepth: number;
   /** In the last sample. */
   readonly lastDepth: number;
-  /** Null where the source cannot tell. */
+  /** Null when the source does not report it. */
   readonly counts: HistoryCounts | null;
 }
 
 /**
- * By when it was heard, so that every event is in exactly one step, however late it was told. The first step of a queue has also
- * what came in the one before, when nobody knew of it yet.
+ * By the time of arrival, so that every event is in exactly one step, however late it arrives. The first step of a queue
+ * also has
+ * what came in the step before, when the queue was not known yet.
  */
 export interface HistoryCounts {
   readonly enqueued: number;

@@ -21,12 +21,15 @@ export interface FollowedEvent {
 /** A job that was found in the job system's real lists. */
 export interface PresentJob {
   readonly jobId: string;
-  /** When it became claimable, as far as the job itself tells, or when it will; null: nothing tells, so it is now. */
+  /**
+   * When it became claimable, as far as the job itself says, or when it will; null: nothing says it, so the present
+   * counts.
+   */
   readonly sinceMs: number | null;
   /**
    * - SCHEDULED: not claimable before `sinceMs`, which is exact.
    * - ESTIMATED: claimable since `sinceMs` by the clock of its producer.
-   * - AT_LEAST: claimable since `sinceMs` or earlier: a job that was promoted, retried or put back does not tell when.
+   * - AT_LEAST: claimable since `sinceMs` or earlier: a job that was promoted, retried or put back does not say when.
    */
   readonly kind: "SCHEDULED" | "ESTIMATED" | "AT_LEAST";
 }
@@ -91,7 +94,7 @@ export interface FollowResult {
   readonly lacksExpected: boolean;
   /** Where the next step of a repair's sweep begins; null: it has ended, or none was asked for. */
   readonly sweepFrom: string | null;
-  /** Somebody's repair has not ended. */
+  /** A repair, of this process or another one, has not ended. */
   readonly repairing: boolean;
 }
 

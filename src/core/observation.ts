@@ -5,17 +5,18 @@ export interface Observation {
   /** The queue's name in its job system; it is presented as `<source>/<queue>`. */
   readonly queue: string;
   /**
-   * How long the head had been claimable when it was read, in ms; null when nothing waits. With accuracy UNKNOWN: for how
-   * long the source has not been able to tell.
+   * How long the head had been claimable when it was read, in ms; null when no job waits. With accuracy UNKNOWN: for how
+   * long the
+   * source has been unable to report it.
    */
   readonly headAgeMs: number | null;
   /** `headAgeMs` may be off by this much either way at `readAtMs`: half a round trip when that is its middle. */
   readonly uncertaintyMs: number;
-  /** Null when the source does not tell it. */
+  /** Null when the source does not report it. */
   readonly depth: number | null;
-  /** Null when the source does not tell it. */
+  /** Null when the source does not report it. */
   readonly scheduled: number | null;
-  /** False also when the source cannot tell. */
+  /** False also when the source does not report it. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;
   /** When it was read, by {@link monotonicClock}. */
@@ -33,12 +34,12 @@ export interface ObservedSource {
 }
 
 /**
- * What a source is handed to tell what it learned.
+ * Where a source reports what it has read.
  *
- * Every operation takes a `fence` last: the fencing token of the lease under which it was learned. A source leaves it out, for
- * the sink that it is handed adds it (sources/one-reader.ts). The tracker keeps the newest of each queue in the field `fence`
- * of its state, and refuses what comes with an older one: a reader that was frozen while another took over changes nothing.
- * What comes without a fence is not compared with any.
+ * Every operation takes a `fence` last: the fencing token of the lease under which it was read. Sources leave it out,
+ * since the sink that they get adds it (sources/leader-only-source.ts). The tracker stores the newest fence of each queue
+ * in the field `fence` of its state, and refuses reports with an older one: a reader that was frozen while another one
+ * took over changes nothing. Reports without a fence are not compared with any.
  */
 export interface EventSink {
   /**

@@ -54,7 +54,7 @@ function latencyAt({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: num
   return stale || oldestSinceMs === null ? latencyMs : Math.max(0, atMs - oldestSinceMs);
 }
 
-/** Negative when `a` comes first; 0 where only the names tell. */
+/** Negative when `a` comes first; 0 when only the names decide. */
 export function compareRanks(a: Rank, b: Rank): number {
   return compareKeys(a.first, b.first) || compareKeys(a.second, b.second);
 }

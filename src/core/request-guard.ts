@@ -1,4 +1,4 @@
-/** Parameters of one operation as somebody sent them: nothing of them is certain. */
+/** Parameters of one operation as the client sent them, not checked yet. */
 export interface SentParams {
   readonly query?: unknown;
   readonly operationName?: unknown;

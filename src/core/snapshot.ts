@@ -42,7 +42,10 @@ export interface QueueTotals {
   readonly dequeued: number;
   /** Also those that turned out to have been dequeued. */
   readonly removed: number;
-  /** Dropped since they had waited for too long, also those that turned out to have gone; null where the source cannot tell. */
+  /**
+   * Jobs dropped because they had waited longer than MAX_WAIT, also those that turned out to have left; null when the
+   * source does not report it.
+   */
   readonly lost: number | null;
   /** For how long all of `waits` had waited, in ms. */
   readonly waitedMs: number;
@@ -53,7 +56,7 @@ export interface QueueTotals {
   readonly waits: readonly number[];
 }
 
-/** Which parts of a snapshot somebody wants; what nobody wants is not read. The head and the state always are. */
+/** Which parts of a snapshot are needed; other parts are not read. The head and the state always are. */
 export interface SnapshotParts {
   readonly depth: boolean;
   readonly scheduled: boolean;
@@ -77,11 +80,14 @@ export interface QueueSnapshot {
    * or `accuracy` UNKNOWN.
    */
   readonly latencyMs: number | null;
-  /** Null when MISSING, when the source does not tell it, and when it was not asked for. */
+  /** Null when MISSING, when the source does not report it, and when not requested. */
   readonly depth: number | null;
-  /** Null when MISSING, when the source does not tell it, and when it was not asked for. */
+  /** Null when MISSING, when the source does not report it, and when not requested. */
   readonly scheduled: number | null;
-  /** How many jobs were dropped since they had waited for too long; null when the source cannot tell, or it was not asked for. */
+  /**
+   * Number of jobs dropped because they had waited longer than MAX_WAIT; null when the source does not report it, or when
+   * not requested.
+   */
   readonly lost: number | null;
   readonly accuracy: Accuracy;
   readonly measuredAtMs: number;
@@ -96,9 +102,12 @@ export interface QueueSnapshot {
    */
   readonly throughput: Readonly<Partial<Record<Window, Throughput | null>>> | null;
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime | null>>> | null;
-  /** Absent where the source cannot tell, or when it was not asked for. */
+  /** Absent when the source does not report it, or when not requested. */
   readonly totals?: QueueTotals;
-  /** Its keys in Redis are not what was written. `accuracy` is UNKNOWN then, and `state` is what can still be told. @default false */
+  /**
+   * Its keys in Redis have been changed from outside. `accuracy` is UNKNOWN then, and `state` is what the remaining keys
+   * show. @default false
+   */
   readonly unreadable?: boolean;
 }
 
@@ -127,9 +136,10 @@ export function missingSnapshot(queue: string, nowMs: number): QueueSnapshot {
 const aged = new WeakMap<QueueSnapshot, QueueSnapshot>();
 
 /**
- * The same snapshot at a later instant, when nothing has happened since: a waiting head has grown older. What is stale
- * stays as it was, since nobody knows what happened to it. Whoever asks for the same instant gets the same object, so that
- * what is made of it need not be made twice.
+ * The same snapshot at a later instant, if nothing has happened since: a waiting head has grown older. A stale snapshot
+ * stays as it
+ * was, since what happened to it is unknown. The same instant returns the same object, so that work derived from it is
+ * shared.
  */
 export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapshot {
   if (snapshot.stale || nowMs <= snapshot.measuredAtMs) return snapshot;

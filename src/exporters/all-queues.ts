@@ -3,7 +3,10 @@ import type { QueueChoice } from "../core/queue-choice.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
-/** Reads what is to be told elsewhere; the tracker is one. Each throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+/**
+ * Reads what the exporters export; the tracker implements it. Each throws AppError SERVICE_UNAVAILABLE when Redis does
+ * not answer.
+ */
 export interface QueueReader {
   /** At most so many queues: when there are more, those in which something happens. */
   choose(max: number): Promise<QueueChoice>;
@@ -37,10 +40,12 @@ export interface AllQueuesOptions {
 export const queuesPerPage = 200;
 
 /**
- * Reads all queues, a page at a time, so that nobody else has to wait for long. One that cannot be read costs the others nothing.
+ * Reads all queues, a page at a time, so that other requests do not wait for long. A queue that cannot be read does not
+ * affect the
+ * others.
  *
- * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer at all: then nothing is known, and pages that were handed on
- *   are not the whole.
+ * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer at all: nothing is known then, and pages that were
+ *   returned before are incomplete.
  */
 export async function readAllQueues(options: AllQueuesOptions): Promise<Found> {
   const { reader, parts, maxQueues, onPage, patienceMs = 5_000, clock = monotonicClock } = options;

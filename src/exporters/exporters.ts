@@ -16,14 +16,14 @@ export interface ExportersOptions extends ServerMetricsOptions {
   readonly maxQueues: number;
   /** How many queues have a history. */
   readonly historyMaxQueues: number;
-  /** Null: there is none to be told. */
+  /** Null: StatsD is not configured. */
   readonly statsd: { readonly host: string; readonly port: number } | null;
-  /** Of all processes that share a Redis, the one that has it tells StatsD. */
+  /** The process that holds this lease sends to StatsD. */
   readonly statsdLease: Lease;
   readonly logger: Logger;
 }
 
-/** The same numbers for others: Prometheus asks, StatsD is told. */
+/** Exports the same numbers: Prometheus scrapes them, StatsD receives them. */
 export interface Exporters extends Service {
   readonly metrics: Metrics;
   readonly server: ServerMetrics;

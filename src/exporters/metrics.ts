@@ -32,9 +32,11 @@ export interface Metrics {
 const shareMs = 1_000;
 
 /**
- * The series of queues are written by hand, page by page, from what is read at each scrape: of a queue that is gone nothing is
- * left. prom-client, which keeps each series as an object, would take several times as long, all at once, and have to be told
- * what to forget; it keeps the server's own few (server-metrics.ts).
+ * The series of queues are formatted here, page by page, from what each scrape reads: a deleted queue leaves no series
+ * behind.
+ * prom-client keeps each series as an object, takes several times as long in one piece, and needs to be told which series
+ * to
+ * remove; it keeps the server's own few (server-metrics.ts).
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   const { reader, maxQueues, historyMaxQueues, server, alertStatus, logger } = options;
@@ -107,7 +109,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   };
 }
 
-/** How many queues the series are not of, so that nobody takes what is there for all. */
+/** How many queues have no series, so that a truncated scrape is not read as a complete one. */
 function countsOf({ known, omitted, unreadable }: Found, stale: number, historyMaxQueues: number): string {
   const gauge = (name: string, help: string, value: number) =>
     `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`;

@@ -20,9 +20,11 @@ export interface QueueMetric {
 }
 
 /**
- * Nothing is told of a queue that is stale, but that it is, and since when: what was true a while ago is no number of now, and
- * Prometheus would show it as one. Totals fall back when Redis has lost what it had acknowledged, which `rate()` would take
- * for a restart from 0: they are left out while that is known (`INCOMPLETE`).
+ * A stale queue exports only that it is stale, and since when: Prometheus would show an old number as the current one.
+ * Totals fall
+ * when Redis has lost acknowledged writes, which `rate()` would take for a restart from 0: they are left out while that
+ * is
+ * known (`INCOMPLETE`).
  */
 export const queueMetrics: readonly QueueMetric[] = [
   gauge(
@@ -115,11 +117,11 @@ export function escaped(text: string): string {
   return /["\\\n]/.test(text) ? text.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n") : text;
 }
 
-function gauge(name: string, help: string, tell: (snapshot: QueueSnapshot) => number | null): QueueMetric {
+function gauge(name: string, help: string, read: (snapshot: QueueSnapshot) => number | null): QueueMetric {
   return {
     ...{ name, type: "gauge", help },
     lines(snapshot, labels) {
-      const value = tell(snapshot);
+      const value = read(snapshot);
       return value === null ? "" : `${name}{${labels}} ${value}\n`;
     },
   };

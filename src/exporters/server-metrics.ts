@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 
-/** How this process fares, for Prometheus. */
+/** Metrics of this process, for Prometheus. */
 export interface ServerMetrics {
   /** Begins to watch the process. */
   start(): void;
@@ -56,10 +56,11 @@ export function createServerMetrics({ subscriptions }: ServerMetricsOptions): Se
 }
 
 /**
- * In this order: some are set when another one is read. Left out of prom-client's own are those that tell little, and those whose
- * names promtool finds fault with.
+ * In this order: some are set when another one is read. The list leaves out metrics of prom-client that have little use,
+ * and those
+ * whose names promtool rejects.
  */
-const told = [
+const exported = [
   ...["process_cpu_user_seconds_total", "process_cpu_system_seconds_total", "process_cpu_seconds_total"],
   ...["process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"],
   ...["nodejs_eventloop_lag_seconds", "nodejs_eventloop_lag_p99_seconds", "nodejs_eventloop_lag_max_seconds"],
@@ -79,7 +80,7 @@ function processMetrics(): Registry {
   const all = new Registry();
   collectDefaultMetrics({ register: all });
   ofProcess = new Registry();
-  for (const name of told) {
+  for (const name of exported) {
     const metric = all.getSingleMetric(name);
     if (metric !== undefined) ofProcess.registerMetric(metric);
   }

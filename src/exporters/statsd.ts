@@ -24,18 +24,22 @@ const parts: SnapshotParts = {
 };
 /** Fits into an Ethernet frame, also with IPv6's headers. */
 const maxDatagramBytes = 1_432;
-/** After so many queues, about ten datagrams, there is a pause: the buffer of whoever listens is not to run over. */
+/** A pause follows this many queues, about ten datagrams, so that the receive buffer does not overflow. */
 const queuesAtOnce = 50;
 const pauseMs = 2;
 const addressTtlMs = 60_000;
 
 /**
- * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does (DogStatsD's
- * format), in every interval. Nothing is sent of a queue that is stale, and no number that is not known: a gauge that is not sent
- * goes away, or keeps its last value, as the receiver is set. `queue.omitted` says how many queues are not told of.
+ * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does
+ * (DogStatsD's
+ * format), in every interval. It sends nothing for a stale queue, and no number that is not known: a gauge that is not
+ * sent
+ * disappears or keeps its last value, as the receiver is configured. `queue.omitted` is the number of queues that are
+ * left out.
  *
- * One process at a time should run it. Datagrams that nobody receives are lost, and nobody is told; that none can be sent (the
- * name of the host is not known, say) is logged once when it begins, and once when it ends.
+ * One process at a time should run it. Lost datagrams are not noticed. When none can be sent (an unknown host name, for
+ * example),
+ * one line is logged when that begins and one when it ends.
  */
 export function createStatsd(options: StatsdOptions): Service {
   const { host, port, reader, maxQueues, logger, intervalMs = 10_000 } = options;
@@ -93,7 +97,7 @@ export function createStatsd(options: StatsdOptions): Service {
     isSaid = omitted > 0;
   }
 
-  /** One round. That Redis is away is said by its connection. */
+  /** One round. The connection logs outages of Redis. */
   async function round(to: StatsD): Promise<void> {
     sendError = undefined;
     try {
@@ -139,8 +143,7 @@ function sendGauges(to: StatsD, { queue, latencyMs, depth, stale }: QueueSnapsho
 }
 
 /**
- * What would end a tag is written as percent codes: hot-shots writes `_` for it, and then two queues could be one. What is told
- * of a queue stays with that queue.
+ * Characters that would end a tag become percent codes: hot-shots writes `_` for them, so two queues could become one.
  */
 function tagValue(queue: string): string {
   return queue.replace(/[%|@,#]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);

@@ -6,11 +6,12 @@ import { type Measured, secondsToFall, sigmas, trendOf } from "./trend.ts";
 import { isBusy, isSeldomRead, stepMs, windowBefore } from "./window.ts";
 
 /**
- * What becomes of a queue if what was seen of it in the last five minutes goes on so. Depth and age of the head are followed since
- * jobs have been waiting without a break, and the queue was not paused: what was before says nothing of how fast it drains. The
- * method is told in trend.ts.
+ * Forecasts a queue as if the last five minutes went on. It follows depth and age of the head since jobs have been
+ * waiting
+ * without a break and the queue was not paused: what was before says nothing about how fast it drains. trend.ts has the
+ * method.
  *
- * @returns null when not even the present is known: MISSING, stale, doubted or incomplete.
+ * @returns null when even the present is not known: MISSING, stale or incomplete.
  */
 export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Forecast | null {
   const isKnown = now.accuracy === "EXACT" || now.accuracy === "ESTIMATED";
@@ -35,9 +36,9 @@ export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Foreca
   return { drainSeconds, breachSeconds, capacityRatio, unstable: trend.slope > sigmas * trend.slopeError };
 }
 
-/** A minute: less than that tells no trend. */
+/** A minute: a shorter window shows no trend. */
 const leastSteps = 6;
-/** In a longer gap nobody knows whether jobs waited all the time. */
+/** Across a longer gap it is unknown whether jobs waited all the time. */
 const longestGapMs = 3 * stepMs;
 
 /** The newest steps in which jobs waited all the time, up to now. */
@@ -80,15 +81,17 @@ function breachSecondsOf(
   return { low: Math.max(low, left), likely: Math.max(likely, left), high: Math.max(high, left) };
 }
 
-/** Fewer jobs than this tell no rate. */
+/** Fewer jobs than this give no rate. */
 const leastJobs = 10;
 
 /**
- * Arrivals per step over departures per step, the latter of steps in which jobs waited all the time, so that nobody who takes them
- * was idle. The interval is that of the logarithm of a ratio: D. Katz et al., "Obtaining confidence intervals for the risk ratio in
- * cohort studies", Biometrics 34, 1978, with the variances seen in place of the binomial ones.
+ * Arrivals per step divided by departures per step. Departures count only in steps in which jobs waited all the time, so
+ * that no
+ * worker was idle. The interval is that of the logarithm of a ratio: D. Katz et al., "Obtaining confidence intervals for
+ * the
+ * risk ratio in cohort studies", Biometrics 34, 1978, with the observed variances in place of the binomial ones.
  *
- * @returns null where the source tells no counts, or too little has come or gone.
+ * @returns null when the source reports no counts, or too few jobs came or left.
  */
 function capacityRatioOf(steps: readonly HistoryPoint[]): Estimate | null {
   const counted = steps.flatMap((step) =>

@@ -15,12 +15,13 @@ export interface HealthReaderOptions {
 }
 
 /**
- * What is made of snapshots, which have their depth, and of the history. That is read once in five seconds for all who ask for a
- * queue, and only where it can make a difference. Where it cannot be read, nothing is known of it: nobody is called well or ill
- * for that, and nothing fails.
+ * Derives health from snapshots, which include the depth, and from the history. The history of a queue is read once in
+ * five
+ * seconds for all clients, and only where it can change the result. When it cannot be read, health is UNKNOWN and nothing
+ * fails.
  */
 export interface HealthReader {
-  /** In ms; null: nobody has said. */
+  /** In ms; null: no objective is set. */
   objectiveMsOf(queue: string): number | null;
   /** In the order asked. */
   healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
@@ -32,7 +33,10 @@ interface Held {
   readonly points: Promise<readonly HistoryPoint[]>;
 }
 
-/** Half a step: nobody misses one for long, and who looks at all queues each second does not read them all each second. */
+/**
+ * Half a step: no step is missed for long, and a client that reads all queues each second does not read all histories
+ * each second.
+ */
 const holdMs = 5_000;
 
 export function createHealthReader(options: HealthReaderOptions): HealthReader {

@@ -8,20 +8,21 @@ export interface HealthQuestion {
   readonly points: readonly HistoryPoint[];
   /** How the queue stands, with its depth. */
   readonly now: QueueSnapshot;
-  /** Within how long jobs are to be taken, in ms; null: nobody has said. */
+  /** How soon jobs should be dequeued, in ms; null: no objective is set. */
   readonly objectiveMs: number | null;
 }
 
 /**
- * How a queue fares: the worst that is certain. Nobody is called ill for what was not seen, so the window is five minutes however
- * short the trouble, and what cannot be told is UNKNOWN.
+ * The worst health that is certain. The window is five minutes however short the trouble is, and what the data do not
+ * show is
+ * UNKNOWN.
  *
  * - STALLED: for five minutes jobs waited, none left, and the head is the same.
- * - FALLING_BEHIND: over five minutes more came than went, beyond noise, and the head grew older; neither a burst that is being
- *   drained nor one that has just come does both all through.
+ * - FALLING_BEHIND: over five minutes more jobs came than left, beyond noise, and the head grew older. A burst that is
+ *   being drained, or that has just arrived, does not do both all the time.
  * - SLOW: the head is older than the objective. One snapshot is enough.
- * - UNKNOWN: never heard of, stale, doubted or incomplete, or too little was seen of it to exclude the others, or too seldom.
- * - OK: all else; a queue that is paused, or in which nothing waits.
+ * - UNKNOWN: missing, stale or incomplete, or too few or too rare observations to exclude the others.
+ * - OK: everything else; a queue that is paused, or in which no job waits.
  */
 export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.state === "MISSING" || now.stale) return "UNKNOWN";
@@ -39,7 +40,7 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (wasBusy && didNothingLeave(steps, now) && isSameHead(steps, now)) return "STALLED";
   if (isSeen && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
   if (isLate(now, steps, objectiveMs)) return "SLOW";
-  // Nobody takes a job, and yet the head is another one: removed, given up, or the dequeues are not told to us.
+  // No job is dequeued, and yet the head changed: it was removed or given up, or dequeues are not reported.
   if (wasBusy && steps.every(({ counts }) => counts?.dequeued === 0)) return "UNKNOWN";
   const hasCaughtUp = thirds.at(-1)?.some(({ samples, waitingSamples }) => waitingSamples < samples);
   return isSeen || hasCaughtUp ? "OK" : "UNKNOWN";
@@ -57,7 +58,7 @@ function thirdsOf(steps: readonly HistoryPoint[], nowMs: number): readonly (read
 function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): boolean {
   return steps.every(({ counts, maxDepth, lastDepth }, i) => {
     if (counts !== null) return counts.dequeued === 0;
-    // Who is not told sees it by the depth: it never fell, neither within the step nor after it.
+    // Without reported dequeues the depth shows it: it never fell, neither within the step nor after it.
     const nextDepth = steps[i + 1]?.lastDepth ?? now.depth;
     return nextDepth !== null && maxDepth <= lastDepth && lastDepth <= nextDepth;
   });
@@ -66,7 +67,7 @@ function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): bo
 /** What readings of the same head may differ by: they are rounded, and have been under way. */
 const slackMs = 1_000;
 
-/** Whether the head of now was the head at the end of each step: its age then is told by the clock. */
+/** Whether the current head was the head at the end of each step. Its age then follows from the clock. */
 function isSameHead(steps: readonly HistoryPoint[], { oldestSinceMs }: QueueSnapshot): boolean {
   if (oldestSinceMs === null) return false;
   return steps.every(({ atMs, lastLatencyMs }) => {

@@ -51,7 +51,9 @@ export function trendOf(measured: readonly Measured[]): Trend {
   };
 }
 
-/** What may be further ahead than so many times what was looked back on is not told: by then other things have happened. */
+/**
+ * Forecasts reach at most this many times as far ahead as the data reach back: later, other things will have happened.
+ */
 const furthest = 6;
 
 /**

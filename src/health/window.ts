@@ -1,7 +1,10 @@
 import type { HistoryPoint } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 
-/** How far back health and forecasts look: long enough to tell a trend from noise, short enough to speak of now. */
+/**
+ * How far back health and forecasts look: long enough to separate a trend from noise, short enough to describe the
+ * present.
+ */
 export const windowMs = 300_000;
 
 /** Of the history: steps of ten seconds. */

@@ -95,7 +95,7 @@ export function createHistory(options: HistoryOptions): History {
           if (unwritten.length > 0) writing = writing.then(() => writeAll(unwritten.splice(0)));
           isFailing = false;
         } catch (error) {
-          // That Redis is away is said by its connection.
+          // The connection logs outages of Redis.
           if (!isFailing && !isAway(error))
             logger.warn({ err: messageOf(error) }, "queues cannot be sampled");
           isFailing = true;

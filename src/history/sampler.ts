@@ -18,7 +18,7 @@ export interface FinishedStep {
   readonly queue: string;
   readonly atMs: number;
   readonly seen: Omit<StepRecord, "counts">;
-  /** Whether its source tells what came and went. */
+  /** Whether its source counts enqueues and dequeues. */
   readonly isCounted: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface Sampler {
   follow(queues: readonly string[]): void;
   /** This queue may have changed. @returns whether it is one of those that are looked at. */
   changed(queue: string): boolean;
-  /** Whether all changes are told from now on; while they are not, every queue is read for every sample. */
+  /** Whether the feed reports all changes from now on. Until it does, each sample reads every queue. */
   hears(isHearing: boolean): void;
   /** One sample of every queue. A queue that cannot be read has none; never rejects. */
   sample(): Promise<void>;
@@ -64,7 +64,7 @@ const parts: SnapshotParts = {
   waitTime: new Set(),
 };
 const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
-/** StepStore.countsOf tells counts of steps that began less than so long ago. */
+/** StepStore.countsOf returns counts of steps that began less than this long ago. */
 const countedForMs = 180_000;
 
 /** Reads only queues that may have changed; the others have only grown older. Instants are by `monotonicClock`. */
@@ -86,7 +86,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       entry.readAtMs = now();
       if (snapshot !== undefined && !snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
     } catch {
-      // Whoever reads for somebody says why; here it is a gap.
+      // Readers for clients report the reason; the history records a gap.
       entry.snapshot = undefined;
     }
   }

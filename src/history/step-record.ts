@@ -12,7 +12,7 @@ export interface StepRecord {
   readonly lastLatencyMs: number;
   readonly maxDepth: number;
   readonly lastDepth: number;
-  /** Null where the source cannot tell. */
+  /** Null when the source does not report it. */
   readonly counts: StepCounts | null;
 }
 
@@ -44,7 +44,7 @@ function historyBucketMs(bucket: number): number {
 /** Of steps in the order of their times, at least one: the step that holds them all. */
 export function mergeRecords(records: readonly StepRecord[]): StepRecord {
   const last = records.at(-1);
-  if (last === undefined) throw new Error("a step that nobody saw is a gap");
+  if (last === undefined) throw new Error("a step without observations is a gap");
   const sum = (of: (record: StepRecord) => number) =>
     records.reduce((total, record) => total + of(record), 0);
   const counts = records.flatMap((record) => record.counts ?? []);

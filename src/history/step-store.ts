@@ -40,8 +40,9 @@ export interface StepStore {
   /** What was counted of a queue in a step of ten seconds that is over, and began less than three minutes ago. */
   countsOf(queue: string, atMs: number): Promise<StepCounts>;
   /**
-   * Writes one step, and lets old ones go. The first word counts: whoever comes later changes nothing. Steps that begin later
-   * than now, by Redis's clock, and are in the way are let go of, too.
+   * Writes one step and removes expired ones. The first write of a step wins; later writes change nothing. Steps that
+   * begin later
+   * than now, by Redis's clock, and block the write are removed, too.
    */
   append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
   /** In the order of their times; gaps are left out, and so is what is no step. Empty where the key has another type. */
@@ -131,7 +132,7 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
   };
 }
 
-/** Null: it is no step. One that nobody can read is a gap, and shall not hide all others. */
+/** Null: not a step. An unreadable step is a gap and must not hide all others. */
 function readable(bytes: Buffer | undefined): StepRecord | null {
   try {
     return bytes === undefined ? null : decodeRecord(bytes);

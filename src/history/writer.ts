@@ -6,11 +6,11 @@ import type { StepStore } from "./step-store.ts";
 /** Writes what was seen, and makes longer steps of shorter ones when they are over. */
 export interface HistoryWriter {
   /**
-   * May be told the same again. @throws AppError SERVICE_UNAVAILABLE: the step may not be there. What is made of it later is made
-   * of what is there.
+   * Accepts the same step again. @throws AppError SERVICE_UNAVAILABLE: the step may be missing. Later merges use what is
+   * stored.
    */
   write(finished: FinishedStep): Promise<void>;
-  /** What is known of other queues, of how far their steps have been merged, is let go of. */
+  /** Drops what is remembered of other queues: how far their steps have been merged. */
   retain(queues: readonly string[]): void;
 }
 
@@ -21,7 +21,7 @@ const merges: readonly (readonly [from: HistoryStep, to: HistoryStep])[] = [
 
 const stepMs = stepSeconds.TEN_SECONDS * 1000;
 
-/** @param store by one process at a time; should two write, the first word counts. */
+/** @param store has one writing process at a time; if two write, the first write of a step wins. */
 export function createHistoryWriter(store: StepStore): HistoryWriter {
   /** By queue and length, when the first step begins that has not been merged. */
   const mergedTo = new Map<string, Map<HistoryStep, number>>();

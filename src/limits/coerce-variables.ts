@@ -65,7 +65,7 @@ const unclear = Symbol("unclear");
 
 function coerceValue(value: unknown, type: GraphQLInputType): unknown {
   if (isNonNullType(type)) {
-    // What stands for an input object tells itself what is wrong with null: see api/request-schema.ts.
+    // Input objects report null themselves: see api/request-schema.ts.
     if (isScalarType(type.ofType) && type.ofType.extensions.isInputObject)
       return type.ofType.parseValue(value);
     return value === null ? unclear : coerceValue(value, type.ofType);

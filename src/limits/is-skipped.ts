@@ -10,7 +10,7 @@ import type { Variables } from "../core/admission.ts";
 /**
  * Whether `@skip` or `@include` leaves a selection out.
  *
- * @param isLenient a selection whose directives cannot be told is left out, instead of an error being thrown.
+ * @param isLenient a selection whose directives cannot be evaluated is left out, instead of an error being thrown.
  */
 export function isSkipped(selection: SelectionNode, variables: Variables, isLenient = false): boolean {
   if (!selection.directives?.length) return false;

@@ -42,7 +42,8 @@ export function requestBounds(listed: number) {
     fields: bound(8_500, "TOO_MANY_FIELDS", "fields"),
     // As many again for fragments that are spread more than once.
     writtenOut: bound(17_000, "TOO_MANY_FIELDS", "fields when all fragments are written out"),
-    // Validation compares fields of the same name with each other, in pairs, and all that is below them. Nobody needs any.
+    // Validation compares fields of the same name with each other, in pairs, with all that is below them. No real
+    // document needs more.
     repeats: bound(20, "TOO_MANY_FIELDS", "repetitions of a field in one selection"),
     // Every alias is one more value for each queue of the answer.
     aliases: bound(200, "TOO_MANY_ALIASES", "aliases"),
@@ -64,7 +65,7 @@ export function requestBounds(listed: number) {
     // Of JSON; events need 3, and 5 in a batch.
     valueDepth: bound(20, "VARIABLES_TOO_DEEP", "levels of brackets in the JSON"),
 
-    // An answer that is larger helps nobody more.
+    // A larger answer has no more use.
     errors: 5,
   } as const;
 }

@@ -158,7 +158,7 @@ export function tallyOf(
     return isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
   }
 
-  /** Null when it cannot be told. */
+  /** Null when it cannot be computed. */
   function costOf(field: GraphQLField<unknown, unknown>, node: FieldNode): FieldCost | null {
     const declared = field.extensions.complexity;
     if (typeof declared !== "function") return asCost(declared as DeclaredCost | undefined);

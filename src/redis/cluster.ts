@@ -24,11 +24,13 @@ const maxRedirections = 100;
 const slotCount = 16_384;
 
 /**
- * A client of a Redis Cluster that is not connected yet. It promises what {@link createRedis} does of each command: it is
- * refused at once while its node is away, answered within the time limit of one command, and never sent again when it may
- * have run. What a node has refused to run, because its slot has moved or is about to, goes to the node that it names.
+ * A client of a Redis Cluster that is not connected yet. Each command behaves as {@link createRedis} says: it fails at
+ * once while
+ * its node is unreachable, gets an answer within the time limit of one command, and is never sent again when it may have
+ * run. A
+ * command that a node refuses because its slot has moved, or is moving, goes to the node that the refusal names.
  *
- * Its event `node ready` says that a node is connected to anew, or has taken over from another: it may know less than before.
+ * The event `node ready` says that a node has a new connection, or has taken over from another: it may have lost writes.
  */
 export function createCluster({ urls, redisOptions, name, logger }: ClusterOptions): Cluster {
   const cluster = new FailFastCluster(urls.map(hostOf), {

@@ -9,10 +9,7 @@ import { findEvictingNodes } from "./eviction-policy.ts";
 
 export interface RedisConnections extends Service {
   readonly commands: RedisClient;
-  /**
-   * For subscriptions: in a Redis Cluster every node delivers them, and this is connected to another one each
-   * time that it connects anew.
-   */
+  /** For subscriptions: in a Redis Cluster every node delivers them, and each new connection goes to another node. */
   readonly changes: Redis;
   readonly isCluster: boolean;
   /** Whether Redis, or every master of a Redis Cluster, is connected right now, as far as this process knows. */

@@ -19,7 +19,7 @@ export function refusalOf(error: Error | null): string | null {
 export function unavailableOr(error: unknown): Error {
   if (error instanceof AppError) return error;
   if (error instanceof Error && error.name === "ReplyError" && refusalOf(error) === null) {
-    // ioredis hangs the whole command on it, and whoever logs the error would log a thousand job ids.
+    // ioredis attaches the whole command to the error: logging the error would log a thousand job ids.
     Reflect.deleteProperty(error, "command");
     return error;
   }

@@ -22,7 +22,7 @@ export async function findEvictingNodes(redis: RedisClient): Promise<readonly Ev
   });
 }
 
-/** Managed Redis often refuses CONFIG, but tells the policy in INFO. */
+/** Managed Redis often refuses CONFIG, but reports the policy in INFO. */
 async function policyOf(redis: Redis): Promise<string | null> {
   try {
     const [, policy] = (await redis.config("GET", "maxmemory-policy")) as readonly string[];

@@ -32,7 +32,7 @@ export interface Keys {
   readonly alerts: AlertKeys;
 }
 
-/** All alerts are at one node, so that what becomes of one is written in one step with the word that tells of it. */
+/** All alerts are on one node, so that a change of an alert and its notification are written in one step. */
 export interface AlertKeys {
   /** Hash of the alerts that have not ended, by id: a line with the acknowledgement, empty without one, and a line with the alert. */
   readonly active: string;

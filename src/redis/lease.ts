@@ -129,7 +129,7 @@ export function createLease(options: LeaseOptions): Lease {
           if (fence > 0) return hold(owner, fence, sentAtMs);
           if (freeInMs >= 0) waitMs = Math.min(retryMs, freeInMs + 1);
         } catch (error) {
-          // That Redis is away is said by its connection; all else is said once.
+          // The connection logs outages of Redis; every other failure is logged once.
           if (!hasWarned && !(error instanceof AppError)) {
             logger.warn({ lease: name, err: messageOf(error) }, "lease request failed");
             hasWarned = true;

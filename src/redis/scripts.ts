@@ -80,8 +80,9 @@ async function runInPipeline(
 }
 
 /**
- * In a cluster, all keys of a pipeline have to be at one node, and no command in it is redirected by itself. When a script was
- * not answered, nobody waits for the commands, too: one that hangs takes as long as whoever asked may have to wait.
+ * In a cluster, all keys of a pipeline have to be on one node, and no command in it is redirected by itself. When a
+ * script got no
+ * answer, the result does not wait for the plain commands either: a node that hangs takes the whole time limit.
  */
 async function runOneByOne(
   redis: RedisClient,

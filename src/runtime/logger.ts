@@ -11,7 +11,7 @@ export interface Logger {
   readonly error: LogLine;
 }
 
-/** For what happens beside what a server is for: only its errors are told to operators, all else is for debugging. */
+/** For work in the background: errors stay errors, everything else is logged at debug. */
 export function inBackground(logger: Logger): Logger {
   const debug: Logger["debug"] = (...args) => logger.debug(...args);
   return { ...logger, debug, info: debug, warn: debug, error: (...args) => logger.error(...args) };

@@ -108,7 +108,7 @@ export function createReloadableFile<T>(options: ReloadableFileOptions<T>): Relo
   };
 }
 
-/** Tells one version of the file from another without reading it; the error when there is none. */
+/** Distinguishes versions of the file without reading it; the error when it does not exist. */
 async function appearance(path: string): Promise<string> {
   try {
     const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });

@@ -5,7 +5,7 @@ import type { Service } from "./service.ts";
 
 export interface RunWhileLeaderOptions {
   readonly lease: Lease;
-  /** Builds the service anew for every time that the lease is had. */
+  /** Builds a new service each time that this process acquires the lease. */
   readonly create: (hold: Hold) => Service;
   /** What is logged of it, such as which source it reads. */
   readonly logFields: Readonly<Record<string, string>>;
@@ -19,12 +19,12 @@ export interface RunWhileLeaderOptions {
 }
 
 /**
- * Runs a service in this process while this process has the lease: in one of all processes that share a Redis.
+ * Runs a service while this process holds the lease, so in one of all processes that share a Redis.
  *
- * - When the lease is lost the service is stopped, and it is built anew when the lease is had again. On `stop()` the service
- *   ends first and the lease is given back after it, so that another process goes on at once.
- * - One that cannot be built or started is logged and tried again, here or elsewhere: the lease is given back meanwhile.
- *   `start()` waits for nothing and never throws.
+ * - When the lease is lost, the service stops. It is built again when the lease is acquired again. `stop()` first stops
+ *   the service and then releases the lease, so that another process continues at once.
+ * - A service that cannot be built or started is logged and retried, here or in another process: the lease is released
+ *   meanwhile. `start()` does not wait and never throws.
  */
 export function runWhileLeader(options: RunWhileLeaderOptions): Service {
   const { lease, create, logFields, startedMessage, failedMessage, logger, retryMs = 1_000 } = options;
@@ -38,7 +38,7 @@ export function runWhileLeader(options: RunWhileLeaderOptions): Service {
       if (hold === null) return;
       const worked = await serveUnder(hold);
       await hold.release();
-      // Whoever has the lease next may fare better.
+      // Another process may succeed.
       if (!worked) await pause(retryMs, stopping.signal);
     }
   }

@@ -12,7 +12,7 @@ export function closest(word: string, candidates: readonly string[]): string | n
 
 /** Damerau and Levenshtein's, with each pair of neighbours swapped at most once (optimal string alignment). */
 function editDistance(a: string, b: string): number {
-  // A word of another length is as far away as the difference at least.
+  // The distance is at least the difference in length.
   if (Math.abs(a.length - b.length) > maxDistance) return maxDistance + 1;
   let beforeLast: readonly number[] = [];
   let last: readonly number[] = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -18,7 +18,7 @@ export interface Objectives extends Service {
 }
 
 export interface ObjectivesOptions {
-  /** Null: only names tell objectives. */
+  /** Null: objectives come from queue names only. */
   readonly path: string | null;
   readonly logger: Logger;
   /** How often it is looked whether the file has changed. @default 500 // twice a second */
@@ -67,10 +67,11 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
 const maxKnown = 50_000;
 
 /**
- * Reads a YAML mapping of globs to seconds, in the order in which they are tried; `none` in place of seconds takes an objective
- * away that a name tells.
+ * Reads a YAML mapping of globs to seconds, in the order in which they are tried. `none` in place of seconds removes the
+ * objective
+ * in a name.
  *
- * @throws Error that tells everything that is wrong, each mistake with its line.
+ * @throws Error that lists all mistakes, each with its line.
  */
 export function parseObjectives(text: string): readonly Objective[] {
   const lines = new LineCounter();
@@ -105,7 +106,7 @@ export function parseObjectives(text: string): readonly Objective[] {
   } else if (problems.length === 0) {
     problems.push({ line: 1, problem: `expected lines such as "mail/*": 30` });
   }
-  if (problems.length > 0) throw new Error(told(problems));
+  if (problems.length > 0) throw new Error(messageOf(problems));
   return objectives;
 }
 
@@ -115,7 +116,7 @@ interface Problem {
 }
 
 /** One for each line: YAML's later words of a line follow from its first. */
-function told(problems: readonly Problem[]): string {
+function messageOf(problems: readonly Problem[]): string {
   const byLine = Map.groupBy(problems, ({ line }) => line);
   return [...byLine]
     .sort(([a], [b]) => a - b)
@@ -123,13 +124,13 @@ function told(problems: readonly Problem[]): string {
     .join("; ");
 }
 
-const mostSeconds = 315_360_000;
-const expectedValue = `expected seconds, above 0 and at most ${mostSeconds}, or none`;
+const maxSeconds = 315_360_000;
+const expectedValue = `expected seconds, above 0 and at most ${maxSeconds}, or none`;
 
 function objectiveMsIn(text: string): number | null | undefined {
   if (text === "none") return null;
   const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  return seconds > 0 && seconds <= mostSeconds ? seconds * 1000 : undefined;
+  return seconds > 0 && seconds <= maxSeconds ? seconds * 1000 : undefined;
 }
 
 const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -145,5 +146,5 @@ export function objectiveMsInName(queue: string): number | null {
   if (amount === undefined || unit === undefined) return null;
   const lower = unit.toLowerCase();
   const ms = Number(amount) * unitMs[lower === "ms" ? "ms" : (lower.charAt(0) as keyof typeof unitMs)];
-  return ms > 0 && ms <= mostSeconds * 1000 ? ms : null;
+  return ms > 0 && ms <= maxSeconds * 1000 ? ms : null;
 }

@@ -1,9 +1,10 @@
--- Lets go of the steps of a history that begin later than now. They were written while Redis's clock was ahead, and as long as
--- Redis knows of them, it takes no step of the time before.
+-- Removes the steps of a history that begin later than now. They were written while Redis's clock was ahead. While they
+-- exist,
+-- Redis accepts no step of an earlier time.
 --
 -- KEYS  1 stream of steps
 -- ARGV  1 now, ms ('' = Redis's own time)
--- Returns how many it let go of; when they are 1000, there may be more
+-- Returns the number of removed steps; when it is 1000, more may remain
 
 local now = tonumber(ARGV[1])
 if not now then

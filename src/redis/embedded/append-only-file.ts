@@ -42,10 +42,11 @@ export async function cutZeros(directory: RedisDirectory, logger: Logger): Promi
 }
 
 /**
- * Logs how much redis-server itself has cut from the end: a command that was not written completely. The file's size does not
- * tell, since keys that have expired meanwhile are removed at once, which is appended.
+ * Logs how many bytes redis-server itself has cut from the end: an incompletely written command. The file's size does not
+ * show it,
+ * since keys that have expired are deleted at the load, and the deletion is appended.
  *
- * @param log what redis-server has logged while it loaded the file. @returns whether anything was cut.
+ * @param log the log of redis-server while it loaded the file. @returns whether bytes were cut.
  */
 export function reportCut(tail: AppendOnlyTail, log: string, logger: Logger): boolean {
   const { path, bytes } = tail;

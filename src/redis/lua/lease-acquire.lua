@@ -1,7 +1,7 @@
--- Takes a free lease, or takes it anew for its owner, with a fencing token larger than all before.
+-- Acquires a free lease, or acquires it again for its owner, with a fencing token larger than all before.
 --
--- KEYS  1 who has the lease  2 newest fencing token
--- ARGV  1 owner, unique to this attempt to have it  2 how long it lasts unless it is renewed, ms
+-- KEYS  1 owner of the lease  2 newest fencing token
+-- ARGV  1 owner, unique to this attempt  2 how long the lease lasts unless it is renewed, ms
 --       3 a fencing token that is known to be in use elsewhere (0 = none): the new one is larger
 -- Returns {the fencing token, 0}, or {0, ms until its holder must have renewed it}
 
@@ -15,7 +15,7 @@ local holder, expiresInMs = read(KEYS[1]), redis.call('PTTL', KEYS[1])
 -- Ours already: the answer to an earlier try was lost.
 if holder and holder ~= ARGV[1] and expiresInMs >= 0 then return {0, expiresInMs} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
--- A plain counter would begin anew when its node has lost it, and queues on other nodes would refuse its tokens for ever.
+-- A plain counter would restart when its node has lost it, and queues on other nodes would refuse its tokens for ever.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local fence = math.max((tonumber(read(KEYS[2])) or 0) + 1, tonumber(ARGV[3]) + 1, now)
