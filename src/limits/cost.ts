@@ -35,10 +35,10 @@ export const free: Price = {
 
 /** Writing an answer of so many bytes takes as long as reading a queue. */
 const bytesPerPoint = 4_000;
-/** Parsing and validating so many characters takes about three times as long as reading a queue. */
-const charactersPerPoint = 2_500;
+/** Parsing and validating so many characters takes about twice as long as reading a queue. */
+const charactersPerPoint = 1_500;
 /** Of a document, not charged for: that takes little longer than any request. */
-const freeCharacters = 1_000;
+const freeCharacters = 2_000;
 /** Validation compares fragments in pairs, each of which takes as long as so many characters. */
 const charactersPerPair = 20;
 /** Of an event as a literal, which is paid for with the event. */
