@@ -9,7 +9,7 @@ import { answered, createOutbox, type Outbox } from "./outbox.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { storedAlertLine } from "./stored-alert.ts";
 
-/** What became of one alert: it is kept, it is kept among those that have ended, or it leaves no trace. */
+/** Outcome of one alert: it is kept, it is kept among those that have ended, or it leaves no trace. */
 export interface AlertChange {
   readonly what: "keep" | "resolve" | "end";
   readonly alert: Alert;

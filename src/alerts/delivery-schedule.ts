@@ -27,7 +27,7 @@ export interface DeliveryScheduleOptions {
 
 /**
  * Decides which notification one receiver is sent next. Each has its own next-try time, so a refused one delays no other.
- * Notifications of one alert go one after the other: the receiver hears that it fires before it hears that it is resolved.
+ * Notifications of one alert go one after the other: the receiver gets that it fires before it gets that it is resolved.
  *
  * Times are readings of a monotonic clock.
  */

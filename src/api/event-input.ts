@@ -55,7 +55,7 @@ interface SentEvent {
 /**
  * Takes an event's place where requests are validated and coerced. GraphQL refuses a whole request for the first event with a wrong
  * field, and says so in one way for literals and in another for variables; this never refuses: what is wrong with an event is
- * kept in its place, for `recordEvents` to tell. Clients see the input type.
+ * kept in its place, for `recordEvents` to report. Clients see the input type.
  */
 export function createEventScalar(type: GraphQLInputObjectType): GraphQLScalarType<ParsedEvent> {
   const fields = Object.values(type.getFields());

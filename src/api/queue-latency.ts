@@ -256,7 +256,7 @@ function perQueue(count: number): FieldCost {
   return { field: count, multiplier: count, items: count };
 }
 
-/** @throws AppError SERVICE_UNAVAILABLE when the window was asked for and could not be read: null would say that no source tells it. */
+/** @throws AppError SERVICE_UNAVAILABLE when the window was asked for and could not be read: null would say that the source does not report it. */
 function countedIn<T>(counts: Readonly<Partial<Record<Window, T | null>>> | null, window: Window): T | null {
   if (counts === null) return null;
   const counted = counts[window];

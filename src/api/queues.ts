@@ -158,7 +158,7 @@ function isDirect({ orderBy, search, source, states, healths }: QueuePageRequest
   return orderBy === "NAME" && search === null && source === null && states === null && healths === null;
 }
 
-/** A name may stand in the index for a moment longer than its queue: what turns out to be MISSING is passed over. */
+/** A name may be in the index for a moment longer than its queue: a MISSING queue is skipped. */
 async function readDirectly(
   tracker: Context["tracker"],
   parts: SnapshotParts,

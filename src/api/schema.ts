@@ -16,7 +16,7 @@ builder.subscriptionType({ description: "Push changes of queues and alerts." });
 
 export const schema: GraphQLSchema = builder.toSchema({});
 
-/** The schema as text, sorted, as it stands in schema.graphql. */
+/** The schema as text, sorted, as it is in schema.graphql. */
 export function printedSchema(): string {
   return `${printSchema(lexicographicSortSchema(schema))}\n`;
 }

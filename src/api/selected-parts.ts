@@ -43,7 +43,7 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
     if (node.selectionSet !== undefined) visitSelections(node.selectionSet);
   }
   return {
-    // How a queue fares is also seen by its depth.
+    // Health also depends on the depth.
     depth: names.has("depth") || names.has("health") || names.has("forecast"),
     scheduled: names.has("scheduled"),
     lost: names.has("lost"),

@@ -116,7 +116,7 @@ function* parse(text: string): Generator<undefined, Tokens> {
     const words = line.trim().split(/\s+/);
     const problem = problemOf(words, byName);
     if (problem !== null) {
-      // What stands there is not repeated: it may be a token that was written down instead of its hash.
+      // The text is not repeated: it may be a token that was written instead of its hash.
       problems.push(`line ${number}: ${problem}`);
       continue;
     }

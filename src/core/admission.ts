@@ -74,7 +74,7 @@ export interface Caller {
   readonly authorization: string | undefined;
 }
 
-/** @throws AppError UNAUTHENTICATED when only those with a token may come in, and this one has none that is known. */
+/** @throws AppError UNAUTHENTICATED when a token is required, and this one has none that is known. */
 export type Identify = (caller: Caller) => Client;
 
 /**

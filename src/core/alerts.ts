@@ -71,7 +71,7 @@ export interface Alert {
   readonly subject: AlertSubject;
   /** What was found when it was written last: seconds, jobs, or null for what is no number. */
   readonly value: number | null;
-  /** What `value` was held against; null for what is no number. */
+  /** What `value` was compared with; null when the subject is not a number. */
   readonly threshold: number | null;
   readonly severity: string;
   readonly labels: Readonly<Record<string, string>>;

@@ -13,16 +13,16 @@ export interface JobIdentity {
 export interface QueueEvent extends JobIdentity {
   readonly type: QueueEventType;
   readonly queue: string;
-  /** When it happened, in ms since the epoch; null: when it is heard. The future is clamped to Redis's now. */
+  /** When it happened, in ms since the epoch; null: when it is received. The future is clamped to Redis's now. */
   readonly atMs: number | null;
   /** ENQUEUED only: claimable from then on, in ms since the epoch; null: from `atMs`. */
   readonly availableAtMs: number | null;
 }
 
-/** What became of a batch. `accepted + duplicates` is its length; the early ones are among the accepted. */
+/** Outcome of a batch. `accepted + duplicates` is its length; the early ones are among the accepted. */
 export interface RecordResult {
   readonly accepted: number;
-  /** Events that had been heard before, and changed nothing. */
+  /** Events that had been received before, and changed nothing. */
   readonly duplicates: number;
   /** Dequeues whose enqueue has not arrived yet: remembered for the event window, so that it is cancelled when it does. */
   readonly early: number;

@@ -9,9 +9,9 @@ export interface Estimate {
   readonly high: number;
 }
 
-/** What becomes of a queue if what was seen of it goes on so; null where nothing honest can be said. */
+/** Forecast of a queue, if the last minutes continue; null where no estimate is reliable. */
 export interface Forecast {
-  /** Until nothing waits. */
+  /** Until no job waits. */
   readonly drainSeconds: Estimate | null;
   /** Until the head is older than the objective; 0 when it is. */
   readonly breachSeconds: Estimate | null;

@@ -16,7 +16,7 @@ export interface HistoryPoint {
   /** In how many of these samples the queue was paused. */
   readonly pausedSamples: number;
   readonly maxLatencyMs: number;
-  /** Over the samples, those in which nothing waited counting as 0. */
+  /** Over the samples, those in which no job waited counting as 0. */
   readonly meanLatencyMs: number;
   /** In the last sample. */
   readonly lastLatencyMs: number;

@@ -18,7 +18,7 @@ export interface Hold {
   readonly fence: number;
   /** Aborted as soon as this process cannot be sure any more that it has the lease, and when it gives the lease back. */
   readonly ended: AbortSignal;
-  /** Asks the clock too: right also before a process that was frozen has heard of anything. */
+  /** Asks the clock too: right also before a process that was frozen has noticed it. */
   isHeld(): boolean;
   /**
    * Gives the lease up because work under it was refused: a newer fencing token is stored. As long as this process is the

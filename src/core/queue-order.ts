@@ -2,7 +2,7 @@ import { AppError } from "./errors.ts";
 import { type QueueOrder, queueOrders } from "./queue-page.ts";
 import type { QueueSnapshot } from "./snapshot.ts";
 
-/** Where a queue stands in an order: greater keys come first, the first key before the second. */
+/** Rank of a queue in an order: greater keys come first, the first key before the second. */
 export interface Rank {
   readonly first: number;
   readonly second: number;

@@ -7,7 +7,7 @@ export interface SentParams {
 }
 
 /**
- * Bounds what a request may be made of, each time before the step that it would make dear. What is over a bound is refused by
+ * Bounds what a request may be made of, each time before the step that it would make expensive. What is over a bound is refused by
  * an AppError with a code of its own that says the bound, and never what was sent. `Document` is GraphQL's own type for it.
  */
 export interface RequestGuard<Document> {

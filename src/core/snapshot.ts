@@ -73,10 +73,10 @@ export interface QueueSnapshot {
   /** "events", or the name of the job system; null when MISSING. */
   readonly source: string | null;
   readonly state: QueueState;
-  /** When the head became claimable; null when nothing waits, or where `latencyMs` is null. */
+  /** When the head became claimable; null when no job waits, or where `latencyMs` is null. */
   readonly oldestSinceMs: number | null;
   /**
-   * Age of the head at `measuredAtMs`, in ms; 0 when nothing waits. Never negative. Null when it is not known: `state` is MISSING
+   * Age of the head at `measuredAtMs`, in ms; 0 when no job waits. Never negative. Null when it is not known: `state` is MISSING
    * or `accuracy` UNKNOWN.
    */
   readonly latencyMs: number | null;
@@ -92,7 +92,7 @@ export interface QueueSnapshot {
   readonly accuracy: Accuracy;
   readonly measuredAtMs: number;
   readonly stale: boolean;
-  /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent, a doubt ends. */
+  /** When this snapshot will change with no event: a scheduled job is due, a ghost expires, a source falls silent, a mark of data loss ends. */
   readonly changesAtMs: number | null;
   /** By how much a producer's clock was ahead of its job system's when it last enqueued, in ms; null: not both are known. */
   readonly clockSkewMs: number | null;

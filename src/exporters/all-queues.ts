@@ -8,7 +8,7 @@ import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
  * not answer.
  */
 export interface QueueReader {
-  /** At most so many queues: when there are more, those in which something happens. */
+  /** Maximum number of queues: when there are more, those in use. */
   choose(max: number): Promise<QueueChoice>;
   /** What is asked for in one tick of the event loop shares a round trip. */
   read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
@@ -27,7 +27,7 @@ export interface Found {
 export interface AllQueuesOptions {
   readonly reader: QueueReader;
   readonly parts: SnapshotParts;
-  /** No more than so many are read. */
+  /** Maximum number of queues that are read. */
   readonly maxQueues: number;
   /** Is handed the queues of one page. The next one is read when it is done. */
   readonly onPage: (snapshots: readonly QueueSnapshot[]) => void | Promise<void>;
@@ -36,7 +36,7 @@ export interface AllQueuesOptions {
   readonly clock?: MonotonicClock;
 }
 
-/** So many that a page is worth its round trip, and so few that the event loop does something else in between. */
+/** Large enough to be worth a round trip, and small enough for the event loop to do something else in between. */
 export const queuesPerPage = 200;
 
 /**
@@ -63,7 +63,7 @@ export async function readAllQueues(options: AllQueuesOptions): Promise<Found> {
     const isAway = failures.length === read.length && failures.every((error) => error instanceof AppError);
     if (isAway) throw failures[0];
     unreadable += failures.length;
-    // A name may stand in the index for a moment longer than its queue.
+    // A name may be in the index for a moment longer than its queue.
     const found = read.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
     unreadable += found.filter((snapshot) => snapshot.unreadable).length;
     await onPage(found.filter(({ state, unreadable: isBroken }) => state !== "MISSING" && !isBroken));

@@ -29,7 +29,7 @@ export interface QueueMetric {
 export const queueMetrics: readonly QueueMetric[] = [
   gauge(
     "queue_oldest_job_age_seconds",
-    "Seconds since the oldest waiting job became claimable, 0 when nothing waits. Absent where it is not known: the queue is stale, or its accuracy unknown.",
+    "Seconds since the oldest waiting job became claimable, 0 when no job waits. Absent where it is not known: the queue is stale, or its accuracy unknown.",
     ({ latencyMs, stale }) => (stale || latencyMs === null ? null : latencyMs / 1_000),
   ),
   gauge(

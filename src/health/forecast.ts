@@ -85,7 +85,7 @@ function breachSecondsOf(
 const leastJobs = 10;
 
 /**
- * Arrivals per step divided by departures per step. Departures count only in steps in which jobs waited all the time, so
+ * Arrivals per step divided by dequeues per step. Dequeues count only in steps in which jobs waited all the time, so
  * that no
  * worker was idle. The interval is that of the logarithm of a ratio: D. Katz et al., "Obtaining confidence intervals for
  * the

@@ -131,7 +131,7 @@ function sum(values: readonly number[]): number {
 function isLate(now: QueueSnapshot, steps: readonly HistoryPoint[], objectiveMs: number | null): boolean {
   if (objectiveMs === null || now.latencyMs === null || now.latencyMs <= objectiveMs) return false;
   if (now.accuracy !== "ESTIMATED") return true;
-  // By a clock that may be off; but it came after we saw that nothing waited.
+  // By a clock that may be off; but it came after a sample in which no job waited.
   const caughtUp = steps.findLast(({ samples, waitingSamples }) => waitingSamples < samples);
   return caughtUp === undefined || now.measuredAtMs - caughtUp.atMs > objectiveMs;
 }

@@ -18,7 +18,7 @@ export interface Trend {
   readonly spanSeconds: number;
 }
 
-/** Nine of ten lie within so many standard deviations. */
+/** Nine of ten lie within this number of standard deviations. */
 export const sigmas = 1.645;
 
 /**

@@ -27,7 +27,7 @@ const seldomMs = 180_000;
 
 /**
  * Whether the queue's job system is read less often than once a minute: then most samples only repeat what the last reading said,
- * and a head that stays, or a depth, may have been another one for long. What is heard of by events is heard of at once.
+ * and a head that stays, or a depth, may have been another one for long. What is known by events is known at once.
  */
 export function isSeldomRead({ source, measuredAtMs, changesAtMs }: QueueSnapshot): boolean {
   return source !== "events" && changesAtMs !== null && changesAtMs - measuredAtMs > seldomMs;

@@ -20,7 +20,7 @@ export interface HistoryOptions {
   readonly keys: Keys;
   /** Of all processes that share a Redis, the one that has it writes. */
   readonly lease: Lease;
-  /** At most so many queues: when there are more, those in which something happens. */
+  /** Maximum number of queues: when there are more, those in use. */
   readonly choose: (max: number) => Promise<QueueChoice>;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
   /** For how long steps are kept, in ms. */
@@ -61,7 +61,7 @@ export function createHistory(options: HistoryOptions): History {
   const store = createStepStore(options);
   /** While this process has the lease. */
   let sampler: Sampler | undefined;
-  let isHearing = false;
+  let isFeedLive = false;
   // Kept when the lease is lost, as it is when Redis pauses: a step that this process was in goes on when it has it again.
   const unwritten: Unwritten[] = [];
   const own = createSampler({
@@ -78,7 +78,7 @@ export function createHistory(options: HistoryOptions): History {
     let writing = Promise.resolve();
     let sampling = Promise.resolve();
     let isFailing = false;
-    own.hears(isHearing);
+    own.setFeedLive(isFeedLive);
     listedAtMs = Number.NEGATIVE_INFINITY;
 
     async function run(): Promise<void> {
@@ -176,12 +176,12 @@ export function createHistory(options: HistoryOptions): History {
         if (sampler?.changed(queue) === false && !isOverflowing) listedAtMs = Number.NEGATIVE_INFINITY;
       },
       onConnected() {
-        isHearing = true;
-        sampler?.hears(true);
+        isFeedLive = true;
+        sampler?.setFeedLive(true);
       },
       onDisconnected() {
-        isHearing = false;
-        sampler?.hears(false);
+        isFeedLive = false;
+        sampler?.setFeedLive(false);
       },
     },
     forget: store.forget,

@@ -8,7 +8,7 @@ export interface SamplerOptions {
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
   /** Is handed what was seen of a queue in a step of ten seconds, once that is over by the queue's Redis; without its counts. */
   readonly onStep: (finished: FinishedStep) => void;
-  /** For how long a queue of which no change was heard is taken to be as it was, in ms. @default 5_000 // 5 seconds */
+  /** For how long a queue without a notice of change is taken to be as it was, in ms. @default 5_000 // 5 seconds */
   readonly rereadMs?: number;
   /** Tests only: the monotonic clock, in ms. */
   readonly now?: () => number;
@@ -29,7 +29,7 @@ export interface Sampler {
   /** This queue may have changed. @returns whether it is one of those that are looked at. */
   changed(queue: string): boolean;
   /** Whether the feed reports all changes from now on. Until it does, each sample reads every queue. */
-  hears(isHearing: boolean): void;
+  setFeedLive(isFeedLive: boolean): void;
   /** One sample of every queue. A queue that cannot be read has none; never rejects. */
   sample(): Promise<void>;
 }
@@ -71,10 +71,10 @@ const countedForMs = 180_000;
 export function createSampler(options: SamplerOptions): Sampler {
   const { read, onStep, rereadMs = 5_000, now = () => monotonicClock.now() } = options;
   let sampled = new Map<string, Sampled>();
-  let isHearing = false;
+  let isFeedLive = false;
 
   function isDue({ isOutdated, readAtMs, snapshot, clock }: Sampled, nowMs: number): boolean {
-    if (!isHearing || isOutdated || snapshot === undefined || nowMs - readAtMs >= rereadMs) return true;
+    if (!isFeedLive || isOutdated || snapshot === undefined || nowMs - readAtMs >= rereadMs) return true;
     return snapshot.changesAtMs !== null && snapshot.changesAtMs <= clock.at(nowMs);
   }
 
@@ -84,7 +84,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       const [snapshot] = await read([entry.queue], parts);
       entry.snapshot = snapshot;
       entry.readAtMs = now();
-      if (snapshot !== undefined && !snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
+      if (snapshot !== undefined && !snapshot.stale) entry.clock.observe(snapshot.measuredAtMs);
     } catch {
       // Readers for clients report the reason; the history records a gap.
       entry.snapshot = undefined;
@@ -146,8 +146,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       entry.isOutdated = true;
       return true;
     },
-    hears(isHearingNow) {
-      isHearing = isHearingNow;
+    setFeedLive(isFeedLiveNow) {
+      isFeedLive = isFeedLiveNow;
       for (const entry of sampled.values()) entry.isOutdated = true;
     },
     async sample() {

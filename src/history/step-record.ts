@@ -27,7 +27,7 @@ export interface StepCounts {
   readonly buckets: ReadonlyMap<number, number>;
 }
 
-/** So many of the tracker's buckets are one here, which makes a busy queue's steps less than half as large. */
+/** Number of the tracker's buckets that are one here, which makes a busy queue's steps less than half as large. */
 const bucketsInOne = 3;
 
 /** The bucket, in the history, of what the tracker has in one of its own. */

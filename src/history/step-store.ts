@@ -67,8 +67,8 @@ const noCounts: StepCounts = {
 };
 
 export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions): StepStore {
-  const putRight = loadScript(
-    "queueLatencyHistoryPutRight",
+  const dropFutureSteps = loadScript(
+    "queueLatencyHistoryDropFutureSteps",
     new URL("lua/drop-future-steps.lua", import.meta.url),
   );
 
@@ -104,8 +104,8 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
       const expire = () => answered(redis.pexpire(key, keptMs[step] + stepSeconds[step] * 1000));
       const [isAdded] = await Promise.all([add(key, oldestMs, written), expire()]);
       if (isAdded) return;
-      const letGo = await runScript(redis, putRight, { keys: [key], args: [now?.() ?? ""] });
-      if (letGo === 0) return;
+      const dropped = await runScript(redis, dropFutureSteps, { keys: [key], args: [now?.() ?? ""] });
+      if (dropped === 0) return;
       await add(key, oldestMs, written);
       await expire();
     },

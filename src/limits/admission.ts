@@ -2,7 +2,7 @@ import { type DocumentNode, type GraphQLSchema, getOperationAST } from "graphql"
 import { checkScopes } from "../auth/scopes.ts";
 import type { Admit, Client, CostReport, InvalidDocument, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { free, type Price, pointsOfReading, priceOf, readLength, tooDear } from "./cost.ts";
+import { free, type Price, pointsOfReading, priceOf, readLength, tooExpensive } from "./cost.ts";
 import type { SubscriptionSlots } from "./subscription-slots.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";
@@ -129,7 +129,7 @@ const maxAnswerBytes = 8_000_000;
 /** @throws AppError MAX_COST_EXCEEDED for what can never pass, whatever is left. */
 function checkSum(prices: readonly Price[], max: Charge): void {
   const cost = prices.reduce((sum, price) => sum + price.cost, 0);
-  if (cost > max.points) throw tooDear(max.points, cost);
+  if (cost > max.points) throw tooExpensive(max.points, cost);
   const bytes = prices.reduce((sum, price) => sum + price.maxBytes, 0);
   if (bytes > maxAnswerBytes) throw answerTooLarge(bytes);
   const { events } = sumOf(prices);
@@ -156,8 +156,8 @@ function sumOf(prices: readonly Price[]): Charge {
   );
 }
 
-function throttled({ lacking, left, retryAfterSeconds }: Taken, charge: Charge): AppError {
-  const name = lacking ?? "points";
+function throttled({ missing, left, retryAfterSeconds }: Taken, charge: Charge): AppError {
+  const name = missing ?? "points";
   const { currentlyAvailable } = left[name];
   const setting = name === "points" ? "RATE_LIMIT_MAX" : "RECORD_RATE_LIMIT";
   return new AppError(

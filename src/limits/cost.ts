@@ -33,13 +33,13 @@ export const free: Price = {
   variables: {},
 };
 
-/** Writing an answer of so many bytes takes as long as reading a queue. */
+/** Writing an answer of this number of bytes takes as long as reading a queue. */
 const bytesPerPoint = 4_000;
-/** Parsing and validating so many characters takes about twice as long as reading a queue. */
+/** Parsing and validating this number of characters takes about twice as long as reading a queue. */
 const charactersPerPoint = 1_500;
 /** Of a document, not charged for: that takes little longer than any request. */
 const freeCharacters = 2_000;
-/** Validation compares fragments in pairs, each of which takes as long as so many characters. */
+/** Validation compares fragments in pairs, each of which takes as long as this number of characters. */
 const charactersPerPair = 20;
 /** Of an event as a literal, which is paid for with the event. */
 const charactersPerEvent = 300;
@@ -53,7 +53,7 @@ const bytesPerEvent = 150;
  *
  * @returns a cost of 0 when the operation does not exist: then nothing is executed.
  * @throws AppError what a field says of its arguments; BAD_USER_INPUT when variables do not fit their types;
- *   MAX_COST_EXCEEDED when the cost cannot be told.
+ *   MAX_COST_EXCEEDED when the cost is not a number.
  */
 export function priceOf(
   { document, operationName, variables: sent }: Operation<DocumentNode>,
@@ -108,11 +108,11 @@ export function createMinCostCheck(options: CostOptions & { readonly maxCost: nu
   return (document: DocumentNode): void => {
     const cost = known.get(document) ?? minCostOf(document, options);
     known.set(document, cost);
-    if (cost > options.maxCost) throw tooDear(options.maxCost, `at least ${cost}`);
+    if (cost > options.maxCost) throw tooExpensive(options.maxCost, `at least ${cost}`);
   };
 }
 
-export function tooDear(maxCost: number, cost: number | string): AppError {
+export function tooExpensive(maxCost: number, cost: number | string): AppError {
   return new AppError(
     "MAX_COST_EXCEEDED",
     `expected a cost of at most ${maxCost} points, got ${cost}; ask for less, or in several requests (MAX_COST, RATE_LIMIT_MAX)`,

@@ -14,7 +14,7 @@ export interface FieldCost {
   readonly events?: number;
 }
 
-/** A field that costs nothing, whose value may have so many bytes. */
+/** A field that costs nothing, whose value may have up to `bytes` bytes. */
 export function text(bytes: number): () => FieldCost {
   return () => ({ bytes });
 }

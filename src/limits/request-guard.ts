@@ -50,7 +50,7 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
         spend(document) {
           total = shapeOf(document, total);
           checkShape(total, bounds);
-          // What is too dear already is not worth validating.
+          // What costs too much already is not worth validating.
           if (total.spreads > 0 || charactersOf(document) > shortCharacters) checkMinCost?.(document);
           checkBound(bounds.writtenOut, total.writtenOut, false);
           if (!introspection && total.schemas + total.types > 0) {

@@ -12,7 +12,7 @@ export interface SubscriptionSlots {
   reserve(client: string): () => void;
   /**
    * Opens a stream in one of the client's slots, a reserved one if there is any, which is free again when the stream ends, however it ends. It also ends
-   * when the client goes, even if nobody ever asked the stream for anything.
+   * when the client goes, even if no value was ever requested from the stream.
    *
    * @param onGone calls back when the client goes; returns a function that takes the callback back.
    * @throws AppError TOO_MANY_SUBSCRIPTIONS, before anything is opened.

@@ -45,7 +45,7 @@ export interface TallyOptions {
   /** As resolvers get them. */
   readonly variables: Variables;
   /**
-   * Counts a field as nothing whose arguments cannot be told, instead of throwing: for a document that is not valid, or whose
+   * A field whose arguments cannot be evaluated costs nothing, instead of an error: for a document that is not valid, or whose
    * variables are not known. The result is then the least that it may add up to.
    */
   readonly isLenient?: boolean;

@@ -31,7 +31,7 @@ const maxClients = 10_000;
 const maxRefusalMs = 1_000;
 
 export function createThrottleCache(rates: Rates, clock: MonotonicClock = monotonicClock): ThrottleCache {
-  const known = new Map<string, Buckets & { readonly heardAtMs: number }>();
+  const known = new Map<string, Buckets & { readonly seenAtMs: number }>();
 
   function of(client: string): Buckets {
     const { points = fullBucket, events = fullBucket } = known.get(client) ?? {};
@@ -39,10 +39,10 @@ export function createThrottleCache(rates: Rates, clock: MonotonicClock = monoto
     return { points: refilled(points, rates.points, nowMs), events: refilled(events, rates.events, nowMs) };
   }
 
-  function remember(client: string, buckets: Buckets, heardAtMs: number): void {
+  function remember(client: string, buckets: Buckets, seenAtMs: number): void {
     // The client that was charged longest ago is forgotten first.
     known.delete(client);
-    known.set(client, { ...buckets, heardAtMs });
+    known.set(client, { ...buckets, seenAtMs });
     const [oldest] = known.keys();
     if (known.size > maxClients && oldest !== undefined) known.delete(oldest);
   }
@@ -51,8 +51,8 @@ export function createThrottleCache(rates: Rates, clock: MonotonicClock = monoto
     of,
     learn: remember,
     refuses(client, charge) {
-      const heardAtMs = known.get(client)?.heardAtMs ?? Number.NEGATIVE_INFINITY;
-      return clock.now() < heardAtMs + maxRefusalMs && !holds(of(client), rates, charge);
+      const seenAtMs = known.get(client)?.seenAtMs ?? Number.NEGATIVE_INFINITY;
+      return clock.now() < seenAtMs + maxRefusalMs && !holds(of(client), rates, charge);
     },
     take(client, charge) {
       const buckets = of(client);

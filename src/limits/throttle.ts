@@ -18,7 +18,7 @@ export type Left = Readonly<Record<keyof Charge, ThrottleStatus>>;
 export interface Taken {
   readonly isAllowed: boolean;
   /** Of a refused charge, the budget that it does not fit into. */
-  readonly lacking: keyof Charge | null;
+  readonly missing: keyof Charge | null;
   readonly left: Left;
   /** When a refused charge would fit, in whole seconds; at least 1. */
   readonly retryAfterSeconds: number;
@@ -37,7 +37,7 @@ export interface Throttle {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   take(client: string, charge: Charge): Promise<Taken>;
-  /** Takes so many points, or what is left of them: for work that is done already. @throws as `take` does. */
+  /** Takes these points, or what is left of them: for work that is done already. @throws as `take` does. */
   takeRest(client: string, points: number): Promise<Left>;
   /** Takes a charge from what this process knows of the client: for when Redis does not answer, and is not needed. */
   takeHere(client: string, charge: Charge): Taken;
@@ -151,7 +151,7 @@ export function createThrottle({
     const maxWaitMs = Math.max(...waits);
     return {
       isAllowed: isTaken,
-      lacking: isTaken ? null : (bucketNames[waits.indexOf(maxWaitMs)] ?? null),
+      missing: isTaken ? null : (bucketNames[waits.indexOf(maxWaitMs)] ?? null),
       left: leftIn(buckets),
       retryAfterSeconds: Math.max(1, Math.ceil(maxWaitMs / 1000)),
     };

@@ -31,7 +31,7 @@ export function availableIn({ used }: Bucket, { max }: Rate): number {
   return Math.max(0, Math.floor(max - used + roundingError));
 }
 
-/** How long it takes until so many points fit; 0 when they do. */
+/** How long it takes until this number of points fits; 0 when it does. */
 export function waitMs({ used }: Bucket, { max, windowMs }: Rate, points: number): number {
   return (Math.max(0, used + points - max) * windowMs) / max;
 }

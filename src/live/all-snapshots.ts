@@ -142,7 +142,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
         // Not all at once: what was read together would always be.
         entry.rereadAtMs = startedAtMs + maxAgeMs * (0.5 + Math.random() / 2);
         if (entry.snapshot?.stale !== false) return;
-        for (const each of [entry.clock, redisClock]) each.heard(entry.snapshot.measuredAtMs);
+        for (const each of [entry.clock, redisClock]) each.observe(entry.snapshot.measuredAtMs);
         return;
       }
       entry.isOutdated = true;

@@ -241,7 +241,7 @@ export function createLive(options: LiveOptions): Live {
     entry.failsSinceMs = null;
     entry.isStale = false;
     // What is stale was measured long ago.
-    if (!snapshot.stale) entry.clock.heard(snapshot.measuredAtMs);
+    if (!snapshot.stale) entry.clock.observe(snapshot.measuredAtMs);
     if (entry.watches.size === 0) return;
     const now = monotonicClock.now();
     if (snapshot.changesAtMs !== null) {

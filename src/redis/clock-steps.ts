@@ -14,7 +14,7 @@ export interface ClockSteps {
    *
    * @returns by how much the clock was set since the answer before, in ms; 0: it was not.
    */
-  heard(redisNowMs: number, sentAtMs: number, receivedAtMs: number): number;
+  observe(redisNowMs: number, sentAtMs: number, receivedAtMs: number): number;
   /** Times that Redis may have stored while its clock was off from how it goes now. None: nothing is wrong. */
   wrongTimes(): readonly TimeRange[];
   /** How long ago it was noticed that the clock was set, in ms; Infinity: never. */
@@ -46,7 +46,7 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
   /** Redis's time less the local one lies between these. */
   let lowMs = Number.NEGATIVE_INFINITY;
   let highMs = Number.POSITIVE_INFINITY;
-  let heardAtMs = Number.NEGATIVE_INFINITY;
+  let seenAtMs = Number.NEGATIVE_INFINITY;
   let steppedAtMs = Number.NEGATIVE_INFINITY;
   let forwardAtMs = Number.NEGATIVE_INFINITY;
   let sleptMs = suspendedMs();
@@ -77,18 +77,18 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
     const merged = periods.splice(0, periods.length - maxPeriods);
     const toMs = Math.max(...merged.map((period) => period.toMs));
     ended = merged.length === 0 ? periods : [{ offsetMs: Number.NaN, fromMs: 0, toMs }, ...periods];
-    fromMs = Math.floor(low + heardAtMs);
+    fromMs = Math.floor(low + seenAtMs);
     steppedAtMs = receivedAtMs;
     if (low > highMs) forwardAtMs = receivedAtMs;
   }
 
   return {
-    heard(redisNowMs, sentAtMs, receivedAtMs) {
+    observe(redisNowMs, sentAtMs, receivedAtMs) {
       // It was on its way when the step was noticed, and may be from before.
       if (sentAtMs < steppedAtMs) return 0;
       const low = redisNowMs - receivedAtMs;
       const high = redisNowMs + 1 - sentAtMs;
-      const driftMs = Math.max(0, receivedAtMs - heardAtMs) * maxDrift;
+      const driftMs = Math.max(0, receivedAtMs - seenAtMs) * maxDrift;
       let byMs = outside(low, high, driftMs);
       if (byMs !== 0) {
         wakeUp();
@@ -98,7 +98,7 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
       const isSame = byMs === 0 && low <= highMs + driftMs && high >= lowMs - driftMs;
       lowMs = isSame ? Math.max(low, lowMs - driftMs) : low;
       highMs = isSame ? Math.min(high, highMs + driftMs) : high;
-      heardAtMs = receivedAtMs;
+      seenAtMs = receivedAtMs;
       return byMs;
     },
     wrongTimes() {

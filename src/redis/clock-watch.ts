@@ -42,8 +42,8 @@ export function createClockWatch({
     const steps = createClockSteps({ clock });
     const logged: ClockSteps = {
       ...steps,
-      heard(...answer) {
-        const byMs = steps.heard(...answer);
+      observe(...answer) {
+        const byMs = steps.observe(...answer);
         if (byMs !== 0) {
           const fields = { seconds: Math.round(byMs / 1_000), ...(node === "" ? {} : { node }) };
           logger.warn(
@@ -63,7 +63,7 @@ export function createClockWatch({
     const sentAtMs = clock.now();
     const [seconds, microseconds] = (await node.time()) as unknown as readonly (string | number)[];
     const redisNowMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
-    stepsAt(name).heard(redisNowMs, sentAtMs, clock.now());
+    stepsAt(name).observe(redisNowMs, sentAtMs, clock.now());
   }
 
   /** One that does not answer is asked again in the next round. */

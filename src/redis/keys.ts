@@ -13,7 +13,7 @@ export interface Keys {
   queueOf(stateKey: string): string | null;
   /** Hash of the slots that throughput and wait times are counted in. */
   recent(queue: string): string;
-  /** The two hashes that take turns in remembering departures and batches. */
+  /** The two hashes that take turns in remembering tombstones and batches. */
   departed(queue: string): readonly [even: string, odd: string];
   /** All keys that a queue can have, in the order that fold.lua and forget.lua want them. */
   all(queue: string): string[];

@@ -5,7 +5,7 @@ export interface RedisClock {
   /** What time it is there when it is so late by {@link monotonicClock}. */
   at(localMs: number): number;
   /** An answer that has just come says that it was `redisNowMs` when it was given. */
-  heard(redisNowMs: number): void;
+  observe(redisNowMs: number): void;
 }
 
 const periodMs = 10_000;
@@ -27,7 +27,7 @@ export function createRedisClock(
   let periodEnds = 0;
   return {
     at: (localMs) => Math.floor(localMs + offset),
-    heard(redisNowMs) {
+    observe(redisNowMs) {
       const localNow = local.now();
       if (localNow >= periodEnds) {
         bestBefore = localNow < periodEnds + periodMs ? best : Number.NEGATIVE_INFINITY;

@@ -30,7 +30,7 @@ export interface YamlReader {
   items(place: Place): readonly Place[];
   /** Text, a number, true or false as they are; undefined for all else. */
   scalar(place: Place): unknown;
-  /** The text as it stands in the file, also where YAML reads a number or a boolean: `007`, `1.10`. "" for all else. */
+  /** The text as it is in the file, also where YAML reads a number or a boolean: `007`, `1.10`. "" for all else. */
   text(place: Place): string;
 }
 

@@ -252,7 +252,7 @@ function endsOf({ counts, there }: ReadReply): string {
 function eventOf({ kind, jobId, atMs, dueMs }: ReadReply["events"][number]): FollowedEvent[] {
   const followed = kinds[kind];
   if (followed === undefined) return [];
-  // A delay that is no time cannot be meant: it counts from when it was read, until the lists tell.
+  // A delay that is not a time is invalid: it counts from when it was read, until the lists show more.
   const availableAtMs = followed === "SCHEDULED" ? (dueMs ?? atMs) : null;
   return [{ kind: followed, jobId, atMs, availableAtMs }];
 }

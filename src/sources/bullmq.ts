@@ -45,11 +45,11 @@ const maxCheckMs = 1_000;
  *   obliterated: it is forgotten.
  * - A queue is read each 200 ms with one script for 20 queues, which returns only what is new in the streams. Event ids are
  *   times of that Redis's clock. A queue whose stream is too short for that is read each 20 ms at most.
- * - At first sight, and wherever the stream did not tell all (it was trimmed, `drain()`, a reader that was away), the real lists
- *   are read in pages of some hundred jobs. Until that is done the accuracy is LOWER_BOUND at first sight, else UNKNOWN.
+ * - At first, and wherever the stream did not have everything (it was trimmed, `drain()`, a reader that was away), the real lists
+ *   are read in pages of some hundred jobs. Until that is done the accuracy is LOWER_BOUND at first, else UNKNOWN.
  * - A job is claimable from its `waiting` event on, and a delayed one from when it is due or promoted, whichever is earlier.
  *
- * While the Redis is away it warns once and tries again; the sink hears nothing, and its queues become stale. `start()` does
+ * While the Redis is away it warns once and tries again; nothing is reported, and its queues become stale. `start()` does
  * not wait for anything.
  *
  * @throws StartError when the URL is not Redis's.

@@ -39,13 +39,13 @@ export class FaktoryRefusal extends Error {
  *
  * Of the package `faktory-worker` its handshake and its `Connection` are used, but not `Client.send`, whose pool
  * - has no time-out: a server that falls silent is waited for without end, by `close()` too;
- * - tries again by itself, prints each failure with `console.error`, and tells the caller only that it timed out, so that
+ * - tries again by itself, prints each failure with `console.error`, and reports to the caller only that it timed out, so that
  *   a wrong password looks like a silent server;
  * - closes the connection after each ERR, which is a normal answer here.
  *
  * @param url `tcp://[:password@]host[:7419]`, or `tcp+tls://...` for TLS, whose certificate must be one that Node trusts,
  * or that `?ca=FILE` or `?tls=insecure` accepts. In the password, what a URL reserves is %-escaped.
- * @throws StartError when the URL is another one; it does not repeat it, since a password may stand in it.
+ * @throws StartError when the URL is another one; it does not repeat it, since it may have a password.
  */
 export function createFaktoryClient(url: string): FaktoryClient {
   const { protocol, hostname, port, searchParams } = parseUrl(url);
@@ -136,7 +136,7 @@ function checkVersion(version: unknown): void {
   if (typeof version !== "string") return;
   const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number.parseFloat);
   const order = major - 1 || minor - 9 || patch - 2;
-  if (order < 0) throw new Error(`Faktory 1.9.2 or later can tell latencies, this is ${version}`);
+  if (order < 0) throw new Error(`Faktory 1.9.2 or later reports latencies, this is ${version}`);
 }
 
 function field(value: unknown, name: string): unknown {

@@ -21,21 +21,21 @@ export interface FaktorySourceOptions {
 }
 
 /**
- * Reads every queue of a Faktory server (1.9.2 or later) each `intervalMs`, and tells the sink about all of them at once.
+ * Reads every queue of a Faktory server (1.9.2 or later) each `intervalMs`, and reports all of them to the sink at once.
  *
  * - The queues and their depths come from `INFO`, the ages of their heads from `QUEUE LATENCY`
  *   (the protocol: Faktory's wiki, and its `server/commands.go`). With no queues, the list is empty.
  * - `readAtMs` is the middle of the round trip that returned the age, `uncertaintyMs` half of it: Faktory looked at some
  *   moment in between. The age is by Faktory's clock alone, since Faktory itself stamped the job.
- * - Where Faktory cannot tell (the head's `enqueued_at` is no time, or before 1970), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
+ * - Where Faktory cannot determine it (the head's `enqueued_at` is not a time, or before 1970), `accuracy` is UNKNOWN, `depth` what `INFO` said, and
  *   `headAgeMs` how long it has been so: too little, but never a calm 0 for ever. It hides no other queue.
  * - A head that was enqueued in the future waits, with age 0 and `accuracy` LOWER_BOUND.
- * - `scheduled` is always null, since Faktory tells only one number for all queues. No command of Faktory tells which queues
+ * - `scheduled` is always null, since Faktory reports only one number for all queues. No command of Faktory reports which queues
  *   are paused: those are, that the URL names.
  * - Queues whose names could not be asked for are left out, with one warning.
  *
  * While Faktory is away (refused, silent for two intervals and at least 2 s, another password) it warns once and tries
- * each interval; the sink hears nothing and its last word becomes stale. `start()` does not wait for Faktory.
+ * each interval; nothing is reported, and the last reading becomes stale. `start()` does not wait for Faktory.
  *
  * @throws StartError when the URL is not Faktory's.
  */
@@ -58,7 +58,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
     fields: { source },
   });
   const stopping = new AbortController();
-  /** Of each queue that Faktory could not tell, since when. Asked alone, so that the others need no second question. */
+  /** Of each queue whose age Faktory could not determine, since when. Asked alone, so that the others need no second question. */
   const unknownSinceMs = new Map<string, number>();
   let warnedOfNames = false;
   let running: Promise<void> | undefined;

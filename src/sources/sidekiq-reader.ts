@@ -15,13 +15,13 @@ export interface SidekiqReading {
   readonly queue: string;
   /** How many jobs wait; null when the key is no list. */
   readonly size: number | null;
-  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when nothing waits or it is not known. */
+  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when no job waits or it is not known. */
   readonly headAgeMs: number | null;
   /**
    * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones
    * may lie in between, now or, where all were looked at, once more jobs have come.
    */
-  readonly sight: "all" | "ordered" | "disordered" | "all disordered";
+  readonly order: "all" | "ordered" | "disordered" | "all disordered";
   readonly paused: boolean;
   /** The middle of the round trip that returned it, by {@link monotonicClock}, and half of its length. */
   readonly readAtMs: number;
@@ -54,7 +54,7 @@ export interface SidekiqReader {
 const lua = readFileSync(new URL("lua/sidekiq.lua", import.meta.url), "utf8");
 const sha = createHash("sha1").update(lua).digest("hex");
 
-const sights = ["all", "ordered", "disordered", "all disordered"] as const;
+const orders = ["all", "ordered", "disordered", "all disordered"] as const;
 /** How many names one step of a scan looks at. */
 const scanStep = 100;
 /** How many keys. */
@@ -81,7 +81,7 @@ export function createSidekiqReader(url: string, connectionName: string): Sideki
       connectionName,
       lazyConnect: true,
       enableOfflineQueue: false,
-      // It would ask INFO, which not everybody may; a Redis that is still loading says so to the first command.
+      // It would ask INFO, which not every user may; a Redis that is still loading says so to the first command.
       enableReadyCheck: false,
       disableClientInfo: true,
       maxRetriesPerRequest: 0,
@@ -94,7 +94,7 @@ export function createSidekiqReader(url: string, connectionName: string): Sideki
     open = redis;
     reason = undefined;
     redis.on("error", (error: Error) => {
-      // One that was thrown away may have a last word.
+      // A discarded connection may still emit an error.
       if (open === redis) reason = error;
     });
     await redis.connect();
@@ -165,12 +165,12 @@ function createSession(redis: Redis, prefix: string, listPrefix: string): Sideki
       throw new Error(`expected four entries for each queue, got ${JSON.stringify(answer)}`);
     }
     return names.slice(0, answer.length / 4).map((queue, i) => {
-      const [size, age, sight, paused] = answer.slice(4 * i, 4 * i + 4).map(String);
+      const [size, age, order, paused] = answer.slice(4 * i, 4 * i + 4).map(String);
       return {
         queue,
         size: size === "-1" ? null : Number(size),
         headAgeMs: age === "" || age === "?" ? null : Number(age),
-        sight: sights[Number(sight)] ?? "ordered",
+        order: orders[Number(order)] ?? "ordered",
         paused: paused === "1",
         readAtMs,
         uncertaintyMs,

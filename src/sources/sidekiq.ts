@@ -31,7 +31,7 @@ const unlistedForMs = 600_000;
 const minDisorderMs = 60_000;
 
 /**
- * Reads every queue of a Sidekiq (6 to 8) each `intervalMs` from its Redis, which it changes in nothing, and tells the sink
+ * Reads every queue of a Sidekiq (6 to 8) each `intervalMs` from its Redis, which it never changes, and reports to the sink
  * about all of them at once.
  *
  * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. Lists that
@@ -40,7 +40,7 @@ const minDisorderMs = 60_000;
  *   in `schedule` and `retry` does not wait yet; `scheduled` is always null, since those sets hold the jobs of all queues.
  *   `paused` comes from Sidekiq Pro's set of that name.
  * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
- *   clock of its producer was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That nothing waits
+ *   clock of its producer was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That no job waits
  *   is EXACT.
  * - The head is the oldest of the three jobs at either end of the list: jobs may be put back at either end with their old time.
  *   Where those are not in order, older ones may lie in between: `accuracy` is LOWER_BOUND, for a minute and for as long as the
@@ -52,7 +52,7 @@ const minDisorderMs = 60_000;
  * - Queues whose names cannot be shown are left out, with one warning.
  *
  * While Redis is away (refused, silent for 1.5 s, not done with one reading in 10 s or two intervals, another password) it
- * warns once and tries each interval; the sink hears nothing and its last word becomes stale. `start()` does not wait for Redis.
+ * warns once and tries each interval; nothing is reported, and the last reading becomes stale. `start()` does not wait for Redis.
  *
  * @throws StartError when the URL is not that of a Redis.
  */
@@ -176,19 +176,19 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     return { ...seen, headAgeMs, accuracy: isDisordered(reading, headAgeMs) ? "LOWER_BOUND" : "ESTIMATED" };
   }
 
-  function isDisordered({ queue, sight, readAtMs }: SidekiqReading, headAgeMs: number): boolean {
+  function isDisordered({ queue, order, readAtMs }: SidekiqReading, headAgeMs: number): boolean {
     // Whatever was put back, a job that is pushed now has passed through the list in about that time.
-    if (sight === "disordered" || sight === "all disordered")
+    if (order === "disordered" || order === "all disordered")
       disorderedUntilMs.set(queue, readAtMs + minDisorderMs + headAgeMs);
-    if (sight === "all" || readAtMs > (disorderedUntilMs.get(queue) ?? 0)) disorderedUntilMs.delete(queue);
-    return sight !== "all disordered" && disorderedUntilMs.has(queue);
+    if (order === "all" || readAtMs > (disorderedUntilMs.get(queue) ?? 0)) disorderedUntilMs.delete(queue);
+    return order !== "all disordered" && disorderedUntilMs.has(queue);
   }
 
   function unknownForMs({ queue, size, readAtMs }: SidekiqReading): number {
     const knownSinceMs = unknownSinceMs.get(queue);
     if (knownSinceMs !== undefined) return readAtMs - knownSinceMs;
     unknownSinceMs.set(queue, readAtMs);
-    const why = size === null ? "its key is no list" : "its payload does not tell when it was enqueued";
+    const why = size === null ? "its key is not a list" : "its payload does not say when it was enqueued";
     logger.warn({ source, queue, why }, "unknown age of the head of a queue");
     return 0;
   }

@@ -56,7 +56,7 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
     prepare(connection);
   }
 
-  /** A connection that is being made is waited for, until it fails; ioredis does not tell when it is closed meanwhile. */
+  /** A connection that is being made is waited for, until it fails; ioredis does not report when it is closed meanwhile. */
   async function ready(): Promise<void> {
     if (redis.status === "wait") redis.connect().catch(() => {});
     if (redis.status === "ready" || redis.status === "end") return;

@@ -82,14 +82,14 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   }
 
   /** @returns whether the clock of a Redis turns out to have been set: then what was asked of it has to be asked again. */
-  function hearClocks(queues: readonly string[], replies: readonly unknown[], sentAtMs: number): boolean {
+  function observeClocks(queues: readonly string[], replies: readonly unknown[], sentAtMs: number): boolean {
     if (options.now !== undefined && options.clock === undefined) return false;
     const receivedAtMs = clock.now();
     let isSet = false;
     queues.forEach((queue, i) => {
       const reply = replies[i];
       if (!Array.isArray(reply)) return;
-      if (clocks.stepsOf(queue).heard(reply[0] as number, sentAtMs, receivedAtMs) !== 0) isSet = true;
+      if (clocks.stepsOf(queue).observe(reply[0] as number, sentAtMs, receivedAtMs) !== 0) isSet = true;
     });
     return isSet;
   }
@@ -111,7 +111,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       );
     const sentAtMs = clock.now();
     let replies = await ask();
-    if (hearClocks(queues, replies, sentAtMs)) replies = await ask();
+    if (observeClocks(queues, replies, sentAtMs)) replies = await ask();
     const read = new Map<string, QueueSnapshot | Error>();
     const lacking: string[] = [];
     const broken = new Map<string, Error>();

@@ -259,7 +259,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const old = await tap(faktory.url, (answer) => answer.replace('"1.9.4"', '"1.9.1"'));
     const watched = await watch(old.url);
     const { err } = await watched.logged("source unavailable");
-    expect(messageOf(err)).toBe("Faktory 1.9.2 or later can tell latencies, this is 1.9.1");
+    expect(messageOf(err)).toBe("Faktory 1.9.2 or later reports latencies, this is 1.9.1");
   });
 
   test("with the right password, %-escaped in the URL, it reads", async () => {

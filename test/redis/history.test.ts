@@ -272,7 +272,7 @@ describe("a step of ten seconds", () => {
     const { tracker } = history.opened;
     await tracker.record([event("ENQUEUED", "1")], null);
     const writer = history.openWriter(["q"]);
-    writer.sampler.hears(true);
+    writer.sampler.setFeedLive(true);
     await writer.look();
     // Nobody said so: what is seen is what was known, only older.
     await tracker.record([event("ENQUEUED", "2")], null);
@@ -283,7 +283,7 @@ describe("a step of ten seconds", () => {
     await writer.look();
     await tracker.record([event("ENQUEUED", "3")], null);
     // Now nothing is heard any more, so everything is read.
-    writer.sampler.hears(false);
+    writer.sampler.setFeedLive(false);
     history.nowMs += 1_000;
     await writer.look();
     history.nowMs += 10_000;

@@ -62,10 +62,10 @@ test("lets pass what was waited for as long as restoreRate says, and no more", a
 test("tells when a refused charge would pass, for each of the budgets", async () => {
   const { throttle } = await openThrottle({ max: 60, windowMs: 60_000 });
   await throttle.take("a", { points: 60, events: 600 });
-  expect(await throttle.take("a", points(7))).toMatchObject({ lacking: "points", retryAfterSeconds: 7 });
+  expect(await throttle.take("a", points(7))).toMatchObject({ missing: "points", retryAfterSeconds: 7 });
   expect(await throttle.take("a", { points: 0, events: 300 })).toMatchObject({
     isAllowed: false,
-    lacking: "events",
+    missing: "events",
     retryAfterSeconds: 30,
     left: { events: { currentlyAvailable: 0 } },
   });

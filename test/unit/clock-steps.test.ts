@@ -15,7 +15,7 @@ function open() {
   function ask(wayMs = 2, thereMs = wayMs / 2): number {
     const sentAtMs = nowMs;
     nowMs += wayMs;
-    return steps.heard(Math.floor(sentAtMs + thereMs + offsetMs), sentAtMs, nowMs);
+    return steps.observe(Math.floor(sentAtMs + thereMs + offsetMs), sentAtMs, nowMs);
   }
   return {
     steps,
@@ -133,15 +133,15 @@ describe("a clock of Redis", () => {
     redis.ask();
     redis.set(hour);
     expect(redis.ask()).not.toBe(0);
-    expect(redis.steps.heard(start + 5_001, 5_000, 5_010)).toBe(0);
+    expect(redis.steps.observe(start + 5_001, 5_000, 5_010)).toBe(0);
   });
 
   it.each([-hour, hour])("that was set by %d ms is told at once by what is known of it", (byMs) => {
     let localMs = 1_000;
     const clock = createRedisClock({ now: () => localMs }, { epochMs: () => start });
-    clock.heard(start);
+    clock.observe(start);
     localMs += 500;
-    clock.heard(start + 500 + byMs);
+    clock.observe(start + 500 + byMs);
     expect(clock.at(localMs)).toBe(start + 500 + byMs);
   });
 });

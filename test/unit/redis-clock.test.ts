@@ -18,7 +18,7 @@ beforeEach(() => {
 
 const monotonicNow = () => local - bootMs;
 /** An answer comes that says that Redis was `aheadMs` ahead of us `lateMs` ago. */
-const hear = (aheadMs: number, lateMs = 0) => clock.heard(local + aheadMs - lateMs);
+const hear = (aheadMs: number, lateMs = 0) => clock.observe(local + aheadMs - lateMs);
 /** How far it takes Redis to be ahead of us. */
 const ahead = () => clock.at(monotonicNow()) - local;
 

@@ -98,7 +98,7 @@ local function sinceOf(base, job)
   local fields = redis.call('HMGET', base .. job, 'timestamp', 'delay', 'opts', 'processedOn', 'atm', 'ats')
   local created, delay, opts = tonumber(fields[1] or nil), tonumber(fields[2] or nil) or 0, fields[3] or ''
   if not created or created <= 0 then return now, 'L' end
-  -- It was taken before and put back (a retry, a stalled job), or it waited for its children: nothing tells until when.
+  -- It was taken before and put back (a retry, a stalled job), or it waited for its children: nothing shows until when.
   local wasTaken = fields[4] or (tonumber(fields[5] or nil) or 0) > 0 or (tonumber(fields[6] or nil) or 0) > 0
   if wasTaken or redis.call('EXISTS', base .. job .. ':processed') == 1 then return now, 'L' end
   -- A promotion sets the delay of the job to 0, but not that of its options. It may have come before the job was due.

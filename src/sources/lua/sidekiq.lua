@@ -3,7 +3,7 @@
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
 -- ARGV  1 what stands before a queue's name in the name of its list
 -- Returns four entries a list, in order: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
---         ('' when nothing waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
+--         ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
 --         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
 --         always is.
 --         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
@@ -122,21 +122,21 @@ local function oldestOf(list, length)
   for index = 2, math.min(ends, length) do look(-index) end
   for index = math.min(ends, length - ends), 1, -1 do look(index - 1) end
   local isAll = looked == length
-  local sight = isOrdered and (isAll and 0 or 1) or (isAll and 3 or 2)
-  return string.format('%.3f', math.max(0, nowMs - oldest)), sight
+  local order = isOrdered and (isAll and 0 or 1) or (isAll and 3 or 2)
+  return string.format('%.3f', math.max(0, nowMs - oldest)), order
 end
 
 local answer = {}
 for i = 2, #KEYS do
   if i > 2 and (fetched >= enoughFetched or decoded >= enoughDecoded) then break end
   local length = redis.pcall('LLEN', KEYS[i])
-  local age, sight = '', 0
+  local age, order = '', 0
   if type(length) ~= 'number' then
     length, age = -1, '?'
   elseif length > 0 then
-    age, sight = oldestOf(KEYS[i], length)
+    age, order = oldestOf(KEYS[i], length)
   end
-  answer[#answer + 1] = {length, age, sight}
+  answer[#answer + 1] = {length, age, order}
 end
 
 -- One question for all: most queues are not paused, and without Sidekiq Pro none is.
