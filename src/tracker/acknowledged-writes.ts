@@ -18,7 +18,7 @@ export interface WriterAnswer {
 export interface Writer {
   /** Random, so that no two processes and no two lives of one are the same writer. */
   readonly id: string;
-  /** What was answered last of a queue, as the scripts want it; "" when there is nothing that can be held against Redis. */
+  /** What was answered last of a queue, as the scripts want it; "" when there is nothing to compare with Redis. */
   answered(queue: string): string;
   /** Answers may come in any order. */
   learn(queue: string, answer: WriterAnswer): void;

@@ -20,7 +20,7 @@ export interface QueueChooserOptions {
   readonly index: Pick<QueueIndex, "list" | "count">;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
-  /** Tells how old a ranking is. */
+  /** Measures how old a ranking is. */
   readonly clock?: MonotonicClock;
 }
 
@@ -61,7 +61,7 @@ export function createQueueChooser(options: QueueChooserOptions): QueueChooser {
   const script = loadScript("queueLatencyActivity", new URL("lua/activity.lua", import.meta.url));
   let ranking: Ranking | undefined;
   let refreshing: Promise<Ranking> | undefined;
-  /** What the last ranking found: of a job system's queue only what was seen tells when it last had a job. */
+  /** What the last ranking found: of a job system's queue only earlier readings show when it last had a job. */
   let seen: ReadonlyMap<string, QueueActivity> = new Map();
 
   async function readPage(queues: readonly string[], found: Map<string, QueueActivity>): Promise<number> {
@@ -163,7 +163,7 @@ function firstOf({ names, ranks, sorted }: Ranking, max: number): readonly strin
 }
 
 /**
- * Tells who is to have a place: the queue with the lesser rank. First those that had a job or an event within the last hour, the
+ * Decides which queue has a place: the one with the lesser rank. First those that had a job or an event within the last hour, the
  * one that has been known for longest first: so new names, whatever they are, displace no queue that is in use. Then the others,
  * the one that was active last first.
  */

@@ -33,7 +33,7 @@ export interface QueueIndex {
   /**
    * From the first name on it completes an index that was evicted before it answers, as long as Redis lets it.
    *
-   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer, or has so many keys that completing takes longer than a second.
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer, or has too many keys to complete the index within a second.
    */
   list(options: ListOptions): Promise<string[]>;
   /** How many there are. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */

@@ -15,7 +15,7 @@ export interface UnreadableQueuesOptions {
 
 export interface UnreadableQueues {
   /**
-   * What can still be told of queues whose keys are not what was written: a snapshot of accuracy UNKNOWN, which is to be read
+   * What is still readable of queues whose keys are not what was written: a snapshot of accuracy UNKNOWN, which is to be read
    * again after five seconds. An error where Redis does not answer. The first time for each is logged.
    */
   read(failures: ReadonlyMap<string, Error>): Promise<ReadonlyMap<string, QueueSnapshot | Error>>;

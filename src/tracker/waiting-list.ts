@@ -13,8 +13,8 @@ export interface WaitingListOptions {
 }
 
 /**
- * The jobs of a queue that have waited longest, oldest first. Empty when nothing waits, or the queue is not known; of a queue
- * that a job system's log tells, `attempt` is always 0.
+ * The jobs of a queue that have waited longest, oldest first. Empty when no job waits, or the queue is not known; of a queue
+ * that a job system's log reports, `attempt` is always 0.
  *
  * @throws AppError BAD_USER_INPUT when only a job system knows the queue's jobs; SERVICE_UNAVAILABLE.
  */

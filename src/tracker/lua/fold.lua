@@ -1,7 +1,7 @@
 -- Folds one queue's part of a batch of events into its state, and publishes the queue's name when something changed.
 -- With no events it only drops ghosts and lets old memory go.
 --
--- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms      3 longest wait, ms
 --       4 batch id ('' = none)              5 the batch's fingerprint
 --       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known,
@@ -38,7 +38,7 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The time of the last event is written at most once in so many ms.
+-- The time of the last event is written at most once in this many ms.
 local eventAtPrecision = 60000
 local state = readState(stateKey, 'eventAt')
 local source, eventAt = state[1], tonumber(state[8] or nil)
@@ -81,7 +81,7 @@ end
 
 letOldGo(memory, now, window)
 local toRemember, countedAt = {}, nil
--- Whoever is answered of a batch must have counted since it was folded, or he would not notice when it is lost.
+-- A process that answers a batch must have counted since it was folded, or it would not notice when it is lost.
 if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end
 
 local function finish(accepted, duplicates, early, lost, taken, expired, isNews)
@@ -98,12 +98,12 @@ end
 if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, first.expired, false) end
 
 local since, wasSince = {}, {}   -- claimable since, of those in the waiting set now and before; false of others
--- Of a departure that is remembered: its kind (one more: L lost), false when there is none; when it was; since when the job
+-- Of a tombstone: its kind (one more: L lost), false when there is none; when it was; since when the job
 -- had waited, false when that is not known; and whether it is to be written.
 local departedAs, departedAt, departedSince, isTouched = {}, {}, {}, {}
 local heardAt = {}
 
-local function learnDeparture(position, value)
+local function readTombstone(position, value)
   local kind, heard, ago, sinceAgo = cmsgpack.unpack(value)
   if heard + window <= now or (departedAs[position] and heardAt[position] > heard) then return end
   departedAs[position], departedAt[position], heardAt[position] = kind, heard - ago, heard
@@ -125,7 +125,7 @@ for from = 1, #members, chunk do
     if from > 1 then values, before = redis.call('HMGET', memory.hashes[hash], unpack(members, from, to)), 0 end
     for i = from, to do
       local value = values[before + i - from + 1]
-      if value then learnDeparture(i, value) end
+      if value then readTombstone(i, value) end
     end
   end
 end
@@ -229,7 +229,7 @@ if batchId ~= '' and accepted + duplicates == eventCount then
   toRemember[#toRemember + 1] = string.format('%.0f %d %d %d %s %s %d', now, accepted, duplicates, early, fingerprint, writer, expired)
 end
 
--- First what is still to be read: should somebody have put another type in its place, nothing has been written yet.
+-- First what is still to be read: if a key has another type, nothing has been written yet.
 if recent.write() then countedAt = now end
 for from = 1, #toAdd, chunk do
   redis.call('ZADD', waitingKey, unpack(toAdd, from, math.min(from + chunk - 1, #toAdd)))

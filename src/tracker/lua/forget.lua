@@ -1,7 +1,7 @@
 -- Removes all that is known of one queue, and publishes its name. Of a queue that is not a job system's, it stays remembered for
 -- a while that it was forgotten on purpose: see memory.lua, which is loaded in front of it.
 --
--- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 channel  2 queue's name  3 only if it belongs to this source ('' = to any)
 --       4 fencing token of who says that it has gone ('' = is not compared)
 --       5 now, ms ('' = Redis's own time)   6 event window, ms   7 what this process was answered last, as a writer

@@ -1,10 +1,10 @@
 -- Takes down what a job system said of one queue, and publishes the queue's name when that is news.
 --
 -- KEYS  1 state
--- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 age of the head, ms ('' = nothing waits)
+-- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 age of the head, ms ('' = no job waits)
 --       4 how far the age may be off, ms    5 how long ago it was read, ms
---       6 depth  7 scheduled ('' in both: the source does not tell it)  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
---       11 channel  12 queue's name         13 fencing token of who tells it ('' = is not compared)
+--       6 depth  7 scheduled ('' in both: the source does not report it)  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
+--       11 channel  12 queue's name         13 fencing token of the reader ('' = is not compared)
 -- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
 local stateKey = KEYS[1]
@@ -28,7 +28,7 @@ local measuredAt = tonumber(before[8] or nil)
 if before[1] == source and measuredAt and measuredAt <= now and measuredAt > now - readAgo then return 0 end
 local since = -1
 if age then
-  -- A job system may have an age for a time that cannot be meant. Below 0 it would look as if nothing waited.
+  -- A job system may report an age for an invalid time. Below 0 it would look as if no job waited.
   since = math.max(0, math.floor(now - readAgo - age))
   local known = tonumber(before[2] or nil)
   -- Every reading is off by a little. While it can be the same head, it is: a head that stays must not seem to move.

@@ -1,6 +1,6 @@
 -- Reads one queue as it is now. Writes nothing. Costs O(log n) in the number of waiting jobs.
 --
--- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms
 --       3 '1' to count the waiting          4 '1' to count the scheduled      5 '1' to count the lost
 --       6 windows, in seconds and separated by commas, to give the throughput of   7 the same for wait times
@@ -13,13 +13,13 @@
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
 --   skew, lost, lacking, totals}
---   since: ms, -1 when nothing waits.  depth, scheduled: -1 where not asked for, or the source does not tell.  changes at: ms, -1 when only an event
+--   since: ms, -1 when no job waits.  depth, scheduled: -1 where not asked for, or the source does not report it.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   '' and {} where events of the window were missed.  counted: 0 when that is so of all windows, and for queues that a job
 --   system is asked about, of which both are empty; else 1.
---   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where nobody can tell, or not
---   asked for.  lacking: 1 when writes were lost that the writer had been answered, or a key of the queue: then this is told as if
+--   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where it is not known, or not
+--   asked for.  lacking: 1 when writes were lost that the writer had been answered, or a key of the queue: then the answer is as if
 --   the doubt, which the caller has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
 --   else one text, which is less for both sides than a list: enqueued, dequeued, removed, unremoved, lost, unlost, waited, and the
 --   waits by their bounds (see totals.lua)
@@ -83,7 +83,7 @@ local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
 if isCounted then
   if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
 else
-  -- A queue whose job system's log is followed: counted like events, and stale when nobody reads the log any more.
+  -- A queue whose job system's log is followed: counted like events, and stale when the log is not read any more.
   local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew', 'missedUntil', 'atLeast')
   missedUntil = tonumber(fields[6] or nil) or missedUntil
   atLeast = tonumber(fields[7] or nil) or atLeast
@@ -121,7 +121,7 @@ if settlesIn > 0 and accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
 for _, range in ipairs(wrongTimes) do
   local from, to = range[1], range[2]
   -- Of the head, or of a job that seems to be due later though it may wait. When the clock was set back, what was stored since cannot be
-  -- told from what was stored before, until it is as late as it was.
+  -- distinguished from what was stored before, until it is as late as it was.
   local isHead = since >= from and since <= to
   local isOther = to > now and redis.call('ZCOUNT', waitingKey, math.max(from, now + 1), to) > 0
   if isHead or isOther then accuracy = 'UNKNOWN' end

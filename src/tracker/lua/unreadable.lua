@@ -1,4 +1,4 @@
--- Reads what can still be told of a queue that snapshot.lua could not read: a key has another type, or is not what was written.
+-- Reads what is still readable of a queue that snapshot.lua could not read: a key has another type, or is not what was written.
 --
 -- KEYS  1 waiting  2 state
 -- ARGV  1 now, ms ('' = Redis's own time)

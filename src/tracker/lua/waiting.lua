@@ -16,7 +16,7 @@ end
 local source, cursor, measuredAt, freshUntil = unpack(redis.call('HMGET', KEYS[2], 'source', 'cursor', 'measuredAt', 'freshUntil'))
 local isFollowed = source and source ~= 'events'
 if isFollowed and not cursor then return redis.error_reply('SOURCE ' .. source) end
--- As in snapshot.lua: what is stale is told as of its last reading, and no job of a job system is a ghost.
+-- As in snapshot.lua: a stale queue is shown as of its last reading, and no job of a job system is a ghost.
 if isFollowed and now > tonumber(freshUntil) then now = math.min(now, tonumber(measuredAt)) end
 local oldest = isFollowed and '-inf' or string.format('%.0f', now - tonumber(ARGV[2]))
 

@@ -1,18 +1,18 @@
--- Loaded in front of the scripts that remember something for one event window: departures, batches, and how much each
+-- Loaded in front of the scripts that remember something for one event window: tombstones, batches, and how much each
 -- writer has written. A writer is a server process, known by a random id.
 --
--- Whether Redis has lost what it had acknowledged (a failover, a restart from an older file) is told by counting: each fold
+-- Whether Redis has lost what it had acknowledged (a failover, a restart from an older file) is found by counting: each fold
 -- counts up `writer:<id>`, '<forgets> <count>', and answers it; the writer sends the highest one that it was answered with
 -- what it asks next, as '<forgets> <count> <at, ms>'. Redis's past only ever loses its end, so a smaller count means lost
 -- writes. None are lost, though, where the count can be gone for another reason:
 --   - its writer got the answer one event window ago, or earlier;
---   - whoever has a shorter window has let it go: `letGo` of the state is the time before which anything may have been;
+--   - a process with a shorter window has dropped it: `letGo` of the state is the time before which anything may have been dropped;
 --   - the queue was forgotten on purpose since: `forgets` counts that and outlives the queue, in `forgotten`; each count of a
 --     writer is one of the queue since it was last forgotten.
 
--- Redis may also evict a key, and an operator delete one. So the state tells which keys must be there, and they tell of the state:
+-- Redis may also evict a key, and an operator delete one. So the state says which keys must be there, and each of them requires the state:
 --   jobs: how many members `waiting` has.
---   tombstones:0, tombstones:1: heardUntil of each hash of departures; 0: there is none.
+--   tombstones:0, tombstones:1: `heardUntil` of each hash of tombstones; 0: there is none.
 --   countedAt: when `recent` was written last, ms; 0: there is none.
 -- All of them are written by whatever script changes what they speak of. A state of version 1 has none of them until it is
 -- written again, and then nothing is missed.
@@ -24,7 +24,7 @@ end
 
 local countedFor = 900000 -- the longest window that is counted, ms; `recent` lives a minute longer
 
--- Whether a key is gone that must be there.  state: of readState.  keys: waiting, state, recent and the hashes of departures.
+-- Whether a key is gone that must be there.  state: of readState.  keys: waiting, state, recent and the hashes of tombstones.
 local function isKeyMissing(state, keys, now, window)
   if not state[1] then
     if redis.call('EXISTS', keys[1], keys[3]) > 0 then return true end
@@ -45,7 +45,7 @@ local function isKeyMissing(state, keys, now, window)
 end
 
 -- Of a queue that is no job system's.  state: of readState.  hashes: the two hashes of
--- departures, the even one first.  writer, batchId: '' for none.  members: of which departures are wanted, and got in `kept`
+-- tombstones, the even one first.  writer, batchId: '' for none.  members: of which tombstones are wanted, and got in `kept`
 -- of the memory, for each hash behind four other fields: only of the first 1000.
 local function readMemory(state, hashes, writer, batchId, members)
   local memory = {
@@ -83,9 +83,9 @@ end
 
 -- What follows writes.
 
--- Departures are remembered in two hashes that take turns, one event window each, so that forgetting is dropping a whole
--- hash, never a scan. A hash says until when its newest entry can have been heard, as a time, so that it keeps its sense
--- when the window is set to another length. It is let go when even that entry is too old; a clock set back lets nothing go.
+-- Tombstones are kept in two hashes that take turns, one event window each, so that forgetting is dropping a whole
+-- hash, never a scan. A hash has the time until which its newest entry can have been received, so that it keeps its meaning
+-- when the window is set to another length. It is dropped when even that entry is too old; a clock set back drops nothing.
 local function letOldGo(memory, now, window)
   for i, hash in ipairs(memory.hashes) do
     local heardUntil = memory.heardUntil[i]
@@ -123,7 +123,7 @@ local function countWrite(memory, answered)
   return memory.writerField, string.format('%.0f %.0f', memory.forgets, memory.count)
 end
 
--- Makes the queue known, tells which keys it has now, and raises a doubt of it unless doubtAt is nil.
+-- Makes the queue known, writes which keys it has now, and raises a doubt of it unless doubtAt is nil.
 -- keys: as of isKeyMissing.  countedAt: nil when `recent` was not written.
 local function writeState(memory, keys, countedAt, doubtAt)
   local state, fields = memory.state, {}

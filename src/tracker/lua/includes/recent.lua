@@ -125,7 +125,7 @@ local function createRecent(recentKey, now)
     for _, seconds in ipairs(windowSeconds) do
       for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do changeSlot(seconds, slot, counts) end
     end
-    -- By when it is heard: a step that is over is complete, and every event is in one, however late it is told.
+    -- By when it is received: a step that is over is complete, and every event is in one, however late it came.
     changeSlot(historySeconds, math.floor(now / (historySeconds * 1000 / slotsPerWindow)), heard)
     local fieldsAndValues = {}
     for i, kept in ipairs(redis.call('HMGET', recentKey, unpack(fields))) do
