@@ -14,7 +14,6 @@ import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
 import { createHistory } from "./history/history.ts";
 import { createAdmission } from "./limits/admission.ts";
-import { createCoercedSchema } from "./limits/coerced-schema.ts";
 import { createMinCostCheck } from "./limits/cost.ts";
 import { createRequestGuard } from "./limits/request-guard.ts";
 import { createSubscriptionSlots } from "./limits/subscription-slots.ts";
@@ -171,7 +170,6 @@ export function createApp(config: Config, logger: Logger): App {
     logger,
   });
   const requestSchema = createRequestSchema(schema);
-  const coercedSchema = createCoercedSchema(requestSchema);
   const { maxCost } = config;
   const snapshots = createSnapshotCache({
     feed,
@@ -211,7 +209,6 @@ export function createApp(config: Config, logger: Logger): App {
     port: config.port,
     schema,
     requestSchema,
-    coercedSchema,
     async admit(client, operations) {
       const admission = await admit(client, operations);
       if (admission.refusal !== null) exporters.server.refused(admission.refusal.code);

@@ -10,7 +10,6 @@ import { checkQueueName } from "../core/queue-name.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { AlertStateEnum, AlertType } from "./alert-types.ts";
 import { builder } from "./builder.ts";
-import { inSlices } from "./in-slices.ts";
 import { checkBounds, pageCost } from "./queue-arguments.ts";
 
 const mostAlerts = 1000;
@@ -37,8 +36,8 @@ builder.queryField("alerts", (t) =>
     },
     description:
       "Alerts, the newest first, as they were at most half a second ago. Of the RESOLVED ones the last 1000 are kept. Costs one point for each ten of `first`, at least one. Errors: BAD_USER_INPUT.",
-    resolve: async (_, { state, queue, first }, { alerts }) =>
-      inSlices(await alerts.list({ state: state ?? null, queue: queue ?? null, first })),
+    resolve: (_, { state, queue, first }, { alerts }) =>
+      alerts.list({ state: state ?? null, queue: queue ?? null, first }),
   }),
 );
 

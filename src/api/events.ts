@@ -6,7 +6,6 @@ import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
 import { describedValues } from "./described-values.ts";
 import { type CheckedEvents, checkEvents, type RejectedEvent } from "./event-input.ts";
-import { inSlices } from "./in-slices.ts";
 import { checkId, maxIdBytes } from "./job-arguments.ts";
 
 const QueueEventTypeEnum = builder.enumType("QueueEventType", {
@@ -96,7 +95,7 @@ const RecordEventsPayload = builder.objectRef<Recorded>("RecordEventsPayload").i
     rejected: t.field({
       type: [RejectedEventType],
       description: "The invalid events, in the order of `events`. Empty unless `onInvalid` is SKIP.",
-      resolve: ({ rejected }) => inSlices(rejected),
+      resolve: ({ rejected }) => rejected,
     }),
   }),
 });

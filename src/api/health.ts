@@ -67,11 +67,15 @@ const ForecastType = builder.objectRef<Forecast>("Forecast").implement({
   }),
 });
 
+/** More than the snapshot decides. */
+const readsContext = { readsContext: true };
+
 builder.objectFields(QueueLatencyType, (t) => ({
   health: t.field({
     type: HealthEnum,
     // A function, as everywhere where a cost is declared.
     complexity: () => 1,
+    extensions: readsContext,
     description: "Health of the queue; UNKNOWN where it cannot be determined. Costs one point per queue.",
     async resolve(snapshot, _, { health }) {
       const [found] = await health.healthOf([snapshot]);
@@ -80,6 +84,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
   }),
   objective: t.float({
     nullable: true,
+    extensions: readsContext,
     description:
       "Within how many seconds jobs of this queue are to be taken: from the server's OBJECTIVES_FILE, else from the end of the queue's name, such as `within_30_seconds` or `latency_5m`. Null when neither has one.",
     resolve({ queue }, _, { health }) {
@@ -91,6 +96,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
     type: ForecastType,
     nullable: true,
     complexity: () => 1,
+    extensions: readsContext,
     description:
       "Forecast of the queue, if the last five minutes continue. Null when the queue is MISSING or `stale`, or `accuracy` is UNKNOWN, INCOMPLETE or LOWER_BOUND. Costs one point per queue.",
     resolve: (snapshot, _, { health }) => health.forecastOf(snapshot),

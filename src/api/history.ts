@@ -5,7 +5,6 @@ import type { FieldCost } from "../limits/field-cost.ts";
 import { wallClock } from "../runtime/clock.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
-import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
 
 const maxPoints = 1_000;
@@ -96,7 +95,7 @@ builder.objectField(QueueLatencyType, "history", (t) =>
     async resolve({ queue }, args, { history, limits }) {
       const { step, fromMs, toMs } = rangeOf(args, limits);
       const points = await history.read({ queue, step, fromMs, toMs });
-      return inSlices(points.map((point) => ({ ...point, step })));
+      return points.map((point) => ({ ...point, step }));
     },
   }),
 );

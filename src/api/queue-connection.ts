@@ -1,7 +1,6 @@
 import type { QueueEdge, QueuePage } from "../core/queue-page.ts";
 import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
-import { inSlices } from "./in-slices.ts";
 import { QueueLatencyType } from "./queue-latency.ts";
 
 /** Of the longest name, in any order. */
@@ -51,7 +50,7 @@ export const QueueConnection = builder.objectRef<QueuePage>("QueueConnection").i
       // The page has declared how many there are.
       complexity: (): FieldCost => ({ items: 1 }),
       description: "The queues of the page, each with its cursor.",
-      resolve: ({ edges }) => inSlices(edges),
+      resolve: ({ edges }) => edges,
     }),
     pageInfo: t.field({
       type: PageInfo,

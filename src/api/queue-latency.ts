@@ -13,7 +13,6 @@ import {
 import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
-import { inSlices } from "./in-slices.ts";
 import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
 import { selectedParts } from "./selected-parts.ts";
@@ -99,6 +98,7 @@ export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
 export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency").implement({
   description: "State of one queue at one instant.",
   interfaces: [NodeInterface],
+  extensions: { isImmutable: true },
   fields: (t) => ({
     queue: t.exposeString("queue", {
       complexity: text(maxQueueNameBytes),
@@ -209,8 +209,8 @@ builder.queryField("queueLatency", (t) =>
     complexity: ({ queues }, { limits }) => perQueue(checkQueues(queues, limits).length),
     description:
       "State of the named queues, in the order of `queues`, each name once. Costs one point for each queue, however many jobs wait in it. Errors: TOO_MANY_QUEUES, BAD_USER_INPUT.",
-    resolve: async (_, { queues }, { tracker, limits }, info) =>
-      inSlices(await tracker.read(checkQueues(queues, limits), selectedParts(info))),
+    resolve: (_, { queues }, { tracker, limits }, info) =>
+      tracker.read(checkQueues(queues, limits), selectedParts(info)),
   }),
 );
 

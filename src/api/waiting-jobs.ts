@@ -4,7 +4,6 @@ import { secondsOf } from "../core/rounding.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
 import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
-import { inSlices } from "./in-slices.ts";
 import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
 import { checkBounds, ownerOf, pageCost } from "./queue-arguments.ts";
 
@@ -60,7 +59,7 @@ builder.queryField("waitingJobs", (t) =>
     },
     description:
       "The jobs of one queue that have waited longest, oldest first: the head, and possible ghosts, whose DEQUEUED event was lost. Empty when no job waits, or the queue is MISSING. Scheduled jobs, and ghosts older than MAX_WAIT, are not listed. Costs one point for each ten of `first`, at least one; needs the scope `admin`. Errors: BAD_USER_INPUT, also when only a job system knows the queue's jobs, as with Faktory and Sidekiq.",
-    resolve: async (_, { queue, first }, { tracker }) => inSlices(await tracker.waiting(queue, first)),
+    resolve: (_, { queue, first }, { tracker }) => tracker.waiting(queue, first),
   }),
 );
 

@@ -1,4 +1,5 @@
-import { type ExecutionResult, GraphQLError } from "graphql";
+import { GraphQLError } from "graphql";
+import type { JsonResult } from "./execute.ts";
 
 const maxMessageLength = 300;
 const maxLocations = 2;
@@ -11,7 +12,7 @@ export interface ErrorBounds {
 }
 
 /** Keeps responses small whatever was asked: few errors, whose messages do not repeat the request at length. */
-export function boundResult<T extends ExecutionResult>(result: T, bounds: ErrorBounds): T {
+export function boundResult(result: Partial<JsonResult>, bounds: ErrorBounds): Partial<JsonResult> {
   return result.errors === undefined ? result : { ...result, errors: boundErrors(result.errors, bounds) };
 }
 

@@ -1,5 +1,6 @@
-import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from "graphql";
+import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
+import type { JsonResult } from "./execute.ts";
 
 /** A result as it is written, once for all that get it. */
 export interface EncodedResult {
@@ -11,8 +12,13 @@ export interface EncodedResult {
   readonly event: Buffer;
 }
 
-export function encodeResult({ data, errors }: ExecutionResult): EncodedResult {
-  const json = JSON.stringify(errors === undefined ? { data } : { data, errors: errors.map(formatError) });
+/** @param result its `data` is JSON, and absent when nothing was executed. */
+export function encodeResult({ data, errors }: Partial<JsonResult>): EncodedResult {
+  const members = [
+    ...(data === undefined ? [] : [`"data":${data}`]),
+    ...(errors === undefined ? [] : [`"errors":${JSON.stringify(errors.map(formatError))}`]),
+  ];
+  const json = `{${members.join(",")}}`;
   let event: Buffer | undefined;
   return {
     json,

@@ -1,9 +1,10 @@
-import type { DocumentNode, GraphQLError, GraphQLSchema } from "graphql";
+import type { DocumentNode, ExecutionArgs, GraphQLError, GraphQLSchema } from "graphql";
 import { validate } from "graphql";
 import { createYoga, type Plugin } from "graphql-yoga";
 import type { RequestGuard } from "../core/request-guard.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createDocumentCache } from "./document-cache.ts";
+import { execute, type JsonResult } from "./execute.ts";
 
 export interface EngineOptions {
   readonly schema: GraphQLSchema;
@@ -25,7 +26,7 @@ export function createEngine({ schema, requestSchema, maskError, guard, logger }
   const log = (...message: readonly unknown[]) => logger.debug({ message }, "message of Yoga");
   const yoga = createYoga({
     schema,
-    plugins: [useBounds(guard)],
+    plugins: [useBounds(guard), useJsonResults()],
     // A parse error is not cached.
     parserAndValidationCache: {
       documentCache: createDocumentCache(),
@@ -35,12 +36,13 @@ export function createEngine({ schema, requestSchema, maskError, guard, logger }
     // Errors of clients are answered; the mask logs the unexpected ones, once.
     logging: { debug: log, info: log, warn: log, error: log },
   });
-  const { parse, validate: validateDocument, execute } = yoga.getEnveloped({});
+  const enveloped = yoga.getEnveloped({});
   return {
-    schema,
-    parse,
-    validate: (document: DocumentNode): readonly GraphQLError[] => validateDocument(requestSchema, document),
-    execute,
+    parse: enveloped.parse,
+    validate: (document: DocumentNode): readonly GraphQLError[] =>
+      enveloped.validate(requestSchema, document),
+    /** What was executed is masked, and handed on as it is. */
+    execute: enveloped.execute as (args: ExecutionArgs) => JsonResult | Promise<JsonResult>,
     dispose: () => yoga.dispose(),
   };
 }
@@ -56,6 +58,14 @@ function useBounds(guard: RequestGuard<DocumentNode>): Plugin {
       setValidationFn((schema, document, rules) =>
         validate(schema, document, rules, { maxErrors: guard.maxErrors - 1 }),
       );
+    },
+  };
+}
+
+function useJsonResults(): Plugin {
+  return {
+    onExecute({ setExecuteFn }) {
+      setExecuteFn(execute as never);
     },
   };
 }

@@ -1,11 +1,4 @@
-import type {
-  DocumentNode,
-  ExecutionArgs,
-  ExecutionResult,
-  GraphQLError,
-  GraphQLSchema,
-  OperationTypeNode,
-} from "graphql";
+import type { DocumentNode, ExecutionArgs, GraphQLError, OperationTypeNode } from "graphql";
 import type { Admit, Client, CostReport, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
@@ -24,8 +17,6 @@ import { createSubscriptionDeduplication, type Pushes } from "./subscription-ded
 export type OnGone = (callback: () => void) => () => void;
 
 export interface OperationsOptions extends EngineOptions {
-  /** The same schema, for variables that admission has coerced. */
-  readonly coercedSchema: GraphQLSchema;
   readonly admit: Admit<DocumentNode>;
   /** What resolvers may use, for one operation of a client. */
   readonly contextOf: (client: Client, onGone: OnGone, share: CpuShare) => object;
@@ -81,7 +72,7 @@ export interface Operations {
 }
 
 export function createOperations(options: OperationsOptions): Operations {
-  const { schema, coercedSchema, admit, contextOf, maskError, guard, scheduler } = options;
+  const { schema, requestSchema, admit, contextOf, maskError, guard, scheduler } = options;
   const engine = createEngine(options);
   const running = createRequestDeduplication<DocumentNode, EncodedResult>();
   const subscriptions = createSubscriptionDeduplication({ maskError, bounds: guard, scheduler });
@@ -120,15 +111,15 @@ export function createOperations(options: OperationsOptions): Operations {
   }
 
   async function run(prepared: Prepared, onGone: OnGone): Promise<EncodedResult> {
-    const { client, kind, document, operationName, variables, coercedVariables, maxErrors } = prepared;
-    const isQuery = kind === "query";
+    const { client, kind, document, operationName, coercedVariables, maxErrors } = prepared;
     try {
-      const result: ExecutionResult = await scheduler.begin(client.id, () =>
+      const result = await scheduler.begin(client.id, () =>
         engine.execute({
-          schema: isQuery ? schema : coercedSchema,
+          // Introspection would find out what stands in the place of an event.
+          schema: kind === "query" ? schema : requestSchema,
           document,
           operationName,
-          variableValues: isQuery ? variables : coercedVariables,
+          variableValues: coercedVariables,
           contextValue: contextOf(client, onGone, shareOf(client)),
         }),
       );
@@ -156,18 +147,16 @@ export function createOperations(options: OperationsOptions): Operations {
       return running.run(document, key, () => run(prepared, onGone));
     },
     async subscribe(prepared, onGone) {
-      const { client, document, operationName, variables } = prepared;
-      const argsFor = (contextValue: object): ExecutionArgs => ({
-        schema,
-        document,
-        operationName,
-        variableValues: variables,
-        contextValue,
-      });
+      const { client, document, operationName, variables, coercedVariables } = prepared;
+      const args: ExecutionArgs = { schema, document, operationName };
       return subscriptions.subscribe(client, {
-        own: argsFor(contextOf(client, onGone, shareOf(client))),
+        own: { ...args, variableValues: variables, contextValue: contextOf(client, onGone, shareOf(client)) },
         // The group's pushes belong to no client: they are the same for each of its scopes.
-        shared: () => argsFor(contextOf({ ...client, id: "" }, () => () => {}, shareOf(client))),
+        shared: () => ({
+          ...args,
+          variableValues: coercedVariables,
+          contextValue: contextOf({ ...client, id: "" }, () => () => {}, shareOf(client)),
+        }),
       });
     },
     refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),

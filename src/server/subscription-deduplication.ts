@@ -1,15 +1,9 @@
-import {
-  createSourceEventStream,
-  type DocumentNode,
-  type ExecutionArgs,
-  type ExecutionResult,
-  execute,
-  type GraphQLError,
-} from "graphql";
+import { createSourceEventStream, type DocumentNode, type ExecutionArgs, type GraphQLError } from "graphql";
 import { isAsyncIterable } from "graphql-yoga";
 import type { Client } from "../core/admission.ts";
 import { boundResult, type ErrorBounds } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
+import { execute, type JsonResult } from "./execute.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 
 type Push = IteratorResult<EncodedResult, undefined>;
@@ -88,7 +82,7 @@ export function createSubscriptionDeduplication({
   }
 
   async function run(args: ExecutionArgs, client: string): Promise<Push> {
-    let result: ExecutionResult;
+    let result: Partial<JsonResult>;
     try {
       result = await scheduler.charge(client, () => execute(args));
     } catch (error) {
@@ -97,7 +91,7 @@ export function createSubscriptionDeduplication({
     return { done: false, value: scheduler.charge(client, () => encode(result)) };
   }
 
-  function encode(result: ExecutionResult): EncodedResult {
+  function encode(result: Partial<JsonResult>): EncodedResult {
     if (result.errors === undefined) return encodeResult(result);
     return encodeResult(boundResult({ ...result, errors: result.errors.map(maskError) }, bounds));
   }
@@ -131,7 +125,7 @@ export function createSubscriptionDeduplication({
     async subscribe(client, args) {
       try {
         const source = await scheduler.begin(client.id, () => createSourceEventStream(args.own));
-        if (!isAsyncIterable(source)) return encode(source);
+        if (!isAsyncIterable(source)) return encode({ errors: source.errors ?? [] });
         return pushesOf(source[Symbol.asyncIterator](), join(client, args), client.id);
       } catch (error) {
         return encode({ errors: [maskError(error)] });

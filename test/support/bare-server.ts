@@ -29,7 +29,6 @@ export async function startBareServer(
     port: 0,
     schema,
     requestSchema: options.schema ?? schema,
-    coercedSchema: schema,
     admit: async () => ({ refusal: null, costs: [], variables: [] }),
     identify: () => ({ id: "somebody", scopes: new Set() }),
     rateLimitKeyOf: () => "somebody",

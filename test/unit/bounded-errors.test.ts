@@ -1,4 +1,4 @@
-import { type ExecutionResult, GraphQLError, Source } from "graphql";
+import { GraphQLError, Source } from "graphql";
 import { describe, expect, test } from "vitest";
 import { boundErrors, boundResult } from "../../src/server/bounded-errors.ts";
 
@@ -50,7 +50,6 @@ describe("an error in an answer", () => {
 
 test("an answer has at most so many errors, the first ones", () => {
   const errors = Array.from({ length: 9 }, (_, i) => new GraphQLError(`error ${i}`));
-  const result: ExecutionResult = { data: { a: 1 }, errors, extensions: { cost: 1 } };
-  expect(boundResult(result, options)).toEqual({ ...result, errors: errors.slice(0, 5) });
-  expect(boundResult({ data: null }, options)).toEqual({ data: null });
+  expect(boundResult({ data: "{}", errors }, options)).toEqual({ data: "{}", errors: errors.slice(0, 5) });
+  expect(boundResult({ data: "null" }, options)).toEqual({ data: "null" });
 });
