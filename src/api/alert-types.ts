@@ -1,11 +1,14 @@
 import { type Alert, type AlertFacts, alertEnds, alertStates, type HealthSince } from "../core/alerts.ts";
 import { maxQueueNameBytes } from "../core/queue-name.ts";
 import { roundedSeconds, secondsOf } from "../core/rounding.ts";
-import { text } from "../limits/field-cost.ts";
+import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
 import { AccuracyEnum, ThroughputType } from "./queue-latency.ts";
+
+/** Most alerts have no more of each. */
+const few = (): FieldCost => ({ items: 3 });
 
 export const AlertStateEnum = builder.enumType("AlertState", {
   description: "State of an alert.",
@@ -113,6 +116,7 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
     }),
     health: t.field({
       type: [AlertHealthType],
+      complexity: few,
       description:
         "Health of the queue in the five minutes before, oldest first. It is only known while the alert was PENDING, and where a rule is about health.",
       resolve: ({ health }) => [...health],
@@ -173,11 +177,13 @@ export const AlertType = builder.objectRef<Alert>("Alert").implement({
     severity: t.exposeString("severity", { description: "The rule's severity." }),
     labels: t.field({
       type: [AlertTextType],
+      complexity: few,
       description: "The rule's labels.",
       resolve: ({ labels }) => Object.entries(labels),
     }),
     annotations: t.field({
       type: [AlertTextType],
+      complexity: few,
       description: "The rule's annotations.",
       resolve: ({ annotations }) => Object.entries(annotations),
     }),

@@ -30,7 +30,7 @@ const maxPageSize = 1000;
 /** For the histories that a page by health may have to read. */
 const healthPoints = 20;
 /** For the reading of all queues, and for putting them in order or filtering them: up to 10,000. */
-const readingPoints = 10;
+const readingPoints = 15;
 const maxSearchBytes = 200;
 
 interface QueuesArgs {

@@ -35,8 +35,8 @@ export const free: Price = {
 
 /** Writing an answer of this number of bytes takes as long as reading a queue. */
 const bytesPerPoint = 4_000;
-/** Parsing and validating this number of characters takes about twice as long as reading a queue. */
-const charactersPerPoint = 1_500;
+/** Parsing and validating this number of characters takes somewhat longer than reading a queue. */
+const charactersPerPoint = 1_000;
 /** Of a document, not charged for: that takes little longer than any request. */
 const freeCharacters = 2_000;
 /** Validation compares fragments in pairs, each of which takes as long as this number of characters. */

@@ -103,7 +103,7 @@ describe.each([...ways.map((way) => ({ ...way, attacks })), { ...overGet, attack
         for (const { message } of body.errors ?? []) expect(message.length).toBeLessThanOrEqual(300);
         // Validating a long document is charged by its length. The innocent operation of the batch asks the throttle, too.
         const isValidated = ["GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT"].includes(attack.code);
-        const points = isValidated ? Math.max(0, Math.ceil((attack.query.length - 2_000) / 1_500)) : 0;
+        const points = isValidated ? Math.max(0, Math.ceil((attack.query.length - 2_000) / 1_000)) : 0;
         const isThrottled = points > 0 || (over === "a batch" && !(attack.code in errorStatus));
         expect(Object.keys(ranInRedis).toSorted()).toEqual(
           isThrottled ? expect.arrayContaining(["evalsha", "get", "time"]) : [],
