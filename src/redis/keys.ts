@@ -21,6 +21,8 @@ export interface Keys {
   history(queue: string, step: HistoryStep): string;
   /** Sorted set of all names of queues, every score 0, so that it is ordered by name. */
   readonly index: string;
+  /** Set of the names of recorded queues that have a state. */
+  readonly recorded: string;
   /** Channel on which the name of a queue is published whenever its state may have changed. */
   readonly changes: string;
   /** Held by the process that sweeps. */
@@ -63,6 +65,7 @@ export function createKeys(prefix: string): Keys {
     all: (queue) => [keys.waiting(queue), keys.state(queue), keys.recent(queue), ...keys.departed(queue)],
     history: (queue, step) => ofQueue(queue, `history:${stepSeconds[step]}`),
     index: `${prefix}:queues`,
+    recorded: `${prefix}:queues:recorded`,
     changes: `${prefix}:changes`,
     sweepLease: `${prefix}:sweep`,
     throttle: (client) => `${prefix}:throttle:buckets:${client}`,

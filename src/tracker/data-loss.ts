@@ -6,6 +6,7 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
+import type { RecordedQueues } from "./recorded-queues.ts";
 
 /**
  * Notices that Redis has lost what it had acknowledged to this process, and sees to it that the queues say so. Whoever reads or
@@ -24,6 +25,12 @@ export interface Doubts extends Service {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   raiseAll(): Promise<void>;
+  /**
+   * Raises a doubt of those of the queues, none of which has a state, that must have one.
+   *
+   * @returns them. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  raiseOfGone(queues: readonly string[]): Promise<readonly string[]>;
   /** A doubt was raised of so many queues: where something was lost there may be more. */
   raised(queues: number): void;
   /** Ends the doubt of a queue. @returns false when there was none. */
@@ -34,6 +41,7 @@ export interface DoubtsOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
+  readonly recorded: Pick<RecordedQueues, "mark" | "unmark" | "marked">;
   readonly writer: Writer;
   readonly logger: Logger;
   readonly eventWindowMs: number;
@@ -50,7 +58,17 @@ const retryMs = 1_000;
 const tellAfterMs = 1_000;
 
 export function createDoubts(options: DoubtsOptions): Doubts {
-  const { redis, keys, index, writer, logger, eventWindowMs, maxWaitMs, everyMs = 30_000 } = options;
+  const {
+    redis,
+    keys,
+    index,
+    recorded,
+    writer,
+    logger,
+    eventWindowMs,
+    maxWaitMs,
+    everyMs = 30_000,
+  } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   // Without it no queue that has lost something could be read while Redis is full.
   const doubtScript = allowOutOfMemory(
@@ -82,29 +100,32 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   }
 
   /** A queue that cannot be looked at since it is broken is passed over: whoever reads or records it is told why. */
-  async function raiseOf(queues: readonly string[], isCertain = false): Promise<number> {
+  async function raiseOf(
+    queues: readonly string[],
+    of: Certainty = "what is lacking",
+  ): Promise<readonly string[]> {
     const replies = await runScripts(
       redis,
       doubtScript,
       queues.map((queue) => {
         const args = [options.now?.() ?? "", eventWindowMs, writer.id, writer.answered(queue)];
-        return { keys: keys.all(queue), args: [...args, keys.changes, queue, Number(isCertain)] };
+        return { keys: keys.all(queue), args: [...args, keys.changes, queue, certainties[of]] };
       }),
     );
-    let found = 0;
+    const found: string[] = [];
     const known = queues.filter((queue, i) => {
       const reply = replies[i];
       if (reply instanceof Error) return false;
       const [isKnown, isDoubted, atMs, forgets, count] = reply as Reply;
       if (isDoubted === 1) {
-        found += 1;
+        found.push(queue);
         writer.learn(queue, { forgets, count, atMs });
       }
       return isKnown === 1;
     });
-    note(found);
+    note(found.length);
     // Its name may be lost where its state is not, for that comes first.
-    await index.add(known);
+    await Promise.all([index.add(known), recorded.mark(known)]);
     const away = replies.find((reply) => reply instanceof AppError);
     if (away !== undefined) throw away;
     return found;
@@ -135,12 +156,22 @@ export function createDoubts(options: DoubtsOptions): Doubts {
 
   return {
     async raise(queues) {
-      if ((await raiseOf(queues)) > 0) check();
+      if ((await raiseOf(queues)).length > 0) check();
+    },
+    async raiseOfGone(queues) {
+      const marked = await recorded.marked(queues);
+      if (marked.length === 0) return [];
+      const found = await raiseOf(marked, "all of a recorded queue");
+      // One that was forgotten while another process marked it.
+      const forgotten = new Set(marked).difference(new Set(found));
+      await recorded.unmark([...forgotten]);
+      if (found.length > 0) check();
+      return found;
     },
     async raiseAll() {
       for (let after: string | null = null; ; ) {
         const names: string[] = await index.list({ after, limit: page });
-        await raiseOf(names, true);
+        await raiseOf(names, "anything of a known queue");
         after = names.at(-1) ?? null;
         if (names.length < page) return;
       }
@@ -173,5 +204,13 @@ export function createDoubts(options: DoubtsOptions): Doubts {
     },
   };
 }
+
+/** What is certain to be lost. */
+const certainties = {
+  "what is lacking": 0,
+  "anything of a known queue": 1,
+  "all of a recorded queue": 2,
+} as const;
+type Certainty = keyof typeof certainties;
 
 type Reply = [known: number, doubted: number, now: number, forgets: number, count: number];

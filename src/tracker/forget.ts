@@ -4,11 +4,13 @@ import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
+import type { RecordedQueues } from "./recorded-queues.ts";
 
 export interface ForgetOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
+  readonly recorded: Pick<RecordedQueues, "mark" | "unmark">;
   readonly writer: Writer;
   readonly eventWindowMs: number;
   /** Tests only: the time instead of Redis's, in ms. */
@@ -32,13 +34,23 @@ export interface ForgetCondition {
  */
 export type Forget = (queue: string, condition?: ForgetCondition) => Promise<boolean>;
 
-export function createForget({ redis, keys, index, writer, eventWindowMs, now }: ForgetOptions): Forget {
+export function createForget({
+  redis,
+  keys,
+  index,
+  recorded,
+  writer,
+  eventWindowMs,
+  now,
+}: ForgetOptions): Forget {
   const script = loadScript(
     "queueLatencyForget",
     new URL("lua/includes/memory.lua", import.meta.url),
     new URL("lua/forget.lua", import.meta.url),
   );
   return async (queue, { source = "", fence = "", idleSinceMs = "" } = {}) => {
+    // A job system's queue never was.
+    if (source === "") await recorded.unmark([queue]);
     const reply = await runScript(redis, script, {
       keys: keys.all(queue),
       args: [
@@ -49,6 +61,11 @@ export function createForget({ redis, keys, index, writer, eventWindowMs, now }:
     const [forgotten, atMs, forgets] = reply as [forgotten: number, now: number, forgets: number];
     if (forgotten === -2) throw new LeaseLostError(source, forgets);
     if (forgets > 0) writer.learn(queue, { forgets, count: 0, atMs });
+    if (source === "") {
+      // Another process may have marked it meanwhile; it stays, or the queue does.
+      if (forgotten === -1) await recorded.mark([queue]);
+      else await recorded.unmark([queue]);
+    }
     // Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden.
     if (forgotten !== -1) await index.unlist([queue]);
     return forgotten === 1;

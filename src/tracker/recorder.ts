@@ -7,11 +7,13 @@ import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
+import type { RecordedQueues } from "./recorded-queues.ts";
 
 export interface RecorderOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: Pick<QueueIndex, "admit" | "add">;
+  readonly recorded: Pick<RecordedQueues, "mark">;
   /** For how long departures and batches are remembered, in ms. */
   readonly eventWindowMs: number;
   /** Jobs that wait longer are ghosts, in ms. */
@@ -49,6 +51,8 @@ export interface Swept {
   readonly lost: number;
   /** Queues that are not known. */
   readonly unknown: readonly string[];
+  /** Recorded queues, be they empty or not. */
+  readonly known: readonly string[];
   /** Recorded queues that have no jobs, and for how long at least they have had no event. */
   readonly empty: readonly EmptyQueue[];
   /** Of queues that could not be swept; the others were. */
@@ -118,7 +122,7 @@ class EventColumns {
 const noEvents = new EventColumns();
 
 export function createRecorder(options: RecorderOptions): Recorder {
-  const { redis, keys, index, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
+  const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const script = loadScript(
     "queueLatencyFold",
@@ -222,7 +226,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
     learn(queues, replies);
     // Listed again once there is a state: until then another process may have taken the name out. A name that is listed without
     // a state is passed over, a state without a name would be hidden.
-    await index.add(queues.filter((_, i) => isNew(replies[i])));
+    const created = queues.filter((_, i) => isNew(replies[i]));
+    await Promise.all([index.add(created), recorded.mark(created)]);
     return replies;
   }
 
@@ -265,6 +270,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       );
       let lost = 0;
       const unknown: string[] = [];
+      const known: string[] = [];
       const empty: EmptyQueue[] = [];
       const failures: Error[] = [];
       queues.forEach((queue, i) => {
@@ -276,9 +282,10 @@ export function createRecorder(options: RecorderOptions): Recorder {
         const [, , , ghosts, , , isKnown, idleSinceMs, atMs] = reply as FoldReply;
         lost += ghosts;
         if (isKnown === 0) unknown.push(queue);
+        else if (isRecorded(reply)) known.push(queue);
         if (idleSinceMs >= 0) empty.push({ queue, atMs, idleMs: atMs - idleSinceMs });
       });
-      return { lost, unknown, empty, failures };
+      return { lost, unknown, known, empty, failures };
     },
   };
 }
@@ -298,6 +305,11 @@ type FoldReply = [
   count: number,
   expired: number,
 ];
+
+/** Of a job system's queue nothing is folded. */
+function isRecorded(reply: unknown): boolean {
+  return Array.isArray(reply) && reply.length > 8;
+}
 
 function isNew(reply: unknown): boolean {
   return Array.isArray(reply) && (reply as FoldReply)[6] === 0;

@@ -29,7 +29,7 @@ export interface SnapshotReaderOptions {
   readonly maxWaitMs: number;
   readonly eventWindowMs: number;
   readonly writer: Writer;
-  readonly doubts: Pick<Doubts, "raise">;
+  readonly doubts: Pick<Doubts, "raise" | "raiseOfGone">;
   readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Measures round trips. @default monotonicClock */
   readonly clock?: MonotonicClock | undefined;
@@ -113,6 +113,12 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     let replies = await ask();
     if (observeClocks(queues, replies, sentAtMs)) replies = await ask();
     const read = new Map<string, QueueSnapshot | Error>();
+    const gone = queues.filter((_, i) => isMissing(replies[i]));
+    try {
+      if ((await doubts.raiseOfGone(gone)).length > 0) replies = await ask();
+    } catch (error) {
+      replies = replies.map((reply) => (isMissing(reply) ? error : reply));
+    }
     const lacking: string[] = [];
     const broken = new Map<string, Error>();
     asked.forEach(([queue, parts], i) => {
@@ -147,6 +153,10 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   return {
     read: (queues, parts) => Promise.all(queues.map((queue) => loader.load({ queue, parts }))),
   };
+}
+
+function isMissing(reply: unknown): boolean {
+  return Array.isArray(reply) && reply.length === 1;
 }
 
 function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {

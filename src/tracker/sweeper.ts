@@ -4,15 +4,19 @@ import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
+import type { Doubts } from "./data-loss.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
+import type { RecordedQueues } from "./recorded-queues.ts";
 import type { EmptyQueue, Recorder } from "./recorder.ts";
 
 export interface SweeperOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: Pick<QueueIndex, "list" | "unlist" | "complete">;
+  readonly recorded: Pick<RecordedQueues, "mark" | "marked">;
   readonly recorder: Pick<Recorder, "sweep">;
+  readonly doubts: Pick<Doubts, "raiseOfGone">;
   readonly forget: Forget;
   /** A recorded queue with no jobs and no event for so long is forgotten, in ms. */
   readonly queueTtlMs: number;
@@ -32,7 +36,9 @@ export function createSweeper({
   redis,
   keys,
   index,
+  recorded,
   recorder,
+  doubts,
   forget,
   queueTtlMs,
   logger,
@@ -59,14 +65,17 @@ export function createSweeper({
     const turn = { keys: [keys.sweepLease], args: [process.pid, Math.ceil(everyMs * 0.9)] };
     if ((await runScript(redis, turnScript, turn)) === null) return;
     let after: string | null = null;
-    let lost = 0;
+    let dropped = 0;
     let forgotten = 0;
     const failures: Error[] = [];
     while (!stopped) {
       const names: string[] = await index.list({ after, limit: page });
       const swept = await recorder.sweep(names);
-      lost += swept.lost;
-      await index.unlist(swept.unknown);
+      dropped += swept.lost;
+      const lost = new Set(await doubts.raiseOfGone(swept.unknown));
+      await index.unlist(swept.unknown.filter((queue) => !lost.has(queue)));
+      const marked = new Set(await recorded.marked(swept.known));
+      await recorded.mark(swept.known.filter((queue) => !marked.has(queue)));
       forgotten += await forgetIdle(swept.empty);
       failures.push(...swept.failures);
       after = names.at(-1) ?? null;
@@ -76,7 +85,7 @@ export function createSweeper({
     await index.complete();
     const isAway = (failure: Error) => failure instanceof AppError;
     const broken = failures.filter((failure) => !isAway(failure));
-    if (lost > 0) logger.warn({ lost }, "dropped jobs that waited longer than MAX_WAIT");
+    if (dropped > 0) logger.warn({ lost: dropped }, "dropped jobs that waited longer than MAX_WAIT");
     if (forgotten > 0) logger.info({ queues: forgotten }, "forgot queues that were idle for QUEUE_TTL");
     if (broken.length > 0) {
       logger.error({ err: broken[0], queues: broken.length }, "some queues cannot be swept");

@@ -12,6 +12,7 @@ import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
 import { createQueueChooser, type QueueChooser } from "./queue-choice.ts";
 import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
+import { createRecordedQueues } from "./recorded-queues.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
 import { createSnapshotReader, type SnapshotReader } from "./snapshot-reader.ts";
 import { createSweeper } from "./sweeper.ts";
@@ -65,12 +66,13 @@ export function createTracker(options: TrackerOptions): Tracker {
     onForgotten = async () => {},
   } = options;
   const index = createQueueIndex(options);
+  const recorded = createRecordedQueues(options);
   const writer = createWriter(options);
-  const doubts = createDoubts({ ...options, index, writer });
-  const recorder = createRecorder({ ...options, index, writer, onDoubted: doubts.raised });
+  const doubts = createDoubts({ ...options, index, recorded, writer });
+  const recorder = createRecorder({ ...options, index, recorded, writer, onDoubted: doubts.raised });
   const clocks = createClockWatch({ ...options, onSet: options.onClockSet });
   const reader = createSnapshotReader({ ...options, writer, doubts, clocks });
-  const forget = createForget({ ...options, index, writer });
+  const forget = createForget({ ...options, index, recorded, writer });
   const observer = createObserver({ redis, keys, index, forget, now: options.now });
   const follower = createFollower({ redis, keys, index, forget, now: options.now });
   const forgetAll: Forget = async (queue, condition) => {
@@ -79,7 +81,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     return isForgotten;
   };
   const sweeper = createSweeper({
-    ...{ redis, keys, index, recorder, logger, forget: forgetAll },
+    ...{ redis, keys, index, recorded, recorder, doubts, logger, forget: forgetAll },
     queueTtlMs: Math.max(queueTtlMs, eventWindowMs),
     ...(options.sweepEveryMs === undefined ? {} : { everyMs: options.sweepEveryMs }),
   });

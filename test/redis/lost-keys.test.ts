@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import { eventTypes, type QueueEvent } from "../../src/core/events.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
@@ -28,6 +28,7 @@ async function evict({ redis, keys }: TestTracker, part: string, queue = "q"): P
 
 async function open() {
   let now = start;
+  let sweeping: Promise<TestTracker> | undefined;
   const logger = recordingLogger();
   const options = { eventWindowMs, maxWaitMs, now: () => now };
   const opened = await openTracker(redisUrl, { ...options, logger });
@@ -35,10 +36,18 @@ async function open() {
     ...opened,
     log: logger.lines,
     sweep: () => openRecorder(opened, options).sweep(["q"]),
+    /** Until the test is over. */
+    sweepAlways() {
+      sweeping = openTracker(redisUrl, { ...options, prefix: opened.prefix, sweepEveryMs: 20 });
+      void sweeping.then(({ tracker }) => tracker.start());
+    },
     advance(ms: number) {
       now += ms;
     },
     async [Symbol.asyncDispose]() {
+      const sweeper = await sweeping;
+      await sweeper?.tracker.stop();
+      await sweeper?.[Symbol.asyncDispose]();
       for (const key of await keysWith(opened.redis, opened.prefix)) await opened.redis.unlink(key);
       await opened[Symbol.asyncDispose]();
     },
@@ -102,6 +111,96 @@ describe("a recorded queue of which Redis has evicted", () => {
       }
     },
   );
+
+  describe("all keys, later than anything of it was remembered,", () => {
+    async function fillAndEvictAll(opened: Awaited<ReturnType<typeof open>>): Promise<void> {
+      await fill(opened);
+      opened.advance(2 * eventWindowMs);
+      expect(await read(opened)).toMatchObject({ depth: 1, accuracy: "EXACT" });
+      for (const part of parts) await evict(opened, part);
+    }
+
+    it("is INCOMPLETE and listed in the first answer of any server, and stays so", async () => {
+      await using opened = await open();
+      await fillAndEvictAll(opened);
+      const options = { prefix: opened.prefix, eventWindowMs, maxWaitMs };
+      await using other = await openTracker(redisUrl, {
+        ...options,
+        now: () => start + 3 * eventWindowMs - 1,
+      });
+      expect(await read(other)).toMatchObject({ state: "EMPTY", accuracy: "INCOMPLETE", source: "events" });
+      expect(await read(opened)).toMatchObject({ accuracy: "INCOMPLETE" });
+      expect(await opened.tracker.list({ limit: 10 })).toEqual(["q"]);
+      await opened.tracker.record([event("ENQUEUED", "next")], null);
+      expect(await read(opened)).toMatchObject({ depth: 1, accuracy: "INCOMPLETE" });
+      expect(await opened.tracker.trust("q")).toBe(true);
+      expect(await read(opened)).toMatchObject({ depth: 1, accuracy: "EXACT" });
+    });
+
+    it("is INCOMPLETE once it was swept, and stays listed", async () => {
+      await using opened = await open();
+      await fillAndEvictAll(opened);
+      opened.sweepAlways();
+      await vi.waitFor(async () => {
+        expect(await opened.redis.hget(opened.keys.state("q"), "doubt")).not.toBeNull();
+      });
+      expect(await opened.tracker.list({ limit: 10 })).toEqual(["q"]);
+    });
+
+    it("is INCOMPLETE though an earlier version recorded it, once this one has swept it before", async () => {
+      await using opened = await open();
+      await fill(opened);
+      await opened.redis.del(opened.keys.recorded);
+      opened.sweepAlways();
+      await vi.waitFor(async () => expect(await opened.redis.exists(opened.keys.recorded)).toBe(1));
+      opened.advance(2 * eventWindowMs);
+      for (const part of parts) await evict(opened, part);
+      expect(await read(opened)).toMatchObject({ accuracy: "INCOMPLETE" });
+    });
+
+    it.each([
+      { what: "forgotten", evicted: [] },
+      { what: "forgotten, and nothing of it is remembered", evicted: parts },
+    ])("is MISSING when it was $what", async ({ evicted }) => {
+      await using opened = await open();
+      await fill(opened);
+      await opened.tracker.forget("q");
+      for (const part of evicted) await evict(opened, part);
+      opened.advance(2 * eventWindowMs);
+      expect(await read(opened)).toMatchObject({ state: "MISSING" });
+    });
+
+    it("is MISSING when it was forgotten just before another process marked it as recorded", async () => {
+      await using opened = await open();
+      await fill(opened);
+      await opened.tracker.forget("q");
+      await opened.redis.sadd(opened.keys.recorded, "q");
+      expect(await read(opened)).toMatchObject({ state: "MISSING" });
+      expect(await opened.redis.exists(opened.keys.recorded)).toBe(0);
+    });
+
+    it("is MISSING when a job system reported it: its next report says how it is", async () => {
+      await using opened = await open();
+      const observed = { headAgeMs: 1_000, uncertaintyMs: 0, depth: 1, scheduled: 0, paused: false } as const;
+      await opened.tracker.observe({
+        source: "faktory",
+        freshForMs: 60_000,
+        queues: [{ ...observed, queue: "q", accuracy: "EXACT", readAtMs: performance.now() }],
+      });
+      expect(await read(opened, "faktory/q")).toMatchObject({ state: "WAITING" });
+      await evict(opened, "state", "faktory/q");
+      expect(await read(opened, "faktory/q")).toMatchObject({ state: "MISSING" });
+    });
+
+    it("is answered as ever when the key of recorded queues is of another type", async () => {
+      await using opened = await open();
+      await opened.redis.set(opened.keys.recorded, "garbage");
+      await fill(opened);
+      expect(await read(opened)).toMatchObject({ depth: 1, accuracy: "EXACT" });
+      expect(await read(opened, "never")).toMatchObject({ state: "MISSING" });
+      expect(await opened.tracker.forget("q")).toBe(true);
+    });
+  });
 
   it("a key that it does not need any more is EXACT", async () => {
     await using opened = await open();

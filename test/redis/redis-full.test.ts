@@ -6,8 +6,10 @@ import type { Alert } from "../../src/core/alerts.ts";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createLease } from "../../src/redis/lease.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
+import { createDoubts } from "../../src/tracker/data-loss.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
+import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
 import type { Tracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "../support/logger.ts";
@@ -144,10 +146,13 @@ describe("while Redis is full", () => {
     const options = { eventWindowMs: 300_000, maxWaitMs: 86_400_000, now };
     await redis.del(keys.sweepLease);
     const index = createQueueIndex({ redis, keys, logger: silentLogger });
+    const recorded = createRecordedQueues({ redis, keys, logger: silentLogger });
+    const writer = createWriter(options);
     const sweeper = createSweeper({
-      ...{ redis, keys, index, logger: silentLogger, everyMs: 20, queueTtlMs: 86_400_000 },
+      ...{ redis, keys, index, recorded, logger: silentLogger, everyMs: 20, queueTtlMs: 86_400_000 },
       recorder: openRecorder(opened, options),
-      forget: createForget({ redis, keys, index, writer: createWriter(options), ...options }),
+      doubts: createDoubts({ redis, keys, index, recorded, writer, logger: silentLogger, ...options }),
+      forget: createForget({ redis, keys, index, recorded, writer, ...options }),
     });
     onTestFinished(() => sweeper.stop());
     await fill();

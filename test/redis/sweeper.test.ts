@@ -1,8 +1,10 @@
 import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
+import { createDoubts } from "../../src/tracker/data-loss.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
+import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
 import { createSweeper } from "../../src/tracker/sweeper.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
@@ -32,7 +34,12 @@ async function openSwept({
   const index = createQueueIndex({ redis, keys, logger });
   const recorder = openRecorder(opened, { eventWindowMs: windowMs, maxWaitMs, now });
   const writer = createWriter({ eventWindowMs: windowMs });
-  const forget = createForget({ redis, keys, index, writer, eventWindowMs: windowMs, now });
+  const recorded = createRecordedQueues({ redis, keys, logger });
+  const forget = createForget({ redis, keys, index, recorded, writer, eventWindowMs: windowMs, now });
+  const doubts = createDoubts({
+    ...{ redis, keys, index, recorded, writer, logger, maxWaitMs, now },
+    eventWindowMs: windowMs,
+  });
   const swept: SweptTracker = {
     ...opened,
     nowMs: start,
@@ -40,7 +47,7 @@ async function openSwept({
     logger,
     async startSweeper() {
       const sweeper = createSweeper({
-        ...{ redis, keys, index, recorder, queueTtlMs, logger, everyMs: 20 },
+        ...{ redis, keys, index, recorded, recorder, doubts, queueTtlMs, logger, everyMs: 20 },
         async forget(queue, condition) {
           const isForgotten = await forget(queue, condition);
           if (isForgotten) swept.forgotten.push(queue);
@@ -256,7 +263,12 @@ describe("a queue with no event for QUEUE_TTL", () => {
     await tracker.record([event("ENQUEUED", "q"), event("DEQUEUED", "q")], null);
     const index = createQueueIndex(swept);
     const writer = createWriter({ eventWindowMs: windowMs });
-    const forget = createForget({ ...swept, index, writer, eventWindowMs: windowMs, now: () => swept.nowMs });
+    const recorded = createRecordedQueues(swept);
+    const forget = createForget({
+      ...{ ...swept, index, recorded, writer },
+      eventWindowMs: windowMs,
+      now: () => swept.nowMs,
+    });
     const idleSinceMs = swept.nowMs + hourMs;
     swept.nowMs += 2 * hourMs;
     await tracker.record([event("DEQUEUED", "q", { jobId: "b" })], null);

@@ -5,6 +5,7 @@ import type { MonotonicClock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
+import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
 import { createRecorder, type Recorder } from "../../src/tracker/recorder.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "./logger.ts";
@@ -53,6 +54,7 @@ export function openRecorder(
     redis,
     keys,
     index,
+    recorded: createRecordedQueues({ redis, keys, logger: silentLogger }),
     ...options,
     writer: createWriter(options),
     onDoubted: () => {},

@@ -1,0 +1,55 @@
+import { AppError, messageOf } from "../core/errors.ts";
+import type { RedisClient } from "../redis/connect.ts";
+import { unavailableOr } from "../redis/errors.ts";
+import type { Keys } from "../redis/keys.ts";
+import type { Logger } from "../runtime/logger.ts";
+
+/**
+ * Which recorded queues have a state, as a key of its own: a queue that is here and has none was not removed on purpose. Redis has
+ * evicted all of its keys, and nothing else tells that jobs may wait in it.
+ */
+export interface RecordedQueues {
+  /** Once they have a state. Best effort: the sweep does it again. */
+  mark(queues: readonly string[]): Promise<void>;
+  /** Before their state is removed, and once it is. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  unmark(queues: readonly string[]): Promise<void>;
+  /** Those of the queues that are here. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+  marked(queues: readonly string[]): Promise<readonly string[]>;
+}
+
+export interface RecordedQueuesOptions {
+  readonly redis: RedisClient;
+  readonly keys: Keys;
+  readonly logger: Logger;
+}
+
+export function createRecordedQueues({ redis, keys, logger }: RecordedQueuesOptions): RecordedQueues {
+  const key = keys.recorded;
+
+  /** Without the key, be it of another type or Redis full, only an eviction of all keys of a queue goes unnoticed. */
+  async function answeredOr<T>(question: Promise<T>, orElse: T): Promise<T> {
+    try {
+      return await question;
+    } catch (error) {
+      const known = unavailableOr(error);
+      if (known instanceof AppError) throw known;
+      logger.debug({ key, err: messageOf(error) }, "recorded queues cannot be marked");
+      return orElse;
+    }
+  }
+
+  return {
+    async mark(queues) {
+      if (queues.length === 0) return;
+      await answeredOr(redis.sadd(key, ...queues), 0).catch(() => {});
+    },
+    async unmark(queues) {
+      if (queues.length > 0) await answeredOr(redis.srem(key, ...queues), 0);
+    },
+    async marked(queues) {
+      if (queues.length === 0) return [];
+      const isMarked = await answeredOr(redis.smismember(key, ...queues), []);
+      return queues.filter((_, i) => isMarked[i] === 1);
+    },
+  };
+}
