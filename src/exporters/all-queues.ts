@@ -32,7 +32,7 @@ export interface AllQueuesOptions {
   /** Is handed the queues of one page. The next one is read when it is done. */
   readonly onPage: (snapshots: readonly QueueSnapshot[]) => void | Promise<void>;
   /** After this, no other page is waited for. @default 5_000 // 5 seconds */
-  readonly patienceMs?: number;
+  readonly timeoutMs?: number;
   readonly clock?: MonotonicClock;
 }
 
@@ -48,9 +48,9 @@ export const queuesPerPage = 200;
  *   returned before are incomplete.
  */
 export async function readAllQueues(options: AllQueuesOptions): Promise<Found> {
-  const { reader, parts, maxQueues, onPage, patienceMs = 5_000, clock = monotonicClock } = options;
+  const { reader, parts, maxQueues, onPage, timeoutMs = 5_000, clock = monotonicClock } = options;
   const { names, known } = await reader.choose(maxQueues);
-  const deadlineMs = clock.now() + patienceMs;
+  const deadlineMs = clock.now() + timeoutMs;
   let unreadable = 0;
   let reading = beginPage(reader, parts, names.slice(0, queuesPerPage));
   for (let from = 0; from < names.length; from += queuesPerPage) {

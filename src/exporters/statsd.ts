@@ -83,7 +83,7 @@ export function createStatsd(options: StatsdOptions): Service {
 
   async function sendAll(to: StatsD): Promise<void> {
     const { omitted, unreadable } = await readAllQueues({
-      ...{ reader, parts, maxQueues, patienceMs: intervalMs / 2 },
+      ...{ reader, parts, maxQueues, timeoutMs: intervalMs / 2 },
       onPage: (snapshots) => sendPage(to, snapshots),
     });
     to.gauge("queue.omitted", omitted + unreadable);

@@ -30,19 +30,19 @@ export interface AllSnapshots {
 
 export interface AllSnapshotsOptions {
   readonly feed: Pick<ChangeFeed, "isConnected" | "listen">;
-  /** At most so many queues: when there are more, those that are in use. */
+  /** Maximum number of queues: when there are more, those that are in use. */
   readonly choose: (max: number) => Promise<QueueChoice>;
   readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
   /** Takes names out of the list whose queues turn out to be gone. */
   readonly unlist: (queues: readonly string[]) => Promise<void>;
   /** Whether every node of Redis can be reached; while one is away, every queue is read. @default () => true */
   readonly isWhole?: () => boolean;
-  /** No more than so many are read. */
+  /** Maximum number of queues that are read. */
   readonly maxQueues: number;
   /** @default 990 // once a second, for timers that fire a little early, too */
   readonly shareMs?: number;
   /**
-   * For how long the list of queues, and a queue, of which no change was heard is not read again at most; a queue for
+   * For how long the list of queues, and a queue, of which no change was received is not read again at most; a queue for
    * {@link rereadMsPerQueue} for each queue, if that is longer. @default 5_000 // 5 seconds
    */
   readonly rereadMs?: number;
@@ -54,7 +54,7 @@ interface Entry {
   /** The nodes of a cluster need not agree on the time. */
   readonly clock: RedisClock;
   snapshot: QueueSnapshot | undefined;
-  /** When it is read again though no change is heard. */
+  /** When it is read again though no change was received. */
   rereadAtMs: number;
   isOutdated: boolean;
 }
@@ -119,12 +119,12 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     onDisconnected: outdate,
   });
 
-  function hearsAll(): boolean {
+  function receivesAll(): boolean {
     return feed.isConnected && isWhole();
   }
 
   function isDue({ isOutdated, snapshot, rereadAtMs, clock: itsClock }: Entry, nowMs: number): boolean {
-    if (!hearsAll() || isOutdated || snapshot === undefined || nowMs >= rereadAtMs) return true;
+    if (!receivesAll() || isOutdated || snapshot === undefined || nowMs >= rereadAtMs) return true;
     return snapshot.changesAtMs !== null && snapshot.changesAtMs <= itsClock.at(nowMs);
   }
 
@@ -157,10 +157,10 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     if (errors.length > 0 && errors.length === due.length && errors.every(isUnavailable)) throw errors[0];
   }
 
-  /** A new queue is heard of before it is listed, or while it is: then it is listed once more. */
+  /** A change of a new queue is received before it is listed, or meanwhile: then all are listed again. */
   async function listAgain(): Promise<void> {
     const startedAtMs = clock.now();
-    if (hearsAll() && startedAtMs < listedAtMs + rereadMs) return;
+    if (receivesAll() && startedAtMs < listedAtMs + rereadMs) return;
     listedAtMs = startedAtMs;
     const { names, known } = await choose(maxQueues);
     entries = new Map(names.map((queue) => [queue, entries.get(queue) ?? createEntry(queue)]));

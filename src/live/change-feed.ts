@@ -3,15 +3,15 @@ import { messageOf, StartError } from "../core/errors.ts";
 import type { Service } from "../runtime/service.ts";
 
 export interface ChangeFeedListener {
-  /** What was published: the name of a queue whose state may have changed, or any text, by whoever can publish there. */
+  /** What was published: the name of a queue whose state may have changed, or any text, from any program that can publish there. */
   onChange(text: string): void;
-  /** Every change from now on will be heard; those of before may have been missed. Also called at the start. */
+  /** Every change from now on will be received; those of before may have been missed. Also called at the start. */
   onConnected(): void;
-  /** Changes are not heard any more, until `onConnected`. */
+  /** Changes are not received any more, until `onConnected`. */
   onDisconnected(): void;
 }
 
-/** Tells what is published on one channel, by whichever process. */
+/** Receives what any process publishes on one channel. */
 export interface ChangeFeed extends Service {
   readonly isConnected: boolean;
   /** Before the start. */
@@ -21,11 +21,11 @@ export interface ChangeFeed extends Service {
 export interface ChangeFeedOptions {
   /**
    * A connection for feeds alone, with `autoResubscribe` off: a fresh snapshot must follow the subscription, not precede it. Its
-   * `error` event tells, and logs, why it is given up.
+   * `error` event has, and the log says, why it is given up.
    */
   readonly redis: Redis;
   readonly channel: string;
-  /** How often it is asked whether changes are still heard over it. @default 1_000 // 1 second */
+  /** How often it is checked that changes are still received over it. @default 1_000 // 1 second */
   readonly pingEveryMs?: number;
 }
 
@@ -37,7 +37,7 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
 
   async function subscribe(): Promise<void> {
     await redis.subscribe(channel);
-    await assertHears();
+    await assertSubscribed();
     isConnected = true;
     for (const listener of listeners) listener.onConnected();
   }
@@ -47,9 +47,9 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
    *
    * @throws Error also when no answer comes: the other end has vanished without a word.
    */
-  async function assertHears(): Promise<void> {
+  async function assertSubscribed(): Promise<void> {
     const role = await redis.info("replication").catch((error: Error) => {
-      // Whoever may not ask has been answered all the same.
+      // A user that may not ask has been answered all the same.
       if (error.name === "ReplyError") return "";
       throw error;
     });
@@ -89,14 +89,14 @@ export function createChangeFeed({ redis, channel, pingEveryMs = 1_000 }: Change
       redis.on("message", onMessage);
       redis.on("close", onClose);
       await subscribe().catch((error: unknown) => {
-        const expected = "Redis does not let us hear of changes";
+        const expected = "Redis does not let us subscribe to changes";
         throw new StartError(`${expected}: ${messageOf(error)}.`, { cause: error });
       });
       redis.on("ready", onReady);
       ping = setInterval(() => {
         if (!isConnected || isAsking) return;
         isAsking = true;
-        assertHears()
+        assertSubscribed()
           // Once it is closed all that was asked over it fails, which is no news.
           .catch((error: Error) => isConnected && reconnect(error))
           .finally(() => {

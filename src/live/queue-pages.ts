@@ -46,7 +46,7 @@ interface Ranked {
   readonly index: number;
 }
 
-/** Maximum number of histories that one page reads to tell the health of queues. */
+/** Maximum number of histories that one page reads to find the health of queues. */
 export const maxHistories = 100;
 /** Queues that are filtered at a stretch: a search in the longest names takes less than a ms. */
 const queuesPerTurn = 200;

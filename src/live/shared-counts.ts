@@ -8,8 +8,8 @@ export type CountParts = Pick<SnapshotParts, "throughput" | "waitTime">;
 export interface SharedCounts {
   /**
    * The same snapshots with what is counted of their queues. It is read once for all who are pushed a queue in the same state, and
-   * again when its state is another one, or after `holdMs`: whoever is told every second reads every second, and a thousand
-   * of them read no more often than one. Null where the source cannot tell, and of a stale queue; the windows are absent when
+   * again when its state is another one, or after `holdMs`: a subscriber with a push every second reads every second, and a thousand
+   * of them read no more often than one. Null where the source does not report them, and of a stale queue; the windows are absent when
    * Redis did not answer: that is no null.
    */
   withCounts(
@@ -25,7 +25,7 @@ interface Held {
   readonly counted: Promise<QueueSnapshot | undefined>;
 }
 
-/** What was read longer ago than this is of no use to anybody. */
+/** What was read longer ago than this is of no use. */
 export const longestHoldMs = 900;
 
 export function createSharedCounts(
@@ -46,7 +46,7 @@ export function createSharedCounts(
     const entry = { of: snapshot, readAtMs: now, counted: fresh.then(([each]) => each) };
     held.delete(key);
     held.set(key, entry);
-    // A failure is told to those who wait for it, and to nobody after them.
+    // Those who wait for a read get its failure; later ones read again.
     entry.counted.catch(() => {
       if (held.get(key) === entry) held.delete(key);
     });
@@ -61,7 +61,7 @@ export function createSharedCounts(
     withCounts: (snapshots, parts, holdMs) =>
       Promise.all(
         snapshots.map(async (snapshot) => {
-          // A stale snapshot is the last word: reading it again would fail, or say nothing new.
+          // A stale snapshot is the last reading: another one would fail, or have nothing new.
           if (snapshot.stale) return { ...snapshot, throughput: null, waitTime: null };
           try {
             const { throughput = null, waitTime = null } =
@@ -76,7 +76,7 @@ export function createSharedCounts(
   };
 }
 
-/** Whether both tell the same of a queue, but for its growing older. */
+/** Whether both are the same state of a queue, but for its growing older. */
 function isSameState(a: QueueSnapshot, b: QueueSnapshot): boolean {
   return (
     a.state === b.state &&

@@ -18,7 +18,7 @@ export interface SnapshotCacheOptions {
 export interface SnapshotCache {
   /**
    * The state of queues, in the order asked. A snapshot is used again while it is at most `maxAgeMs` old and no change of its queue
-   * has been heard since its read began; `measuredAtMs` says when it was read. A read that is under way is joined on the same terms.
+   * was received since its read began; `measuredAtMs` says when it was read. A read that is under way is joined on the same terms.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */

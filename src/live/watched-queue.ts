@@ -13,7 +13,7 @@ export interface WatchedQueue {
   knownAsOfMs: number;
   /** The time of the Redis that has it: the nodes of a cluster need not agree. */
   readonly clock: RedisClock;
-  /** When its last word is from, while it cannot be read; null: it can. */
+  /** When its last reading was, while it cannot be read; null: it can. */
   failsSinceMs: number | null;
   /** It is broken, or could not be read for longer than the grace. */
   isStale: boolean;
@@ -22,7 +22,7 @@ export interface WatchedQueue {
   reading: Promise<void> | undefined;
   /** Under way after the process was stopped; never rejects. */
   recovering: Promise<void> | undefined;
-  /** When it changed after it was read, or after that began; null: not as far as we heard. */
+  /** When it changed after it was read, or after that began; null: no change was received. */
   outdatedSinceMs: number | null;
   timer: NodeJS.Timeout | undefined;
   timerAtMs: number;
@@ -47,7 +47,7 @@ export function createWatchedQueue(queue: string): WatchedQueue {
   };
 }
 
-/** Whether a subscriber who knows the one is to be told of the other. */
+/** Whether a subscriber that has the one must be pushed the other. */
 export function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
   return (
     before.state !== after.state ||

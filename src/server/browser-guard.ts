@@ -5,9 +5,9 @@ export interface BrowserGuardOptions {
   /** Origins beside the server's own whose pages may use it; `*` alone: all. */
   readonly corsOrigins: readonly string[];
   /**
-   * Whether this is a name of the server, or an address. Null: it has any, and whoever comes must show a token anyway. A page
-   * of somebody else can have its own name lead to this machine, and is then of the same origin for the browser (DNS
-   * rebinding): only the name tells.
+   * Whether this is a name of the server, or an address. Null: it has any, and every client must send a token anyway. A page
+   * of another site can have its own name lead to this machine, and is then of the same origin for the browser (DNS
+   * rebinding): only the name shows it.
    */
   readonly isOwnName: ((hostname: string) => boolean) | null;
 }
@@ -20,7 +20,7 @@ export interface BrowserGuard {
   /** Headers of the answer, whatever it is: whether the page that asks may read it. */
   headersFor(request: BrowserRequest): OutgoingHttpHeaders;
   /**
-   * Why it is not served; null: it may be. Programs tell no origin, and pass.
+   * Why it is not served; null: it may be. Programs send no origin, and pass.
    *
    * @param isPage whether the answer is but a page, which any link may lead to.
    */
@@ -46,7 +46,7 @@ export function createBrowserGuard({ corsOrigins, isOwnName }: BrowserGuardOptio
     return isOpen || listed.has(origin);
   }
 
-  /** Whether a page of another origin sent it, as far as the browser tells. As Go's `http.CrossOriginProtection`. */
+  /** Whether a page of another origin sent it, as far as the browser says. As Go's `http.CrossOriginProtection`. */
   function isForeign({ headers }: BrowserRequest): boolean {
     const { origin, host } = headers;
     const site = headers["sec-fetch-site"];
@@ -75,7 +75,7 @@ export function createBrowserGuard({ corsOrigins, isOwnName }: BrowserGuardOptio
       const isReadable = origin !== undefined && isListed(origin);
       return {
         Vary: "Origin",
-        // Never with Access-Control-Allow-Credentials: who somebody is, is told by a token, which no browser adds by itself.
+        // Never with Access-Control-Allow-Credentials: a client proves who it is by a token, which no browser adds by itself.
         ...(isReadable && {
           "Access-Control-Allow-Origin": isOpen ? "*" : origin,
           "Access-Control-Expose-Headers": "Retry-After",
@@ -113,7 +113,7 @@ function isSameHost(origin: string, host: string | undefined): boolean {
   return from !== null && to !== null && from.host !== "" && from.host === to.host;
 }
 
-/** Somebody followed a link, or a page sends its visitor here: what comes back is shown, and not to that page. */
+/** A link was followed, or a page redirected here: the answer is shown, and not given to that page. */
 function isNavigation({ method, headers }: BrowserRequest): boolean {
   return method === "GET" && headers["sec-fetch-mode"] === "navigate";
 }

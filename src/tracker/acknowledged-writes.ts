@@ -20,7 +20,7 @@ export interface Writer {
   readonly id: string;
   /** What was answered last of a queue, as the scripts want it; "" when there is nothing to compare with Redis. */
   answered(queue: string): string;
-  /** Answers may come in any order. */
+  /** Answers may arrive in any order. */
   learn(queue: string, answer: WriterAnswer): void;
   /** The queues of which something was answered within the event window, the longest ago first. */
   queues(): string[];

@@ -77,7 +77,7 @@ describe("reading all queues", () => {
       now += 10;
       return {};
     });
-    const read = await readAll({ reader, clock, patienceMs: 20 * queuesPerPage });
+    const read = await readAll({ reader, clock, timeoutMs: 20 * queuesPerPage });
     expect(read).toMatchObject({ names: names.slice(0, 2 * queuesPerPage), unreadable: queuesPerPage });
   });
 });

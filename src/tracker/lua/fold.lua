@@ -71,8 +71,8 @@ if not source and not isLost and (eventCount == 0 or onlyKnown) then return noth
 
 local first -- the batch as it came first
 for i = 1, batchId ~= '' and 2 or 0 do
-  local heard, a, d, e, print, by, expired = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+) ?(%d*)$')
-  if heard and tonumber(heard) + window > now then
+  local received, a, d, e, print, by, expired = string.match(memory.kept[i][4] or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+) ?(%d*)$')
+  if received and tonumber(received) + window > now then
     if print ~= fingerprint then return redis.error_reply('BATCH was used') end
     -- An earlier version did not write how many were expired.
     first = {accepted = tonumber(a), duplicates = tonumber(d), early = tonumber(e), by = by, expired = tonumber(expired) or 0}
@@ -101,13 +101,13 @@ local since, wasSince = {}, {}   -- claimable since, of those in the waiting set
 -- Of a tombstone: its kind (one more: L lost), false when there is none; when it was; since when the job
 -- had waited, false when that is not known; and whether it is to be written.
 local departedAs, departedAt, departedSince, isTouched = {}, {}, {}, {}
-local heardAt = {}
+local receivedAt = {}
 
 local function readTombstone(position, value)
-  local kind, heard, ago, sinceAgo = cmsgpack.unpack(value)
-  if heard + window <= now or (departedAs[position] and heardAt[position] > heard) then return end
-  departedAs[position], departedAt[position], heardAt[position] = kind, heard - ago, heard
-  departedSince[position] = sinceAgo and heard - sinceAgo or false
+  local kind, received, ago, sinceAgo = cmsgpack.unpack(value)
+  if received + window <= now or (departedAs[position] and receivedAt[position] > received) then return end
+  departedAs[position], departedAt[position], receivedAt[position] = kind, received - ago, received
+  departedSince[position] = sinceAgo and received - sinceAgo or false
 end
 
 for from = 1, #members, chunk do

@@ -76,7 +76,7 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   }
 end
 
-local accuracy, paused, freshUntil, stale, heardAt, skew = 'EXACT', 0, nil, false, now, ''
+local accuracy, paused, freshUntil, stale, readAt, skew = 'EXACT', 0, nil, false, now, ''
 local isCounted, missedUntil, atLeast = source == 'events', -1, 0
 local countsEnd
 local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
@@ -198,7 +198,7 @@ if ARGV[8] == '1' and isCountedSince(longestWindow) then
 end
 
 return {
-  heardAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes,
+  readAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes,
   isCountedSince(shortestWindow) and 1 or 0, skew,
   lost, lacking, totals
 }

@@ -119,14 +119,14 @@ local function createRecent(recentKey, now)
       if counts.enqueued + counts.dequeued > 0 then change('r', seconds, slot, withRates, counts) end
       if counts.waits > 0 then change('w', seconds, slot, withWaits, counts) end
     end
-    local heard
-    for _, counts in pairs(counted) do heard = heard and sumOf(heard, counts) or counts end
-    if not heard then return false end
+    local received
+    for _, counts in pairs(counted) do received = received and sumOf(received, counts) or counts end
+    if not received then return false end
     for _, seconds in ipairs(windowSeconds) do
       for slot, counts in pairs(bySlot(seconds * 1000 / slotsPerWindow)) do changeSlot(seconds, slot, counts) end
     end
     -- By when it is received: a step that is over is complete, and every event is in one, however late it came.
-    changeSlot(historySeconds, math.floor(now / (historySeconds * 1000 / slotsPerWindow)), heard)
+    changeSlot(historySeconds, math.floor(now / (historySeconds * 1000 / slotsPerWindow)), received)
     local fieldsAndValues = {}
     for i, kept in ipairs(redis.call('HMGET', recentKey, unpack(fields))) do
       local one = changes[i]
