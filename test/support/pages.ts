@@ -26,13 +26,13 @@ export interface Page {
 }
 
 /** Every page of Markdown that people read, in the order of their names. */
-export const pages: readonly Page[] = [".", "docs", "bench"].flatMap(filesOf).sort().map(readPage);
+export const pages: readonly Page[] = [".", "docs", ".github", "bench"].flatMap(filesOf).sort().map(readPage);
 
 export const blocks: readonly Block[] = pages.flatMap((page) => page.blocks);
 
 function filesOf(directory: string): string[] {
   const entries = readdirSync(join(project, directory), {
-    recursive: directory === "docs",
+    recursive: directory === "docs" || directory === ".github",
   });
   return entries.map(String).flatMap((name) => (name.endsWith(".md") ? [join(directory, name)] : []));
 }

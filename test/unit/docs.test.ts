@@ -10,6 +10,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   demo: "e2e/demo runs it",
   docker: "needs a Docker engine: e2e/dockerfile runs the steps of the Dockerfile",
   itself: "would run this test once more",
+  release: "publishes: unit/release runs the script on a repository of its own",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",
 };
 

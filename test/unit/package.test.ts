@@ -2,6 +2,7 @@ import { globSync } from "node:fs";
 import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import config from "../../vitest.config.ts";
 
 const project = join(import.meta.dirname, "../..");
@@ -36,6 +37,9 @@ describe("the package", () => {
     ["ARCHITECTURE.md", "where to begin changing it"],
     ["SECURITY.md", "threats and defences"],
     ["CHANGELOG.md", "what an update brings"],
+    ["CONTRIBUTING.md", "how to change it"],
+    [".github/CODEOWNERS", "who reviews what"],
+    [".github/PULL_REQUEST_TEMPLATE.md", "what a change must say"],
     ["LICENSE", "MIT"],
     [".ci/run", "what CI calls"],
   ])("has %s: %s", async (file) => {
@@ -52,8 +56,53 @@ describe("the package", () => {
     // Older ones do not run TypeScript.
     expect(engines).toEqual({ node: `>=${brought}` });
     expect(await read("Dockerfile")).toContain(`FROM node:${brought}-`);
+    expect(await read(".nvmrc")).toBe(`${brought}\n`);
     // npm only runs the install scripts that are listed, and it is by one that this Node comes.
     expect(allowScripts).toHaveProperty("node", true);
+  });
+});
+
+test("pins the packages of docs/decisions/0025-pinned-packages.md, and no others", async () => {
+  const { dependencies, devDependencies, overrides } = (await readJson("package.json")) as Record<
+    string,
+    Record<string, string>
+  >;
+  const ranges = { ...dependencies, ...devDependencies, ...overrides };
+  const isPinned = (range: string) => !/^(npm:[^@]+@)?\^|^\$/.test(range);
+  const pinned = Object.keys(ranges).filter((name) => isPinned(ranges[name] ?? ""));
+  const page = await read("docs/decisions/0025-pinned-packages.md");
+  const explained = [...page.matchAll(/^\| `([^`]+)` \| [^|]+ \| [^|]{40,} \|$/gm)].map(([, name]) => name);
+  expect(pinned.toSorted()).toEqual(explained.toSorted());
+});
+
+describe("GitHub's files", () => {
+  const files = globSync(".github/**/*.yml", { cwd: project });
+  test.each(files)("%s is YAML with a name or links", async (file) => {
+    const content = parse(await read(file));
+    expect(content).toHaveProperty(file.endsWith("config.yml") ? "contact_links" : "name");
+  });
+
+  test("call the scripts that people call, in every workflow before anything is published", async () => {
+    for (const file of files.filter((name) => name.includes("workflows"))) {
+      const { jobs } = parse(await read(file));
+      const commands = jobs.test.steps.flatMap((step: { run?: string }) => step.run ?? []);
+      expect(commands, file).toEqual([".ci/run"]);
+      for (const [name, job] of Object.entries(jobs)) {
+        if (name !== "test") expect(job, `${file} ${name}`).toHaveProperty("needs", "test");
+      }
+    }
+  });
+
+  test("name the repository of package.json", async () => {
+    const { repository, homepage, bugs } = (await readJson("package.json")) as {
+      repository: { url: string };
+      homepage: string;
+      bugs: string;
+    };
+    const url = repository.url.replace(/^git\+|\.git$/g, "");
+    expect([homepage, bugs]).toEqual([`${url}#readme`, `${url}/issues`]);
+    const named = await Promise.all([".github/ISSUE_TEMPLATE/config.yml", "SECURITY.md"].map(read));
+    for (const text of named) expect(text).toContain(`${url}/security/advisories/new`);
   });
 });
 
