@@ -88,7 +88,7 @@ builder.objectField(QueueLatencyType, "history", (t) =>
         throw new AppError("BAD_USER_INPUT", "history is not available in subscriptions; use a query");
       }
       const { points: items } = rangeOf(args, limits);
-      return { field: Math.ceil(items / pointsForOne), items };
+      return { field: Math.ceil(items / pointsForOne), items, isTimed: true };
     },
     description:
       "Steps that are over, oldest first; steps without a sample are left out. A queue that is MISSING may still have some. Empty where no history is kept: of more queues than HISTORY_MAX_QUEUES, those in use have one. At most 1,000 steps. Costs a tenth of a point for each, whether it is there or a gap, per queue; in queries only. Errors: BAD_USER_INPUT, SERVICE_UNAVAILABLE.",

@@ -22,8 +22,12 @@ export function checkScopes(schema: GraphQLSchema, operation: Operation<Document
   }
 }
 
+const knownRootFields = new WeakMap<SelectionSetNode, ReadonlySet<string>>();
+
 /** Names of the fields at the root, through fragments, each of which is looked into once. */
 function rootFields(document: DocumentNode, selectionSet: SelectionSetNode): ReadonlySet<string> {
+  const known = knownRootFields.get(selectionSet);
+  if (known !== undefined) return known;
   const names = new Set<string>();
   const fragments = new Map(
     document.definitions.flatMap((each) =>
@@ -42,5 +46,6 @@ function rootFields(document: DocumentNode, selectionSet: SelectionSetNode): Rea
       }
     }
   }
+  knownRootFields.set(selectionSet, names);
   return names;
 }

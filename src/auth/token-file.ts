@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Scope, scopes } from "../core/admission.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -60,7 +60,7 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: Toke
     everyMs,
   });
   return {
-    find: (secret) => file.value.byHash.get(createHash("sha256").update(secret).digest("hex")) ?? null,
+    find: (secret) => file.value.byHash.get(hash("sha256", secret)) ?? null,
     start: file.start,
     stop: file.stop,
   };

@@ -2,7 +2,7 @@ import { type DocumentNode, type GraphQLSchema, getOperationAST } from "graphql"
 import { checkScopes } from "../auth/scopes.ts";
 import type { Admit, Client, CostReport, InvalidDocument, Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import { free, type Price, pointsOfReading, priceOf, readLength, tooExpensive } from "./cost.ts";
+import { createPriceList, free, type Price, pointsOfReading, readLength, tooExpensive } from "./cost.ts";
 import type { SubscriptionSlots } from "./subscription-slots.ts";
 import type { Left, Taken, Throttle } from "./throttle.ts";
 import type { Charge } from "./throttle-cache.ts";
@@ -29,14 +29,14 @@ export function createAdmission({
 }: AdmissionOptions): Admit<DocumentNode> {
   /** A request that costs more than a full bucket holds will never pass, however long its client waits. */
   const max: Charge = { points: Math.min(maxCost, throttle.max.points), events: throttle.max.events };
-  const costOptions = { schema, context: costContext };
+  const priceOf = createPriceList({ schema, context: costContext });
 
   function priceEach(client: Client, operations: readonly Sent[]): readonly Price[] {
     for (const each of operations) if (isOperation(each)) checkScopes(schema, each, client);
     const reading = priceOfReading(operations.filter((each) => !isOperation(each)));
     const firstRefused = operations.findIndex((each) => !isOperation(each));
     return operations.map((each, i) => {
-      if (isOperation(each)) return priceOf(each, costOptions);
+      if (isOperation(each)) return priceOf(each);
       return i === firstRefused ? reading : free;
     });
   }

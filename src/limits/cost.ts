@@ -1,6 +1,7 @@
 import { type DocumentNode, GraphQLError, type GraphQLSchema, getOperationAST } from "graphql";
 import type { Operation, Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
+import { createTextKeyedCache } from "../runtime/text-keyed-cache.ts";
 import { coerceVariables } from "./coerce-variables.ts";
 import { deferredVariables } from "./deferred-variables.ts";
 import { type Tally, tallyOf } from "./tally.ts";
@@ -12,6 +13,30 @@ export interface CostOptions {
   readonly context: object;
 }
 
+/** Prices of queries by operation and variables, since clients ask the same again and again. */
+export function createPriceList(options: CostOptions): (operation: Operation<DocumentNode>) => Price {
+  const known = createTextKeyedCache<Price>();
+  const serials = new WeakMap<DocumentNode, number>();
+  let lastSerial = 0;
+
+  function serialOf(document: DocumentNode): number {
+    const serial = serials.get(document) ?? ++lastSerial;
+    serials.set(document, serial);
+    return serial;
+  }
+
+  return (operation) => {
+    const { document, operationName, variables } = operation;
+    if (getOperationAST(document, operationName)?.operation !== "query") return priceOf(operation, options);
+    const key = `${serialOf(document)} ${operationName} ${JSON.stringify(variables)}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const price = priceOf(operation, options);
+    if (!price.isTimed) known.set(key, price);
+    return price;
+  };
+}
+
 /** What is known of an operation before it runs. */
 export interface Price {
   /** Points that it costs. Those for recording events are not charged as points: their events are. */
@@ -21,6 +46,8 @@ export interface Price {
   readonly maxBytes: number;
   /** Whether any of its fields costs something: then Redis is needed to run it. */
   readonly needsRedis: boolean;
+  /** Whether it depends on the time. */
+  readonly isTimed: boolean;
   /** The variables as resolvers get them. */
   readonly variables: Variables;
 }
@@ -30,6 +57,7 @@ export const free: Price = {
   charge: { points: 0, events: 0 },
   maxBytes: 0,
   needsRedis: false,
+  isTimed: false,
   variables: {},
 };
 
@@ -68,7 +96,7 @@ export function priceOf(
   if (tally.fields === 0 && node.operation === "subscription") {
     throw new AppError("BAD_USER_INPUT", "expected a subscription with a field that is not skipped");
   }
-  const { points, recordPoints, events, bytes, maxBytes } = tally;
+  const { points, recordPoints, events, bytes, maxBytes, timed } = tally;
   const size = Math.max(
     pointsOfReading(readLength(document) - charactersPerEvent * events),
     Math.floor(Math.max(0, bytes - bytesPerEvent * events) / bytesPerPoint),
@@ -79,7 +107,14 @@ export function priceOf(
   if (!Number.isFinite(cost) || cost < 0 || !Number.isFinite(events)) {
     throw new AppError("MAX_COST_EXCEEDED", "the cost of the operation is not a number");
   }
-  return { cost, charge: { points: reading, events }, maxBytes, needsRedis: points > 0, variables: coerced };
+  return {
+    cost,
+    charge: { points: reading, events },
+    maxBytes,
+    needsRedis: points > 0,
+    isTimed: timed > 0,
+    variables: coerced,
+  };
 }
 
 /** Points for reading a document of such a length, be it run or refused. */

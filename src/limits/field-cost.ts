@@ -10,6 +10,8 @@ export interface FieldCost {
   readonly items?: number;
   /** How long its value may be in the answer, in bytes, where it is a text that is longer than most values. */
   readonly bytes?: number;
+  /** Whether it depends on the time, and not only on the arguments. @default false */
+  readonly isTimed?: boolean;
   /** What a mutation takes from the budget for recording, in events. Its points are then not taken from those for reading. */
   readonly events?: number;
 }

@@ -27,6 +27,8 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
   const { maxQueues, maxEvents, introspection, checkMinCost } = options;
   const bounds = requestBounds(Math.max(maxQueues, maxEvents));
   const check = (text: string) => checkJson(text, bounds);
+  /** Documents that were within the bounds when no other one came with them. */
+  const allowed = new WeakSet<DocumentNode>();
   return {
     maxBodyBytes: bounds.bodyBytes,
     maxErrors: bounds.errors,
@@ -48,7 +50,9 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
       let total: DocumentShape | undefined;
       return {
         spend(document) {
+          const isFirst = total === undefined;
           total = shapeOf(document, total);
+          if (isFirst && allowed.has(document)) return;
           checkShape(total, bounds);
           // What costs too much already is not worth validating.
           if (total.spreads > 0 || charactersOf(document) > shortCharacters) checkMinCost?.(document);
@@ -59,6 +63,7 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
               "expected no __schema and no __type: introspection is off",
             );
           }
+          if (isFirst) allowed.add(document);
         },
       };
     },

@@ -36,6 +36,8 @@ export interface Tally {
   readonly maxBytes: number;
   /** Fields at its root, without `__typename` and the like. */
   readonly fields: number;
+  /** Fields whose cost depends on the time. */
+  readonly timed: number;
 }
 
 export interface TallyOptions {
@@ -51,7 +53,7 @@ export interface TallyOptions {
   readonly isLenient?: boolean;
 }
 
-const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, maxBytes: 0, fields: 0 };
+const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, maxBytes: 0, fields: 0, timed: 0 };
 
 /** A value and its punctuation: most are numbers, times, enums and short names. */
 const valueBytes = 20;
@@ -149,6 +151,7 @@ export function tallyOf(
       bytes: ownBytes + items * (child.bytes + 2),
       maxBytes: ownBytes + items * (child.maxBytes + 2),
       fields: name.startsWith("__") ? 0 : 1,
+      timed: child.timed + (cost.isTimed === true ? 1 : 0),
     };
   }
 

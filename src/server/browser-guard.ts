@@ -40,6 +40,8 @@ const allowedHeaders = [
 export function createBrowserGuard({ corsOrigins, isOwnName }: BrowserGuardOptions): BrowserGuard {
   const isOpen = corsOrigins.includes("*");
   const listed = new Set(corsOrigins);
+  /** The last one that was. Nearly all requests have the same. */
+  let allowedHost: string | undefined;
   const listedNames = new Set(corsOrigins.map((origin) => URL.parse(origin)?.hostname));
 
   function isListed(origin: string): boolean {
@@ -59,11 +61,14 @@ export function createBrowserGuard({ corsOrigins, isOwnName }: BrowserGuardOptio
 
   function hostProblem(host: string | undefined): AppError | null {
     // HTTP/1.0 needs none, and no browser speaks it.
-    if (host === undefined) return null;
+    if (host === undefined || host === allowedHost) return null;
     const hostname = hostPattern.test(host) ? URL.parse(`http://${host}`)?.hostname : undefined;
     if (hostname === undefined) return new AppError("BAD_USER_INPUT", "expected a host in the Host header");
     const name = hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
-    if (isOpen || isOwnName === null || isOwnName(name) || listedNames.has(hostname)) return null;
+    if (isOpen || isOwnName === null || isOwnName(name) || listedNames.has(hostname)) {
+      allowedHost = host;
+      return null;
+    }
     return new AppError(
       "FORBIDDEN",
       "expected localhost or a loopback address in the Host header, since there are no tokens; behind a proxy, name its origin in CORS_ORIGINS",

@@ -3,7 +3,7 @@ import { validate } from "graphql";
 import { createYoga, type Plugin } from "graphql-yoga";
 import type { RequestGuard } from "../core/request-guard.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { createDocumentCache } from "./document-cache.ts";
+import { createTextKeyedCache } from "../runtime/text-keyed-cache.ts";
 import { execute, type JsonResult } from "./execute.ts";
 
 export interface EngineOptions {
@@ -27,20 +27,30 @@ export function createEngine({ schema, requestSchema, maskError, guard, logger }
   const yoga = createYoga({
     schema,
     plugins: [useBounds(guard), useJsonResults()],
-    // A parse error is not cached.
-    parserAndValidationCache: {
-      documentCache: createDocumentCache(),
-      errorCache: { get: () => undefined, set() {} },
-    },
+    // The caches below are faster, and bounded by the length of documents.
+    parserAndValidationCache: false,
     maskedErrors: { maskError },
     // Errors of clients are answered; the mask logs the unexpected ones, once.
     logging: { debug: log, info: log, warn: log, error: log },
   });
   const enveloped = yoga.getEnveloped({});
+  const documents = createTextKeyedCache<DocumentNode>();
+  const errorsOf = new WeakMap<DocumentNode, readonly GraphQLError[]>();
   return {
-    parse: enveloped.parse,
-    validate: (document: DocumentNode): readonly GraphQLError[] =>
-      enveloped.validate(requestSchema, document),
+    parse(source: string): DocumentNode {
+      const known = documents.get(source);
+      if (known !== undefined) return known;
+      const document: DocumentNode = enveloped.parse(source);
+      documents.set(source, document);
+      return document;
+    },
+    validate(document: DocumentNode): readonly GraphQLError[] {
+      const known = errorsOf.get(document);
+      if (known !== undefined) return known;
+      const errors: readonly GraphQLError[] = enveloped.validate(requestSchema, document);
+      errorsOf.set(document, errors);
+      return errors;
+    },
     /** What was executed is masked, and handed on as it is. */
     execute: enveloped.execute as (args: ExecutionArgs) => JsonResult | Promise<JsonResult>,
     dispose: () => yoga.dispose(),

@@ -69,15 +69,15 @@ export function createGraphiQL(
       throw error;
     });
     const { body, etag, contentSecurityPolicy } = await page;
-    response.setHeader("ETag", etag);
     // Asked for each time, and sent only when it is another one.
-    response.setHeader("Cache-Control", "no-cache");
+    const headers = { ETag: etag, "Cache-Control": "no-cache" };
     // Proxies that pack a page anew call its tag weak.
     if (request.headers["if-none-match"]?.includes(etag) === true) {
-      response.writeHead(304).end();
+      response.writeHead(304, headers).end();
       return;
     }
     response.writeHead(200, {
+      ...headers,
       "Content-Type": "text/html; charset=utf-8",
       "Content-Encoding": "gzip",
       "Content-Length": body.length,

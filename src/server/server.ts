@@ -16,7 +16,7 @@ import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { createGraphQLHttp } from "./graphql-http.ts";
 import { createEventStreams } from "./graphql-sse.ts";
 import { createWebSockets } from "./graphql-ws.ts";
-import { leavingError, refuseSocket, securityHeaders, sendJson, sendRefusal } from "./http-response.ts";
+import { leavingError, refuseSocket, SecuredResponse, sendJson, sendRefusal } from "./http-response.ts";
 import { createOperations, type OperationsOptions } from "./operations.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTextRoutes, type TextRoute } from "./text-routes.ts";
@@ -130,6 +130,7 @@ export function createServer(options: ServerOptions): Server {
     onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
   });
   const http = createHttpServer({
+    ServerResponse: SecuredResponse,
     headersTimeout: timeouts.headMs,
     requestTimeout: timeouts.requestMs,
     connectionsCheckingInterval: timeouts.checkEveryMs,
@@ -197,10 +198,8 @@ export function createServer(options: ServerOptions): Server {
     stalled.watch(socket);
     connections.read(socket, rateLimitKeyOf(callerAt(socket)));
   });
-  http.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const headers = { ...securityHeaders, ...browsers.headersFor(request) };
-    for (const [name, value] of Object.entries(headers))
-      if (value !== undefined) response.setHeader(name, value);
+  http.on("request", (request: IncomingMessage, response: SecuredResponse) => {
+    response.originHeaders = browsers.headersFor(request);
     if (isLeaving) response.setHeader("Connection", "close");
     const client = rateLimitKeyOf(callerOf(request));
     connections.begin(request, client);
@@ -303,8 +302,14 @@ const oneOfEach = "one Host and one Authorization header at most";
 
 /** Hosts or tokens: Node takes the first, and a proxy may have taken another one. */
 function hasSeveral({ rawHeaders }: IncomingMessage): boolean {
-  const names = rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
-  return ["host", "authorization"].some((name) => names.indexOf(name) !== names.lastIndexOf(name));
+  let hosts = 0;
+  let authorizations = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? "";
+    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+    else if (name.length === 13 && name.toLowerCase() === "authorization") authorizations += 1;
+  }
+  return hosts > 1 || authorizations > 1;
 }
 
 function pathOf(target: string): string {

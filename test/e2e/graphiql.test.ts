@@ -123,7 +123,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.getByRole("link", { name: "QueueLatency", exact: true }).click();
     await page.getByText("State of one queue at one instant.").waitFor();
     await page.getByRole("link", { name: "latency", exact: true }).click();
-    await page.getByText(/^Seconds since the head, .* 0 when nothing waits/).waitFor();
+    await page.getByText(/^Seconds since the head, .* 0 when no job waits/).waitFor();
   });
 
   test("asks for a token where one is needed, and works with it, streams too", async () => {

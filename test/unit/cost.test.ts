@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { ArgumentLimits } from "../../src/api/context.ts";
 import { schema } from "../../src/api/schema.ts";
 import { AppError } from "../../src/core/errors.ts";
-import { createMinCostCheck, priceOf } from "../../src/limits/cost.ts";
+import { createMinCostCheck, createPriceList, priceOf } from "../../src/limits/cost.ts";
 
 const dayMs = 86_400_000;
 const limits: ArgumentLimits = {
@@ -39,6 +39,39 @@ function refusal(sent: Sent): AppError {
 
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const event = `{ type: ENQUEUED, queue: "a", jobId: 1 }`;
+
+describe("a price that was told before", () => {
+  const price = createPriceList(costOptions);
+  const query = "query A($q: [String!]!) { queueLatency(queues: $q) { queue } } query B { __typename }";
+  const document = parse(query);
+  const of = (variables: object, operationName = "A", of = document) =>
+    price({ document: of, operationName, variables: { ...variables } });
+
+  test("is told again for the same operation and variables, and for no others", () => {
+    const first = of({ q: ["a", "b"] });
+    expect(first.cost).toBe(2);
+    expect(of({ q: ["a", "b"] })).toBe(first);
+    expect(of({ q: ["a"] }).cost).toBe(1);
+    expect(of({ q: ["a", "b"] }, "B").cost).toBe(0);
+    expect(of({ q: ["a", "b"] }, "A", parse(query.replace("queues: $q", 'queues: "c"'))).cost).toBe(1);
+  });
+
+  test("is calculated anew where it depends on the time, and for mutations", () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2026-01-01T00:10:00Z") });
+    onTestFinished(() => void vi.useRealTimers());
+    const steps =
+      '{ queueLatency(queues: "a") { history(from: "2026-01-01T00:00:00Z", step: TEN_SECONDS) { at } } }';
+    const history = { document: parse(steps), operationName: null, variables: {} };
+    const before = price(history).cost;
+    vi.setSystemTime(Date.parse("2026-01-01T01:00:00Z"));
+    expect(price(history).cost).toBeGreaterThan(before);
+    const record = {
+      document: parse(`mutation { recordEvents(events: [${event}]) { accepted } }`),
+      operationName: null,
+    };
+    expect(price({ ...record, variables: {} })).not.toBe(price({ ...record, variables: {} }));
+  });
+});
 
 test("a history is for queries: a push would read it again and again at no cost", () => {
   const selection =

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { createDocumentCache } from "../../src/server/document-cache.ts";
+import { createTextKeyedCache } from "../../src/runtime/text-keyed-cache.ts";
 
 it("keeps the thousand short documents that were asked for last", () => {
-  const cache = createDocumentCache<number>();
+  const cache = createTextKeyedCache<number>();
   for (let i = 0; i < 1_000; i++) cache.set(`{ q${i} }`, i);
   expect(cache.get("{ q0 }")).toBe(0);
   cache.set("{ one more }", 1_000);
@@ -12,7 +12,7 @@ it("keeps the thousand short documents that were asked for last", () => {
 });
 
 it("keeps no long document, since what is parsed takes many times its source", () => {
-  const cache = createDocumentCache<number>();
+  const cache = createTextKeyedCache<number>();
   const [longest, tooLong] = ["#".repeat(4_000), "#".repeat(4_001)];
   cache.set(longest, 1);
   cache.set(tooLong, 2);
@@ -21,7 +21,7 @@ it("keeps no long document, since what is parsed takes many times its source", (
 });
 
 it("keeps half a million characters at most", () => {
-  const cache = createDocumentCache<number>();
+  const cache = createTextKeyedCache<number>();
   const source = (i: number) => `#${i}`.padEnd(4_000, "x");
   for (let i = 0; i < 200; i++) cache.set(source(i), i);
   // The same again is no more than it was.
