@@ -9,31 +9,31 @@ import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
 
 /**
- * Notices that Redis has lost what it had acknowledged to this process, and sees to it that the queues say so. Whoever reads or
- * records one of them notices by himself; the others are looked at whenever the connection has come back, and now and then.
+ * Notices that Redis has lost what it had acknowledged to this process, and marks the queues. A read or a write of a
+ * queue checks that queue; all are checked when the connection has come back, and from time to time.
  */
 export interface Doubts extends Service {
   /**
-   * Raises a doubt of those of the queues of which Redis lacks something.
+   * Marks those of the queues of which Redis has lost something.
    *
-   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer: then the next one to look raises it.
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer: then the next check marks it.
    */
   raise(queues: readonly string[]): Promise<void>;
   /**
-   * Raises a doubt of every recorded queue: the end of Redis's data is lost, and may belong to any of them.
+   * Marks every recorded queue: the end of Redis's data is lost, and may belong to any of them.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   raiseAll(): Promise<void>;
   /**
-   * Raises a doubt of those of the queues, none of which has a state, that must have one.
+   * Marks those of the queues, none of which has a state, that must have one.
    *
    * @returns them. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   raiseOfGone(queues: readonly string[]): Promise<readonly string[]>;
-  /** A doubt was raised of so many queues: where something was lost there may be more. */
+  /** This number of queues was marked: where something was lost there may be more. */
   raised(queues: number): void;
-  /** Ends the doubt of a queue. @returns false when there was none. */
+  /** Clears the mark of a queue. @returns false when there was none. */
   trust(queue: string): Promise<boolean>;
 }
 
@@ -54,8 +54,8 @@ export interface DoubtsOptions {
 
 const page = 500;
 const retryMs = 1_000;
-/** A loss is found queue by queue, and told in one line. */
-const tellAfterMs = 1_000;
+/** A loss is found queue by queue, and logged in one line. */
+const logAfterMs = 1_000;
 
 export function createDoubts(options: DoubtsOptions): Doubts {
   const {
@@ -77,29 +77,29 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   const trustScript = loadScript("queueLatencyTrust", lua("clear-data-loss"));
   let timer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;
-  let tellTimer: NodeJS.Timeout | undefined;
+  let logTimer: NodeJS.Timeout | undefined;
   /** Queues that have been found and are not in the log yet. */
-  let untold = 0;
+  let unlogged = 0;
   let checking: Promise<void> | undefined;
   let isCheckWanted = false;
   let isStopped = false;
 
-  function tell(): void {
-    clearTimeout(tellTimer);
-    tellTimer = undefined;
-    if (untold === 0) return;
+  function log(): void {
+    clearTimeout(logTimer);
+    logTimer = undefined;
+    if (unlogged === 0) return;
     const message =
       "Redis has lost writes that it had acknowledged, or evicted keys; these queues are INCOMPLETE for MAX_WAIT, or until trustQueue";
-    logger.error({ queues: untold }, message);
-    untold = 0;
+    logger.error({ queues: unlogged }, message);
+    unlogged = 0;
   }
 
   function note(queues: number): void {
-    untold += queues;
-    if (untold > 0) tellTimer ??= setTimeout(tell, tellAfterMs).unref();
+    unlogged += queues;
+    if (unlogged > 0) logTimer ??= setTimeout(log, logAfterMs).unref();
   }
 
-  /** A queue that cannot be looked at since it is broken is passed over: whoever reads or records it is told why. */
+  /** A broken queue is skipped: reads and writes of it report why. */
   async function raiseOf(
     queues: readonly string[],
     of: Certainty = "what is lacking",
@@ -200,7 +200,7 @@ export function createDoubts(options: DoubtsOptions): Doubts {
       clearInterval(timer);
       await checking;
       clearTimeout(retryTimer);
-      tell();
+      log();
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Logger } from "../runtime/logger.ts";
 
 /**
  * Which recorded queues have a state, as a key of its own: a queue that is here and has none was not removed on purpose. Redis has
- * evicted all of its keys, and nothing else tells that jobs may wait in it.
+ * evicted all of its keys, and nothing else shows that jobs may wait in it.
  */
 export interface RecordedQueues {
   /** Once they have a state. Best effort: the sweep does it again. */

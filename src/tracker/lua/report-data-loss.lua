@@ -1,7 +1,7 @@
 -- Raises a doubt of one queue when Redis has lost writes that a writer had been answered, or a key of the queue, and publishes
 -- the queue's name.
 --
--- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of departures
+-- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
 --       5 channel   6 queue's name   7 '1' to raise it in any case, if the queue is known
 --       '2' to raise it also if the queue is not known, unless it was forgotten
