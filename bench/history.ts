@@ -41,6 +41,7 @@ function recordOf({ jobsPerSecond, meanWaitMs }: (typeof kinds)[number], seconds
     samples: seconds,
     waitingSamples: isLively ? seconds : 0,
     pausedSamples: 0,
+    incompleteSamples: 0,
     maxLatencyMs: maxMs,
     sumLatencyMs: isLively ? seconds * meanWaitMs : 0,
     lastLatencyMs: isLively ? Math.floor(Math.random() * meanWaitMs) : 0,

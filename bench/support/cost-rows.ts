@@ -46,6 +46,7 @@ export function stepOf(): StepRecord {
     samples: 60,
     waitingSamples: 60,
     pausedSamples: 0,
+    incompleteSamples: 0,
     maxLatencyMs: 12_345,
     sumLatencyMs: 456_789,
     lastLatencyMs: 4_567,

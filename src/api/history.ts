@@ -22,7 +22,7 @@ const HistoryStepEnum = builder.enumType("HistoryStep", {
 const HistoryPointType = builder.objectRef<HistoryPoint & { readonly step: HistoryStep }>("HistoryPoint");
 HistoryPointType.implement({
   description:
-    "One step of a queue's history. A step without a sample has no point: it is a gap, not zero. A queue that is stale or UNKNOWN has no sample; one that is INCOMPLETE has, though its numbers may be too high or too low.",
+    "One step of a queue's history. A step without a sample has no point: it is a gap, not zero. A queue that is stale or UNKNOWN has no sample; see `incompleteSamples` of one that is INCOMPLETE.",
   fields: (t) => ({
     at: t.field({
       type: "DateTime",
@@ -33,6 +33,10 @@ HistoryPointType.implement({
     samples: t.exposeInt("samples", {
       description:
         "Number of samples in the step, one a second. Fewer than the step has seconds: part of it was not sampled. At least 1.",
+    }),
+    incompleteSamples: t.exposeInt("incompleteSamples", {
+      description:
+        "Number of these samples in which the queue was INCOMPLETE. Unless it is 0, the numbers of the step may be too high or too low.",
     }),
     maxLatency: t.float({
       description: "The highest latency in these samples, in seconds; 0 when no job waited.",

@@ -15,6 +15,8 @@ export interface HistoryPoint {
   readonly waitingSamples: number;
   /** In how many of these samples the queue was paused. */
   readonly pausedSamples: number;
+  /** In how many of these samples the queue was INCOMPLETE: their numbers may be too high or too low. */
+  readonly incompleteSamples: number;
   readonly maxLatencyMs: number;
   /** Over the samples, those in which no job waited counting as 0. */
   readonly meanLatencyMs: number;

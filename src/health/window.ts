@@ -10,10 +10,11 @@ export const windowMs = 300_000;
 /** Of the history: steps of ten seconds. */
 export const stepMs = 10_000;
 
-/** The steps that lie wholly within the window before an instant, in the order of their times. */
+/** The steps that lie wholly within the window before an instant, in the order of their times, without those whose numbers are uncertain. */
 export function windowBefore(points: readonly HistoryPoint[], nowMs: number): readonly HistoryPoint[] {
   return points
     .filter(({ atMs }) => atMs >= nowMs - windowMs && atMs + stepMs <= nowMs)
+    .filter(({ incompleteSamples }) => incompleteSamples === 0)
     .toSorted((a, b) => a.atMs - b.atMs);
 }
 

@@ -49,6 +49,7 @@ interface RunningStep {
   samples: number;
   waitingSamples: number;
   pausedSamples: number;
+  incompleteSamples: number;
   maxLatencyMs: number;
   sumLatencyMs: number;
   lastLatencyMs: number;
@@ -92,7 +93,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   function take(entry: Sampled, snapshot: QueueSnapshot): void {
-    const { state, stale, latencyMs, depth, measuredAtMs } = snapshot;
+    const { state, stale, latencyMs, depth, measuredAtMs, accuracy } = snapshot;
     // Forgotten, and its history with it.
     if (state === "MISSING") entry.step = undefined;
     if (stale || latencyMs === null || depth === null) return;
@@ -104,6 +105,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     step.samples += 1;
     if (depth > 0 || latencyMs > 0) step.waitingSamples += 1;
     if (state === "PAUSED") step.pausedSamples += 1;
+    if (accuracy === "INCOMPLETE") step.incompleteSamples += 1;
     const latency = Math.round(latencyMs);
     step.maxLatencyMs = Math.max(step.maxLatencyMs, latency);
     step.sumLatencyMs += latency;
@@ -170,6 +172,7 @@ function emptyStep(atMs: number): RunningStep {
     samples: 0,
     waitingSamples: 0,
     pausedSamples: 0,
+    incompleteSamples: 0,
     maxLatencyMs: 0,
     sumLatencyMs: 0,
     lastLatencyMs: 0,

@@ -7,6 +7,7 @@ export interface StepRecord {
   readonly samples: number;
   readonly waitingSamples: number;
   readonly pausedSamples: number;
+  readonly incompleteSamples: number;
   readonly maxLatencyMs: number;
   readonly sumLatencyMs: number;
   readonly lastLatencyMs: number;
@@ -52,6 +53,7 @@ export function mergeRecords(records: readonly StepRecord[]): StepRecord {
     samples: sum((record) => record.samples),
     waitingSamples: sum((record) => record.waitingSamples),
     pausedSamples: sum((record) => record.pausedSamples),
+    incompleteSamples: sum((record) => record.incompleteSamples),
     maxLatencyMs: Math.max(...records.map((record) => record.maxLatencyMs)),
     sumLatencyMs: sum((record) => record.sumLatencyMs),
     lastLatencyMs: last.lastLatencyMs,
@@ -80,7 +82,7 @@ export function mergeCounts(all: readonly StepCounts[]): StepCounts {
 
 /**
  * MessagePack of one flat list: the eight numbers of the samples, then, where there are counts, their five and two for each
- * bucket: how far it is from the one before, and how many waits are in it.
+ * bucket: how far it is from the one before, and how many waits are in it. With INCOMPLETE samples, a list of that list and their number.
  */
 export function encodeRecord(record: StepRecord): Buffer {
   const { samples, waitingSamples, pausedSamples, maxLatencyMs, sumLatencyMs, lastLatencyMs } = record;
@@ -95,14 +97,24 @@ export function encodeRecord(record: StepRecord): Buffer {
       before = bucket;
     }
   }
-  const { buffer, byteOffset, byteLength } = encode(numbers);
+  const { incompleteSamples } = record;
+  const { buffer, byteOffset, byteLength } = encode(
+    incompleteSamples === 0 ? numbers : [numbers, incompleteSamples],
+  );
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** @throws Error when it is not what {@link encodeRecord} made. */
 export function decodeRecord(bytes: Uint8Array): StepRecord {
-  const numbers = decode(bytes);
-  if (!Array.isArray(numbers) || numbers.length < 8 || !numbers.every(Number.isFinite)) {
+  const decoded = decode(bytes);
+  const isNested = Array.isArray(decoded) && Array.isArray(decoded[0]);
+  const [numbers, incompleteSamples]: unknown[] = isNested ? decoded : [decoded, 0];
+  if (
+    !Array.isArray(numbers) ||
+    numbers.length < 8 ||
+    !numbers.every(Number.isFinite) ||
+    !Number.isFinite(incompleteSamples)
+  ) {
     throw new Error("expected the numbers of a step");
   }
   const at = (index: number): number => numbers[index] ?? 0;
@@ -110,6 +122,7 @@ export function decodeRecord(bytes: Uint8Array): StepRecord {
     samples: at(0),
     waitingSamples: at(1),
     pausedSamples: at(2),
+    incompleteSamples: Number(incompleteSamples),
     maxLatencyMs: at(3),
     sumLatencyMs: at(4),
     lastLatencyMs: at(5),

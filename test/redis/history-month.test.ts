@@ -36,6 +36,7 @@ test("a month of 100 queues keeps what is to be kept and no more, and every hour
         samples: 10,
         waitingSamples: 3,
         pausedSamples: 0,
+        incompleteSamples: 0,
         maxLatencyMs: hour,
         sumLatencyMs: hour * 3,
         lastLatencyMs: hour,

@@ -45,6 +45,7 @@ describe("a step of ten seconds", () => {
         samples: 10,
         waitingSamples: 10,
         pausedSamples: 0,
+        incompleteSamples: 0,
         maxLatencyMs: 9_000,
         sumLatencyMs: 45_000,
         lastLatencyMs: 9_000,
@@ -225,6 +226,27 @@ describe("a step of ten seconds", () => {
     expect(await samples("missing")).toEqual([]);
   });
 
+  test("says how many of its samples were INCOMPLETE", async () => {
+    await using history = await open();
+    const { tracker, redis, keys } = history.opened;
+    await tracker.record([event("ENQUEUED", "1")], null);
+    const writer = history.openWriter(["q"]);
+    for (const second of [0, 1, 2, 3, 12, 23]) {
+      history.nowMs = start + second * 1000;
+      // As Redis evicts it.
+      if (second === 2) await redis.del(keys.waiting("q"));
+      if (second === 12) await tracker.trust("q");
+      if (second === 2 || second === 12) writer.sampler.changed("q");
+      await writer.look();
+    }
+    const steps = await history.store.range("q", "TEN_SECONDS", everything);
+    const counts = steps.map(({ record: { samples, incompleteSamples } }) => [samples, incompleteSamples]);
+    expect(counts).toEqual([
+      [4, 2],
+      [1, 0],
+    ]);
+  });
+
   test("of a job system has no counts, which nobody knows, and no sample that is stale or UNKNOWN", async () => {
     await using history = await open();
     const { tracker } = history.opened;
@@ -261,6 +283,7 @@ describe("a step of ten seconds", () => {
     expect(first?.record).toMatchObject({
       samples: 3,
       pausedSamples: 1,
+      incompleteSamples: 0,
       maxDepth: 8,
       lastDepth: 8,
       counts: null,
@@ -440,6 +463,7 @@ describe("what is kept", () => {
       samples: 1,
       waitingSamples: 0,
       pausedSamples: 0,
+      incompleteSamples: 0,
       maxLatencyMs: 0,
       sumLatencyMs: 0,
       lastLatencyMs: 0,
@@ -475,6 +499,7 @@ describe("what is kept", () => {
       samples,
       waitingSamples: 0,
       pausedSamples: 0,
+      incompleteSamples: 0,
       maxLatencyMs: 0,
       sumLatencyMs: 0,
       lastLatencyMs: 0,

@@ -136,6 +136,7 @@ function pointOf(atMs: number, samples: readonly Sample[], isCounted: boolean): 
     samples: samples.length,
     waitingSamples: samples.filter(({ depth }) => depth > 0).length,
     pausedSamples: 0,
+    incompleteSamples: 0,
     maxLatencyMs: Math.max(...samples.map(({ latencyMs }) => latencyMs)),
     meanLatencyMs: sum(({ latencyMs }) => latencyMs) / samples.length,
     lastLatencyMs: last.latencyMs,

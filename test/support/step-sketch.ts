@@ -12,6 +12,8 @@ export interface StepSketch {
   /** How often of ten times a job waited. @default 10 where depth is above 0, else 0 */
   readonly waiting?: number;
   readonly paused?: number;
+  /** In how many of its ten samples the queue was INCOMPLETE. */
+  readonly incomplete?: number;
   readonly maxDepth?: number;
   readonly isCounted?: boolean;
 }
@@ -35,6 +37,7 @@ export function pointOf(atMs: number, sketch: StepSketch): HistoryPoint {
     samples: 10,
     waitingSamples: sketch.waiting ?? (depth > 0 ? 10 : 0),
     pausedSamples: sketch.paused ?? 0,
+    incompleteSamples: sketch.incomplete ?? 0,
     maxLatencyMs: ageSeconds * 1000,
     meanLatencyMs: ageSeconds * 1000,
     lastLatencyMs: ageSeconds * 1000,

@@ -425,6 +425,12 @@ const rows: readonly Row[] = [
     now: snapshotOf(1_100, 50),
   },
   {
+    health: "UNKNOWN",
+    why: "events were lost until an operator trusted it a minute ago: what was recorded before is uncertain",
+    points: stepsOf((step, at) => growing(step, at, { incomplete: step < 24 ? 1 : 0 })),
+    now: grownNow,
+  },
+  {
     health: "OK",
     why: "unpaused a minute ago: it grew on purpose",
     points: stepsOf((step, at) => growing(step, at, { paused: step < 24 ? 10 : 0 })),
@@ -452,6 +458,7 @@ describe("health", () => {
     samples: fc.integer({ min: 1, max: 10 }),
     waitingSamples: natural(10),
     pausedSamples: fc.constantFrom(0, 0, 0, 1, 10),
+    incompleteSamples: fc.constantFrom(0, 0, 0, 1, 10),
     maxLatencyMs: natural(1e6),
     meanLatencyMs: natural(1e6),
     lastLatencyMs: natural(1e6),

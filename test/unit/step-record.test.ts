@@ -38,13 +38,15 @@ const recordArb: fc.Arbitrary<StepRecord> = fc
     latencies: fc.array(fc.nat(604_800_000), { minLength: 1, maxLength: 10 }),
     depths: fc.array(fc.nat(5_000_000), { minLength: 1, maxLength: 10 }),
     paused: fc.nat(10),
+    incomplete: fc.oneof(fc.constant(0), fc.nat(10)),
     waits: fc.option(fc.array(waitArb, { maxLength: 50 })),
     enqueued: fc.nat(100_000),
   })
-  .map(({ latencies, depths, paused, waits, enqueued }) => ({
+  .map(({ latencies, depths, paused, incomplete, waits, enqueued }) => ({
     samples: latencies.length,
     waitingSamples: latencies.filter((latency) => latency > 0).length,
     pausedSamples: Math.min(paused, latencies.length),
+    incompleteSamples: Math.min(incomplete, latencies.length),
     maxLatencyMs: Math.max(...latencies),
     sumLatencyMs: latencies.reduce((sum, latency) => sum + latency, 0),
     lastLatencyMs: latencies.at(-1) ?? 0,
