@@ -17,6 +17,16 @@ export interface ClockSteps {
   observe(redisNowMs: number, sentAtMs: number, receivedAtMs: number): number;
   /** Times that Redis may have stored while its clock was off from how it goes now. None: nothing is wrong. */
   wrongTimes(): readonly TimeRange[];
+  /** How often it was noticed that the clock was set. */
+  count(): number;
+  /**
+   * By how much the clock is ahead of how it went when the oldest times that count were stored, in ms: jobs seem to be older by that.
+   *
+   * @param countedMs for how long a time counts after the clock was set.
+   */
+  aheadMs(countedMs: number): number;
+  /** The latest that it can be by Redis's clock, in ms, unless it was set since the last answer. Infinity: there was none. */
+  latestMs(): number;
   /** How long ago it was noticed that the clock was set, in ms; Infinity: never. */
   sinceStepMs(): number;
   /** The same for a clock that was set forward: then Redis took what it remembers for older than it was. */
@@ -32,6 +42,9 @@ export interface ClockStepsOptions {
 /** While the clock had one offset from the monotonic clock. */
 interface Period extends TimeRange {
   readonly offsetMs: number;
+  /** The lowest one, of periods that are taken for one. */
+  readonly lowestOffsetMs: number;
+  readonly endedAtMs: number;
 }
 
 /** What NTP corrects without setting a clock is less. */
@@ -53,6 +66,7 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
   /** When, by Redis's clock as it goes now, it can have been set to that. */
   let fromMs = 0;
   let ended: readonly Period[] = [];
+  let steps = 0;
 
   /** @returns how far the offset lies outside of what it may be; 0: it does not. */
   function outside(low: number, high: number, driftMs: number): number {
@@ -68,15 +82,21 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
     if (Math.abs(byMs) < toleranceMs) return;
     lowMs += byMs;
     highMs += byMs;
-    ended = ended.map((period) => ({ ...period, offsetMs: period.offsetMs + byMs }));
+    ended = ended.map((period) => ({
+      ...period,
+      offsetMs: period.offsetMs + byMs,
+      lowestOffsetMs: period.lowestOffsetMs + byMs,
+    }));
   }
 
   function step(low: number, receivedAtMs: number): void {
     const offsetMs = (lowMs + highMs) / 2;
-    const periods = [...ended, { offsetMs, fromMs, toMs: Math.ceil(receivedAtMs + highMs) }];
+    const toMs = Math.ceil(receivedAtMs + highMs);
+    const last = { offsetMs, lowestOffsetMs: offsetMs, fromMs, toMs, endedAtMs: receivedAtMs };
+    const periods = [...ended, last];
     const merged = periods.splice(0, periods.length - maxPeriods);
-    const toMs = Math.max(...merged.map((period) => period.toMs));
-    ended = merged.length === 0 ? periods : [{ offsetMs: Number.NaN, fromMs: 0, toMs }, ...periods];
+    ended = merged.length === 0 ? periods : [mergedPeriod(merged), ...periods];
+    steps += 1;
     fromMs = Math.floor(low + seenAtMs);
     steppedAtMs = receivedAtMs;
     if (low > highMs) forwardAtMs = receivedAtMs;
@@ -106,7 +126,28 @@ export function createClockSteps(options: ClockStepsOptions = {}): ClockSteps {
       // What was stored while the clock went as it does again is right. NaN is never.
       return ended.filter((period) => !(Math.abs(period.offsetMs - offsetMs) <= 2 * toleranceMs));
     },
+    count: () => steps,
+    aheadMs(countedMs) {
+      const countedSinceMs = clock.now() - countedMs;
+      const counted = ended.filter(({ endedAtMs }) => endedAtMs > countedSinceMs);
+      const aheadMs = (lowMs + highMs) / 2 - Math.min(...counted.map(({ lowestOffsetMs }) => lowestOffsetMs));
+      return aheadMs > 2 * toleranceMs ? Math.ceil(aheadMs) : 0;
+    },
+    latestMs() {
+      const nowMs = clock.now();
+      return Math.ceil(nowMs + highMs + Math.max(0, nowMs - seenAtMs) * maxDrift + toleranceMs);
+    },
     sinceStepMs: () => clock.now() - steppedAtMs,
     sinceForwardMs: () => clock.now() - forwardAtMs,
+  };
+}
+
+function mergedPeriod(periods: readonly Period[]): Period {
+  return {
+    offsetMs: Number.NaN,
+    lowestOffsetMs: Math.min(...periods.map((period) => period.lowestOffsetMs)),
+    fromMs: 0,
+    toMs: Math.max(...periods.map((period) => period.toMs)),
+    endedAtMs: Math.max(...periods.map((period) => period.endedAtMs)),
   };
 }

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { AppError } from "../core/errors.ts";
 import type { JobIdentity, QueueEvent, QueueEventType, RecordResult } from "../core/events.ts";
+import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { isOutOfMemory } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import type { MonotonicClock } from "../runtime/clock.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
@@ -19,10 +21,13 @@ export interface RecorderOptions {
   /** Jobs that wait longer are ghosts, in ms. */
   readonly maxWaitMs: number;
   readonly writer: Writer;
+  readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Is told when Redis turns out to have lost what it had acknowledged, of so many queues. Each has a doubt by then. */
   readonly onDoubted: (queues: number) => void;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
+  /** Tests only: beside `now`, the clock by which it is noticed that Redis's was set. */
+  readonly clock?: MonotonicClock | undefined;
 }
 
 export interface Recorder {
@@ -122,7 +127,7 @@ class EventColumns {
 const noEvents = new EventColumns();
 
 export function createRecorder(options: RecorderOptions): Recorder {
-  const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, onDoubted } = options;
+  const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, clocks, onDoubted } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const script = loadScript(
     "queueLatencyFold",
@@ -140,7 +145,11 @@ export function createRecorder(options: RecorderOptions): Recorder {
     const batch = batchId === null ? ["", ""] : [batchId, fingerprint(columns)];
     // A sweep promises nothing to anybody, so nothing of it is held against Redis.
     const asWriter = events === noEvents ? nobody : [writer.id, writer.answered(queue)];
-    const settings = [options.now?.() ?? "", eventWindowMs, maxWaitMs];
+    const steps = clocks.stepsOf(queue);
+    // With a time of their own tests have no clock that could be set.
+    const isWatched = options.now === undefined || options.clock !== undefined;
+    const latestMs = isWatched ? steps.latestMs() : Number.POSITIVE_INFINITY;
+    const settings = [options.now?.() ?? "", eventWindowMs, maxWaitMs + steps.aheadMs(maxWaitMs)];
     const args = [
       ...settings,
       ...batch,
@@ -149,6 +158,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       only === undefined ? 0 : onlyArgument[only],
       ...asWriter,
       ...columns,
+      Number.isFinite(latestMs) ? latestMs : "",
     ];
     return { keys: keys.all(queue), args };
   }
@@ -283,7 +293,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
         lost += ghosts;
         if (isKnown === 0) unknown.push(queue);
         else if (isRecorded(reply)) known.push(queue);
-        if (idleSinceMs >= 0) empty.push({ queue, atMs, idleMs: atMs - idleSinceMs });
+        const aheadMs = clocks.stepsOf(queue).aheadMs(Number.POSITIVE_INFINITY);
+        if (idleSinceMs >= 0) empty.push({ queue, atMs, idleMs: atMs - idleSinceMs - aheadMs });
       });
       return { lost, unknown, known, empty, failures };
     },

@@ -13,6 +13,7 @@ import {
   windowSeconds,
 } from "../core/snapshot.ts";
 import { waitTimeOf } from "../core/wait-time.ts";
+import type { ClockSteps } from "../redis/clock-steps.ts";
 import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -57,6 +58,8 @@ interface Wanted {
 
 /** More queues than this are read in several round trips, so that no answer is huge. */
 const queuesPerRoundTrip = 1000;
+/** Of more queues, those that were seen empty longest ago stay UNKNOWN after the clock was set. */
+const maxEmptied = 10_000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
   const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts, clocks, clock = monotonicClock } = options;
@@ -66,10 +69,13 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     new URL("lua/snapshot.lua", import.meta.url),
   );
   const unreadable = createUnreadableQueues(options);
+  /** Queues that were seen with no job, and how often the clock had been set by then: what came to them later has right times. */
+  const emptied = new Map<string, { readonly steps: ClockSteps; readonly count: number }>();
 
   function callOf(queue: string, parts: SnapshotParts): ScriptCall {
     const answered = writer.answered(queue);
-    const args = [options.now?.() ?? "", maxWaitMs, ...partsArgs(parts), eventWindowMs, ...clockArgs(queue)];
+    const longestMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
+    const args = [options.now?.() ?? "", longestMs, ...partsArgs(parts), eventWindowMs, ...clockArgs(queue)];
     return { keys: keys.all(queue), args: answered === "" ? args : [...args, writer.id, answered] };
   }
 
@@ -77,7 +83,10 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     // With a time of their own tests have no clock that could be set.
     if (options.now !== undefined && options.clock === undefined) return ["", 0];
     const steps = clocks.stepsOf(queue);
-    const ranges = steps.wrongTimes().map(({ fromMs, toMs }) => [fromMs, toMs]);
+    const empty = emptied.get(queue);
+    const isSame = empty?.steps === steps && empty.count === steps.count();
+    const wrong = isSame ? [] : steps.wrongTimes();
+    const ranges = wrong.map(({ fromMs, toMs }) => [fromMs, toMs]);
     return [JSON.stringify(ranges), Math.max(0, Math.ceil(eventWindowMs - steps.sinceForwardMs()))];
   }
 
@@ -92,6 +101,15 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       if (clocks.stepsOf(queue).observe(reply[0] as number, sentAtMs, receivedAtMs) !== 0) isSet = true;
     });
     return isSet;
+  }
+
+  function noteEmpty(queue: string, reply: Reply): void {
+    const steps = clocks.stepsOf(queue);
+    if (!hasNoJobs(reply) || steps.wrongTimes().length === 0) return;
+    emptied.delete(queue);
+    emptied.set(queue, { steps, count: steps.count() });
+    const [oldest] = emptied.keys();
+    if (emptied.size > maxEmptied && oldest !== undefined) emptied.delete(oldest);
   }
 
   /** A queue that cannot be read, or whose keys are not what was written, costs those who asked for others nothing. */
@@ -131,6 +149,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         const countedMs = clocks.stepsOf(queue).sinceStepMs();
         read.set(queue, snapshotOf(queue, parts, reply, countedMs));
         unreadable.readable(queue);
+        noteEmpty(queue, reply);
         if (reply[15] === 1) lacking.push(queue);
       }
     });
@@ -157,6 +176,13 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
 
 function isMissing(reply: unknown): boolean {
   return Array.isArray(reply) && reply.length === 1;
+}
+
+/** Of a recorded queue: it has no head, and no job that is due later. */
+function hasNoJobs(reply: Reply): boolean {
+  if (reply.length === 1) return true;
+  const [, source, since, , , changesAt] = reply;
+  return source === "events" && since === -1 && changesAt === -1;
 }
 
 function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {

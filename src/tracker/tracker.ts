@@ -69,8 +69,8 @@ export function createTracker(options: TrackerOptions): Tracker {
   const recorded = createRecordedQueues(options);
   const writer = createWriter(options);
   const doubts = createDoubts({ ...options, index, recorded, writer });
-  const recorder = createRecorder({ ...options, index, recorded, writer, onDoubted: doubts.raised });
   const clocks = createClockWatch({ ...options, onSet: options.onClockSet });
+  const recorder = createRecorder({ ...options, index, recorded, writer, clocks, onDoubted: doubts.raised });
   const reader = createSnapshotReader({ ...options, writer, doubts, clocks });
   const forget = createForget({ ...options, index, recorded, writer });
   const observer = createObserver({ redis, keys, index, forget, now: options.now });
@@ -108,6 +108,6 @@ export function createTracker(options: TrackerOptions): Tracker {
     unlist: index.unlist,
     ...createQueueChooser({ ...options, index }),
     read: reader.read,
-    waiting: createWaitingList(options),
+    waiting: createWaitingList({ ...options, clocks }),
   };
 }

@@ -1,5 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import type { WaitingJob } from "../core/snapshot.ts";
+import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
@@ -8,6 +9,7 @@ export interface WaitingListOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly maxWaitMs: number;
+  readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -20,11 +22,12 @@ export interface WaitingListOptions {
  */
 export type WaitingList = (queue: string, first: number) => Promise<WaitingJob[]>;
 
-export function createWaitingList({ redis, keys, maxWaitMs, now }: WaitingListOptions): WaitingList {
+export function createWaitingList({ redis, keys, maxWaitMs, clocks, now }: WaitingListOptions): WaitingList {
   const script = loadScript("queueLatencyWaiting", new URL("lua/waiting.lua", import.meta.url));
   return async (queue, first) => {
     if (first < 1) return [];
-    const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", maxWaitMs, first] };
+    const longestMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
+    const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", longestMs, first] };
     const [reply] = await runScripts(redis, script, [call]);
     const source = reply instanceof Error ? /^(?:ERR )?SOURCE (.*)$/s.exec(reply.message)?.[1] : undefined;
     if (source !== undefined) {

@@ -71,6 +71,49 @@ describe("when the clock of Redis is set", () => {
     expect(await read()).toMatchObject({ latencyMs: 2_000, accuracy: "EXACT" });
   });
 
+  it("back, a queue is EXACT again once it was seen with no job", async () => {
+    await record("ENQUEUED", "a");
+    await record("ENQUEUED", "later", now() + 10_000);
+    localMs += 5_000;
+    await read();
+    set(-hour);
+    expect(await read()).toMatchObject(unknown);
+    await record("DEQUEUED", "a");
+    // One is due later, by a clock that nobody knows.
+    await read();
+    await record("ENQUEUED", "b");
+    expect(await read()).toMatchObject(unknown);
+    for (const job of ["b", "later"]) await record("REMOVED", job);
+    expect(await read()).toMatchObject({ state: "EMPTY", accuracy: "EXACT" });
+    await record("ENQUEUED", "c");
+    localMs += 3_000;
+    expect(await read()).toMatchObject({ latencyMs: 3_000, accuracy: "EXACT" });
+    // And UNKNOWN once more when it is set again.
+    set(-hour);
+    expect(await read()).toMatchObject(unknown);
+  });
+
+  it.each([
+    { what: "is noticed before anything is written", isNoticed: true },
+    { what: "is not noticed before the next event", isNoticed: false },
+  ])("forward by more than MAX_WAIT drops no job that waits, when that $what", async ({ isNoticed }) => {
+    await record("ENQUEUED", "a");
+    localMs += 5_000;
+    expect(await read()).toMatchObject({ accuracy: "EXACT", latencyMs: 5_000 });
+    set(30 * 24 * hour);
+    if (isNoticed) expect(await read()).toMatchObject({ ...unknown, state: "WAITING", depth: 1 });
+    const { expired } = await opened.tracker.record(
+      [{ type: "ENQUEUED", queue: "q", jobId: "b", attempt: 0, atMs: start + localMs, availableAtMs: null }],
+      null,
+    );
+    expect(expired).toBe(0);
+    expect(await read()).toMatchObject({ ...unknown, state: "WAITING", depth: 2, lost: 0 });
+    expect(await opened.tracker.waiting("q", 10)).toHaveLength(2);
+    // Once the jobs from before would be ghosts by the right clock, they are.
+    localMs += 7 * 24 * hour + 10_000;
+    expect(await read()).toMatchObject({ state: "EMPTY", depth: 0, lost: 2 });
+  });
+
   it("back and forth, it is right again, but for the jobs that came in between", async () => {
     await record("ENQUEUED", "before");
     localMs += 5_000;

@@ -1,4 +1,5 @@
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
+import { createClockSteps } from "../../src/redis/clock-steps.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import type { MonotonicClock } from "../../src/runtime/clock.ts";
@@ -50,6 +51,7 @@ export function openRecorder(
   options: { readonly eventWindowMs: number; readonly maxWaitMs: number; readonly now: () => number },
 ): Recorder {
   const index = createQueueIndex({ redis, keys, logger: silentLogger });
+  const steps = createClockSteps();
   return createRecorder({
     redis,
     keys,
@@ -57,6 +59,7 @@ export function openRecorder(
     recorded: createRecordedQueues({ redis, keys, logger: silentLogger }),
     ...options,
     writer: createWriter(options),
+    clocks: { stepsOf: () => steps },
     onDoubted: () => {},
   });
 }

@@ -11,6 +11,7 @@
 --      12 their members, as a JSON list
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
 --      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
+--      15 the latest that it can be unless the clock was set, ms ('' = not known): then jobs wait for longer by the difference
 -- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count, expired}; now, forgets and
 --   count are the writer's new answer
 --   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
@@ -37,6 +38,9 @@ if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
+
+local latest = tonumber(ARGV[15])
+if latest and now > latest then maxWait = maxWait + now - latest end
 
 -- The time of the last event is written at most once in this many ms.
 local eventAtPrecision = 60000
