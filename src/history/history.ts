@@ -10,7 +10,8 @@ import { pause } from "../runtime/pause.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
 
-import { createSampler, type FinishedStep, type Sampler } from "./sampler.ts";
+import { createSampler, type Sampler } from "./sampler.ts";
+import { createStepOutbox } from "./step-outbox.ts";
 import { toPoint } from "./step-record.ts";
 import { createStepStore } from "./step-store.ts";
 import { createHistoryWriter } from "./writer.ts";
@@ -44,17 +45,6 @@ export interface History extends Service, HistoryReader {
 
 const everyMs = 1_000;
 const listEveryMs = 5_000;
-/** Of how many queues steps are written at the same time. */
-const writesAtOnce = 50;
-/** For how long a step is tried to be written while Redis is away: what was counted in it is not kept for much longer. */
-const retryForMs = 120_000;
-
-/** A step that is over and has not been written yet. */
-interface Unwritten {
-  readonly step: FinishedStep;
-  /** By `performance.now()`. */
-  readonly givenUpAtMs: number;
-}
 
 export function createHistory(options: HistoryOptions): History {
   const { lease, maxQueues, logger } = options;
@@ -63,11 +53,8 @@ export function createHistory(options: HistoryOptions): History {
   let sampler: Sampler | undefined;
   let isFeedLive = false;
   // Kept when the lease is lost, as it is when Redis pauses: a step that this process was in goes on when it has it again.
-  const unwritten: Unwritten[] = [];
-  const own = createSampler({
-    read: options.read,
-    onStep: (step) => unwritten.push({ step, givenUpAtMs: performance.now() + retryForMs }),
-  });
+  const outbox = createStepOutbox({ logger });
+  const own = createSampler({ read: options.read, onStep: outbox.add });
   /** When all names were listed last; a change of a queue that is not among them is a reason to list them again. */
   let listedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -92,7 +79,7 @@ export function createHistory(options: HistoryOptions): History {
             writer.retain(queues);
           }
           await own.sample();
-          if (unwritten.length > 0) writing = writing.then(() => writeAll(unwritten.splice(0)));
+          writing = writing.then(() => outbox.flush(writer.write));
           isFailing = false;
         } catch (error) {
           // The connection logs outages of Redis.
@@ -101,33 +88,6 @@ export function createHistory(options: HistoryOptions): History {
           isFailing = true;
         }
         await pause(Math.max(0, beganAtMs + everyMs - performance.now()), stopping.signal);
-      }
-    }
-
-    async function writeAll(all: readonly Unwritten[]): Promise<void> {
-      const failures: unknown[] = [];
-      const again: Unwritten[] = [];
-
-      /** The older step first: Redis takes none behind a newer one. */
-      async function writeOf(steps: readonly Unwritten[]): Promise<void> {
-        for (const [i, { step, givenUpAtMs }] of steps.entries()) {
-          try {
-            await writer.write(step);
-          } catch (error) {
-            if (!isAway(error)) failures.push(error);
-            else if (performance.now() < givenUpAtMs) return void again.push(...steps.slice(i));
-          }
-        }
-      }
-
-      const byQueue = [...Map.groupBy(all, ({ step }) => step.queue).values()];
-      for (let from = 0; from < byQueue.length; from += writesAtOnce) {
-        await Promise.all(byQueue.slice(from, from + writesAtOnce).map(writeOf));
-      }
-      unwritten.unshift(...again);
-      if (failures.length > 0) {
-        const about = { err: messageOf(failures[0]), queues: failures.length };
-        logger.warn(about, "some steps of the history could not be written: they are gaps");
       }
     }
 

@@ -2,14 +2,14 @@ import { LeaseLostError } from "../core/lease.ts";
 import type { EventSink } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScripts } from "../redis/scripts.ts";
+import { allowOutOfMemory, loadScript, runScripts } from "../redis/scripts.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 export interface Observer {
   /**
-   * Takes down one reading of a job system: all its queues in one round trip; those that have gone are forgotten. What an
+   * Takes down one reading of a job system: all its queues in two round trips, also while Redis is full; those that have gone are forgotten. What an
    * older fence says of a queue is left out, and then no queue is forgotten. A queue that has gone takes its fence with it:
    * should an older reader bring it back all the same, the next reading of the newer one forgets it again.
    */
@@ -29,7 +29,10 @@ export interface ObserverOptions {
 const page = 1000;
 
 export function createObserver({ redis, keys, index, forget, now }: ObserverOptions): Observer {
-  const observeScript = loadScript("queueLatencyObserve", new URL("lua/observe.lua", import.meta.url));
+  // It writes a few fields of each queue: those of a full Redis are overwritten rather than left to become stale.
+  const observeScript = allowOutOfMemory(
+    loadScript("queueLatencyObserve", new URL("lua/observe.lua", import.meta.url)),
+  );
 
   async function forgetGone(source: string, present: ReadonlySet<string>, fence?: number): Promise<void> {
     let after: string | null = null;
@@ -68,8 +71,8 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             fence ?? "",
           ],
         })),
-        named.length === 0 ? [] : [["zadd", keys.index, ...named.flatMap(({ queue }) => [0, queue])]],
       );
+      await index.add(named.map(({ queue }) => queue));
       const failed = replies.find((reply) => reply instanceof Error);
       if (failed !== undefined) throw failed;
       const newerFence = Math.max(...replies.map((reply) => -Number(reply)));

@@ -220,7 +220,7 @@ describe("a queue that a job system is asked about", () => {
     await observe([observation()]);
     const recorder = openRecorder(opened, { eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
     expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({
-      ...{ lost: 0, failures: [], empty: [] },
+      ...{ lost: 0, failures: [], empty: [], known: [] },
       unknown: ["never heard of"],
     });
     expect(await snapshot()).toMatchObject({ depth: 1 });

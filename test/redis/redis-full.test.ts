@@ -160,6 +160,25 @@ describe("while Redis is full", () => {
     await vi.waitFor(async () => expect(await redis.exists(keys.state(queue))).toBe(0), 10_000);
   });
 
+  it("a job system's queues are observed, new ones as well", async () => {
+    const observe = (depth: number, names: readonly string[]) =>
+      tracker.observe({
+        source: "faktory",
+        freshForMs: 60_000,
+        queues: names.map((name) => ({
+          ...{ queue: name, headAgeMs: 1_000, uncertaintyMs: 0, depth, scheduled: 0, paused: false },
+          ...{ accuracy: "EXACT", readAtMs: performance.now() },
+        })),
+      });
+    await makeRoom();
+    await observe(1, ["old"]);
+    await fill();
+    await observe(2, ["old", "new"]);
+    const snapshots = await tracker.read(["faktory/old", "faktory/new"], allParts);
+    expect(snapshots.map(({ depth, stale }) => [depth, stale])).toEqual(Array(2).fill([2, false]));
+    expect(await tracker.list({ prefix: "faktory/", limit: 10 })).toEqual(["faktory/new", "faktory/old"]);
+  });
+
   it("a queue that has lost something is INCOMPLETE", async () => {
     await opened.redis.del(opened.keys.waiting(queue));
     expect(await tracker.read([queue], allParts)).toMatchObject([{ accuracy: "INCOMPLETE", depth: 0 }]);
