@@ -15,7 +15,7 @@ export interface WatchRequest {
 export interface Live extends Service {
   /**
    * The state of the queues at once, then whatever changes. While Redis is away, or the node of a Redis Cluster that has a
-   * queue, the last word is pushed as stale; when it is back, a fresh state.
+   * queue, the last reading is pushed as stale; when it is back, a fresh state.
    *
    * @throws AppError SERVICE_UNAVAILABLE when the first state cannot be read.
    */
@@ -31,12 +31,12 @@ export interface LiveOptions {
   /** For how long Redis may be away before what is known counts as stale. @default 1_000 // 1 second */
   readonly graceMs?: number;
   /**
-   * After how long a queue is read again though no change of it was heard, for a feed that can lose one with nobody noticing.
+   * After how long a queue is read again though no change of it was received, for a feed that can lose one unnoticed.
    *
    * @default null // never
    */
   readonly rereadMs?: number | null;
-  /** Tells that the machine was suspended. */
+  /** Notices that the machine was suspended. */
   readonly wallClock?: WallClock;
 }
 
@@ -51,7 +51,7 @@ const retryMs = 500;
 const unreadable = "a watched queue cannot be read";
 /** Whatever the reason, a queue is not read more often than this. */
 const leastBetweenReadsMs = 50;
-/** Node's timers take at most 2^31 - 1 ms; a queue that is read once more in a day harms nobody. */
+/** Node's timers take at most 2^31 - 1 ms; one read of a queue more in a day does no harm. */
 const longestTimerMs = 86_400_000;
 
 /** Instants without another word are by {@link monotonicClock}. */
@@ -59,7 +59,7 @@ export function createLive(options: LiveOptions): Live {
   const { feed, read, logger, graceMs = 1_000, rereadMs = null, wallClock = machineClock } = options;
   const watched = new Map<string, WatchedQueue>();
   const watches = new Set<WatchControl>();
-  /** Since when changes may have been missed; null while all are heard. */
+  /** Since when changes may have been missed; null while all are received. */
   let disconnectedSinceMs: number | null = null;
   /** That is longer than the grace, and the subscribers have been pushed it. */
   let isFeedStale = false;
@@ -75,7 +75,7 @@ export function createLive(options: LiveOptions): Live {
   let resumedAtMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * A process that was stopped (SIGSTOP, a suspended machine, a blocked event loop) has heard of no change meanwhile, and its
+   * A process that was stopped (SIGSTOP, a suspended machine, a blocked event loop) has received no change meanwhile, and its
    * timers run before what has arrived is read. So all that is known is read again before it is pushed. A suspended machine
    * stops the monotonic clock; a wall clock that is set forward costs one read of each queue.
    */
@@ -106,7 +106,8 @@ export function createLive(options: LiveOptions): Live {
 
   function latest(queue: string): QueueSnapshot {
     const entry = watched.get(queue);
-    if (entry?.snapshot === undefined) throw new Error("a queue is read before its subscriber is told of it");
+    if (entry?.snapshot === undefined)
+      throw new Error("a queue is read before it is pushed to its subscriber");
     const nowMs = monotonicClock.now();
     const aged = ageSnapshot(
       entry.snapshot,
@@ -114,7 +115,7 @@ export function createLive(options: LiveOptions): Live {
     );
     // The timer of the grace may be late.
     const isLate = disconnectedSinceMs !== null && nowMs >= disconnectedSinceMs + graceMs;
-    // The same object where it tells the same: what is pushed to many is found by it (server/subscription-deduplication.ts).
+    // The same object where the state is the same: what is pushed to many is found by it (server/subscription-deduplication.ts).
     return aged.stale || !(isFeedStale || isLate || entry.isStale) ? aged : { ...aged, stale: true };
   }
 
@@ -133,7 +134,7 @@ export function createLive(options: LiveOptions): Live {
 
   /**
    * Reads it when the first of its subscribers may be pushed to: then what is pushed is as new as can be. And not more often
-   * than the fastest of them wants, be it that none of them takes what it could have.
+   * than the fastest of them wants, even when none of them takes what it could have.
    */
   function readWhenNeeded(entry: WatchedQueue): void {
     let neededAtMs = Number.POSITIVE_INFINITY;
@@ -149,13 +150,13 @@ export function createLive(options: LiveOptions): Live {
     // Whatever the timer was for, this read is: once is enough, and its answer says when the next is due.
     entry.timer = void clearTimeout(entry.timer);
     const startedAtMs = monotonicClock.now();
-    const lastWordMs = entry.outdatedSinceMs ?? startedAtMs;
+    const lastReadingMs = entry.outdatedSinceMs ?? startedAtMs;
     entry.outdatedSinceMs = null;
     entry.readAtMs = startedAtMs;
     entry.reading = read([entry.queue], parts)
       .then(
         ([snapshot]) => learn(entry, snapshot, startedAtMs),
-        (error: unknown) => fail(entry, error, lastWordMs),
+        (error: unknown) => fail(entry, error, lastReadingMs),
       )
       .finally(() => {
         entry.reading = undefined;
@@ -175,7 +176,7 @@ export function createLive(options: LiveOptions): Live {
     const reads: Promise<void>[] = [];
     for (const queue of queues) {
       const entry = watched.get(queue);
-      // One that cannot be read shall not hold up the others.
+      // One that cannot be read must not hold up the others.
       if (entry === undefined || entry.failsSinceMs !== null) continue;
       const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
       if (isRecovering(now) && entry.knownAsOfMs < resumedAtMs) reads.push(recover(entry));
@@ -186,7 +187,7 @@ export function createLive(options: LiveOptions): Live {
   }
 
   /**
-   * A read that was under way when the process stopped tells what was true then, or fails because the timers of its connection
+   * A read that was under way when the process stopped has what was true then, or fails because the timers of its connection
    * ran out meanwhile. So it is read until it has been read since, for as long as the grace.
    */
   function recover(entry: WatchedQueue): Promise<void> {
@@ -202,16 +203,16 @@ export function createLive(options: LiveOptions): Live {
     return entry.recovering;
   }
 
-  /** It is read again until it can be. Its last word is stale at once, unless whoever has it may only be away for a moment. */
-  function fail(entry: WatchedQueue, error: unknown, lastWordMs: number): void {
+  /** It is read again until it can be. Its last reading is stale at once, unless its node may only be away for a moment. */
+  function fail(entry: WatchedQueue, error: unknown, lastReadingMs: number): void {
     noticeGap();
     const mayBeOfGap = isUnavailable(error) && isRecovering(monotonicClock.now());
     if (mayBeOfGap && entry.failsSinceMs === null) {
-      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? lastWordMs, lastWordMs);
+      entry.outdatedSinceMs = Math.min(entry.outdatedSinceMs ?? lastReadingMs, lastReadingMs);
       return;
     }
     if (entry.failsSinceMs === null) {
-      entry.failsSinceMs = Math.min(lastWordMs, disconnectedSinceMs ?? lastWordMs);
+      entry.failsSinceMs = Math.min(lastReadingMs, disconnectedSinceMs ?? lastReadingMs);
       // That Redis is away is said by its connection.
       if (isUnavailable(error)) logger.debug({ err: messageOf(error), queue: entry.queue }, unreadable);
       else logger.error({ err: error, queue: entry.queue }, unreadable);
@@ -219,7 +220,7 @@ export function createLive(options: LiveOptions): Live {
     const now = monotonicClock.now();
     if (!entry.isStale && (!isUnavailable(error) || now >= entry.failsSinceMs + graceMs)) {
       entry.isStale = true;
-      if (!isFeedStale) tell(entry);
+      if (!isFeedStale) push(entry);
     }
     readAt(entry, now + retryMs);
   }
@@ -249,15 +250,15 @@ export function createLive(options: LiveOptions): Live {
       readAt(entry, now + Math.max(snapshot.changesAtMs - entry.clock.at(now), 5));
     }
     if (rereadMs !== null) readAt(entry, now + rereadMs);
-    if (before === undefined || isNews(before, snapshot)) tell(entry);
+    if (before === undefined || isNews(before, snapshot)) push(entry);
   }
 
-  function tell(entry: WatchedQueue): void {
+  function push(entry: WatchedQueue): void {
     for (const watch of entry.watches) watch.changed(entry.queue);
   }
 
-  /** In one push each; what is stale by itself has been told before, and still is. */
-  function tellAll(): void {
+  /** In one push each; what is stale by itself has been pushed before, and still is. */
+  function pushAll(): void {
     for (const watch of watches) {
       watch.changed(...watch.queues.filter((queue) => watched.get(queue)?.isStale === false));
     }
@@ -267,11 +268,11 @@ export function createLive(options: LiveOptions): Live {
     disconnectedSinceMs ??= monotonicClock.now();
     graceTimer ??= setTimeout(() => {
       isFeedStale = true;
-      tellAll();
+      pushAll();
     }, graceMs);
   }
 
-  /** Once changes are heard again, everything is read: some may have been missed. */
+  /** Once changes are received again, everything is read: some may have been missed. */
   async function catchUpWithEverything(): Promise<void> {
     const connection = connections;
     await Promise.all(
@@ -287,7 +288,7 @@ export function createLive(options: LiveOptions): Live {
     disconnectedSinceMs = null;
     if (isFeedStale) {
       isFeedStale = false;
-      tellAll();
+      pushAll();
     }
   }
 
@@ -349,7 +350,7 @@ export function createLive(options: LiveOptions): Live {
         },
       });
       watches.add(control);
-      // Register, then read: a change in between is heard, and at worst read twice.
+      // Register, then read: a change in between is received, and at worst read twice.
       const entries = queues.map((queue) => enter(queue, control));
       const startedAtMs = monotonicClock.now();
       try {

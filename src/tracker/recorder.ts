@@ -16,13 +16,13 @@ export interface RecorderOptions {
   readonly keys: Keys;
   readonly index: Pick<QueueIndex, "admit" | "add">;
   readonly recorded: Pick<RecordedQueues, "mark">;
-  /** For how long departures and batches are remembered, in ms. */
+  /** For how long tombstones and batches are remembered, in ms. */
   readonly eventWindowMs: number;
   /** Jobs that wait longer are ghosts, in ms. */
   readonly maxWaitMs: number;
   readonly writer: Writer;
   readonly clocks: Pick<ClockWatch, "stepsOf">;
-  /** Is told when Redis turns out to have lost what it had acknowledged, of so many queues. Each has a doubt by then. */
+  /** Called when Redis turns out to have lost what it had acknowledged, with the number of queues. Each is INCOMPLETE by then. */
   readonly onDoubted: (queues: number) => void;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
@@ -56,7 +56,7 @@ export interface Swept {
   readonly lost: number;
   /** Queues that are not known. */
   readonly unknown: readonly string[];
-  /** Recorded queues, be they empty or not. */
+  /** Recorded queues, empty or not. */
   readonly known: readonly string[];
   /** Recorded queues that have no jobs, and for how long at least they have had no event. */
   readonly empty: readonly EmptyQueue[];
@@ -138,13 +138,13 @@ export function createRecorder(options: RecorderOptions): Recorder {
   );
   /** Redis does not run the other one any further than to its first write when it is full. */
   const scriptWhenFull = allowOutOfMemory(script);
-  const nobody = ["", ""];
+  const noWriter = ["", ""];
 
   function callOf({ queue, events, batchId = null, only }: Fold): ScriptCall {
     const columns = events.toArguments();
     const batch = batchId === null ? ["", ""] : [batchId, fingerprint(columns)];
-    // A sweep promises nothing to anybody, so nothing of it is held against Redis.
-    const asWriter = events === noEvents ? nobody : [writer.id, writer.answered(queue)];
+    // A sweep acknowledges nothing, so nothing of it is compared with Redis.
+    const asWriter = events === noEvents ? noWriter : [writer.id, writer.answered(queue)];
     const steps = clocks.stepsOf(queue);
     // With a time of their own tests have no clock that could be set.
     const isWatched = options.now === undefined || options.clock !== undefined;
@@ -330,7 +330,7 @@ function memberOf({ attempt, jobId }: JobIdentity): string {
   return `${attempt}:${jobId}`;
 }
 
-/** Tells a batch that is sent again from another one with the same id. Times that were left out stay left out. */
+/** Distinguishes a batch that is sent again from another one with the same id. Times that were left out stay left out. */
 function fingerprint(columns: readonly string[]): string {
   return createHash("sha1").update(columns.join("\n")).digest("base64");
 }

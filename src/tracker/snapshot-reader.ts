@@ -41,7 +41,7 @@ export interface SnapshotReaderOptions {
 
 export interface SnapshotReader {
   /**
-   * The state of queues now, in the order asked. All reads of one tick of the event loop, whoever asked, share one round
+   * The state of queues now, in the order asked. All reads of one tick of the event loop, for all clients, share one round
    * trip, and a queue that several ask for is read once, with all the parts that any of them wants. A queue of
    * which Redis has lost a key, or something that this process has written, is INCOMPLETE in this answer, and for all from then on.
    * A queue whose keys are not what was written is UNKNOWN and `unreadable`, and the others are answered as ever.
@@ -112,7 +112,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     if (emptied.size > maxEmptied && oldest !== undefined) emptied.delete(oldest);
   }
 
-  /** A queue that cannot be read, or whose keys are not what was written, costs those who asked for others nothing. */
+  /** A queue that cannot be read, or whose keys are not what was written, does not affect the others. */
   async function readAll(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[]> {
     const partsOf = new Map<string, SnapshotParts>();
     for (const { queue, parts } of wanted) {
@@ -154,7 +154,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       }
     });
     if (broken.size > 0) for (const [queue, known] of await unreadable.read(broken)) read.set(queue, known);
-    // Before anybody acts on the answer, others shall have no better one.
+    // Before the answer is used, the others must not have a better one.
     if (lacking.length > 0) {
       await doubts.raise(lacking).catch((error: Error) => {
         for (const queue of lacking) read.set(queue, error);
