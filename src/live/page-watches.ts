@@ -32,7 +32,7 @@ export interface PageWatchesOptions {
   readonly clock?: MonotonicClock;
 }
 
-/** A page, with the text that tells whether another one is the same. */
+/** A page, with the text that shows whether another one is the same. */
 interface Version {
   readonly page: QueuePage;
   readonly content: string;

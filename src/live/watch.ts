@@ -11,7 +11,7 @@ export interface WatchOptions {
   readonly queues: readonly string[];
   /** Two pushes are at least this far apart. */
   readonly minIntervalMs: number;
-  /** What waits is pushed again this long after it was; 0: never. */
+  /** A queue in which a job waits is pushed again this long after it was; 0: never. */
   readonly refreshMs: number;
   /** Reads those of the queues that have changed since they were read; null when none has. Never rejects. */
   readonly catchUp: (queues: readonly string[]) => Promise<void> | null;
@@ -20,7 +20,7 @@ export interface WatchOptions {
   readonly onEnd: () => void;
 }
 
-/** The other end of a watch, for whoever learns of changes. */
+/** The other end of a watch, for the source of changes. */
 export interface WatchControl {
   readonly watch: Watch;
   readonly queues: readonly string[];
@@ -92,7 +92,7 @@ export function createWatch(options: WatchOptions): WatchControl {
       .map(latest);
     if (isRefresh) refreshedAtMs = now;
     if (pushed.length === 0 && !isFirst) {
-      // What waited when the push became due has gone, and has been told of.
+      // A queue in which a job waited when the push became due has been pushed without it.
       pushWhenDue();
       return;
     }

@@ -115,7 +115,7 @@ export function createOperations(options: OperationsOptions): Operations {
     try {
       const result = await scheduler.begin(client.id, () =>
         engine.execute({
-          // Introspection would find out what stands in the place of an event.
+          // Introspection would show the scalar in place of an event.
           schema: kind === "query" ? schema : requestSchema,
           document,
           operationName,

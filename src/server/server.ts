@@ -27,7 +27,7 @@ export interface RouteAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** How the server is, for routes that tell it. */
+/** State of the server, for routes that report it. */
 export interface ServerState {
   /** It was asked to stop, and takes nothing on any more. */
   readonly isLeaving: boolean;
@@ -48,13 +48,13 @@ export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, Bro
   /** The path under which a proxy serves this server, such as `/queues`; it is taken away from a target that has it. @default "" */
   readonly basePath?: string;
   readonly exampleTabs: readonly ExampleTab[];
-  /** Whether only those with a token may come in: GraphiQL then asks for one. */
+  /** Whether a token is required: GraphiQL then asks for one. */
   readonly needsToken: boolean;
   /** GET routes beside GraphQL, by path. They answer until the very end. */
   readonly routes: Readonly<Record<string, (state: ServerState) => Promise<RouteAnswer>>>;
   /** GET routes for programs that may, by path. */
   readonly texts: Readonly<Record<string, TextRoute>>;
-  /** Is told the status of every answer over HTTP. */
+  /** Called with the status of every answer over HTTP. */
   readonly onAnswered?: (status: number) => void;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
   readonly graceMs?: number;
@@ -126,7 +126,7 @@ export function createServer(options: ServerOptions): Server {
   const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
   const connections = createConnectionReader(scheduler);
   const stalled = createStalledSockets({
-    patienceMs: timeouts.unreadMs,
+    timeoutMs: timeouts.unreadMs,
     onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
   });
   const http = createHttpServer({
@@ -168,7 +168,7 @@ export function createServer(options: ServerOptions): Server {
     } else await serve(path, request, response);
   }
 
-  /** No link of somebody else's page leads there. */
+  /** No link of another site's page leads there. */
   function isForPrograms(path: string): boolean {
     return path === endpoint || Object.hasOwn(texts, path);
   }

@@ -3,7 +3,7 @@ import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 export interface StalledSocketsOptions {
   /** For how long a socket may take nothing of what is to be sent to it. */
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
   /** Called before a socket is cut. */
   readonly onStalled: () => void;
   readonly clock?: MonotonicClock;
@@ -21,20 +21,20 @@ interface Progress {
 }
 
 export function createStalledSockets(options: StalledSocketsOptions): StalledSockets {
-  const { patienceMs, onStalled, clock = monotonicClock } = options;
+  const { timeoutMs, onStalled, clock = monotonicClock } = options;
   const watched = new Map<Socket, Progress>();
   let timer: NodeJS.Timeout | undefined;
 
   function look(): void {
     const now = clock.now();
     for (const [socket, progress] of watched) {
-      // What waits in this process, after the buffers of the kernel are full; for the other part the kernel cares.
+      // Bytes that wait in this process, after the buffers of the kernel are full; the kernel bounds its own.
       const waitingBytes = socket.writableLength;
       const sentBytes = socket.bytesWritten - waitingBytes;
       if (waitingBytes === 0 || sentBytes !== progress.sentBytes) {
         progress.sentBytes = sentBytes;
         progress.atMs = now;
-      } else if (now - progress.atMs >= patienceMs) {
+      } else if (now - progress.atMs >= timeoutMs) {
         onStalled();
         socket.destroy();
       }
@@ -43,7 +43,7 @@ export function createStalledSockets(options: StalledSocketsOptions): StalledSoc
 
   return {
     watch(socket) {
-      timer ??= setInterval(look, patienceMs / 4).unref();
+      timer ??= setInterval(look, timeoutMs / 4).unref();
       watched.set(socket, { sentBytes: 0, atMs: clock.now() });
       socket.on("close", () => watched.delete(socket));
     },

@@ -6,17 +6,17 @@ import { AppError } from "../core/errors.ts";
 import { callerOf } from "./caller.ts";
 import { sendRefusal } from "./http-response.ts";
 
-/** What programs other than GraphQL's clients are told, by GET: one text, for those who may. */
+/** One text for programs other than GraphQL clients, by GET, with the scope to read it. */
 export interface TextRoute {
   readonly contentType: string;
   /** What a token must be good for. */
   readonly scope: Scope;
-  /** Pieces of the text, one after the other. They may be handed to several at once, so nobody writes to them. */
+  /** Pieces of the text, one after the other. Several requests may get them at once, so they are never written to. */
   readonly read: () => Promise<readonly Buffer[]>;
 }
 
 /**
- * Answers with a text, piece by piece, as fast as it is read at the other end. It costs no points: how dear it is for us must not
+ * Answers with a text, piece by piece, as fast as it is read at the other end. It costs no points: its cost for us must not
  * depend on how often it is asked for, which is for the route to see to.
  */
 export function createTextRoutes(
@@ -43,7 +43,7 @@ export function createTextRoutes(
       return;
     }
     await pipeline(Readable.from(pieces), response).catch((error: unknown) => {
-      // Somebody hung up, or reads nothing and was cut.
+      // The client hung up, or read nothing and was closed.
       if (!response.destroyed) throw error;
     });
   };

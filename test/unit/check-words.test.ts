@@ -1,5 +1,9 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { exceptions, findPrivateWords, privateWords } from "../../script/check-words.ts";
+import { checkedFiles, exceptions, findPrivateWords, privateWords } from "../../script/check-words.ts";
+
+const project = join(import.meta.dirname, "../..");
 
 test.each(privateWords)("$words are found, with what to write instead", ({ words, instead, reason }) => {
   expect(instead).not.toBe("");
@@ -19,6 +23,23 @@ test.each([
   { text: "sellTold(x)", words: 1, why: "the end of a name" },
 ])("of $text, $words are found: $why", ({ text, words }) => {
   expect(findPrivateWords(text)).toHaveLength(words);
+});
+
+test("no file that people read has any", () => {
+  const files = globSync(checkedFiles, { cwd: project }).filter((file) => file !== "script/check-words.ts");
+  expect(files.length).toBeGreaterThan(200);
+  const problems = files.flatMap((file) =>
+    findPrivateWords(readFileSync(join(project, file), "utf8")).map(
+      ({ line, found }) => `${file}:${line}: ${found}`,
+    ),
+  );
+  expect(problems).toEqual([]);
+});
+
+test("the schema names the cost at the fields that cost, and at no other", () => {
+  const schema = readFileSync(join(project, "schema.graphql"), "utf8");
+  expect(schema).toMatch(/\bCosts one point\b/);
+  expect(schema).not.toMatch(/\bfree\b/i);
 });
 
 test.each(exceptions)("$text is an exception: $reason", ({ text, reason }) => {
