@@ -20,6 +20,8 @@ export interface GraphQLHttpOptions {
   readonly budget: ByteBudget;
   readonly identify: Identify;
   readonly guard: RequestGuard<DocumentNode>;
+  /** Counts a refusal. @returns what resolves when it may be sent. */
+  readonly holdBack: (response: ServerResponse) => Promise<void> | null;
 }
 
 /** GraphQL over HTTP: GET, POST and batches, answered as JSON or as a stream of events. */
@@ -30,6 +32,7 @@ export function createGraphQLHttp({
   budget,
   identify,
   guard,
+  holdBack,
 }: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const bodies = createBodyReader({ maxBytes: guard.maxBodyBytes, budget });
 
@@ -42,7 +45,17 @@ export function createGraphQLHttp({
     return scheduler.begin(client.id, () => parseBody(body.text, guard));
   }
 
-  /** Sends a result, if the client may have so much more that it has not read. */
+  async function sendInvalid(
+    response: ServerResponse,
+    mediaType: MediaType,
+    { errors, cost }: Invalid,
+  ): Promise<void> {
+    await holdBack(response);
+    const text = withCost(encodeResult({ errors }).json, cost);
+    write(response, mediaType, text, headOf(errors, mediaType));
+  }
+
+  /** Sends a result. @throws AppError THROTTLED when the client has too much that it has not read. */
   function send(
     response: ServerResponse,
     mediaType: MediaType,
@@ -52,12 +65,9 @@ export function createGraphQLHttp({
   ): void {
     const text = withCost(json, cost);
     const release = budget.reserve(client, text.length);
-    if (release === null) {
-      sendInvalid(response, mediaType, operations.refuse(tooManyBytesInFlight(budget)));
-    } else {
-      response.once("close", release);
-      write(response, mediaType, text, headOf(errors, mediaType));
-    }
+    if (release === null) throw tooManyBytesInFlight(budget);
+    response.once("close", release);
+    write(response, mediaType, text, headOf(errors, mediaType));
   }
 
   async function respond(request: IncomingMessage, response: ServerResponse, accepted: readonly MediaType[]) {
@@ -72,8 +82,9 @@ export function createGraphQLHttp({
       assertServed(kind, request, isBatch, accepted),
     );
     const onGone = whenClosed(response);
-    if (refusal !== null) sendInvalid(response, mediaType, refusal);
+    if (refusal !== null) await sendInvalid(response, mediaType, refusal);
     else if (isBatch) {
+      if (all.every((each) => "errors" in each)) await holdBack(response);
       const results = await Promise.all(all.map((each) => jsonOf(each, onGone)));
       send(
         response,
@@ -117,14 +128,9 @@ export function createGraphQLHttp({
         request.pause();
         response.setHeader("Connection", "close");
       }
-      sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
+      await sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
     }
   };
-}
-
-function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
-  const text = withCost(encodeResult({ errors }).json, cost);
-  write(response, mediaType, text, headOf(errors, mediaType));
 }
 
 function write(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {

@@ -15,6 +15,7 @@ import type { FairScheduler } from "./fair-scheduler.ts";
 import { leavingError, refuseSocket } from "./http-response.ts";
 import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
 import type { Pushes } from "./subscription-deduplication.ts";
+import type { Tarpit } from "./tarpit.ts";
 import {
   closeReason,
   type ServedConnection,
@@ -33,6 +34,7 @@ export interface WebSocketOptions {
   readonly sockets: ConcurrencyLimiter;
   readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
+  readonly tarpit: Tarpit;
   readonly guard: Pick<RequestGuard<DocumentNode>, "maxBodyBytes" | "checkJson">;
   /** Maximum number of subscriptions of one client. */
   readonly maxSubscriptions: number;
@@ -63,7 +65,7 @@ interface SocketOperation {
 
 /** GraphQL over WebSocket, with the protocol `graphql-transport-ws`. */
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { operations, schema, sockets, maxSubscriptions, guard, initMs, logger } = options;
+  const { operations, schema, sockets, tarpit, maxSubscriptions, guard, initMs, logger } = options;
   const webSocketServer = new WebSocketServer({
     noServer: true,
     maxPayload: guard.maxBodyBytes,
@@ -122,11 +124,20 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       return operations.refuse(error).errors;
     }
     const { refusal, operations: [operation] = [] } = await operations.prepare(client, [params], () => {});
-    const invalid = refusal ?? operation;
-    if (invalid === undefined) throw new Error("an operation was lost");
-    if ("errors" in invalid) return errorsOf(invalid);
-    const { document, operationName } = invalid;
-    return { schema, document, operationName, contextValue: operationOf(ctx, id, invalid) };
+    const result = refusal ?? operation;
+    if (result === undefined) throw new Error("an operation was lost");
+    if ("errors" in result) {
+      await holdBack(ctx);
+      return errorsOf(result);
+    }
+    const { document, operationName } = result;
+    return { schema, document, operationName, contextValue: operationOf(ctx, id, result) };
+  }
+
+  /** Counts a refusal, and waits until it may be sent. Nothing more of the socket is read meanwhile. */
+  async function holdBack({ extra }: SocketContext): Promise<void> {
+    const sendable = tarpit.hold(extra.client());
+    if (sendable !== null) await extra.pauseUntil(sendable);
   }
 
   /** Apart from the preparation, so that nothing else of it is kept for as long as a subscription lasts. */
@@ -156,15 +167,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
   const server = makeServer<Record<string, unknown>, ServedExtra>({
     ...(initMs !== undefined && { connectionInitWaitTimeout: initMs }),
-    onConnect: (ctx) => {
+    onConnect: async (ctx) => {
       const { socket, reassignTo } = ctx.extra;
       try {
         if (!reassignTo(identify(ctx).id)) {
+          await holdBack(ctx);
           socket.close(CloseCode.TooManyInitialisationRequests, tooManySockets);
           return false;
         }
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
+        await holdBack(ctx);
         socket.close(
           CloseCode.Forbidden,
           `connection_init needs { "authorization": "Bearer TOKEN" }: ${error.code}`,
@@ -203,10 +216,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       let key = options.rateLimitKeyOf(caller);
       let release = sockets.acquire(key);
       if (release === null) {
-        refuseSocket(
-          socket,
-          new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 }),
-        );
+        const error = new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 });
+        void Promise.resolve(tarpit.hold(key)).then(() => refuseSocket(socket, error));
         return;
       }
       socket.once("close", () => release?.());

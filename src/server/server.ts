@@ -1,5 +1,6 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import type { Caller, Identify } from "../core/admission.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
@@ -16,9 +17,17 @@ import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
 import { createGraphQLHttp } from "./graphql-http.ts";
 import { createEventStreams } from "./graphql-sse.ts";
 import { createWebSockets } from "./graphql-ws.ts";
-import { leavingError, refuseSocket, SecuredResponse, sendJson, sendRefusal } from "./http-response.ts";
+import {
+  leavingError,
+  type RefusalOptions,
+  refuseSocket,
+  SecuredResponse,
+  sendJson,
+  sendRefusal,
+} from "./http-response.ts";
 import { createOperations, type OperationsOptions } from "./operations.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
+import { createTarpit } from "./tarpit.ts";
 import { createTextRoutes, type TextRoute } from "./text-routes.ts";
 
 /** What a plain route answers: a status and a JSON body. */
@@ -105,8 +114,19 @@ export function createServer(options: ServerOptions): Server {
   const scheduler = createFairScheduler({ shareMs: 0.5 });
   const operations = createOperations({ ...options, scheduler });
   const budget = createByteBudget(Math.max(minBytesInFlight, 4 * guard.maxBodyBytes));
+  const tarpit = createTarpit();
+  const holdBack = (response: ServerResponse) =>
+    tarpit.holdResponse(response, rateLimitKeyOf(callerOf(response.req)));
   const streams = createEventStreams(budget);
-  const answerGraphQL = createGraphQLHttp({ operations, streams, scheduler, budget, identify, guard });
+  const answerGraphQL = createGraphQLHttp({
+    operations,
+    streams,
+    scheduler,
+    budget,
+    identify,
+    guard,
+    holdBack,
+  });
   const webSockets = createWebSockets({
     operations,
     schema: options.schema,
@@ -115,6 +135,7 @@ export function createServer(options: ServerOptions): Server {
     sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
     scheduler,
     budget,
+    tarpit,
     guard,
     maxSubscriptions,
     ...(initMs !== undefined && { initMs }),
@@ -122,7 +143,7 @@ export function createServer(options: ServerOptions): Server {
   });
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createBrowserGuard(options);
-  const sendText = createTextRoutes(identify);
+  const sendText = createTextRoutes(identify, refuse);
   const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
   const connections = createConnectionReader(scheduler);
   const stalled = createStalledSockets({
@@ -136,6 +157,8 @@ export function createServer(options: ServerOptions): Server {
     connectionsCheckingInterval: timeouts.checkEveryMs,
     keepAliveTimeout: keepAliveMs,
     maxHeaderSize: 16_384,
+    // What is read of a connection and not parsed yet. A read returns up to 64 KB; with less there, the next one begins.
+    highWaterMark: 16_384,
     // TCP keep-alive detects dead peers on idle connections.
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
@@ -145,17 +168,27 @@ export function createServer(options: ServerOptions): Server {
   let isLeaving = false;
   let url = "";
 
+  async function refuse(response: ServerResponse, error: AppError, options?: RefusalOptions): Promise<void> {
+    await holdBack(response);
+    sendRefusal(response, error, options);
+  }
+
+  async function refuseUpgrade(request: IncomingMessage, socket: Duplex, error: AppError, status?: number) {
+    await tarpit.hold(rateLimitKeyOf(callerOf(request)));
+    refuseSocket(socket, error, { ...(status !== undefined && { status }) });
+  }
+
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = targetOf(request, basePath);
     if (target === null || hasSeveral(request)) {
-      sendRefusal(response, new AppError("BAD_REQUEST", `expected a path and ${oneOfEach}`));
+      await refuse(response, new AppError("BAD_REQUEST", `expected a path and ${oneOfEach}`));
       return;
     }
     request.url = target;
     const path = pathOf(target);
     const refusal = browsers.refusalOf(request, !isForPrograms(path) || wantsPage(request));
     if (refusal !== null) {
-      sendRefusal(response, refusal);
+      await refuse(response, refusal);
       return;
     }
     const preflight = browsers.preflight(request);
@@ -164,7 +197,7 @@ export function createServer(options: ServerOptions): Server {
     else if (request.method === "OPTIONS") response.writeHead(204, { Allow: allowed.join(", ") }).end();
     else if (!allowed.includes(request.method ?? "")) {
       const error = new AppError("METHOD_NOT_ALLOWED", wrongMethod(allowed, path === endpoint));
-      sendRefusal(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
+      await refuse(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
     } else await serve(path, request, response);
   }
 
@@ -180,7 +213,7 @@ export function createServer(options: ServerOptions): Server {
       const { status, body } = await route({ isLeaving });
       sendJson(response, status, body);
     } else if (isLeaving) {
-      sendRefusal(response, leavingError());
+      await refuse(response, leavingError());
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(request, response);
       else await answerGraphQL(request, response);
@@ -190,6 +223,7 @@ export function createServer(options: ServerOptions): Server {
       // Relative, for a proxy that takes a path away.
       response.writeHead(302, { Location: basePath === "" ? endpoint.slice(1) : basePath + endpoint }).end();
     } else {
+      await holdBack(response);
       sendJson(response, 404, { error: nothingHere });
     }
   }
@@ -209,7 +243,7 @@ export function createServer(options: ServerOptions): Server {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
         retryAfterSeconds: 1,
       });
-      sendRefusal(response, error, { headers: { Connection: "close" } });
+      void refuse(response, error, { headers: { Connection: "close" } });
       return;
     }
     running.add(response);
@@ -232,15 +266,15 @@ export function createServer(options: ServerOptions): Server {
     const refusal = hasSeveral(request)
       ? new AppError("BAD_REQUEST", `expected ${oneOfEach}`)
       : (browsers.refusalOf(request, false) ?? (isLeaving ? leavingError() : null));
-    if (refusal !== null) refuseSocket(socket, refusal);
+    if (refusal !== null) void refuseUpgrade(request, socket, refusal);
     else if (pathOf(targetOf(request, basePath) ?? "") === endpoint)
       webSockets.upgrade(request, socket, head);
-    else refuseSocket(socket, new AppError("BAD_USER_INPUT", nothingHere), { status: 404 });
+    else void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", nothingHere), 404);
   });
-  http.on("connect", (_request, socket) => {
+  http.on("connect", (request, socket) => {
     connections.release(socket as Socket);
     socket.on("error", () => socket.destroy());
-    refuseSocket(socket, new AppError("BAD_USER_INPUT", "this is no proxy"), { status: 405 });
+    void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", "this is no proxy"), 405);
   });
 
   return {
@@ -261,6 +295,7 @@ export function createServer(options: ServerOptions): Server {
       if (!http.listening) return;
       const deadline = monotonicClock.now() + graceMs;
       isLeaving = true;
+      tarpit.stop();
       webSockets.leave();
       streams.leave();
       for (const response of running) if (!response.headersSent) response.setHeader("Connection", "close");

@@ -4,7 +4,6 @@ import { pipeline } from "node:stream/promises";
 import type { Identify, Scope } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { callerOf } from "./caller.ts";
-import { sendRefusal } from "./http-response.ts";
 
 /** One text for programs other than GraphQL clients, by GET, with the scope to read it. */
 export interface TextRoute {
@@ -21,6 +20,7 @@ export interface TextRoute {
  */
 export function createTextRoutes(
   identify: Identify,
+  refuse: (response: ServerResponse, error: AppError) => Promise<void>,
 ): (route: TextRoute, request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async ({ contentType, scope, read }, request, response) => {
     let pieces: readonly Buffer[];
@@ -33,7 +33,7 @@ export function createTextRoutes(
       pieces = await read();
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      sendRefusal(response, error);
+      await refuse(response, error);
       return;
     }
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);

@@ -26,6 +26,8 @@ export interface SocketExtra {
 export interface ServedExtra extends SocketExtra {
   /** Resolves when the message has left for the socket; rejects when the socket is closed. */
   readonly send: (message: string) => Promise<void>;
+  /** Handles no more messages until then. */
+  readonly pauseUntil: (promise: Promise<void>) => Promise<void>;
   /** An operation is only a subscription from now on: it does not hold up the end of the server. @returns what ends that. */
   readonly holdStream: () => () => void;
 }
@@ -86,6 +88,7 @@ export function serveConnection(
   let waiting: { readonly begin: () => void; readonly release: () => void }[] = [];
   let isTurnPending = false;
   let atOnce = 0;
+  let pauses = 0;
   let streams = 0;
   let isLeaving = false;
   let isRefused = false;
@@ -116,6 +119,14 @@ export function serveConnection(
       if (isHeld) streams -= 1;
       isHeld = false;
     };
+  }
+
+  async function pauseUntil(promise: Promise<void>): Promise<void> {
+    pauses += 1;
+    takeWaiting();
+    await promise;
+    pauses -= 1;
+    takeWaiting();
   }
 
   /** Nothing more is read from it; after a while the socket is cut. */
@@ -174,7 +185,7 @@ export function serveConnection(
       for (const { release } of waiting) release();
       waiting = [];
     }
-    while (!isTurnPending && atOnce < maxAtOnce && socket.bufferedAmount < maxUnreadBytes) {
+    while (!isTurnPending && pauses === 0 && atOnce < maxAtOnce && socket.bufferedAmount < maxUnreadBytes) {
       const next = waiting.shift();
       if (next === undefined) break;
       isTurnPending = true;
@@ -184,7 +195,7 @@ export function serveConnection(
       });
       if (isTurnPending) void turn.then(takeWaiting);
     }
-    if (waiting.length > 0 || isTurnPending || isRefused) socket.pause();
+    if (waiting.length > 0 || isTurnPending || isRefused || pauses > 0) socket.pause();
     else if (socket.isPaused) socket.resume();
   }
 
@@ -273,6 +284,7 @@ export function serveConnection(
     {
       ...extra,
       send,
+      pauseUntil,
       holdStream,
       reassignTo(client) {
         isStranger = false;

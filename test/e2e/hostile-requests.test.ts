@@ -235,6 +235,8 @@ const rows: readonly Row[] = [
     (method): Row => ({
       ...posted(method, plain, 405, "METHOD_NOT_ALLOWED"),
       method,
+      // Node announces no length for DELETE.
+      headers: { ...json, "content-length": String(plain.length) },
     }),
   ),
   got("no parameters", "", 400, "BAD_REQUEST"),

@@ -202,8 +202,8 @@ describe("a flood", () => {
       if (type === "next") answers.set(id, "open");
       if (type === "error") answers.set(id, payload[0].extensions.code);
     });
-    for (let i = 0; i < 3_000; i++) socket.send(JSON.stringify(subscribe(String(i))));
-    await expect.poll(() => answers.size, { timeout: 60_000 }).toBe(3_000);
+    for (let i = 0; i < 300; i++) socket.send(JSON.stringify(subscribe(String(i))));
+    await expect.poll(() => answers.size, { timeout: 20_000 }).toBe(300);
     const open = [...answers.values()].filter((answer) => answer === "open");
     expect(open).toHaveLength(maxSubscriptions);
     expect(new Set(answers.values())).toEqual(new Set(["open", "TOO_MANY_SUBSCRIPTIONS"]));

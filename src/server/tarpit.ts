@@ -1,0 +1,80 @@
+import type { ServerResponse } from "node:http";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+
+/** Holds back the refusals of a client that is refused again and again: its loop slows itself down. */
+export interface Tarpit {
+  /**
+   * Counts a refusal.
+   *
+   * @returns null when it may be sent at once, as the first ones of a burst; else a promise that resolves when it may be sent.
+   */
+  hold(client: string): Promise<void> | null;
+  /** The same for a response. Nothing more of its connection is parsed meanwhile. */
+  holdResponse(response: ServerResponse, client: string): Promise<void> | null;
+  /** Sends everything at once from now on. */
+  stop(): void;
+}
+
+export interface TarpitOptions {
+  /** Refusals of one client. @default 50 */
+  readonly perSecond?: number;
+  /** Refusals that are sent at once, of a client that was not refused for long enough. @default 50 */
+  readonly burst?: number;
+  /** @default 5_000 // 5 seconds: the client's own timeouts are longer */
+  readonly maxMs?: number;
+  readonly clock?: MonotonicClock;
+}
+
+export function createTarpit(options: TarpitOptions = {}): Tarpit {
+  const { perSecond = 50, burst = 50, maxMs = 5_000, clock = monotonicClock } = options;
+  const intervalMs = 1_000 / perSecond;
+  const burstMs = burst * intervalMs;
+  /** When the next refusal of a client is due. */
+  const dueAtMs = new Map<string, number>();
+  const held = new Set<() => void>();
+  let isStopped = false;
+  let sweeper: NodeJS.Timeout | undefined;
+
+  /** A client that may send a whole burst is forgotten. */
+  function sweep(): void {
+    const now = clock.now();
+    for (const [client, atMs] of dueAtMs) if (atMs <= now - burstMs) dueAtMs.delete(client);
+    sweeper = dueAtMs.size === 0 ? undefined : setTimeout(sweep, 1_000).unref();
+  }
+
+  function hold(client: string): Promise<void> | null {
+    if (isStopped) return null;
+    const now = clock.now();
+    const atMs = Math.max(dueAtMs.get(client) ?? 0, now - burstMs) + intervalMs;
+    dueAtMs.set(client, Math.min(atMs, now + maxMs));
+    sweeper ??= setTimeout(sweep, 1_000).unref();
+    if (atMs <= now) return null;
+    return new Promise((resolve) => {
+      const release = () => {
+        held.delete(release);
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(release, Math.min(atMs - now, maxMs));
+      held.add(release);
+    });
+  }
+
+  return {
+    hold,
+    holdResponse(response, client) {
+      const sendable = hold(client);
+      // The rest of its body is neither parsed nor kept: its connection closes.
+      if (sendable !== null && !response.req.complete) {
+        response.req.pause();
+        response.setHeader("Connection", "close");
+      }
+      return sendable;
+    },
+    stop() {
+      isStopped = true;
+      clearTimeout(sweeper);
+      for (const release of held) release();
+    },
+  };
+}
