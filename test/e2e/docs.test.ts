@@ -97,6 +97,13 @@ async function firstEvent(query: string): Promise<unknown> {
 }
 
 describe("commands", () => {
+  // script/server would install them in the middle of the run.
+  beforeAll(async () => {
+    const check = spawn("bash", ["-c", "source script/setup; packages_installed"], { cwd: project });
+    const [code] = await once(check, "close");
+    if (code !== 0) throw new Error("node_modules is not current: run npm ci first");
+  });
+
   test.each(ofLanguage("sh"))("of $at do what they are for", { timeout: 60_000 }, async ({ text }) => {
     const run = runShell(standIn(text));
     if (text.includes("script/server")) await run.prints(/queue-latency is ready/);
@@ -144,7 +151,11 @@ function runShell(commands: string): ShellRun {
   const ended = once(child, "close").then(([code]) => code as number | null);
   onTestFinished(async () => {
     // The commands are the leader of a process group of their own.
-    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid ?? 0), "SIGTERM");
+    try {
+      if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid ?? 0), "SIGTERM");
+    } catch {
+      // It has ended meanwhile.
+    }
     await ended;
   });
   return {
