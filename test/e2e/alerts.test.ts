@@ -97,7 +97,7 @@ describe("a webhook", () => {
     return { receiver, env, told };
   }
 
-  test("is told once of what was pending when the process that decided was killed", async () => {
+  test("is notified once of what was pending when the leader was killed", async () => {
     await rule("latency_above: 0\n    for: 6s");
     const { env, told } = await startHook();
     const servers = await Promise.all([start(env), start(env), start(env)]);
@@ -122,7 +122,7 @@ describe("a webhook", () => {
       .toEqual([`alert.firing mail ${pending.id}-firing`, `alert.resolved mail ${pending.id}-resolved`]);
   });
 
-  test("is told nothing twice when the server is started again, and gets what it has missed", async () => {
+  test("gets nothing twice when the server is started again, and gets what it has missed", async () => {
     await rule("depth_above: 0");
     const { receiver, env, told } = await startHook();
     const first = await start(env);
@@ -182,7 +182,7 @@ test("a heartbeat is asked for by the process that decides, and by no other", as
 });
 
 describe("the file of rules", () => {
-  test("keeps the server from starting when it is wrong, and every mistake is told with its line", async () => {
+  test("keeps the server from starting when it is wrong, and every mistake is reported with its line", async () => {
     await rule("depth_above: many\n    for: ever");
     const { code, stdout, stderr } = await runServer({
       ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix, ALERTS_FILE: file, PORT: "0" },
@@ -247,7 +247,7 @@ describe("over GraphQL", () => {
     expect((await stream.next()).value?.data).toMatchObject({ alertChanged: { id: expect.any(String) } });
   });
 
-  test("another process tells of every step and every acknowledgement, and ends its streams when it leaves", async () => {
+  test("another process pushes every step and every acknowledgement, and ends its streams when it leaves", async () => {
     await rule("depth_above: 0\n    for: 1s");
     const servers = await Promise.all([start(), start()]);
     const first = await decider(servers);
@@ -283,7 +283,7 @@ describe("over GraphQL", () => {
     await expect(stream.next()).rejects.toThrow("ended with no complete");
   });
 
-  test("an alert that ended before it fired is told to have ended, and is in no list", async () => {
+  test("an alert that ended before it fired is pushed as ended, and is in no list", async () => {
     await rule("depth_above: 0\n    for: 1h");
     const server = await start();
     await record(server, "ENQUEUED");

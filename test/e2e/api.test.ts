@@ -86,7 +86,7 @@ function problemOf(answer: { readonly status: number; readonly body: GraphQLAnsw
 }
 
 describe("recordEvents", () => {
-  test("takes events of several queues in one batch, and tells what was news", async () => {
+  test("takes events of several queues in one batch, and reports what was new", async () => {
     await using app = await open();
     expect(
       await app.recorded([
@@ -294,7 +294,7 @@ describe("recordEvents", () => {
     expect(body).toMatchObject([{ data: { recordEvents: expected } }, { data: { __typename: "Query" } }]);
   });
 
-  test("shows events as an input type to whoever asks for the schema", async () => {
+  test("shows events as an input type in the schema", async () => {
     await using app = await open();
     const type = "type { ofType { ofType { ofType { kind name } } } }";
     const { body } = await ask(
@@ -476,7 +476,7 @@ describe("queueLatency", () => {
     expect(await app.read([])).toEqual([]);
   });
 
-  test("tells a queue that is missing from one that is empty, that waits, and that only has scheduled jobs", async () => {
+  test("distinguishes a queue that is missing from one that is empty, that waits, and that only has scheduled jobs", async () => {
     await using app = await open();
     const since = secondsAgo(5);
     await app.recorded([
@@ -1098,7 +1098,7 @@ test("a connection on which nothing was asked yet, as browsers open ahead of tim
 describe("a query that follows another one within MAX_AGE", () => {
   const env = { KEY_PREFIX: uniquePrefix(), MAX_AGE: "5s" };
 
-  test("is answered with what was read before, until a change is heard, of whichever server", async () => {
+  test("is answered with what was read before, until a change by any server is received", async () => {
     await using app = await open(env);
     await using other = await open(env);
     await app.recorded([enqueued("q", "1")]);

@@ -251,7 +251,7 @@ describe("a request that a page can make a browser send", () => {
     },
     // Names that lead here.
     {
-      what: "a mutation to a name of somebody else's that leads here",
+      what: "a mutation to a name of another site that leads here",
       headers: { ...json, host: "evil.example:4000", origin: "http://evil.example:4000" },
       body: asked(mutation),
       status: 403,
@@ -312,7 +312,7 @@ describe("a WebSocket", () => {
     },
   );
 
-  test("to a name of somebody else's that leads here: 403", async () => {
+  test("to a name of another site that leads here: 403", async () => {
     const headers = { host: "evil.example", origin: "http://evil.example" };
     expect((await upgrade(apps.nobody.url, headers)).status).toBe(403);
   });

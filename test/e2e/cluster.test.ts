@@ -20,7 +20,7 @@ const eventWindowMs = 5 * 60_000;
 const maxWaitMs = 7 * 86_400_000;
 
 describe("two servers on a Redis Cluster", () => {
-  it("count every acknowledged event once, and tell every subscriber, while slots move and a master dies", {
+  it("count every acknowledged event once, and push to every subscriber, while slots move and a master dies", {
     timeout: 120_000,
   }, async () => {
     const prefix = uniquePrefix();

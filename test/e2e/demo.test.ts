@@ -44,7 +44,7 @@ test("shows four queues that live within seconds, and ends on Ctrl-C with all it
   expect(demo.stderr()).toBe("");
 });
 
-test("begins anew on the data of the last run, whose jobs nobody will take any more", async () => {
+test("begins anew on the data of the last run, whose jobs are not taken any more", async () => {
   const dataDir = await temporaryDataDir();
   const first = await startDemo({ DATA_DIR: dataDir });
   const at = new Date(Date.now() - 3_600_000).toISOString();

@@ -43,7 +43,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     return body.data.queueLatency[0];
   }
 
-  it("is told of with the latency that Faktory itself tells, in the query and in the list", async () => {
+  it("has the latency that Faktory itself reports, in the query and in the list", async () => {
     await jobs.push({ jobtype: "work", queue: "equal" });
     await jobs.push({ jobtype: "work", queue: "equal" });
     await using app = await start();
@@ -68,7 +68,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     expect(body.data.queues.edges).toContainEqual({ node: { queue: "faktory/equal", throughput: null } });
   });
 
-  it("keeps its last word when it goes away, marked as stale, and comes back by itself", async () => {
+  it("keeps its last reading when it goes away, marked as stale, and comes back by itself", async () => {
     await jobs.push({ jobtype: "work", queue: "away" });
     await using app = await start();
     const stream = sse(app.url, `subscription { queueLatency(queues: ["faktory/away"]) { ${selection} } }`);

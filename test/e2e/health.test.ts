@@ -53,7 +53,7 @@ async function writeHistory(
   return toMs;
 }
 
-test("what is late is SLOW at once, what nobody has looked at is UNKNOWN, and what is empty is OK", async () => {
+test("what is late is SLOW at once, what has no sample is UNKNOWN, and what is empty is OK", async () => {
   const { url } = await startTestApp();
   await ask(url, record, {
     events: [
@@ -100,7 +100,7 @@ test("a queue in which nothing has left for five minutes is STALLED, until somet
   expect(["OK", "UNKNOWN", "FALLING_BEHIND"]).toContain(health);
 });
 
-test("a queue to which more comes than leaves is FALLING_BEHIND, and when it breaks its objective is told", async () => {
+test("a queue to which more comes than leaves is FALLING_BEHIND, and it has a time at which it breaks its objective", async () => {
   const { url, prefix } = await startTestApp();
   const give = (step: number) => (step % 3) - 1;
   await writeHistory(prefix, "within_5_minutes", (step, endsAt) => ({

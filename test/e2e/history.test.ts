@@ -21,7 +21,7 @@ async function pointsOf(url: string, variables: object) {
   return { points: body.data.queueLatency[0].history, cost: body.extensions?.cost?.requestedQueryCost };
 }
 
-test("what happened is told in steps, by whichever process is asked, also when the one that wrote is killed", async () => {
+test("every process answers what happened in steps, also when the one that wrote is killed", async () => {
   const settings = { ...env(), LOG_LEVEL: "debug" };
   await using first = await startServer(settings);
   await using second = await startServer(settings);

@@ -209,7 +209,7 @@ describe("what people send", () => {
 const names = Array.from({ length: 20 }, (_, i) => `a${i}`);
 const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
 
-test.each(ways)("over $over, whatever fields fail with is told in few words", async ({ send, over }) => {
+test.each(ways)("over $over, whatever fields fail with is reported in few words", async ({ send, over }) => {
   const guard = createRequestGuard({ maxQueues: 100, maxEvents: 1_000, introspection: true });
   const fields = names.map((name) => `${name}: Int`).join(" ");
   const fail = () => {

@@ -207,7 +207,7 @@ describe("a client", () => {
     expect(raw.text()).toMatch(/^HTTP\/1\.1 408 |^$/);
   });
 
-  test("has so many requests under way and no more, over however many connections", async () => {
+  test("has a bounded number of requests under way, over however many connections", async () => {
     let goOn = () => {};
     const gate = new Promise<void>((resolve) => {
       goOn = resolve;

@@ -470,7 +470,7 @@ describe("a random request", () => {
     ),
   });
 
-  test("is answered with 200 or 4xx and a small body that says why, and harms nobody", async () => {
+  test("is answered with 200 or 4xx and a small body that says why, and does no harm", async () => {
     await fc.assert(
       fc.asyncProperty(anyRequest, async ({ method = "POST", body = "", ...sent }) => {
         const { status, type, text } = await send({ ...sent, method, body: method === "GET" ? "" : body });

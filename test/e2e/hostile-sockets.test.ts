@@ -156,7 +156,7 @@ describe("a flood", () => {
     { of: "pongs of WebSockets", send: (socket) => socket.pong(), reason: "Too many pongs" },
   ];
 
-  test.each(rows)("of $of ends with its socket, and nobody else's", async ({ send, reason }) => {
+  test.each(rows)("of $of ends with its socket, and with no other", async ({ send, reason }) => {
     const witness = await begun(app.url);
     const socket = await begun(app.url);
     const closed = closing(socket);
@@ -260,7 +260,7 @@ describe("the sockets of one client", () => {
     for (const socket of sockets) socket.terminate();
   });
 
-  test("may have one subscription each, and the first that is too many is told so", async () => {
+  test("may have one subscription each, and the first that is too many is refused with a reason", async () => {
     await using mine = await startMine();
     const sockets = await Promise.all(Array.from({ length: maxSubscriptions + 10 }, () => begun(mine.url)));
     const answers = await Promise.all(
@@ -347,7 +347,7 @@ describe("a reader that never reads", () => {
   });
 });
 
-describe("one client may have so many bytes on the way, over however many connections", () => {
+describe("one client may have a bounded number of bytes on the way, over however many connections", () => {
   const head = (bytes: number) =>
     `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`;
 

@@ -68,7 +68,7 @@ describe.skipIf(whyNot !== null)(title, () => {
     expect(await scalerGets("empty")).toBe(0);
   });
 
-  it("gets the latency that a job system tells", async () => {
+  it("gets the latency that a job system reports", async () => {
     const name = await observe("fresh", "EXACT", 600_000);
     expect(await scalerGets(name)).toBeGreaterThanOrEqual(7);
   });

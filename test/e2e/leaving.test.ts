@@ -112,7 +112,7 @@ async function drained(stream: Stream): Promise<void> {
 }
 
 describe("a server that was asked to stop", () => {
-  test("ends at once when nothing runs, whoever is connected", async () => {
+  test("ends at once when nothing runs, whatever is connected", async () => {
     await using server = await start({ SHUTDOWN_GRACE: "1h" });
     await using silent = await openRaw(server.url);
     await using idle = await openRaw(server.url);
@@ -130,7 +130,7 @@ describe("a server that was asked to stop", () => {
     socket.terminate();
   });
 
-  test("ends within SHUTDOWN_GRACE, whoever does not read or does not finish", async () => {
+  test("ends within SHUTDOWN_GRACE, though a client does not read or a request does not finish", async () => {
     const prefix = uniquePrefix();
     await using server = await start({ SHUTDOWN_GRACE: "1s", KEY_PREFIX: prefix });
     await using half = await openRaw(server.url);

@@ -85,7 +85,7 @@ describe("the throttle", () => {
       expectThrottled(answer, { cost: 1, left: 0, max: 100, windowSeconds: 3600 });
   });
 
-  test("counts points, not requests, gives none above the maximum, and tells what is left", async () => {
+  test("counts points, not requests, gives none above the maximum, and reports what is left", async () => {
     const prefix = uniquePrefix();
     const env = { ...silent, REDIS_URL: inject("redisUrl"), KEY_PREFIX: prefix };
     await using stack = new AsyncDisposableStack();
@@ -142,7 +142,7 @@ describe("the throttle", () => {
     expect(costOf(again).throttleStatus.currentlyAvailable).toBeLessThan(3);
   });
 
-  test("refuses what can never fit into a window as too dear, rather than for now", async () => {
+  test("refuses what can never fit into a window as too expensive, rather than for now", async () => {
     await using app = await startAppHere({ RATE_LIMIT_MAX: "5", MAX_COST: "500" });
     const answer = await ask(app.url, reading(names(6)));
     expect(answer).toMatchObject({
@@ -732,7 +732,7 @@ describe("recording", () => {
     expect(costOf(read).recording).toBeUndefined();
   });
 
-  test("costs a point for each queue, and tells what was charged", async () => {
+  test("costs a point for each queue, and reports what was charged", async () => {
     await using app = await startAppHere({ RECORD_RATE_LIMIT: "600", RATE_LIMIT_MAX: "100", MAX_COST: "3" });
     const answer = await ask(app.url, record, { events: eventsOf(["a", "b", "a", "c"]) });
     expect(costOf(answer)).toEqual({
@@ -781,7 +781,7 @@ describe("MAX_SUBSCRIPTIONS", () => {
     for (const stream of streams) stream.close();
   });
 
-  test("are exactly so many when more are asked for at the same time, and no others are charged", async () => {
+  test("are exactly the maximum when more are asked for at the same time, and no others are charged", async () => {
     const slowRefill = { RATE_LIMIT_MAX: "100", RATE_LIMIT_WINDOW: "1d" };
     await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "5", ...slowRefill });
     const streams = await Promise.all(names(20).map((name) => openSse(app.url, watching([name]))));

@@ -95,7 +95,7 @@ describe("after a failover that lost acknowledged writes", () => {
     expect((await pushedUntil(othersStream, isSure)).at(-1)).toEqual(wrong);
   });
 
-  it("a server that nobody asks tells the others", async () => {
+  it("a server without requests notifies the others", async () => {
     await using redis = await startFailover();
     await using app = await open(redis.url);
     await using other = await open(redis.url);
@@ -204,7 +204,7 @@ describe("when Redis comes back from an older file", () => {
     await eventually(() => expect(app.errors()).toMatchObject([{ fields: { queues: 2 } }]));
   });
 
-  it("or with nothing at all, a queue is not calmly MISSING, unless nobody had ever heard of it", async () => {
+  it("or with nothing at all, a queue is not calmly MISSING, unless it was never known", async () => {
     await using redis = await startRedis();
     await using app = await open(redis.url);
     await app.record("ENQUEUED", "q", "a");

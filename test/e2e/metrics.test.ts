@@ -51,7 +51,7 @@ describe("/metrics", () => {
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code } }] });
   });
 
-  it("is no page that a link of somebody else's leads to", async () => {
+  it("is not a page that a link of another site leads to", async () => {
     const navigation = { "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate" };
     // Node's fetch has a mode of its own.
     const get = async (path: string) => {
@@ -65,7 +65,7 @@ describe("/metrics", () => {
     expect([await get("/health"), await get("/metrics")]).toEqual([200, 403]);
   });
 
-  it("is Prometheus's text for a token that may read, is not kept by anybody, and can only be read", async () => {
+  it("is Prometheus's text for a token that may read, is not cached, and can only be read", async () => {
     const response = await metrics();
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
@@ -118,7 +118,7 @@ describe("/metrics", () => {
 });
 
 describe.skipIf(whyNoPrometheus !== null)(`a real Prometheus${title}`, () => {
-  it("finds nothing to say of what it is told, whatever queues are named", async () => {
+  it("finds no fault, whatever queues are named", async () => {
     await record(
       oddNames.flatMap((queue) => [
         { type: "ENQUEUED", queue, jobId: "1", at: ago(7_200) },

@@ -152,7 +152,7 @@ const nameArb = fc.oneof(
 );
 
 describe("names of queues, whatever they are,", () => {
-  it("are told back byte for byte and have a state of their own, or are refused in a few words", {
+  it("are returned byte for byte and have a state of their own, or are refused in a few words", {
     timeout: 60_000,
   }, async () => {
     await expectApart(meaningful);
@@ -212,7 +212,7 @@ describe("names of queues, whatever they are,", () => {
 });
 
 describe("ids of jobs and batches, whatever they are,", () => {
-  it("are told apart, or refused in a few words", { timeout: 60_000 }, async () => {
+  it("are distinguished, or refused in a few words", { timeout: 60_000 }, async () => {
     const answers = await Promise.all(
       meaningful.map(async (jobId) => ({ jobId, ...(await recordRaw([{ queue: "ids", jobId }], null)) })),
     );

@@ -65,7 +65,7 @@ describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
     return { reader, others, witness: others[0] as TestServer };
   }
 
-  it("are seen by Faktory as one reader, and all tell the same", async () => {
+  it("are seen by Faktory as one reader, and all report the same", async () => {
     const { relay, name, servers } = await start(3);
     const [first, ...rest] = await Promise.all(servers.map(({ url }) => latencyOf(url, name)));
     expect(first).toMatchObject({ source: "faktory", state: "WAITING", depth: 2, stale: false });

@@ -13,7 +13,7 @@ const everybody = ["query", "queues", "sse", "websocket"];
 const kinds: readonly Asked["what"][] = ["query", "queues", "recordEvents", "forgetQueue"];
 
 describe("while Redis", () => {
-  test.for(faults)("$name, nothing is lost and nobody is told a wrong number: $why", async (fault) => {
+  test.for(faults)("$name, nothing is lost and no client gets a wrong number: $why", async (fault) => {
     await using load = await putUnderLoad({ args: fault.args ?? [] });
     await untilAllHear(load);
     const memoryBefore = residentBytes(load);
@@ -55,7 +55,7 @@ describe("while Redis", () => {
   });
 });
 
-test("when Redis comes back with nothing, everybody is told so, and then what is recorded anew", async () => {
+test("when Redis comes back with nothing, every client gets that, and then what is recorded anew", async () => {
   await using load = await putUnderLoad({ appendonly: false });
   await untilAllHear(load);
   await load.finishRecording();
@@ -73,7 +73,7 @@ test("when Redis comes back with nothing, everybody is told so, and then what is
   await load.end();
 });
 
-test("somebody's key in the place of one of ours spoils that queue alone, and leaves no batch half applied", async () => {
+test("a foreign key in the place of one of ours spoils that queue alone, and leaves no batch half applied", async () => {
   await using load = await putUnderLoad({});
   const { admin, keys, server } = load;
   await untilAllHear(load);

@@ -49,7 +49,7 @@ describe("a server with a Redis of its own", () => {
     expect(await queueOf(second.url, "q")).toEqual(before);
   });
 
-  it("is the only one on its DATA_DIR: a second server is told who has it, and how to share", async () => {
+  it("is the only one on its DATA_DIR: a second server reports the owner, and how to share", async () => {
     await using data = await temporaryDataDir();
     await using owner = await startServer({ DATA_DIR: data.path });
     const pids = await redisPids(data.path);
@@ -157,7 +157,7 @@ describe.concurrent("a server", () => {
       expect(server.stderr()).not.toContain("    at ");
     });
 
-    it("has gone on until then when nobody reads what it prints", async () => {
+    it("has run until then when its output is not read", async () => {
       await using data = await temporaryDataDir();
       const { port } = await listen(() => {}).then(async (taken) => {
         await taken[Symbol.asyncDispose]();
@@ -311,7 +311,7 @@ describe.concurrent("a server", () => {
       }
     });
 
-    it("when Redis does not let it hear of changes", async () => {
+    it("when Redis does not let it subscribe to changes", async () => {
       await using redis = await startRedis({ args: ["--user", "default", "on", "nopass", "~*", "+@all"] });
       await using muted = await startRedis({ args: ["--replicaof", "127.0.0.1", "1"] });
       const refused = await refusalOf({ REDIS_URL: redis.url });
@@ -322,7 +322,7 @@ describe.concurrent("a server", () => {
       ]);
     });
 
-    it("when nobody listens at REDIS_URL", async () => {
+    it("when there is no Redis at REDIS_URL", async () => {
       const { port } = await listen(() => {}).then(async (server) => {
         await server[Symbol.asyncDispose]();
         return server;

@@ -36,7 +36,7 @@ async function start(options: Partial<StatsdOptions> & Pick<StatsdOptions, "read
 }
 
 describe("StatsD", () => {
-  it("is told of each queue's latency in seconds and of its size, over and over, as Faktory Enterprise does", async () => {
+  it("gets each queue's latency in seconds and its size, over and over, as Faktory Enterprise does", async () => {
     await using statsd = await listen();
     const reader = fakeReader(["faktory/default", "mail"], (queue) =>
       queue === "mail" ? { latencyMs: 4_500, depth: 3, state: "WAITING" } : {},
@@ -79,7 +79,7 @@ describe("StatsD", () => {
     expect(new Set(tags)).toEqual(new Set(["a%23b", "a%2523b", "a%2cb", "a%40b", "a_b", "a%7cb", "a:b"]));
   });
 
-  it("gets datagrams that fit into a frame, of as many queues as it is to be told of, and how many there are beyond", async () => {
+  it("gets datagrams that fit into a frame, of as many queues as it is to get, and how many there are beyond", async () => {
     await using statsd = await listen();
     const logger = recordingLogger();
     const names = Array.from(
@@ -117,7 +117,7 @@ describe("StatsD", () => {
     ]);
   });
 
-  it("is told by one of two servers at a time, and by the other when that one ends", async () => {
+  it("is sent by one of two servers at a time, and by the other when that one ends", async () => {
     await using statsd = await listen();
     const env = {
       REDIS_URL: inject("redisUrl"),

@@ -60,7 +60,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(stream.hasMore).toBe(false);
   });
 
-  it("pushes what waits again every refreshMs, grown older, and nothing of what does not wait", async () => {
+  it("pushes queues in which a job waits again every refreshMs, grown older, and no others", async () => {
     await using server = await startTestApp();
     await record(
       server.url,
@@ -90,7 +90,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     }
   });
 
-  it("does not push what waits again when refreshMs is 0", async () => {
+  it("does not push waiting queues again when refreshMs is 0", async () => {
     await using server = await startTestApp();
     await record(server.url, { queue: "q" });
     await using client = connect(server.url);
@@ -344,7 +344,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await subscribeWhenFree(client, { queues: ["q"] });
   });
 
-  it("skips for a slow reader what it was too slow for, and delays nobody else", async () => {
+  it("skips for a slow reader what it was too slow for, and delays no other client", async () => {
     await using server = await startTestApp();
     await using writer = await openTracker(inject("redisUrl"), { prefix: server.prefix });
     await using slow = await connectSlowly(server.url, wideSubscription, { queues: longNames });
@@ -377,7 +377,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(stream.hasMore).toBe(false);
   });
 
-  it("says that its last word is stale while Redis is away, and is fresh when Redis is back", async () => {
+  it("says that its last reading is stale while Redis is away, and is fresh when Redis is back", async () => {
     await using redis = await startRedis({ appendonly: true });
     await using server = await startApp({ REDIS_URL: redis.url });
     await using client = connect(server.url);
@@ -461,7 +461,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await subscribeWhenFree(client, { queues: ["old"] });
   });
 
-  it("hears of what was recorded through another process on the same Redis, in both directions", async () => {
+  it("receives what was recorded through another process on the same Redis, in both directions", async () => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
     await using one = await startServer(env);
     await using other = await startServer(env);

@@ -161,7 +161,7 @@ describe("without a token that is known", () => {
     expect((await post(url(), { query: read }, { authorization: "bearer  reader" })).status).toBe(200);
   });
 
-  test("probes and GraphiQL's page, which tell nothing, are there all the same", async () => {
+  test("probes and GraphiQL's page, which show no queue, need no token", async () => {
     expect((await fetch(`${url()}/health`)).status).toBe(200);
     expect((await fetch(`${url()}/ready`)).status).toBe(200);
     const page = await fetch(`${url()}/graphql`, { headers: { accept: "text/html" } });

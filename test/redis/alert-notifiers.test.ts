@@ -85,7 +85,7 @@ const verified = ({ body, headers }: ReceivedRequest) =>
 describe("a webhook", () => {
   const hook = ({ url }: HttpReceiver) => ({ webhooks: [{ url: `${url}/hook?x=1`, secret }] });
 
-  test("is told, signed, and each alert's words in their order", async () => {
+  test("is notified, signed, of each alert in order", async () => {
     const receiver = await startReceiver();
     const { write, empty, counts } = await open(hook(receiver));
     const [a, b] = [firing("a"), firing("b")];
@@ -154,7 +154,7 @@ describe("a webhook", () => {
     expect(JSON.stringify(logger.lines)).not.toMatch(/whsec|hook\?x/);
   });
 
-  test("hears of an alert's end after its beginning, however often that has to be told", async () => {
+  test("gets the end of an alert after its beginning, however often that has to be sent", async () => {
     const receiver = await startReceiver();
     receiver.answer = ({ body }) =>
       body.includes("alert.firing") && receiver.received.length < 4 ? 503 : 200;
@@ -167,7 +167,7 @@ describe("a webhook", () => {
     ]);
   });
 
-  test("that refuses a word eight times is not told it any more, and the others are not held up", async () => {
+  test("that refuses a notification eight times does not get it any more, and the others are not held up", async () => {
     const receiver = await startReceiver();
     receiver.answer = ({ body }) => (body.includes('"bad"') ? 400 : 200);
     const { write, empty, counts, logger } = await open(hook(receiver));
@@ -198,7 +198,7 @@ describe("a webhook", () => {
     await expect.poll(counts).toEqual({ webhook: { waiting: 0, delivered: 1, failed: 0, dropped: 1 } });
   });
 
-  test("is told what another process has left in the outbox", async () => {
+  test("gets what another process has left in the outbox", async () => {
     const receiver = await startReceiver();
     const first = await open(hook(receiver));
     receiver.answer = () => "nothing";
@@ -216,7 +216,7 @@ describe("a webhook", () => {
 describe("an Alertmanager", () => {
   const last = ({ received }: HttpReceiver) => JSON.parse(received.at(-1)?.body ?? "[]");
 
-  test("is told what fires and what has ended, by POST to its API v2, with the credentials of its URL", async () => {
+  test("gets what fires and what has ended, by POST to its API v2, with the credentials of its URL", async () => {
     const receiver = await startReceiver();
     const url = receiver.url.replace("://", "://user:p%20w@");
     const { write } = await open({ alertmanagers: [`${url}/prefix/`] });
@@ -243,7 +243,7 @@ describe("an Alertmanager", () => {
     });
   });
 
-  test("is told again and again while something fires, and nothing when nothing does", async () => {
+  test("is notified again and again while something fires, and nothing when nothing does", async () => {
     const receiver = await startReceiver();
     const { write } = await open({ alertmanagers: [receiver.url] }, { resendMs: 5 });
     await write();
@@ -253,7 +253,7 @@ describe("an Alertmanager", () => {
     await expect.poll(() => receiver.received.length).toBeGreaterThan(3);
   });
 
-  test("is not told that an alert has ended that fires again", async () => {
+  test("does not get the end of an alert that fires again", async () => {
     const receiver = await startReceiver();
     const { write } = await open({ alertmanagers: [receiver.url] });
     const a = firing("a");
@@ -272,7 +272,7 @@ describe("an Alertmanager", () => {
     await expect.poll(() => receiver.received.map(({ body }) => JSON.parse(body).length)).toEqual([500, 1]);
   });
 
-  test("that is dead, slow or refuses holds up nobody else", async () => {
+  test("that is dead, slow or refuses holds up no other", async () => {
     const [slow, wrong, good] = [await startReceiver(), await startReceiver(), await startReceiver()];
     slow.answer = () => "nothing";
     wrong.answer = () => 400;

@@ -197,7 +197,7 @@ describe("an alert", () => {
     ]);
   });
 
-  test("ends when its rule is about something else by now, and its value would be told in the wrong unit", async () => {
+  test("ends when its rule is about something else by now, and its value would have the wrong unit", async () => {
     const { queues, evaluate, round, rule, store, resolved } = await open(
       "rules: [{ name: A, queues: mail, latency_above: 60 }]",
     );
@@ -212,7 +212,7 @@ describe("an alert", () => {
     ]);
   });
 
-  test("is told by health, for as long as anybody can tell it", async () => {
+  test("follows health, for as long as that is known", async () => {
     const { queues, evaluate, round, active, store } = await open(
       "rules: [{ name: Ill, queues: q, health: [STALLED, SLOW] }]",
     );
@@ -253,7 +253,7 @@ describe("an alert", () => {
 });
 
 describe("when another process decides", () => {
-  test("what is pending goes on from when it began, and what fires is not told again", async () => {
+  test("a PENDING alert keeps its beginning, and a FIRING one is not notified again", async () => {
     const { queues, evaluate, round, pass, active, told } = await open();
     const first = await evaluate(1);
     queues.set("mail-1", minutes(2));
@@ -272,7 +272,7 @@ describe("when another process decides", () => {
     expect(await told()).toEqual(["alert.firing mail-1 Late", "alert.firing mail-2 Late"]);
   });
 
-  test("one that was before it writes nothing any more, be it that it still believes in its turn", async () => {
+  test("a former leader writes nothing any more, even when it does not know that it lost the lease", async () => {
     const { queues, evaluate, round, pass, told, store } = await open();
     const first = await evaluate(1);
     queues.set("mail", minutes(2));
@@ -434,7 +434,7 @@ describe("what is kept is bounded", () => {
     expect(await active()).toContain("mail Deep FIRING");
   });
 
-  test("by the newest words of an outbox that nobody empties, of which the dropped are counted", async () => {
+  test("by the newest notifications of an outbox that is not read, of which the dropped are counted", async () => {
     const { queues, evaluate, round, told, store } = await open(late2.replace("mail*", "none"), {
       maxNotifications: 2,
     });
@@ -447,7 +447,7 @@ describe("what is kept is bounded", () => {
     expect((await store.status()).receivers).toMatchObject([{ receiver: "webhook", dropped: 3 }]);
   });
 
-  test("by no outbox where nobody empties it", async () => {
+  test("by no outbox where there is no webhook", async () => {
     const { queues, evaluate, round, told, store } = await open(late2.replace("mail*", "none"), {
       webhooks: [],
     });
@@ -457,7 +457,7 @@ describe("what is kept is bounded", () => {
     expect((await store.status()).receivers).toEqual([]);
   });
 
-  test("by a week for which nobody decides", async () => {
+  test("by a week without an evaluation", async () => {
     const { queues, evaluate, round, redis, keys } = await open(late2.replace("mail*", "none"));
     queues.set("mail", { depth: 6 });
     await round(await evaluate(1));

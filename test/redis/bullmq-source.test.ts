@@ -41,7 +41,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     return queue;
   }
 
-  test("tells what the workers know: totals, and wait times within 5 %", async () => {
+  test("reports what the workers know: totals, and wait times within 5 %", async () => {
     await follow();
     const queue = await newQueue();
     const record = recordWaits();
@@ -237,7 +237,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await agree(queue, { state: "WAITING" });
   });
 
-  test("reads a backlog of 20,000 at first sight, of which only the jobs tell", async () => {
+  test("reads a backlog of 20,000 that came before it from the jobs themselves", async () => {
     const queue = await newQueue();
     const oldest = Date.now() - 3_600_000;
     await queue.queue.addBulk(jobs(500, { timestamp: oldest }));
@@ -359,7 +359,7 @@ describe("the source of BullMQ", () => {
     expect(logger.lines[0]?.fields).toMatchObject({ err: expect.stringMatching(/WRONGPASS|NOAUTH/) });
   });
 
-  test("tells again what could not be stored", async () => {
+  test("reports again what could not be stored", async () => {
     const queue = await openQueue(bullmqVersions[1]!.bullmq, bullmqSource.watched);
     onTestFinished(() => queue[Symbol.asyncDispose]());
     let failing = true;

@@ -131,7 +131,7 @@ describe("when the clock of Redis is set", () => {
     expect(await read()).toMatchObject({ depth: 1, latencyMs: 12_000 + eventWindowMs, accuracy: "EXACT" });
   });
 
-  it("a queue in which nothing waits is EMPTY", async () => {
+  it("a queue in which no job waits is EMPTY", async () => {
     await record("ENQUEUED", "a");
     await record("DEQUEUED", "a");
     await read();

@@ -86,7 +86,7 @@ describe("a slot that moves", () => {
     expect(await cluster.masterOf(keys.state(queue))).toBe(other);
   });
 
-  it("refuses within two seconds what cannot be told for so long, and does not apply it later", async () => {
+  it("refuses within two seconds what cannot be sent meanwhile, and does not apply it later", async () => {
     const { queue, other } = await aQueue();
     await record(queue, "before");
     const move = await cluster.beginMove(keys.state(queue), other);
@@ -180,7 +180,7 @@ describe("a master that is away", () => {
   });
 });
 
-it("a queue of which a master died with what its replica was never told says so by itself", async () => {
+it("a queue of which a master died with what its replica never received says so by itself", async () => {
   const { queue, master } = await aQueue();
   await tracker.start();
   const control = cluster.control(master);
@@ -203,7 +203,7 @@ it("a queue of which a master died with what its replica was never told says so 
   }
 });
 
-it("a slot that no node serves is told, though every master answers", async () => {
+it("a slot that no node serves is reported, though every master answers", async () => {
   const { queue, master } = await aQueue();
   const control = cluster.control(master);
   const slot = await control.cluster("KEYSLOT", keys.state(queue));

@@ -269,7 +269,7 @@ describe("a doubt", () => {
     await lose();
   }
 
-  it("is in the first answer after the loss, and in those of other servers, who are told", async () => {
+  it("is in the first answer after the loss, and in those of other servers, which are notified", async () => {
     await using opened = await open();
     await loseDequeue(opened);
     opened.heard.length = 0;
@@ -316,7 +316,7 @@ describe("a doubt", () => {
     expect(await opened.one.tracker.trust("q1")).toBe(false);
   });
 
-  it("ends when somebody trusts the queue, and subscribers are told", async () => {
+  it("ends with trustQueue, and subscribers are pushed that", async () => {
     await using opened = await open();
     await loseDequeue(opened);
     await read(opened.one);
@@ -413,7 +413,7 @@ describe("a doubt", () => {
     expect(await read(opened.one)).toMatchObject({ depth: 2, accuracy: "EXACT" });
   });
 
-  it("is raised of what a batch wrote by whoever was answered when it was sent again, should its first writer be gone", async () => {
+  it("is raised of what a batch wrote by the server that answered its repetition, when its first writer has gone", async () => {
     await using opened = await open();
     await opened.other.tracker.record([event("ENQUEUED", "a")], null);
     const lose = await savePoint(opened.one);
@@ -427,7 +427,7 @@ describe("a doubt", () => {
     expect(await read(opened.other)).toMatchObject({ depth: 1, accuracy: "INCOMPLETE" });
   });
 
-  it("is raised by a server that only remembers when its connection has come back, and told in one line", async () => {
+  it("is raised by a server that only remembers when its connection has come back, and logged in one line", async () => {
     const logger = recordingLogger();
     await using opened = await open({ logger });
     const { one, other, record } = opened;
@@ -462,7 +462,7 @@ describe("a doubt", () => {
     expect(errors()).toHaveLength(1);
   });
 
-  it("is raised of all the others too, as soon as one is found, and told in one line at a stop", async () => {
+  it("is raised of all the others too, as soon as one is found, and logged in one line at a stop", async () => {
     const logger = recordingLogger();
     await using opened = await open({ logger });
     await loseDequeue(opened, "q1");

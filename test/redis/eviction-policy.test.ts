@@ -47,7 +47,7 @@ describe("a Redis that may evict keys", () => {
     ]);
   });
 
-  it("is told by /ready, which is 200 all the same, until it is mended", async () => {
+  it("is in /ready, which is 200 all the same, until it is corrected", async () => {
     const app = await startApp({ REDIS_URL: await set("allkeys-lru"), KEY_PREFIX: uniquePrefix() });
     const ready = async () => {
       const response = await fetch(`${app.url}/ready`);

@@ -32,7 +32,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await faktory?.stop();
   });
 
-  test("tells the age that Faktory's own QUEUE LATENCY tells", async () => {
+  test("reports the age that Faktory's own QUEUE LATENCY reports", async () => {
     const queue = newQueue();
     await enqueueRaw(faktory, queue, { enqueued_at: new Date(Date.now() - 3_600_000).toISOString() });
     await jobs.push({ jobtype: "younger", queue });
@@ -51,7 +51,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     expect(observed.headAgeMs).toBeGreaterThan(3_599_000);
   });
 
-  test("follows jobs that are pushed and fetched, and tells an empty queue from an unknown one", async () => {
+  test("follows jobs that are pushed and fetched, and distinguishes an empty queue from an unknown one", async () => {
     const queue = newQueue();
     const watched = await watch(faktory.url);
     await watched.next();
@@ -255,7 +255,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await watched.logged("source available again");
   });
 
-  test("says so when Faktory is too old to tell latencies", async () => {
+  test("says so when Faktory is too old to report latencies", async () => {
     const old = await tap(faktory.url, (answer) => answer.replace('"1.9.4"', '"1.9.1"'));
     const watched = await watch(old.url);
     const { err } = await watched.logged("source unavailable");

@@ -96,7 +96,7 @@ describe("a queue whose log is followed", () => {
     expect((await totals())?.waits).toEqual([...waitBoundsMs, 0].map((ms) => Number(ms === 2_500)));
   });
 
-  it("changes nothing when it is told again, or from elsewhere", async () => {
+  it("changes nothing when it is reported again, or from elsewhere", async () => {
     const again = told(null, "5", { events: [event("WAITS", "a"), event("TAKEN", "b")] });
     expect(await opened.tracker.follow(again)).toMatchObject({
       applied: true,
@@ -112,7 +112,7 @@ describe("a queue whose log is followed", () => {
     });
   });
 
-  it("refuses whoever comes with an older fence", async () => {
+  it("refuses a report with an older fence", async () => {
     await opened.tracker.follow(told(null, "1"), 7);
     await expect(opened.tracker.follow(told("1", "2"), 6)).rejects.toThrow(LeaseLostError);
     expect(await opened.tracker.follow(told("1", "2"), 8)).toMatchObject({ applied: true });
@@ -133,7 +133,7 @@ describe("a queue whose log is followed", () => {
     expect(await snapshot()).toMatchObject({ latencyMs: 500 });
   });
 
-  it("is stale with its last word when nobody follows it any more, and keeps what is older than MAX_WAIT", async () => {
+  it("is stale with its last reading when it is not followed any more, and keeps what is older than MAX_WAIT", async () => {
     await follow(null, "1", {
       events: [event("WAITS", "a", 30 * 86_400_000), event("SCHEDULED", "b", 0, 9_000)],
     });
@@ -246,7 +246,7 @@ describe("a queue whose log is followed", () => {
     expect(await follow(null, "9")).toMatchObject({ applied: true, jobs: 0 });
   });
 
-  it("agrees with a model under random logs, cut anywhere and told twice", async () => {
+  it("agrees with a model under random logs, cut anywhere and reported twice", async () => {
     const lineArb = fc.record({
       kind: fc.constantFrom<FollowedKind>("WAITS", "PROMOTED", "SCHEDULED", "TAKEN", "REMOVED"),
       jobId: fc.constantFrom("a", "b", "c"),

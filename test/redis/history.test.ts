@@ -23,7 +23,7 @@ function event(type: QueueEvent["type"], jobId: string, rest: Partial<QueueEvent
 const open = () => openHistory(inject("redisUrl"), start);
 
 describe("a step of ten seconds", () => {
-  test("tells what was seen and counted in it, and is written when it is over", async () => {
+  test("has what was seen and counted in it, and is written when it is over", async () => {
     await using history = await open();
     const { tracker } = history.opened;
     await tracker.record([event("ENQUEUED", "1"), event("ENQUEUED", "2")], null);
@@ -63,7 +63,7 @@ describe("a step of ten seconds", () => {
     });
   });
 
-  test("counts an event when it is heard, so that one which is told late is in no step twice or not at all", async () => {
+  test("counts an event when it is received, so that a late one is in exactly one step", async () => {
     await using history = await open();
     const { tracker } = history.opened;
     await tracker.record([event("ENQUEUED", "0")], null);
@@ -84,7 +84,7 @@ describe("a step of ten seconds", () => {
     expect(steps.map(({ record }) => record.counts?.enqueued)).toEqual([3, 2, 2]);
   });
 
-  test("counts what came to a new queue before anybody could look", async () => {
+  test("counts what came to a new queue before its first sample", async () => {
     await using history = await open();
     const { tracker } = history.opened;
     history.nowMs = start + 9_900;
@@ -127,7 +127,7 @@ describe("a step of ten seconds", () => {
     expect(steps).toMatchObject([{ atMs: start, record: { samples: 1, counts: { enqueued: 1 } } }]);
   });
 
-  test("is a gap when whoever looked slept until nobody knows what was counted in it", async () => {
+  test("is a gap when its process slept until what was counted in it has expired", async () => {
     await using history = await open();
     await history.opened.tracker.record([event("ENQUEUED", "1")], null);
     const writer = history.openWriter(["q"]);
@@ -154,7 +154,7 @@ describe("a step of ten seconds", () => {
     expect(await history.store.range("q", "TEN_SECONDS", everything)).toEqual([]);
   });
 
-  test("is written again when Redis's clock was ahead and is set right, by whoever wrote and whoever comes", async () => {
+  test("is written again when Redis's clock was ahead and is set right, by the same process and by the next one", async () => {
     await using history = await open();
     const { tracker } = history.opened;
     await tracker.record([event("ENQUEUED", "1")], null);
@@ -176,7 +176,7 @@ describe("a step of ten seconds", () => {
     expect(await atSeconds("ONE_MINUTE")).toEqual([0, 60, 120, 180, 240, 300, 360, 420]);
   });
 
-  test("that nobody can read is left out", async () => {
+  test("that cannot be read is left out", async () => {
     await using history = await open();
     const { tracker, redis, keys } = history.opened;
     await tracker.record([event("ENQUEUED", "1")], null);
@@ -195,7 +195,7 @@ describe("a step of ten seconds", () => {
     expect(await counted("ONE_MINUTE")).toBe(1);
   });
 
-  test("that nobody saw is left out", async () => {
+  test("without a sample is left out", async () => {
     await using history = await open();
     await history.opened.tracker.record([event("ENQUEUED", "1")], null);
     const writer = history.openWriter(["q"]);
@@ -247,7 +247,7 @@ describe("a step of ten seconds", () => {
     ]);
   });
 
-  test("of a job system has no counts, which nobody knows, and no sample that is stale or UNKNOWN", async () => {
+  test("of a job system has no counts, and no sample that is stale or UNKNOWN", async () => {
     await using history = await open();
     const { tracker } = history.opened;
     const observe = (accuracy: "EXACT" | "UNKNOWN", depth: number) =>
@@ -399,7 +399,7 @@ describe("the history of a process that loses its lease for a moment", () => {
 });
 
 describe("longer steps", () => {
-  test("are the sum of the shorter ones, whoever died in between and wherever there are gaps", async () => {
+  test("are the sum of the shorter ones, whichever process died in between and wherever there are gaps", async () => {
     const minuteArb = fc.record({
       jobs: fc.array(fc.nat(9), { maxLength: 4 }),
       isSeen: fc.boolean(),
@@ -456,7 +456,7 @@ describe("longer steps", () => {
 });
 
 describe("what is kept", () => {
-  test("of each length of step is let go when its time is over", async () => {
+  test("of each length of step is dropped when its time is over", async () => {
     await using history = await open();
     const { store, opened } = history;
     const record: StepRecord = {

@@ -67,7 +67,7 @@ describe("how many queues are recorded", () => {
     expect(await opened.tracker.record(enqueuedIn("b", "c"), null)).toMatchObject({ accepted: 1 });
   });
 
-  it("is a setting, and a refusal is told to clients with the names", async () => {
+  it("is a setting, and a refusal names the new queues", async () => {
     const app = await startApp({
       ...{ REDIS_URL: redisUrl, KEY_PREFIX: uniquePrefix(), HISTORY_MAX_QUEUES: "0", MAX_KNOWN_QUEUES: "1" },
     });

@@ -95,7 +95,7 @@ describe("of several processes", () => {
     expect(new Set(story.map((line) => line.split(" ")[0])).size).toBe(3);
   });
 
-  test("each tells with a fence of its own, which grows", async () => {
+  test("each reports with a fence of its own, which grows", async () => {
     const tell = (handed: FollowSink) => ({ start: () => handed.observe(nothing) });
     for (const [index, name] of ["first", "second", "third"].entries()) {
       const one = await reader(name, tell);

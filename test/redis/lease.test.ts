@@ -85,7 +85,7 @@ describe("a lease", () => {
     expect(hold.isHeld()).toBe(false);
   });
 
-  test("that somebody else has now is lost with the next renewal, and the other one keeps it", async () => {
+  test("that another process has now is lost with the next renewal, and the other one keeps it", async () => {
     const [first, second] = [await contender(quick), await contender(quick)];
     const hold = await first.hold();
     await first.redis.del(createKeys(prefix).lease("faktory")[0]);
@@ -97,7 +97,7 @@ describe("a lease", () => {
     expect(await second.redis.exists(createKeys(prefix).lease("faktory")[0])).toBe(1);
   });
 
-  test("asks the clock, and not only its timers, which a frozen process has not heard yet", async () => {
+  test("asks the clock, and not only its timers, which a frozen process has not run yet", async () => {
     const hold = await (await contender()).hold();
     const wokenAtMs = monotonicClock.now() + 3_000;
     const clock = vi.spyOn(monotonicClock, "now").mockReturnValue(wokenAtMs);
@@ -135,7 +135,7 @@ describe("a lease", () => {
     },
   );
 
-  test("is not waited for any longer when nobody wants it", async () => {
+  test("is not waited for any longer when it is not wanted", async () => {
     const [first, second] = [await contender(), await contender()];
     await first.hold();
     const giveUp = new AbortController();

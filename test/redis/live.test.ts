@@ -239,7 +239,7 @@ describe("the change feed", () => {
 });
 
 describe("while Redis is away", () => {
-  it("pushes the last word as stale, once and frozen, and a fresh state within 5 seconds of its return", async () => {
+  it("pushes the last reading as stale, once and frozen, and a fresh state within 5 seconds of its return", async () => {
     await using opened = await openLive({ appendonly: true, graceMs: 500 });
     const request = { minIntervalMs: 50, refreshMs: 250 };
     const watch = await opened.live.watch(["waits", "empty"], request);
@@ -497,7 +497,7 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
 }
 
 describe("feeds that share a connection", () => {
-  it("hear their own channel only, and one goes on when the other stops", async () => {
+  it("receive their own channel only, and one continues when the other stops", async () => {
     await using redis = await startRedis();
     await using connection = await open(redis.url);
     await using publisher = await open(redis.url);

@@ -112,7 +112,7 @@ describe("a queue that a job system is asked about", () => {
     expect(await snapshot()).toMatchObject({ state, latencyMs, oldestSinceMs, depth: said.depth });
   });
 
-  it("has no latency, but its depth, when the source cannot tell how old the head is", async () => {
+  it("has no latency, but its depth, when the source does not know how old the head is", async () => {
     await observe([observation({ accuracy: "UNKNOWN", headAgeMs: 7_000, depth: 3, scheduled: null })]);
     const unknown = { latencyMs: null, oldestSinceMs: null, scheduled: null };
     expect(await snapshot()).toMatchObject({ state: "WAITING", accuracy: "UNKNOWN", depth: 3, ...unknown });
@@ -126,7 +126,7 @@ describe("a queue that a job system is asked about", () => {
     expect(await snapshot()).toMatchObject({ latencyMs: 7_800, measuredAtMs: start + 12_000, stale: false });
   });
 
-  it("is stale with its last word, as of the reading, when its source falls silent; and fresh with the next", async () => {
+  it("is stale with its last reading, when its source falls silent; and fresh with the next", async () => {
     elapsed = 1_000;
     await observe([observation({ headAgeMs: 5_000, depth: 4, readAtMs: processStart + 900 })]);
     elapsed = 1_000 + freshForMs;
@@ -264,7 +264,7 @@ describe("a fence", () => {
     expect(await snapshot()).toMatchObject({ depth: 4 });
   });
 
-  it("keeps an older reader from forgetting what it has not heard of, though it tells of queues of its own", async () => {
+  it("keeps an older reader from forgetting what it has not read, though it reports queues of its own", async () => {
     await tell(1, [observation({ queue: "old" })]);
     await tell(2, [observation()]);
     expect(await listed()).toEqual(["faktory/default"]);

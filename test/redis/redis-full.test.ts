@@ -210,7 +210,7 @@ describe("while Redis is full", () => {
     expect(await store.active()).toHaveLength(1);
   });
 
-  it("clients get answers over HTTP, and are told what is wrong", async () => {
+  it("clients get answers over HTTP that say what is wrong", async () => {
     await makeRoom();
     await using app = await startHttp();
     const event = { queue: "http", jobId: "1" };
@@ -231,7 +231,7 @@ describe("while Redis is full", () => {
   });
 });
 
-it("a Redis that cannot save is told from one that is away, and reads are answered", async () => {
+it("a Redis that cannot save is distinguished from one that is away, and reads are answered", async () => {
   await using broken = await startRedis({ args: ["--save", "3600 1"] });
   await using tracked = await openTracker(broken.url);
   const { tracker, redis } = tracked;

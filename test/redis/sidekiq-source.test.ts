@@ -37,7 +37,7 @@ afterAll(async () => {
 const title = whyNoSidekiq === null ? "a real Sidekiq" : `a real Sidekiq (${whyNoSidekiq})`;
 
 describe.skipIf(whyNoSidekiq !== null)(title, () => {
-  test("has the latencies and sizes that Sidekiq::Queue tells, for jobs new and old", async () => {
+  test("has the latencies and sizes that Sidekiq::Queue reports, for jobs new and old", async () => {
     const { url, at } = await ownDatabase();
     const sidekiq = startSidekiqClient(url);
     await sidekiq.push("new", ["a", "b", "c"]);
@@ -449,7 +449,7 @@ describe("the Sidekiq source", () => {
     await watched.stop();
   });
 
-  test("tells which queues Sidekiq Pro has paused", async () => {
+  test("reports which queues Sidekiq Pro has paused", async () => {
     const { url, at } = await ownDatabase();
     await enqueue(at, "a", { enqueued_at: ms });
     await enqueue(at, "b", { enqueued_at: ms });

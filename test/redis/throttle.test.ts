@@ -59,7 +59,7 @@ test("lets pass what was waited for as long as restoreRate says, and no more", a
   expect(left).toBeLessThanOrEqual(maxRestored - 10 + 1);
 });
 
-test("tells when a refused charge would pass, for each of the budgets", async () => {
+test("says when a refused charge would pass, for each of the budgets", async () => {
   const { throttle } = await openThrottle({ max: 60, windowMs: 60_000 });
   await throttle.take("a", { points: 60, events: 600 });
   expect(await throttle.take("a", points(7))).toMatchObject({ missing: "points", retryAfterSeconds: 7 });

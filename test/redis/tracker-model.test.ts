@@ -45,7 +45,7 @@ function eventOf({ type, identity, at, availableAt }: Spec, now: number): QueueE
   return { type, ...identity, atMs: after(at), availableAtMs: after(availableAt) };
 }
 
-describe("held against the model", () => {
+describe("compared with the model", () => {
   const settingsArb = fc.record({
     eventWindowMs: fc.constantFrom(eventWindowMs, 5_000, 100_000),
     maxWaitMs: fc.constantFrom(maxWaitMs, 10_000, 300_000),
@@ -119,7 +119,7 @@ describe("held against the model", () => {
     }
   }
 
-  it("tells the same of every queue after every batch of a random history, whichever of two servers is asked", async () => {
+  it("reports the same of every queue after every batch of a random history, on both servers", async () => {
     const historyArb = fc.array(stepArb, { minLength: 1, maxLength: 25 });
     await fc.assert(
       fc.asyncProperty(startArb, settingsArb, historyArb, async (start, settings, history) => {

@@ -30,7 +30,7 @@ async function snapshot(queue = "q") {
 }
 
 describe("a queue known from events", () => {
-  it("is MISSING before anything was heard of it, and does not pretend to be sure", async () => {
+  it("is MISSING and not EXACT before its first event", async () => {
     expect(await snapshot()).toMatchObject({
       state: "MISSING",
       source: null,
@@ -80,7 +80,7 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({ state: "WAITING", latencyMs: 0, oldestSinceMs: start });
   });
 
-  it("counts a wait time also when the dequeue is heard before the enqueue", async () => {
+  it("counts a wait time also when the dequeue arrives before the enqueue", async () => {
     expect(await record([event("DEQUEUED", "a", { atMs: start - 1_000 })])).toEqual({
       accepted: 1,
       duplicates: 0,
@@ -109,7 +109,7 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({ depth: 1 });
   });
 
-  it("tells jobs apart whose ids look like another job's attempt", async () => {
+  it("distinguishes jobs whose ids look like another job's attempt", async () => {
     await record([
       event("ENQUEUED", "1:a"),
       event("ENQUEUED", "a", { attempt: 1 }),
@@ -118,7 +118,7 @@ describe("a queue known from events", () => {
     expect(await snapshot()).toMatchObject({ depth: 3 });
   });
 
-  it("forgets a departure after the event window, so that the same identity may come again", async () => {
+  it("drops a tombstone after the event window, so that the same identity may come again", async () => {
     await record([event("ENQUEUED", "a"), event("DEQUEUED", "a")]);
     now += 299_999;
     expect(await record([event("ENQUEUED", "a")])).toMatchObject({ duplicates: 1 });
@@ -140,7 +140,7 @@ describe("a queue known from events", () => {
     expect(await opened.redis.hget(opened.keys.state("q"), "lost")).toBe("1");
   });
 
-  it("counts each dequeued job by how long it waited, a wait of just a bound below it, and tells that only when asked", async () => {
+  it("counts each dequeued job by how long it waited, a wait of just a bound below it, and only when asked", async () => {
     const longest = waitBoundsMs.at(-1)!;
     const waits = [0, ...waitBoundsMs.flatMap((bound) => [bound, bound + 1])].toReversed();
     await record(
@@ -160,7 +160,7 @@ describe("a queue known from events", () => {
     expect(await snapshot()).not.toHaveProperty("totals");
   });
 
-  it("tells totals that never become less: a job was removed or lost though it turns out to have been dequeued", async () => {
+  it("reports totals that never fall: a job was removed or lost though it turns out to have been dequeued", async () => {
     const totals = async () => {
       const [read] = await opened.tracker.read(["q"], { ...allParts, totals: true });
       return { net: read?.lost, ...read?.totals };

@@ -25,7 +25,7 @@ describe("a loop", () => {
   };
   afterEach(() => loop.stop());
 
-  test("tells at once, and again when it is nudged, be it while it tells", async () => {
+  test("delivers at once, and again when it is woken, also while it delivers", async () => {
     const gates: (() => void)[] = [];
     await start(() => new Promise((resolve) => gates.push(resolve)));
     expect(gates).toHaveLength(1);
@@ -41,7 +41,7 @@ describe("a loop", () => {
     gates[2]!();
   });
 
-  test("tells again by itself when its time has come", async () => {
+  test("delivers again by itself when its time has come", async () => {
     const send = vi.fn(async () => {});
     await start(send, 2);
     await expect.poll(() => send.mock.calls.length, { interval: 1 }).toBeGreaterThan(3);
@@ -69,7 +69,7 @@ describe("a loop", () => {
     }
   });
 
-  test("is hurried by nobody while it fails", async () => {
+  test("cannot be hurried while it fails", async () => {
     const send = vi.fn(async () => {
       throw new Error("no");
     });

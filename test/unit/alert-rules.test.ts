@@ -14,7 +14,7 @@ function problemsOf(text: string): readonly string[] {
 }
 
 describe("a file of rules", () => {
-  test("tells all of a rule", () => {
+  test("has all of a rule", () => {
     const text = `
 rules:
   - name: MailIsLate
@@ -248,7 +248,7 @@ alerts_dropped: { severity: 1 }
     ).toBe(true);
   });
 
-  test("tells all that is wrong at once, in the order of the lines", () => {
+  test("lists all mistakes at once, in the order of the lines", () => {
     const text = `${rule("depth_above: x\nfor: y")}  - name: B\n    queues: b\n`;
     expect(problemsOf(text).map((problem) => problem.split(":", 1)[0])).toEqual([
       "line 4",

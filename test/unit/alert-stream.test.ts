@@ -79,7 +79,7 @@ const next = async (watch: AsyncIterableIterator<Alert>) => {
 };
 
 describe("a subscriber", () => {
-  test("is told first what is there, then what changes, of its queue or of all", async () => {
+  test("gets first what is there, then what changes, of its queue or of all", async () => {
     const { news, publish } = await open();
     publish(firing("a"));
     publish(pending("b"));
@@ -103,7 +103,7 @@ describe("a subscriber", () => {
     expect([await next(two), await next(none)]).toEqual(["newest FIRING", "newest FIRING"]);
   });
 
-  test("that is slow is told the newest state of each alert, and skips those in between", async () => {
+  test("that is slow gets the newest state of each alert, and skips those in between", async () => {
     const { news, publish } = await open();
     const watch = await news.watch({ queue: null }, 100);
     publish(pending("a"));
@@ -134,7 +134,7 @@ describe("a subscriber", () => {
     expect(later[0]!.value).toBe(later[1]!.value);
   });
 
-  test("hears after a break what it has missed, be it that it left no trace, and nothing twice", async () => {
+  test("gets after a break what it has missed, even when it left no trace, and nothing twice", async () => {
     const { news, publish, write, disconnect, connect } = await open();
     for (const queue of ["a", "b", "c", "d"]) publish(queue === "b" ? pending(queue) : firing(queue));
     const watch = await news.watch({ queue: null }, 100);
@@ -152,7 +152,7 @@ describe("a subscriber", () => {
     expect(await next(watch)).toBe("d RESOLVED");
   });
 
-  test("is not told an older state that was read before a newer one was heard", async () => {
+  test("does not get an older state that was read before a newer one was received", async () => {
     const { news, publish, hold } = await open();
     publish(firing("a"));
     publish(pending("b"));
@@ -181,7 +181,7 @@ describe("a subscriber", () => {
     expect(await next(await news.watch({ queue: null }, 100))).toBe("a FIRING");
   });
 
-  test("is told that it is over when it is ended, also while it waits, and no text of others breaks it", async () => {
+  test("ends with a reason when it is ended, also while it waits, and no text of others breaks it", async () => {
     const { news, hear, publish } = await open();
     const [ends, stays] = [await news.watch({ queue: null }, 100), await news.watch({ queue: null }, 100)];
     hear("no alert");

@@ -96,7 +96,7 @@ describe("reading all queues", () => {
     expect(opened.readsOf()).toEqual(["a", "b", "due", "new"]);
   });
 
-  test("lists the queues again when a new one is heard of, and after five seconds", async () => {
+  test("lists the queues again when a change of a new one is received, and after five seconds", async () => {
     const opened = open(["a"]);
     await opened.all.read();
     opened.known.push("b");
@@ -139,7 +139,7 @@ describe("reading all queues", () => {
     expect(opened.unlisted).toEqual(["gone"]);
   });
 
-  test("reads everything while changes are not heard, and once when they are again", async () => {
+  test("reads everything while changes are not received, and once when they are again", async () => {
     const opened = open(["a", "b"]);
     await opened.all.read();
     const next = async () => {

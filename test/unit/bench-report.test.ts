@@ -28,7 +28,7 @@ const measured = (row: string, ours: readonly number[], theirs: readonly number[
 });
 
 describe("the numbers of several rounds", () => {
-  test("are told by the one in the middle and the two at the ends", () => {
+  test("are the one in the middle and the two at the ends", () => {
     expect(spread([3, 1, 2, 10, 4])).toEqual({ median: 3, min: 1, max: 10 });
     expect(quantile([10, 20], 0.5)).toBe(15);
     expect(() => spread([])).toThrow("at least one round");
@@ -122,7 +122,7 @@ test("names all rows of a number, or one", () => {
   expect(ids.filter((id) => isRow(id, "3b"))).toEqual(["3b"]);
 });
 
-test("a profile is told by place and by function, without the time in which nothing ran", () => {
+test("a profile is shown by place and by function, without the time in which nothing ran", () => {
   const node = (id: number, functionName: string, url: string) => ({
     id,
     callFrame: { functionName, url, lineNumber: 9 },

@@ -25,7 +25,7 @@ describe("an error in an answer", () => {
     });
   });
 
-  test("tells at most two places", () => {
+  test("has at most two locations", () => {
     const source = new Source("{ a a a a }");
     const error = new GraphQLError("conflict", { source, positions: [2, 4, 6, 8] });
     expect(brief(error).locations).toEqual([
@@ -48,7 +48,7 @@ describe("an error in an answer", () => {
   });
 });
 
-test("an answer has at most so many errors, the first ones", () => {
+test("an answer has at most five errors, the first ones", () => {
   const errors = Array.from({ length: 9 }, (_, i) => new GraphQLError(`error ${i}`));
   expect(boundResult({ data: "{}", errors }, options)).toEqual({ data: "{}", errors: errors.slice(0, 5) });
   expect(boundResult({ data: "null" }, options)).toEqual({ data: "null" });

@@ -136,7 +136,7 @@ describe("a clock of Redis", () => {
     expect(redis.steps.observe(start + 5_001, 5_000, 5_010)).toBe(0);
   });
 
-  it.each([-hour, hour])("that was set by %d ms is told at once by what is known of it", (byMs) => {
+  it.each([-hour, hour])("that was set by %d ms is noticed at once from what is known of it", (byMs) => {
     let localMs = 1_000;
     const clock = createRedisClock({ now: () => localMs }, { epochMs: () => start });
     clock.observe(start);

@@ -529,7 +529,7 @@ describe("job systems", () => {
   });
 });
 
-describe("who is told of alerts", () => {
+describe("receivers of alerts", () => {
   const secret = `whsec_${Buffer.alloc(24, "secret").toString("base64")}`;
 
   test("is taken from five settings", () => {
@@ -612,7 +612,7 @@ describe("who is told of alerts", () => {
     expect(said.join().replaceAll("_SECRET", "")).not.toMatch(/secret/);
   });
 
-  test("is nobody with no rules, and so is refused without", () => {
+  test("are none with no rules, and so are refused without", () => {
     expect(problemsOf({ ALERTMANAGER_URL: "http://a", ALERT_HEARTBEAT_URL: "http://b" })).toEqual([
       "ALERTMANAGER_URL: expected ALERTS_FILE beside it",
       "ALERT_HEARTBEAT_URL: expected ALERTS_FILE beside it",
@@ -748,7 +748,7 @@ describe("lists", () => {
   });
 });
 
-test("everything that is wrong is told at once, one line each", () => {
+test("every mistake is reported at once, one line each", () => {
   const problems = problemsOf({
     PORT: "http",
     REDIS_URL: "secret-1",

@@ -40,14 +40,14 @@ function refusal(sent: Sent): AppError {
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const event = `{ type: ENQUEUED, queue: "a", jobId: 1 }`;
 
-describe("a price that was told before", () => {
+describe("a price that was computed before", () => {
   const price = createPriceList(costOptions);
   const query = "query A($q: [String!]!) { queueLatency(queues: $q) { queue } } query B { __typename }";
   const document = parse(query);
   const of = (variables: object, operationName = "A", of = document) =>
     price({ document: of, operationName, variables: { ...variables } });
 
-  test("is told again for the same operation and variables, and for no others", () => {
+  test("is used again for the same operation and variables, and for no others", () => {
     const first = of({ q: ["a", "b"] });
     expect(first.cost).toBe(2);
     expect(of({ q: ["a", "b"] })).toBe(first);
@@ -445,7 +445,7 @@ describe("an operation costs", () => {
     );
   });
 
-  test("more than any limit when fragments spread each other over and over, and is still told at once", () => {
+  test("more than any limit when fragments spread each other over and over, and is still found at once", () => {
     const levels = 40;
     const fragments = Array.from(
       { length: levels },
@@ -574,7 +574,7 @@ test("prices a document that is asked again with other variables anew", () => {
   expect(costWith({ skip: true, queues: ["a"] })).toBe(0);
 });
 
-test("coerces variables once, and tells what came of it", () => {
+test("coerces variables once, and returns the result", () => {
   const parseValue = vi.spyOn(schema.getType("DateTime") as GraphQLScalarType, "parseValue");
   onTestFinished(() => parseValue.mockRestore());
   const at = "2026-11-23T08:15:30.250Z";

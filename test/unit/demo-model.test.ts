@@ -112,7 +112,7 @@ describe("the demo's queues", () => {
     expect(steps).toEqual(Array.from({ length: minutes / 6 }, () => ["FIRE", "RESOLVE"]).flat());
   });
 
-  test("demo/scheduled always has jobs that nobody may take yet, and takes them soon after", () => {
+  test("demo/scheduled always has jobs that are not claimable yet, and takes them soon after", () => {
     const settled = of("demo/scheduled").slice(20);
     for (const { scheduled } of settled) expect(scheduled).toBeGreaterThan(0);
     expect(most(settled.map(({ latencyMs }) => latencyMs))).toBeLessThan(10_000);
@@ -120,7 +120,7 @@ describe("the demo's queues", () => {
 });
 
 describe("the simulation", () => {
-  test("tells of each job once that it came, and once at most, never too soon, that it was taken", () => {
+  test("reports of each job once that it came, and once at most, never too soon, that it was taken", () => {
     const claimableMs = new Map<string, number>();
     const taken = new Set<string>();
     for (const { type, queue, jobId, at, availableAt } of start().advance(startMs + 600_000)) {
@@ -146,7 +146,7 @@ describe("the simulation", () => {
     expect(start(demoPlans, 2).advance(startMs + 60_000)).not.toEqual(inOne);
   });
 
-  test("tells nothing when time stands still or goes back", () => {
+  test("reports nothing when time stands still or goes back", () => {
     const simulation = start();
     simulation.advance(startMs + 10_000);
     expect(simulation.advance(startMs + 10_000)).toEqual([]);

@@ -39,7 +39,7 @@ test("others are worked for while a client waits for its turn, however much it w
   await Promise.all(all);
 });
 
-test("whoever took more than its share waits for as many ticks as it took shares", async () => {
+test("a client that took more than its share waits for as many ticks as it took shares", async () => {
   const { done, work } = begun();
   const both = [work("long", "a", 3), work("next", "a", 0)];
   for (let ticks = 0; ticks < 2; ticks++) {

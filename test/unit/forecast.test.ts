@@ -325,7 +325,7 @@ describe("a forecast", () => {
     objectiveMs: fc.option(natural(1e8)),
   });
 
-  test("is made of finite numbers in their order, and tells no drain time of what is unstable", () => {
+  test("is made of finite numbers in their order, and has no drain time of what is unstable", () => {
     fc.assert(
       fc.property(question, (asked) => {
         const forecast = forecastOf(asked);
@@ -496,19 +496,22 @@ describe("replayed", () => {
     return (100 * hit) / told;
   }
 
-  test.for(queues)("$what: the truth is in the range as often as is told", async (queue, { annotate }) => {
-    const { drain, breach } = hitsOf(queue);
-    await annotate(`drain ${drain.hit} of ${drain.told}, breach ${breach.hit} of ${breach.told}`);
-    if (queue.drain === null) expect(drain.told).toBeLessThan(25);
-    else {
-      expect(drain.told).toBeGreaterThanOrEqual(queue.drain[1]);
-      expect(percentOf(drain)).toBeGreaterThanOrEqual(queue.drain[0]);
-    }
-    expect(breach.told).toBeGreaterThanOrEqual(queue.breach[1]);
-    expect(percentOf(breach)).toBeGreaterThanOrEqual(queue.breach[0]);
-  });
+  test.for(queues)(
+    "$what: the truth is in the range as often as is promised",
+    async (queue, { annotate }) => {
+      const { drain, breach } = hitsOf(queue);
+      await annotate(`drain ${drain.hit} of ${drain.told}, breach ${breach.hit} of ${breach.told}`);
+      if (queue.drain === null) expect(drain.told).toBeLessThan(25);
+      else {
+        expect(drain.told).toBeGreaterThanOrEqual(queue.drain[1]);
+        expect(percentOf(drain)).toBeGreaterThanOrEqual(queue.drain[0]);
+      }
+      expect(breach.told).toBeGreaterThanOrEqual(queue.breach[1]);
+      expect(percentOf(breach)).toBeGreaterThanOrEqual(queue.breach[0]);
+    },
+  );
 
-  test("all of them: the truth is in eight of ten ranges, of which half are no wider than what they tell", async ({
+  test("all of them: the truth is in eight of ten ranges, of which half are narrow enough", async ({
     annotate,
   }) => {
     const found = queues.map(hitsOf);

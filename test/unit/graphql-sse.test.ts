@@ -21,7 +21,7 @@ it("asks for the next push when the last one has left, so that a slow reader get
   await vi.waitFor(() => expect(asked()).toBe(2));
 });
 
-it("sends a comment every 12 seconds, but none to whoever has not read the last push", async () => {
+it("sends a comment every 12 seconds, but none to a client that has not read the last push", async () => {
   const { written, reads, asked, push } = begin();
   vi.advanceTimersByTime(24_000);
   expect(written()).toBe(":\n\n".repeat(3));
@@ -37,7 +37,7 @@ it("sends a comment every 12 seconds, but none to whoever has not read the last 
   expect(written()).toBe(`${before}:\n\n`);
 });
 
-it("tells the cost once, with the first push", async () => {
+it("reports the cost once, with the first push", async () => {
   const { written, push } = begin();
   push({ data: '{"n":1}' });
   push({ data: '{"n":2}' });
@@ -46,7 +46,7 @@ it("tells the cost once, with the first push", async () => {
   expect(written()).toMatch(/"n":1.*requestedQueryCost/);
 });
 
-it("ends the subscription when the client has gone, and pings nobody any more", async () => {
+it("ends the subscription when the client has gone, and sends no more pings", async () => {
   const { response, returned } = begin();
   response.destroy();
   await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());

@@ -30,14 +30,14 @@ describe("the reader of health", () => {
     });
   });
 
-  test("tells health and forecast from one reading of the last five minutes", async () => {
+  test("computes health and forecast from one reading of the last five minutes", async () => {
     const [healths, forecast] = await Promise.all([reader.healthOf([stuckNow]), reader.forecastOf(stuckNow)]);
     expect(healths).toEqual(["STALLED"]);
     expect(forecast).toMatchObject({ unstable: true, drainSeconds: null });
     expect(latest.mock.calls).toEqual([[["mail"], nowMs - 300_000]]);
   });
 
-  test("reads once in five seconds, whoever asks, and again after that", async () => {
+  test("reads once in five seconds for all clients, and again after that", async () => {
     await reader.healthOf([stuckNow]);
     clockMs = 4_999;
     await reader.healthOf([stuckNow]);
@@ -66,7 +66,7 @@ describe("the reader of health", () => {
     expect(latest).not.toHaveBeenCalled();
   });
 
-  test("calls nobody ill, but for being late, when the history cannot be read, and tries again at once", async () => {
+  test("reports no queue as worse than SLOW when the history cannot be read, and tries again at once", async () => {
     const away = new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
     latest.mockRejectedValueOnce(away).mockRejectedValueOnce(away);
     const other = { ...stuckNow, queue: "other" };

@@ -561,7 +561,7 @@ describe("health", () => {
     );
   });
 
-  test("calls nobody ill of whom nothing was seen", () => {
+  test("reports no queue as unhealthy without samples", () => {
     fc.assert(
       fc.property(now, (snapshot) => {
         const health = healthOf({ points: [], now: snapshot, objectiveMs: null });

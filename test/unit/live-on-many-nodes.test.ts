@@ -90,7 +90,7 @@ describe("a queue whose node is away while another's answers", () => {
     });
   });
 
-  it("is told as stale once when no changes are heard either, and stays so when they are heard again", async () => {
+  it("is pushed as stale once when no changes are received either, and stays so when they are received again", async () => {
     const { live, listener, feed, away, got } = await openTwoNodes();
     away.add("gone");
     feed.isConnected = false;
@@ -261,7 +261,7 @@ describe("a process that stood still for 20 s", () => {
     expect(pushes).toEqual(["1 fresh", "0 fresh"]);
   });
 
-  it("does not push what a read told that was under way", async () => {
+  it("does not push what a read returned that was under way", async () => {
     const { live, redis, change } = await openLive({ wallClock });
     const opening = live.watch(["q"], { minIntervalMs: 50, refreshMs: 250 });
     redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: startMs });
@@ -283,7 +283,7 @@ describe("a process that stood still for 20 s", () => {
     expect(Object.values(got())).toEqual(["1", "0"]);
   });
 
-  it("pushes its last word as stale when Redis had been away before", async () => {
+  it("pushes its last reading as stale when Redis had been away before", async () => {
     const { live, redis, listener, feed } = await openLive({ wallClock });
     redis.isQuick = true;
     redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: startMs });

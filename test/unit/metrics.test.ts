@@ -32,7 +32,7 @@ function metricsOf(names: readonly string[], maxQueues = 1_000) {
 }
 
 describe("a scrape", () => {
-  it("tells of queues up to the bound, and how many there are beyond it", async () => {
+  it("has queues up to the bound, and how many there are beyond it", async () => {
     const { text } = metricsOf(["a", "b", "c"], 2);
     const read = await text();
     expect(read).toContain('queue_depth{queue="b",source="events"} 0\n');
@@ -64,7 +64,7 @@ describe("a scrape", () => {
     expect(await text()).not.toContain('queue="b"');
   });
 
-  it("says that Redis is away, and tells of no queue then, rather than of some", async () => {
+  it("says that Redis is away, and has no queue then, rather than some", async () => {
     const reader = fakeReader(["a"]);
     const choose = async () => {
       throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
@@ -80,7 +80,7 @@ describe("a scrape", () => {
     expect(Buffer.concat(await metrics.read()).toString()).toBe("redis_up 0\n");
   });
 
-  it("that failed is nobody else's", async () => {
+  it("that failed is not shared", async () => {
     const reader = fakeReader(["a"]);
     const choose = vi.fn(reader.choose).mockRejectedValueOnce(new TypeError("a mistake of ours"));
     const metrics = createMetrics({
@@ -95,7 +95,7 @@ describe("a scrape", () => {
     expect(Buffer.concat(await metrics.read()).toString()).toContain("redis_up 1\n");
   });
 
-  it("tells how alerts fare, and who was told of them", async () => {
+  it("has the state of alerts, and of their notifications", async () => {
     const status = {
       ...{
         pending: 2,

@@ -121,7 +121,7 @@ describe("objectives", () => {
     await rm(dir, { recursive: true });
   });
 
-  test("are those of the first glob that fits, and else those that names tell", async () => {
+  test("are those of the first glob that fits, and else those in names", async () => {
     await put('"mail/*": 5\n"mail/slow*": 60\nwithin_1_day: none\n"within_2_*": 7\n');
     await objectives.start();
     const told = (queue: string) => objectives.objectiveMsOf(queue);
@@ -132,7 +132,7 @@ describe("objectives", () => {
     expect(told("other")).toBeNull();
   });
 
-  test("are told by names alone when there is no file", async () => {
+  test("come from names alone when there is no file", async () => {
     const { objectiveMsOf, start, stop } = createObjectives({ path: null, logger });
     await start();
     expect(objectiveMsOf("latency_30s")).toBe(30_000);

@@ -117,7 +117,7 @@ test("gives Node the same flags wherever the server is started", async () => {
 });
 
 describe.each(["", "bench/"])("%spackage-lock.json", (directory) => {
-  test("names no registry, so that everybody's own is used", async () => {
+  test("names no registry, so that each user's own is used", async () => {
     const lock = await read(`${directory}package-lock.json`);
     expect(lock).not.toContain('"resolved"');
     expect(await read(`${directory}.npmrc`)).toContain("omit-lockfile-registry-resolved=true");

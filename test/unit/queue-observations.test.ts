@@ -56,7 +56,7 @@ test("warns once for each source that reports no wait times, since a rule can ne
   expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
 });
 
-test("a queue whose health cannot be told is UNKNOWN, and the others are not", async () => {
+test("a queue whose health cannot be determined is UNKNOWN, and the others are not", async () => {
   const { observe, healthOf } = open();
   healthOf.mockImplementation(async (snapshots) => {
     if (snapshots.some(({ queue }) => queue === "a"))

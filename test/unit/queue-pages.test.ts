@@ -231,7 +231,7 @@ describe("filters", () => {
     expect(await pagesOf(queues).walk({ ...filter, first: 1 })).toEqual(names);
   });
 
-  test("by health tells it of queues that pass all else, worst first", async () => {
+  test("by health reads it of queues that pass all else, worst first", async () => {
     const pages = pagesOf([...queues, waiting("stuck", 900)], {
       healths: { stuck: "STALLED", "mail/urgent": "SLOW", "mail/bulk": "SLOW" },
     });

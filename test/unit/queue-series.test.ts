@@ -62,7 +62,7 @@ const without = (...left: readonly string[]) =>
   [...gauges, ...always, ...totalNames].filter((name) => !left.includes(name));
 
 describe("the series of a queue", () => {
-  it("tell it as it is, in seconds", () => {
+  it("have it in seconds", () => {
     expect(seriesOf(counted)).toMatchObject({
       queue_oldest_job_age_seconds: 4.5,
       queue_depth: 3,

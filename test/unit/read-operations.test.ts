@@ -27,7 +27,7 @@ const byTheirSize: readonly string[] = attacks
   .filter(({ query, variables }) => query.length > 620_000 || /\n{30000}|#\n#/.test(query) || variables)
   .map(({ attack }) => attack);
 
-describe("an attack is refused before the step that it would make dear", () => {
+describe("an attack is refused before the step that it would make expensive", () => {
   const bounded = attacks.filter(
     ({ code }) =>
       !["GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "BAD_USER_INPUT", "MAX_COST_EXCEEDED"].includes(

@@ -125,7 +125,7 @@ describe("Redis's time, known without asking", () => {
     expect(ahead()).toBe(-7);
   });
 
-  it("follows the first answer after a long silence, since what was heard before it is old", () => {
+  it("follows the first answer after a long silence, since what was received before it is old", () => {
     hear(0);
     local += 3_600_000;
     hear(-60_000);

@@ -52,7 +52,7 @@ describe("a reloadable file", () => {
     await rm(dir, { recursive: true });
   });
 
-  test("says what it says once it is started, and tells of each change after that, once", async () => {
+  test("has its content once it is started, and calls back for each change after that, once", async () => {
     expect(file.value).toBe("nothing");
     await put("a");
     await file.start();
@@ -70,7 +70,7 @@ describe("a reloadable file", () => {
     expect(reads).toBe(3);
   });
 
-  test("tells each mistake once, and again when it was right in between", async () => {
+  test("logs each mistake once, and again when it was right in between", async () => {
     await put("a");
     await file.start();
     for (const told of [["line 1: wrong"], ["line 1: wrong", "line 1: wrong"]]) {

@@ -534,7 +534,7 @@ describe("whatever is sent", () => {
     "#",
     " ",
   );
-  test("is parsed, or refused with an error that is told", () => {
+  test("is parsed, or refused with an error for the client", () => {
     const anyDocument = fc.oneof(
       fc.array(anyToken, { maxLength: 300 }).map((tokens) => tokens.join(" ")),
       fc.string({ unit: "binary", maxLength: 200 }),

@@ -206,7 +206,7 @@ describe("the public contract", () => {
     expect(elements.find((each) => each.path === path)).toMatchObject({ path, type });
   });
 
-  test("demands nothing of clients that they were not told at first", () => {
+  test("requires nothing of clients that it did not require at first", () => {
     const added = elements.filter(({ path }) => !promised.some((each) => each.path === path));
     // What is required of a field that came later is asked of nobody who does not ask for the field.
     const isOfAdded = (path: string) => added.some((each) => path.startsWith(`${each.path}(`));

@@ -31,7 +31,7 @@ it.each<[why: string, change: Partial<QueueSnapshot>, partsThen: typeof parts | 
   expect(again?.throughput).toEqual(counts(2));
 });
 
-it("reads nothing for a snapshot that is the last word", async () => {
+it("reads nothing for a stale snapshot", async () => {
   const { shared, read } = open();
   const last = snapshot("q", { stale: true });
   expect(await shared.withCounts([last], parts, 500)).toEqual([
@@ -40,7 +40,7 @@ it("reads nothing for a snapshot that is the last word", async () => {
   expect(read).not.toHaveBeenCalled();
 });
 
-it("does not keep a failure, and does not pass it off as a queue whose source cannot tell", async () => {
+it("does not keep a failure, and does not pass it off as a queue whose source reports no counts", async () => {
   const { shared, read } = open();
   read.mockRejectedValueOnce(new AppError("SERVICE_UNAVAILABLE", "away"));
   const failed = await shared.withCounts([snapshot("q"), snapshot("other")], parts, 500);

@@ -72,7 +72,7 @@ describe("a read that is under way", () => {
     expect(read).toHaveBeenCalledTimes(1);
   });
 
-  it("is neither joined nor kept when a change has been heard since it began", async () => {
+  it("is neither joined nor kept when a change was received since it began", async () => {
     const { cache, read, listener } = open();
     const before = cache.read(["a"], parts);
     listener.onChange("a");

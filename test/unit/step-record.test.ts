@@ -96,11 +96,11 @@ describe("merging", () => {
     );
   });
 
-  test("of steps that nobody saw is refused, since it would be a zero where there is a gap", () => {
+  test("of steps without a sample is refused, since it would be a zero where there is a gap", () => {
     expect(() => mergeRecords([])).toThrow("gap");
   });
 
-  test("of what a source could tell only part of the time keeps that part", () => {
+  test("of what a source reported only part of the time keeps that part", () => {
     const [seen] = fc.sample(recordArb, 1);
     if (seen === undefined) throw new Error("a record was asked for");
     const unheard = { ...seen, counts: null };
@@ -132,7 +132,7 @@ describe("a point", () => {
     );
   });
 
-  test("has no counts where the source tells none", () => {
+  test("has no counts where the source reports none", () => {
     const [record] = fc.sample(recordArb, 1);
     if (record === undefined) throw new Error("a record was asked for");
     expect(toPoint(7, { ...record, counts: null }).counts).toBeNull();

@@ -11,7 +11,7 @@ function opened() {
 const points = (count: number) => ({ points: count, events: 0 });
 const used = (count: number, atMs = 0) => ({ points: { used: count, atMs }, events: { used: 0, atMs } });
 
-test("a client is refused until its bucket may hold the charge, however late that was heard", () => {
+test("a client is refused until its bucket may hold the charge, however late that was received", () => {
   const { clock, cache } = opened();
   clock.nowMs = 300;
   cache.learn("a", used(8), 0);

@@ -38,7 +38,7 @@ describe("a line of the file of tokens", () => {
     expect(parseTokens(`\n> queue-latency@0.1.0 token\n> exec node\n\nops read ${a}\n`)).toHaveLength(1);
   });
 
-  test("is held against those before it in one step, be they 100,000", async () => {
+  test("is compared with those before it in one step, even with 100,000", async () => {
     const lines = Array.from({ length: 100_000 }, (_, i) => `client-${i} read ${hashOf(`secret ${i}`)}\n`);
     expect(parseTokens(lines.join(""))).toHaveLength(100_000);
   });
@@ -111,7 +111,7 @@ describe("the file of tokens", () => {
     await expect(file.start()).rejects.toThrow("API_TOKENS_FILE");
   });
 
-  test("is read again when it changes: tokens come, and what goes is told", async () => {
+  test("is read again when it changes: tokens come, and removed ones are reported", async () => {
     await writeFile(path, `ops read,admin ${a}\n`);
     await file.start();
     await writeFile(path, `ops read,admin ${a}\nci record ${b}\n`);

@@ -214,7 +214,7 @@ describe("live", () => {
     ]);
   });
 
-  it("tells a fast watch of changes at once that joins a slow one which is not to be told yet", async () => {
+  it("pushes changes at once to a fast watch that joins a slow one which is not due yet", async () => {
     const { live, redis, change } = await openLive();
     redis.isQuick = true;
     const slow = await live.watch(["q"], { minIntervalMs: 60_000, refreshMs: 0 });
@@ -254,7 +254,7 @@ describe("live", () => {
     expect(Object.values(got())).toEqual(["gone WAITING, stays WAITING, ", "gone EMPTY, stays WAITING, "]);
   });
 
-  it("reads a change once, be it that a push is due before the timer that was set for it", async () => {
+  it("reads a change once, even when a push is due before the timer that was set for it", async () => {
     const { live, redis, change } = await openLive();
     redis.isQuick = true;
     redis.set("q", { state: "WAITING", depth: 1, oldestSinceMs: now() });
