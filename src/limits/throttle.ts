@@ -9,8 +9,9 @@ import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
+import { advanceMs, createPointsInAdvance, type Exchange } from "./points-in-advance.ts";
 import { type Buckets, bucketNames, type Charge, createThrottleCache, type Rates } from "./throttle-cache.ts";
-import { availableIn, waitMs } from "./token-bucket.ts";
+import { availableIn, type Rate, waitMs } from "./token-bucket.ts";
 
 /** What is left in a client's buckets. */
 export type Left = Readonly<Record<keyof Charge, ThrottleStatus>>;
@@ -73,6 +74,8 @@ export function createThrottle({
 }: ThrottleOptions): Throttle {
   const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
   const cache = createThrottleCache(rates, clock);
+  const inAdvance = createPointsInAdvance(maxAdvanceOf(rates.points), clock);
+  let isPutBackSoon = false;
   const outage = createOutageLog({
     logger,
     begins: "throttle counts in this process: Redis refuses writes",
@@ -85,30 +88,70 @@ export function createThrottle({
     { cache: false, maxBatchSize: takesPerRoundTrip, batchScheduleFn: setImmediate },
   );
 
-  async function takeInRedis(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
-    const args = bucketNames.flatMap((name) => [charge[name], rates[name].max, rates[name].windowMs]);
+  async function exchange(client: string, charge: Charge, mode: Mode, { unused, wanted }: Exchange) {
+    const { points, events } = rates;
+    const ofPoints = [charge.points, points.max, points.windowMs];
+    const ofEvents = [charge.events, events.max, events.windowMs];
     // They are as empty as they are said to be by then, or less.
     const atMs = clock.now();
-    const reply = await takes.load({ keys: [keys.throttle(client)], args: [mode, ...args] });
-    const [taken, points, events] = reply as [number, points: string, events: string];
-    const buckets = { points: { used: Number(points), atMs }, events: { used: Number(events), atMs } };
+    const reply = await takes.load({
+      keys: [keys.throttle(client)],
+      args: [mode, unused, wanted, ...ofPoints, ...ofEvents],
+    });
+    const [isTaken, advance, usedPoints, usedEvents] = reply as [number, number, string, string];
+    const buckets = {
+      points: { used: Number(usedPoints), atMs },
+      events: { used: Number(usedEvents), atMs },
+    };
     cache.learn(client, buckets, atMs);
-    return { isTaken: taken === 1, buckets };
+    return { isTaken: isTaken === 1, advance, buckets };
+  }
+
+  async function takeInRedis(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
+    const exchanged = inAdvance.exchange(client, charge.points);
+    let advance = 0;
+    try {
+      const outcome = await exchange(client, charge, mode, exchanged);
+      advance = outcome.advance;
+      return outcome;
+    } finally {
+      inAdvance.exchanged(client, exchanged, advance);
+      putBackLater();
+    }
+  }
+
+  function putBackLater(): void {
+    if (isPutBackSoon || inAdvance.isEmpty()) return;
+    isPutBackSoon = true;
+    setTimeout(putBack, advanceMs).unref();
+  }
+
+  /** What clients have not used in time. Where Redis does not answer it is lost: the bucket refills. */
+  function putBack(): void {
+    isPutBackSoon = false;
+    for (const [client, unused] of inAdvance.expire())
+      exchange(client, nothing, "all", { unused, wanted: 0 }).catch(() => {});
+    putBackLater();
+  }
+
+  /** As this process knows them; what it has taken in advance is still the client's. */
+  function bucketsOf(client: string, { points, events }: Buckets = cache.of(client)): Buckets {
+    return { points: { ...points, used: Math.max(0, points.used - inAdvance.of(client)) }, events };
   }
 
   function takeHere(client: string, charge: Charge, mode: Mode): Outcome {
-    const { points } = cache.of(client);
+    const { points } = bucketsOf(client);
     const rest = Math.min(charge.points, availableIn(points, rates.points));
     const isTaken = cache.take(client, mode === "all" ? charge : { ...nothing, points: rest });
-    return { isTaken, buckets: cache.of(client) };
+    return { isTaken, buckets: bucketsOf(client) };
   }
 
   /** In Redis; or here, while Redis refuses to write: its memory is full, it is a replica, or it cannot save. */
   async function takeAnywhere(client: string, charge: Charge, mode: Mode): Promise<Outcome> {
     try {
-      const outcome = await takeInRedis(client, charge, mode);
+      const { isTaken, buckets } = await takeInRedis(client, charge, mode);
       outage.recovered();
-      return outcome;
+      return { isTaken, buckets: bucketsOf(client, buckets) };
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : null;
       const refusal = refusalOf(cause);
@@ -128,7 +171,12 @@ export function createThrottle({
     }
 
     async getForIdentity(identity: { readonly contextIdentity: string }): Promise<readonly number[]> {
-      this.outcome = await takeAnywhere(identity.contextIdentity, this.charge, "all");
+      const { contextIdentity: client } = identity;
+      const useAdvance = () => this.charge.events === 0 && inAdvance.use(client, this.charge.points);
+      if (useAdvance()) this.outcome = { isTaken: true, buckets: bucketsOf(client) };
+      else this.outcome = await takeAnywhere(client, this.charge, "all");
+      // Of a burst the first may have got what the others lack.
+      if (!this.outcome.isTaken && useAdvance()) this.outcome = { isTaken: true, buckets: bucketsOf(client) };
       return this.outcome.isTaken ? [] : [wallClock.epochMs()];
     }
 
@@ -159,9 +207,10 @@ export function createThrottle({
 
   return {
     max: { points: rates.points.max, events: rates.events.max },
-    lastKnown: (client) => leftIn(cache.of(client)),
+    lastKnown: (client) => leftIn(bucketsOf(client)),
     async take(client, charge) {
-      if (cache.refuses(client, charge)) return answer({ isTaken: false, buckets: cache.of(client) }, charge);
+      if (inAdvance.of(client) === 0 && cache.refuses(client, charge))
+        return answer({ isTaken: false, buckets: bucketsOf(client) }, charge);
       const store = new TakingStore(charge);
       const limiter = getGraphQLRateLimiter({ store, identifyContext: () => client });
       const field = {
@@ -188,4 +237,9 @@ type Mode = "all" | "rest";
 interface Outcome {
   readonly isTaken: boolean;
   readonly buckets: Buckets;
+}
+
+/** Points in advance, for each client in each process: a hundredth of a full bucket, where that is enough to be worth it. */
+function maxAdvanceOf({ max }: Rate): number {
+  return max >= 5_000 ? max / 100 : 0;
 }

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, inject, onTestFinished, test, vi } from "vitest";
+import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
 import { createThrottle, type Taken } from "../../src/limits/throttle.ts";
 import type { Charge } from "../../src/limits/throttle-cache.ts";
 import { availableIn, type Bucket, fits, refilled } from "../../src/limits/token-bucket.ts";
@@ -13,14 +13,21 @@ interface Opened {
   readonly max: number;
   readonly windowMs?: number;
   readonly url?: string;
+  /** Processes with the same one share the buckets. */
+  readonly prefix?: string;
 }
 
-async function openThrottle({ max, windowMs = 3_600_000, url = inject("redisUrl") }: Opened) {
+async function openThrottle({
+  max,
+  windowMs = 3_600_000,
+  url = inject("redisUrl"),
+  prefix = uniquePrefix(),
+}: Opened) {
   const logger = recordingLogger();
   const redis = createRedis({ url, name: "throttle", logger: silentLogger });
   await redis.connect();
   onTestFinished(() => redis.disconnect());
-  const keys = createKeys(uniquePrefix());
+  const keys = createKeys(prefix);
   const clock = { nowMs: 0, now: () => clock.nowMs };
   const rates = { points: { max, windowMs }, events: { max: 10 * max, windowMs } };
   const throttle = createThrottle({ redis, keys, rates, logger, clock });
@@ -79,6 +86,65 @@ test("takes from both budgets or from none, and recording leaves the points for 
   });
   expect(await throttle.take("a", { points: 3, events: 1 })).toMatchObject({ isAllowed: false });
   expect(await throttle.take("a", points(10))).toMatchObject({ isAllowed: true });
+});
+
+describe("a client that asks often", () => {
+  test("gets points for its next requests in advance, and is told what it has used", async () => {
+    const { redis, clock, throttle } = await openThrottle({ max: 5_000 });
+    const pipelines = vi.spyOn(redis, "pipeline");
+    const left: number[] = [];
+    for (let i = 0; i < 60; i++) left.push(available(await throttle.take("a", points(1))));
+    expect(left).toEqual(Array.from({ length: 60 }, (_, i) => 4_999 - i));
+    // 1, 1 + 1, 1 + 3, 1 + 7, 1 + 15, 1 + 31, and 1 + 50 from then on.
+    expect(pipelines.mock.calls.length).toBeLessThan(10);
+    expect(available(await throttle.take("a", points(100)))).toBe(4_840);
+    expect(throttle.lastKnown("a").points.currentlyAvailable).toBe(4_840);
+    clock.nowMs += 200;
+    pipelines.mockClear();
+    await throttle.take("a", points(1));
+    expect(pipelines).toHaveBeenCalledTimes(1);
+  });
+
+  test("gets exactly its points, however it asks two processes, and what one has not used after a moment", async () => {
+    // Nothing is refilled meanwhile.
+    const options = { max: 5_000, windowMs: 3_600_000_000_000, prefix: uniquePrefix() };
+    const [one, other] = [await openThrottle(options), await openThrottle(options)];
+    const allowed = async ({ throttle }: typeof one, count: number) => {
+      const asked = Array.from({ length: count }, () => throttle.take("a", points(1)));
+      return (await Promise.all(asked)).filter(({ isAllowed }) => isAllowed).length;
+    };
+    let passed = 0;
+    for (let i = 0; i < 40; i++) passed += (await allowed(one, 25)) + (await allowed(other, 15));
+    expect(passed).toBe(1_600);
+    const unused = () =>
+      one.redis.get(one.keys.throttle("a")).then((text) => Math.round(Number(text?.split(" ")[0])) - passed);
+    expect(await unused()).toBeGreaterThan(0);
+    // The other process cannot have what this one has taken in advance.
+    const held = 5_000 - passed - (await allowed(other, 5_000));
+    passed = 5_000 - held;
+    expect(held).toBeGreaterThan(0);
+    expect(held).toBeLessThanOrEqual(50);
+    one.clock.nowMs += 100;
+    other.clock.nowMs += 1_000;
+    await vi.waitFor(async () => expect(await unused()).toBe(0));
+    expect(await allowed(other, 100)).toBe(held);
+    expect(await allowed(one, 100)).toBe(0);
+  });
+
+  test("gets nothing in advance where a hundredth of its points is little", async () => {
+    const { redis, throttle } = await openThrottle({ max: 4_999 });
+    const pipelines = vi.spyOn(redis, "pipeline");
+    for (let i = 0; i < 20; i++) await throttle.take("a", points(1));
+    expect(pipelines).toHaveBeenCalledTimes(20);
+  });
+
+  test("gets nothing in advance when half of its points are used", async () => {
+    const { redis, throttle } = await openThrottle({ max: 5_000 });
+    await throttle.take("a", points(2_495));
+    const pipelines = vi.spyOn(redis, "pipeline");
+    for (let i = 0; i < 20; i++) await throttle.take("a", points(1));
+    expect(pipelines.mock.calls.length).toBeGreaterThanOrEqual(16);
+  });
 });
 
 test("takes what is left for work that is done, and no more than there is", async () => {
@@ -184,6 +250,8 @@ test("a bucket in Redis is the one of the model, after any takes at any times", 
     ),
     points: fc.nat({ max: 60 }),
     mode: fc.constantFrom("all", "rest"),
+    putBack: fc.nat({ max: 5 }),
+    advance: fc.nat({ max: 5 }),
   });
   let run = 0;
   await fc.assert(
@@ -199,20 +267,24 @@ test("a bucket in Redis is the one of the model, after any takes at any times", 
         const beganUs = 1_764_355_000_000_000;
         let nowUs = beganUs;
         let model: Bucket = { used: 0, atMs: 0 };
-        for (const { stepUs, points: asked, mode } of takes) {
+        for (const { stepUs, points: asked, mode, putBack, advance } of takes) {
           nowUs += stepUs;
           const reply = await runScript(redis, timed, {
             keys: [key],
-            args: [mode, asked, max, windowMs, ...other, nowUs],
+            args: [mode, putBack, advance, asked, max, windowMs, ...other, nowUs],
           });
-          const [taken, used] = reply as [number, string];
-          const now = refilled(model, rate, (nowUs - beganUs) / 1000);
+          const [taken, takenInAdvance, used] = reply as [number, number, string];
+          const then = refilled(model, rate, (nowUs - beganUs) / 1000);
+          const now = { ...then, used: Math.max(0, then.used - putBack) };
           const amount = mode === "rest" ? Math.min(asked, availableIn(now, rate)) : asked;
           const isTaken = fits(now, rate, amount);
           const isChanged = isTaken && amount > 0;
-          if (isChanged) model = { ...now, used: now.used + amount };
+          const more = isChanged && now.used + amount + advance <= max / 2 ? advance : 0;
+          const after = isChanged ? { ...now, used: now.used + amount + more } : now;
+          if (isChanged || putBack > 0) model = after;
           expect(taken).toBe(isTaken ? 1 : 0);
-          expect(Number(used)).toBeCloseTo((isChanged ? model : now).used, 5);
+          expect(takenInAdvance).toBe(more);
+          expect(Number(used)).toBeCloseTo(after.used, 5);
         }
       },
     ),
