@@ -170,7 +170,7 @@ describe("names of queues, whatever they are,", () => {
   it.each([
     { over: "server-sent events", connect: sseTransport },
     { over: "WebSocket", connect: websocketTransport },
-  ])("are told apart by those who watch them over $over", async ({ connect }) => {
+  ])("are distinguished by subscribers over $over", async ({ connect }) => {
     const names = await acceptedOf(meaningful);
     await using client = connect(server.url);
     const stream = client.subscribe(

@@ -138,7 +138,7 @@ describe("without a token that is known", () => {
     { authorization: "reader", why: "no scheme" },
     { authorization: "Bearer READER", why: "tokens are compared as they are" },
     { authorization: `Bearer ${"x".repeat(8_000)}`, why: "a very long one" },
-  ])("nobody comes in: $why", async ({ authorization }) => {
+  ])("no request is accepted: $why", async ({ authorization }) => {
     for (const body of [{ query: read }, { query: schema }, [{ query: record }], { query: "{" }, "no JSON"]) {
       const answer = await post(url(), body, authorization === undefined ? {} : { authorization });
       expect(answer.status).toBe(401);

@@ -96,7 +96,7 @@ describe("promises", () => {
   });
 });
 
-test("messages that docs/troubleshooting.md quotes stand in the code", () => {
+test("messages that docs/troubleshooting.md quotes are in the code", () => {
   const files = readdirSync(join(project, "src"), { recursive: true }).map(String);
   const code = files
     .filter((file) => file.endsWith(".ts"))
