@@ -252,7 +252,7 @@ describe("whatever names there are,", () => {
     const found = await direct.keys("*");
     const tag = "\\{[^{}]+\\}";
     const known = new RegExp(
-      `^${prefix}:(${tag}:(waiting|state|recent|departed:[01]|history:(10|60|3600))|lease:\\{/history\\}(:fence)?|queues|sweep|throttle:[^{}]+)$`,
+      `^${prefix}:(${tag}:(waiting|state|recent|departed:[01]|history:(10|60|3600))|lease:\\{/history\\}(:fence)?|queues(:recorded)?|sweep|throttle:[^{}]+)$`,
     );
     expect(found.filter((key) => !known.test(key))).toEqual([]);
     expect(found.filter((key) => key.endsWith(":state"))).toHaveLength(names.length);
