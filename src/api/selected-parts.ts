@@ -8,11 +8,17 @@ import {
 import type { SnapshotParts, Window } from "../core/snapshot.ts";
 import { isSkipped } from "../limits/is-skipped.ts";
 
+/** By the nodes of a field, which are the same for each execution of a document, unless what is selected depends on variables. */
+const knownParts = new WeakMap<readonly FieldNode[], SnapshotParts>();
+
 /**
  * Which parts of its snapshots the selection below a field needs, so that nothing else is read. Looks through fragments and
  * through the levels of a connection.
  */
 export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
+  const known = knownParts.get(info.fieldNodes);
+  if (known !== undefined) return known;
+  let hasVariable = false;
   const names = new Set<string>();
   const visited = new Set<string>();
   const windowsOf = { throughput: new Set<Window>(), waitTime: new Set<Window>() };
@@ -20,8 +26,10 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
   function visitField(field: FieldNode): void {
     const name = field.name.value;
     names.add(name);
-    if (name === "throughput" || name === "waitTime") windowsOf[name].add(windowOf(info, field));
-    else if (field.selectionSet !== undefined) visitSelections(field.selectionSet);
+    if (name === "throughput" || name === "waitTime") {
+      windowsOf[name].add(windowOf(info, field));
+      hasVariable ||= field.arguments?.some(({ value }) => value.kind === "Variable") === true;
+    } else if (field.selectionSet !== undefined) visitSelections(field.selectionSet);
   }
 
   function visitSelections({ selections }: SelectionSetNode): void {
@@ -42,13 +50,15 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
   for (const node of info.fieldNodes) {
     if (node.selectionSet !== undefined) visitSelections(node.selectionSet);
   }
-  return {
+  const parts: SnapshotParts = {
     // Health also depends on the depth.
     depth: names.has("depth") || names.has("health") || names.has("forecast"),
     scheduled: names.has("scheduled"),
     lost: names.has("lost"),
     ...windowsOf,
   };
+  if (!hasVariable) knownParts.set(info.fieldNodes, parts);
+  return parts;
 }
 
 function windowOf(info: GraphQLResolveInfo, field: FieldNode): Window {

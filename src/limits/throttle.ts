@@ -161,6 +161,11 @@ export function createThrottle({
     }
   }
 
+  function takenInAdvance(client: string, { points, events }: Charge): Outcome | null {
+    if (events > 0 || !inAdvance.use(client, points)) return null;
+    return { isTaken: true, buckets: bucketsOf(client) };
+  }
+
   class TakingStore extends Store {
     outcome: Outcome | undefined;
     readonly charge: Charge;
@@ -172,11 +177,9 @@ export function createThrottle({
 
     async getForIdentity(identity: { readonly contextIdentity: string }): Promise<readonly number[]> {
       const { contextIdentity: client } = identity;
-      const useAdvance = () => this.charge.events === 0 && inAdvance.use(client, this.charge.points);
-      if (useAdvance()) this.outcome = { isTaken: true, buckets: bucketsOf(client) };
-      else this.outcome = await takeAnywhere(client, this.charge, "all");
+      const outcome = await takeAnywhere(client, this.charge, "all");
       // Of a burst the first may have got what the others lack.
-      if (!this.outcome.isTaken && useAdvance()) this.outcome = { isTaken: true, buckets: bucketsOf(client) };
+      this.outcome = outcome.isTaken ? outcome : (takenInAdvance(client, this.charge) ?? outcome);
       return this.outcome.isTaken ? [] : [wallClock.epochMs()];
     }
 
@@ -209,6 +212,8 @@ export function createThrottle({
     max: { points: rates.points.max, events: rates.events.max },
     lastKnown: (client) => leftIn(bucketsOf(client)),
     async take(client, charge) {
+      const inHand = takenInAdvance(client, charge);
+      if (inHand !== null) return answer(inHand, charge);
       if (inAdvance.of(client) === 0 && cache.refuses(client, charge))
         return answer({ isTaken: false, buckets: bucketsOf(client) }, charge);
       const store = new TakingStore(charge);

@@ -101,6 +101,8 @@ export function createSnapshotCache(options: SnapshotCacheOptions): SnapshotCach
       turn(nowMs);
       const key = keyOf(parts);
       const entries = queues.map((queue) => find(queue, key, nowMs));
+      const known = entries.flatMap((entry) => entry?.snapshot ?? []);
+      if (known.length === queues.length) return known;
       const missing = [...new Set(queues.filter((_, i) => entries[i] === undefined))];
       const begun = new Map(
         missing.length === 0
@@ -119,6 +121,13 @@ export function createSnapshotCache(options: SnapshotCacheOptions): SnapshotCach
   };
 }
 
-function keyOf({ depth, scheduled, lost, totals, throughput, waitTime }: SnapshotParts): string {
-  return `${depth} ${scheduled} ${lost} ${totals === true} ${[...throughput].sort()} ${[...waitTime].sort()}`;
+const keys = new WeakMap<SnapshotParts, string>();
+
+function keyOf(parts: SnapshotParts): string {
+  const before = keys.get(parts);
+  if (before !== undefined) return before;
+  const { depth, scheduled, lost, totals, throughput, waitTime } = parts;
+  const key = `${depth} ${scheduled} ${lost} ${totals === true} ${[...throughput].sort()} ${[...waitTime].sort()}`;
+  keys.set(parts, key);
+  return key;
 }

@@ -122,12 +122,8 @@ function writeFields(
 }
 
 function objectOf(fields: readonly SelectedField[], values: readonly Json[]): string {
-  let text = "{";
-  for (let i = 0; i < fields.length; i++) {
-    if (i > 0) text += ",";
-    text += member(fields[i] as SelectedField, values[i] as Json);
-  }
-  return `${text}}`;
+  // Joined, so that it is one piece in memory: it is copied for each answer that shows the object.
+  return `{${fields.map((field, i) => member(field, values[i] as Json)).join(",")}}`;
 }
 
 function member({ name }: SelectedField, value: Json): string {
