@@ -2,6 +2,7 @@ import { Cluster, type Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../runtime/logger.ts";
 import type { OutageLog } from "../runtime/outage-log.ts";
 import { nodeAccess, redisOptions } from "../settings/redis-url.ts";
+import { serverName } from "../settings/tls-options.ts";
 import { createDisconnectionLog } from "./outages.ts";
 
 export interface ClusterOptions {
@@ -47,7 +48,8 @@ export function createCluster({ urls, redisOptions, name, logger }: ClusterOptio
     slotsRefreshInterval: refreshEveryMs,
     redisOptions: { ...redisOptions, ...accessOf(urls[0] ?? "") },
   });
-  // Before any command can reach it.
+  // Before it connects, and before any command can reach it.
+  cluster.on("+node", nameServer);
   cluster.on("+node", neverSendLate);
   emitNodeReady(cluster);
   logDisconnections(cluster, name, logger);
@@ -73,6 +75,14 @@ export function connectElsewhere(redis: Redis, cluster: Cluster): void {
   if (next === undefined) return;
   const { host, port } = next.options;
   Object.assign(redis.options, { host, port });
+  nameServer(redis);
+}
+
+/** Over TLS a node gets its own name (SNI): the options are those of all nodes. */
+function nameServer({ options }: Redis): void {
+  if (options.tls === undefined) return;
+  const { servername: _, ...ofAllNodes } = options.tls;
+  options.tls = { ...ofAllNodes, ...serverName(options.host ?? "") };
 }
 
 class FailFastCluster extends Cluster {

@@ -1,4 +1,5 @@
 import { StartError } from "../core/errors.ts";
+import { NamingSentinelConnector } from "./sentinel-connector.ts";
 import { type TlsOptions, tlsOptions } from "./tls-options.ts";
 
 /** The parts of the URL of a Redis. */
@@ -77,6 +78,7 @@ export interface RedisConnectionOptions {
   readonly sentinelPassword?: string;
   readonly sentinelTLS?: TlsOptions;
   readonly enableTLSForSentinelMode?: boolean;
+  readonly Connector?: typeof NamingSentinelConnector;
   readonly username?: string;
   readonly password?: string;
   readonly db: number;
@@ -126,7 +128,9 @@ function placeOptions(url: RedisUrl, tls: TlsOptions | null): Partial<RedisConne
     sentinelCommandTimeout: 1_500,
     ...(sentinelUsername === null ? {} : { sentinelUsername }),
     ...(sentinelPassword === null ? {} : { sentinelPassword }),
-    ...(tls === null ? {} : { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+    ...(tls === null
+      ? {}
+      : { sentinelTLS: tls, enableTLSForSentinelMode: true, Connector: NamingSentinelConnector }),
   };
 }
 

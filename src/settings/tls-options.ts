@@ -26,8 +26,13 @@ export function tlsOptions(parameters: URLSearchParams, host = ""): TlsOptions {
   return {
     ...(parameters.get("tls") === "insecure" ? { rejectUnauthorized: false } : {}),
     ...(file === null ? {} : { ca: readCertificates(file) }),
-    ...(host === "" || isIP(host) !== 0 ? {} : { servername: host }),
+    ...serverName(host),
   };
+}
+
+/** A host as the server's name; an IP address is none. */
+export function serverName(host: string): Pick<TlsOptions, "servername"> {
+  return host === "" || isIP(host) !== 0 ? {} : { servername: host };
 }
 
 function readCertificates(file: string): string {

@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { type AddressInfo, connect } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createServer as createTlsServer } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
@@ -80,18 +81,26 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
     }
   });
 
-  test("is reached by its name through a proxy that serves several names", async () => {
+  /** A proxy that needs the name, as those that serve several servers. Each connection adds the name that it gave. */
+  async function namedProxy(
+    open: () => Socket,
+  ): Promise<{ readonly port: number; readonly names: unknown[] }> {
     const [cert, key] = await Promise.all(["cert.pem", "key.pem"].map((name) => readFile(join(dir, name))));
     const names: unknown[] = [];
     const proxy = createTlsServer({ cert, key }, (near) => {
       names.push(near.servername);
-      const far = connect(redis.port, "127.0.0.1");
+      const far = open();
       for (const socket of [near, far]) socket.on("error", () => {});
       near.pipe(far).pipe(near);
     });
     onTestFinished(() => void proxy.close());
     await once(proxy.listen(0, "127.0.0.1"), "listening");
-    const place = `localhost:${(proxy.address() as AddressInfo).port}?ca=${encodeURIComponent(join(dir, "cert.pem"))}`;
+    return { port: (proxy.address() as AddressInfo).port, names };
+  }
+
+  test("is reached by its name through a proxy that serves several names", async () => {
+    const { port: proxyPort, names } = await namedProxy(() => connect(redis.port, "127.0.0.1"));
+    const place = `localhost:${proxyPort}?ca=${encodeURIComponent(join(dir, "cert.pem"))}`;
 
     const connections = await connected(`rediss://${place}`);
     await fill(connections);
@@ -102,6 +111,68 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
       .catch(() => {});
     expect(names.length).toBeGreaterThan(3);
     expect(new Set(names)).toEqual(new Set(["localhost"]));
+  });
+
+  test("is reached by its name where Sentinels name it, and so are they", async () => {
+    const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+    const master = await namedProxy(() => connect(redis.port, "127.0.0.1"));
+    await using sentinel = await launchSentinel((sentinelPort) => [
+      ...[`port 0`, `tls-port ${sentinelPort}`, "tls-replication yes", "tls-auth-clients no"],
+      ...[`tls-cert-file ${cert}`, `tls-key-file ${key}`, `tls-ca-cert-file ${cert}`],
+      ...["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"],
+      `sentinel monitor main localhost ${master.port} 1`,
+    ]);
+    const sentinels = await namedProxy(() =>
+      connectTls({ port: sentinel.port, host: "127.0.0.1", rejectUnauthorized: false }),
+    );
+    const url = `rediss+sentinel://localhost:${sentinels.port}/main?ca=${encodeURIComponent(cert)}`;
+    const connections = await vi.waitFor(() => connected(url), { timeout: 10_000, interval: 50 });
+    expect(await connections.commands.ping()).toBe("PONG");
+    await fill(connections);
+    await sourcesRead(url);
+    expect(new Set(sentinels.names)).toEqual(new Set(["localhost"]));
+    // Sentinel itself gives no name.
+    expect(new Set(master.names)).toEqual(new Set(["localhost", false]));
+  });
+
+  test("is reached by the names of its nodes when it is a Redis Cluster", async () => {
+    const [cert, key, ca] = [
+      join(dir, "cert.pem"),
+      join(dir, "key.pem"),
+      encodeURIComponent(join(dir, "cert.pem")),
+    ];
+    const tlsPort = await freePort();
+    const node = await namedProxy(() =>
+      connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false }),
+    );
+    await using server = await startRedis({
+      args: [
+        ...[
+          "--tls-port",
+          `${tlsPort}`,
+          "--tls-cert-file",
+          cert,
+          "--tls-key-file",
+          key,
+          "--tls-ca-cert-file",
+          cert,
+        ],
+        ...["--tls-auth-clients", "no", "--tls-cluster", "yes", "--cluster-enabled", "yes"],
+        ...["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"],
+        ...["--cluster-announce-tls-port", `${node.port}`, "--cluster-announce-ip", "127.0.0.1"],
+      ],
+    });
+    const admin = new Redis(server.url);
+    onTestFinished(() => admin.disconnect());
+    await admin.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
+    await vi.waitFor(async () => expect(await admin.cluster("INFO")).toContain("cluster_state:ok"), 10_000);
+    const url = `rediss://localhost:${node.port}?ca=${ca}`;
+    const connections = createConnections({ urls: [url, url], logger: silentLogger });
+    onTestFinished(() => connections.stop());
+    await connections.start();
+    await connections.commands.set("a", "b");
+    expect(node.names.length).toBeGreaterThan(1);
+    expect(new Set(node.names)).toEqual(new Set(["localhost"]));
   });
 
   test("is found by Sentinels that speak TLS, too, and have a password of their own", async () => {
