@@ -8,7 +8,7 @@ import { createIdentify } from "./auth/identify.ts";
 import { createRateLimitKey } from "./auth/rate-limit-key.ts";
 import { createTokenFile } from "./auth/token-file.ts";
 import type { Config } from "./config.ts";
-import { AppError } from "./core/errors.ts";
+import { AppError, messageOf, StartError } from "./core/errors.ts";
 import type { FollowSink } from "./core/log-following.ts";
 import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
@@ -248,9 +248,11 @@ export function createApp(config: Config, logger: Logger): App {
   });
 
   const services: readonly Service[] = [
-    ...(tokenFile === undefined ? [] : [tokenFile]),
-    objectives,
-    ...(ruleFile === undefined ? [] : [ruleFile]),
+    checkedTogether([
+      ...(tokenFile === undefined ? [] : [tokenFile]),
+      objectives,
+      ...(ruleFile === undefined ? [] : [ruleFile]),
+    ]),
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,
@@ -335,6 +337,19 @@ function together(services: readonly Service[]): Service {
   return {
     start: async () => void (await Promise.all(services.map((service) => service.start()))),
     stop: async () => void (await Promise.all(services.map((service) => service.stop()))),
+  };
+}
+
+/** Starts services whose failures are mistakes of the operator: all of them are reported, and can be mended at once. */
+function checkedTogether(services: readonly Service[]): Service {
+  return {
+    async start() {
+      const starts = await Promise.allSettled(services.map((service) => service.start()));
+      const errors = starts.flatMap((start) => (start.status === "rejected" ? [start.reason] : []));
+      const unexpected = errors.find((error) => !(error instanceof StartError));
+      if (errors.length > 0) throw unexpected ?? new StartError(errors.map(messageOf).join("\n"));
+    },
+    stop: together(services).stop,
   };
 }
 

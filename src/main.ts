@@ -4,6 +4,11 @@ import { type Config, loadConfig } from "./config.ts";
 import { StartError } from "./core/errors.ts";
 import { monotonicClock } from "./runtime/clock.ts";
 
+const usage = `usage: script/server, or npm start
+
+It takes no arguments. Settings are environment variables, as in PORT=8080 script/server; docs/configuration.md lists them.
+`;
+
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
 function fail(error: unknown): never {
   process.stderr.write(`${error instanceof StartError ? error.message : describe(error)}\n`);
@@ -49,7 +54,17 @@ async function run(config: Config): Promise<void> {
   process.stdout.write(`queue-latency is ready. GraphiQL: ${app.url}/graphql\n`);
 }
 
+/** An argument that is ignored would be taken for a setting. @throws StartError */
+function checkArguments([argument]: readonly string[]): void {
+  if (argument === undefined) return;
+  if (argument !== "--help" && argument !== "-h")
+    throw new StartError(`unknown argument ${argument}\n${usage}`);
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
 try {
+  checkArguments(process.argv.slice(2));
   await run(loadConfig(process.env));
 } catch (error) {
   fail(error);

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -263,6 +263,16 @@ describe.concurrent("a server", () => {
     });
   });
 
+  it("says how it is used", async () => {
+    await using server = spawnServer({}, ["--help"]);
+    expect(await server.exited).toBe(0);
+    expect(server.stdout()).toMatch(/^usage: /);
+    const script = spawnSync(new URL("../../script/server", import.meta.url).pathname, ["--help"]);
+    expect(`${script.stdout}`).toBe(server.stdout());
+    const refused = spawnSync(new URL("../../script/server", import.meta.url).pathname, ["--port"]);
+    expect([refused.status, `${refused.stderr}`]).toEqual([1, `unknown argument --port\n${server.stdout()}`]);
+  });
+
   describe("that cannot start says why in one message, without a stack trace, and ends with exit code 1", () => {
     it("when its port is taken", async () => {
       await using data = await temporaryDataDir();
@@ -289,6 +299,27 @@ describe.concurrent("a server", () => {
       ]) {
         expect(message.filter((line) => line.includes(`${name}: expected`))).toHaveLength(1);
       }
+    });
+
+    it("when files of the operator are wrong: all of them at once", async () => {
+      await using data = await temporaryDataDir();
+      const file = (name: string) => join(data.path, name);
+      await writeFile(file("tokens"), "ops fly 0123\n", { mode: 0o600 });
+      await writeFile(file("objectives.yml"), "mail: never");
+      await writeFile(file("alerts.yml"), "rules: 5");
+      const message = await refusalOf({
+        ...{ API_TOKENS_FILE: file("tokens"), OBJECTIVES_FILE: file("objectives.yml") },
+        ...{ ALERTS_FILE: file("alerts.yml"), DATA_DIR: data.path },
+      });
+      for (const name of ["API_TOKENS_FILE", "OBJECTIVES_FILE", "ALERTS_FILE"]) {
+        expect(message.filter((line) => line.startsWith(`${name}: `))).toHaveLength(1);
+      }
+    });
+
+    it("when it is given an argument, which could be taken for a setting", async () => {
+      const message = await refusalOf({}, ["--port", "8080"]);
+      expect(message[0]).toBe("unknown argument --port");
+      expect(message.join("\n")).toMatch(/usage: .*PORT=8080.*docs\/configuration\.md/s);
     });
 
     it("when redis-server is not installed", async () => {
@@ -419,9 +450,9 @@ interface Started extends Running {
 }
 
 /** src/main.ts in a process of its own, with nothing in its environment but what is given. */
-function spawnServer(env: Readonly<Record<string, string>>): Running {
+function spawnServer(env: Readonly<Record<string, string>>, args: readonly string[] = []): Running {
   const main = new URL("../../src/main.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [main], {
+  const child = spawn(process.execPath, [main, ...args], {
     env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -465,8 +496,11 @@ async function startServer(env: Readonly<Record<string, string>>): Promise<Start
 }
 
 /** What a server that must not start says, without its log: line by line. */
-async function refusalOf(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
-  await using server = spawnServer(env);
+async function refusalOf(
+  env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
+): Promise<readonly string[]> {
+  await using server = spawnServer(env, args);
   const impatience = setTimeout(() => server.child.kill("SIGKILL"), 15_000);
   const code = await server.exited;
   clearTimeout(impatience);
