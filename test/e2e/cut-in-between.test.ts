@@ -14,7 +14,10 @@ import { sseTransport, websocketTransport } from "../support/streams.ts";
 import { allParts, openTracker } from "../support/tracker.ts";
 import { createTrackerModel, type TrackerModel } from "../support/tracker-model.ts";
 
-const folds = callsOf(...["memory", "totals", "recent", "fold"].map((name) => `tracker/lua/${name}.lua`));
+const folds = callsOf(
+  ...["memory", "totals", "recent"].map((name) => `tracker/lua/includes/${name}.lua`),
+  "tracker/lua/fold.lua",
+);
 const reads = callsOf("tracker/lua/includes/memory.lua", "tracker/lua/snapshot.lua");
 const takes = callsOf("limits/lua/take.lua");
 const lists = callsOf("tracker/lua/list-recorded.lua");
