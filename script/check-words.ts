@@ -1,6 +1,7 @@
 // `npm run lint:words`: finds words of which readers with English as a second language, and readers who know Redis, GraphQL or
 // Prometheus, would have to guess the meaning.
 import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** A word that is not written here. */
 export interface Word {
@@ -100,6 +101,7 @@ export const checkedFiles = [
   "schema.graphql",
   "{Dockerfile,compose.yaml,package.json}",
   ".github/**/*.{md,yml}",
+  "test/**/*.test.ts",
 ];
 
 export interface Finding {
@@ -133,12 +135,31 @@ function patternOf(word: Word): RegExp {
   return pattern;
 }
 
+/** Of the files of tests only the names of tests are checked. */
+function checkedTextOf(file: string): string {
+  const text = readFileSync(file, "utf8");
+  if (!file.endsWith(".test.ts")) return text;
+  const isName = (line: string) => /^\s*(test|it|describe)\b.*[("`]|^\s*\]\)\(["`]/.test(line);
+  return text
+    .split("\n")
+    .map((line) => (isName(line) ? line : ""))
+    .join("\n");
+}
+
+/** Every private word in the project, a line for each: where it is, and what to write instead. */
+export function checkWords(project: string): readonly string[] {
+  const files = globSync(checkedFiles, { cwd: project }).filter((file) => file !== "script/check-words.ts");
+  return files
+    .toSorted()
+    .flatMap((file) =>
+      findPrivateWords(checkedTextOf(join(project, file))).map(
+        ({ line, found, word }) => `${file}:${line}: "${found}": write ${word.instead} (${word.reason})`,
+      ),
+    );
+}
+
 if (import.meta.main) {
-  const files = globSync(checkedFiles).filter((file) => file !== "script/check-words.ts");
-  for (const file of files.toSorted()) {
-    for (const { line, found, word } of findPrivateWords(readFileSync(file, "utf8"))) {
-      console.error(`${file}:${line}: "${found}": write ${word.instead} (${word.reason})`);
-      process.exitCode = 1;
-    }
-  }
+  const problems = checkWords(join(import.meta.dirname, ".."));
+  for (const problem of problems) console.error(problem);
+  if (problems.length > 0) process.exitCode = 1;
 }

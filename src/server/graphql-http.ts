@@ -55,6 +55,20 @@ export function createGraphQLHttp({
     write(response, mediaType, text, headOf(errors, mediaType));
   }
 
+  /** One entry for each operation: clients look for the errors of each in its place. */
+  async function refuseBatch(
+    response: ServerResponse,
+    mediaType: MediaType,
+    { errors, cost }: Invalid,
+    count: number,
+  ): Promise<void> {
+    await holdBack(response);
+    const text = withCost(encodeResult({ errors }).json, cost);
+    const isListed = count > 0 && count <= maxListed;
+    const all = isListed ? `[${Array(count).fill(text).join(",")}]` : text;
+    write(response, mediaType, all, headOf(errors, mediaType));
+  }
+
   /** Sends a result. @throws AppError THROTTLED when the client has too much that it has not read. */
   function send(
     response: ServerResponse,
@@ -82,7 +96,8 @@ export function createGraphQLHttp({
       assertServed(kind, request, isBatch, accepted),
     );
     const onGone = whenClosed(response);
-    if (refusal !== null) await sendInvalid(response, mediaType, refusal);
+    if (refusal !== null && isBatch) await refuseBatch(response, jsonType(mediaType), refusal, sent.length);
+    else if (refusal !== null) await sendInvalid(response, mediaType, refusal);
     else if (isBatch) {
       if (all.every((each) => "errors" in each)) await holdBack(response);
       const results = await Promise.all(all.map((each) => jsonOf(each, onGone)));
@@ -132,6 +147,9 @@ export function createGraphQLHttp({
     }
   };
 }
+
+/** Of more operations, a list would be far larger than the request was worth. */
+const maxListed = 100;
 
 function write(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {
   if (mediaType === "text/event-stream") sendOneEvent(response, text, head);

@@ -40,7 +40,9 @@ export interface ResponseHead {
 
 /**
  * Status and headers of a response to one operation: the highest status that an error asks for, 200 if none does. For
- * `application/json` a document that cannot be parsed or is not valid is 200, as GraphQL over HTTP recommends.
+ * `application/json` a document that cannot be parsed or is not valid is 200, as GraphQL over HTTP recommends. A stream of events is
+ * 200 with the errors in it, as the protocol of graphql-sse demands: its client takes a 4xx for a broken network, and an `EventSource`
+ * cannot read one.
  */
 export function headOf(errors: readonly GraphQLError[], mediaType: MediaType): ResponseHead {
   let status = 200;
@@ -51,8 +53,12 @@ export function headOf(errors: readonly GraphQLError[], mediaType: MediaType): R
     if (!documentErrors.has(extensions.code)) status = Math.max(status, http?.status ?? 200);
     else if (mediaType === "application/graphql-response+json") status = Math.max(status, 400);
   }
+  if (mediaType === "text/event-stream" && status < 500 && !clientStatuses.has(status)) status = 200;
   return { status, headers };
 }
+
+/** Of refusals that are no answer to an operation: who the client is, and how it asks. */
+const clientStatuses: ReadonlySet<number> = new Set([401, 405, 406, 413, 415]);
 
 const documentErrors: ReadonlySet<unknown> = new Set(["GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"]);
 

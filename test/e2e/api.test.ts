@@ -990,7 +990,7 @@ describe("a mistake in a request", () => {
     { mistake: "a missing argument", query: "{ queueLatency { queue } }" },
     { mistake: "a bad argument", query: '{ queueLatency(queues: ["*"]) { queue } }' },
     { mistake: "two bad fields", query: "{ one two }" },
-  ])("is told over a WebSocket as over HTTP: $mistake", async ({ query }) => {
+  ])("is reported over a WebSocket as over HTTP: $mistake", async ({ query }) => {
     await using app = await open();
     const overHttp = (await ask(app.url, query)).body.errors?.map(withoutCost);
     const client = createClient({ url: `${app.url.replace("http", "ws")}/graphql`, retryAttempts: 0 });

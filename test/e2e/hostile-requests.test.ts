@@ -355,7 +355,7 @@ describe("a connection on which", () => {
   test.each([
     { sends: "half of the body that it promised", bytes: `${head}Content-Length: 500\r\n\r\n{"query":` },
     { sends: "a chunk, and not the last", bytes: `${head}Transfer-Encoding: chunked\r\n\r\n5\r\n{"que\r\n` },
-  ])("somebody $sends, and hangs up, is no news", async ({ bytes }) => {
+  ])("a client that $sends, and hangs up, is not logged", async ({ bytes }) => {
     const socket = connect(Number(new URL(app.url).port), "127.0.0.1");
     socket.on("error", () => {});
     await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));

@@ -373,7 +373,9 @@ describe.each(bounds)("$setting", ({ setting, code }) => {
     const { reply, commands } = await commandsDuring(() => send(app.url, request(way, limit + 1)));
     expect(codesOf(reply.body)).toEqual([code]);
     expect(reply.body.data ?? null).toBeNull();
-    expect(reply.status).toBe(request(way, 1).over === "WebSocket" ? 0 : 400);
+    expect(reply.status).toBe(
+      { WebSocket: 0, SSE: 200, EventSource: 200, POST: 400, GET: 400 }[request(way, 1).over],
+    );
     expect(costOf(reply).actualQueryCost).toBeNull();
     expect(commands).toEqual({});
   });
@@ -665,7 +667,7 @@ describe("extensions.cost", () => {
     });
   });
 
-  test("is in every entry of a batch, and in the one answer to a batch that is refused", async () => {
+  test("is in every entry of a batch, also of one that is refused", async () => {
     await using app = await startAppHere({ RATE_LIMIT_MAX: String(max), RATE_LIMIT_WINDOW: "1h" });
     const batch = [{ query: reading(names(2)) }, { query: "{ nothing }" }, { query: reading(names(3)) }];
     const { status, body } = await post(app.url, batch);
@@ -678,7 +680,16 @@ describe("extensions.cost", () => {
       { requestedQueryCost: 3, actualQueryCost: 3, throttleStatus },
     ]);
     const refused = await post(app.url, [{ query: reading(names(99)) }, { query: reading(names(2)) }]);
-    expect(costOf(refused)).toEqual({ requestedQueryCost: 101, actualQueryCost: null, throttleStatus });
+    expect(refused.status).toBe(400);
+    const cost = { requestedQueryCost: 101, actualQueryCost: null, throttleStatus };
+    expect(refused.body).toEqual(
+      Array(2).fill({
+        errors: [
+          expect.objectContaining({ extensions: expect.objectContaining({ code: "MAX_COST_EXCEEDED" }) }),
+        ],
+        extensions: { cost },
+      }),
+    );
   });
 
   test("goes down by what was charged, and by nothing else", async () => {
@@ -767,7 +778,7 @@ describe("MAX_SUBSCRIPTIONS", () => {
     expect((await third.next()).value?.data).toBeDefined();
 
     const overSse = await send(app.url, { over: "SSE", operation: { query: watching(["a"]) } });
-    expect(overSse.status).toBe(429);
+    expect(overSse.status).toBe(200);
     expect(codesOf(overSse.body)).toEqual(["TOO_MANY_SUBSCRIPTIONS"]);
     const overWs = await send(app.url, { over: "WebSocket", operation: { query: watching(["a"]) } });
     expect(codesOf(overWs.body)).toEqual(["TOO_MANY_SUBSCRIPTIONS"]);
@@ -785,8 +796,8 @@ describe("MAX_SUBSCRIPTIONS", () => {
     const slowRefill = { RATE_LIMIT_MAX: "100", RATE_LIMIT_WINDOW: "1d" };
     await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "5", ...slowRefill });
     const streams = await Promise.all(names(20).map((name) => openSse(app.url, watching([name]))));
-    expect(streams.filter(({ status }) => status === 200)).toHaveLength(5);
-    expect(streams.filter(({ status }) => status === 429)).toHaveLength(15);
+    const codes = (await Promise.all(streams.map((stream) => stream.next()))).flatMap(codesOf);
+    expect(codes).toEqual(Array(15).fill("TOO_MANY_SUBSCRIPTIONS"));
     const overWs = await send(app.url, { over: "WebSocket", operation: { query: watching(["a"]) } });
     expect(costOf(overWs)).toMatchObject({ requestedQueryCost: 1, actualQueryCost: null });
     expect(costOf(await ask(app.url, "{ __typename }")).throttleStatus.currentlyAvailable).toBe(95);
@@ -1060,14 +1071,17 @@ function startAppHere(env: Readonly<Record<string, string>> = {}) {
   return startApp({ ...alone, ...env });
 }
 
-function costOf({ body }: { readonly body: GraphQLAnswer }): Cost {
+/** Of a batch that is refused each entry says so. */
+function costOf({ body: answered }: { readonly body: GraphQLAnswer }): Cost {
+  const [body = answered] = [answered].flat();
   // Over a WebSocket an `error` message is a list of errors, so the first carries it.
   const cost = body.extensions?.cost ?? (body.errors?.[0]?.extensions.cost as Cost | undefined);
   if (cost === undefined) throw new Error(`no cost in ${JSON.stringify(body)}`);
   return cost;
 }
 
-function codesOf(body: GraphQLAnswer): readonly unknown[] {
+function codesOf(answered: GraphQLAnswer): readonly unknown[] {
+  const [body = answered] = [answered].flat();
   return body.errors?.map(({ extensions }) => extensions.code) ?? [];
 }
 
@@ -1075,7 +1089,8 @@ function expectThrottled(
   answer: Answer | Reply,
   is: { readonly cost: number; readonly left: number; readonly max: number; readonly windowSeconds: number },
 ): void {
-  expect(answer.status).toBe(429);
+  const isStream = answer.headers.get("content-type")?.startsWith("text/event-stream") === true;
+  expect(answer.status).toBe(isStream ? 200 : 429);
   expect(codesOf(answer.body)).toEqual(["THROTTLED"]);
   const retryAfter = answer.headers.get("Retry-After");
   expect(retryAfter).toMatch(/^[1-9]\d*$/);

@@ -170,7 +170,7 @@ describe("names of queues, whatever they are,", () => {
   it.each([
     { over: "server-sent events", connect: sseTransport },
     { over: "WebSocket", connect: websocketTransport },
-  ])("are told apart by those who watch them over $over", async ({ connect }) => {
+  ])("are distinguished by subscribers over $over", async ({ connect }) => {
     const names = await acceptedOf(meaningful);
     await using client = connect(server.url);
     const stream = client.subscribe(
@@ -252,7 +252,7 @@ describe("whatever names there are,", () => {
     const found = await direct.keys("*");
     const tag = "\\{[^{}]+\\}";
     const known = new RegExp(
-      `^${prefix}:(${tag}:(waiting|state|recent|departed:[01]|history:(10|60|3600))|lease:\\{/history\\}(:fence)?|queues|sweep|throttle:[^{}]+)$`,
+      `^${prefix}:(${tag}:(waiting|state|recent|departed:[01]|history:(10|60|3600))|lease:\\{/history\\}(:fence)?|queues(:recorded)?|sweep|throttle:[^{}]+)$`,
     );
     expect(found.filter((key) => !known.test(key))).toEqual([]);
     expect(found.filter((key) => key.endsWith(":state"))).toHaveLength(names.length);

@@ -371,7 +371,7 @@ describe.concurrent("a server", () => {
         answer: (socket: Socket) =>
           socket.once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n")),
       },
-    ])("when whoever listens at REDIS_URL $what", async ({ answer }) => {
+    ])("when the program that listens at REDIS_URL $what", async ({ answer }) => {
       await using stranger = await listen(answer);
       const message = await refusalOf({ REDIS_URL: `redis://:${password}@127.0.0.1:${stranger.port}/` });
       expect(message).toHaveLength(1);

@@ -1,3 +1,6 @@
+import { ApolloClient, gql, InMemoryCache } from "@apollo/client/core";
+import { BatchHttpLink } from "@apollo/client/link/batch-http";
+import { createClient as createSseClient } from "graphql-sse";
 import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { WebSocket } from "ws";
@@ -9,7 +12,7 @@ import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 let tokens: TestTokens;
 let app: Awaited<ReturnType<typeof startApp>>;
 beforeAll(async () => {
-  tokens = await tokenFile({ all: "read,record,admin", reader: "read" });
+  tokens = await tokenFile({ all: "read,record,admin", reader: "read", recorder: "record" });
   app = await startApp({
     REDIS_URL: inject("redisUrl"),
     KEY_PREFIX: uniquePrefix(),
@@ -175,6 +178,77 @@ test.each(dataStatuses)(
     }
   },
 );
+
+test.each<Row>([
+  { why: "no document", params: { query: "subscription {" }, code: "GRAPHQL_PARSE_FAILED" },
+  {
+    why: "an unknown field",
+    params: { query: "subscription { nothing }" },
+    code: "GRAPHQL_VALIDATION_FAILED",
+  },
+  {
+    why: "no name of a queue",
+    params: { query: 'subscription { queueLatency(queues: ["*"]) { queue } }' },
+    code: "BAD_USER_INPUT",
+  },
+  {
+    why: "too many queues",
+    params: { query: `subscription { queueLatency(queues: ${JSON.stringify(names(61))}) { queue } }` },
+    code: "TOO_MANY_QUEUES",
+  },
+  {
+    why: "too dear a subscription",
+    params: {
+      query:
+        "subscription { queues(first: 1000) { edges { node { health throughput { enqueuedPerSecond } } } } }",
+    },
+    code: "MAX_COST_EXCEEDED",
+  },
+  {
+    why: "no scope for it",
+    params: { query: "subscription { queues { edges { cursor } } }" },
+    code: "FORBIDDEN",
+    token: "recorder",
+  },
+])(
+  "graphql-sse shows the error of a refused subscription, and asks once: $why",
+  async ({ params, code, token }) => {
+    let requests = 0;
+    const client = createSseClient({
+      url: `${app.url}/graphql`,
+      headers: bearer(token ?? "all"),
+      fetchFn: (...args: Parameters<typeof fetch>) => {
+        requests += 1;
+        return fetch(...args);
+      },
+    });
+    const results: unknown[] = [];
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    client.subscribe(params as never, {
+      next: (result) => void results.push(result),
+      error: reject,
+      complete: resolve,
+    });
+    await promise.finally(() => client.dispose());
+    expect(results).toMatchObject([{ errors: [{ extensions: { code } }] }]);
+    expect(requests).toBe(1);
+  },
+);
+
+test("Apollo's BatchHttpLink shows the error of a batch that is refused as a whole", async () => {
+  const client = new ApolloClient({
+    cache: new InMemoryCache(),
+    link: new BatchHttpLink({ uri: `${app.url}/graphql`, headers: bearer("all"), batchInterval: 20 }),
+  });
+  const page = (alias: string) => gql(`{ ${alias}: queues(first: 600) { edges { cursor } } }`);
+  const answers = await Promise.allSettled(
+    ["a", "b"].map((alias) => client.query({ query: page(alias), fetchPolicy: "no-cache" })),
+  );
+  client.stop();
+  const codeOf = (answer: PromiseSettledResult<unknown>) =>
+    answer.status === "rejected" ? answer.reason.errors?.[0]?.extensions?.code : "none";
+  expect(answers.map(codeOf)).toEqual(Array(2).fill("MAX_COST_EXCEEDED"));
+});
 
 test("subscriptions are answered by the transports that the refusals of others name", async () => {
   const params = { query: 'subscription { queueLatency(queues: ["a"]) { queue } }' };

@@ -140,19 +140,22 @@ describe("a webhook", () => {
     { how: "is overloaded", answer: 429 },
     { how: "does not work", answer: 503 },
     { how: "sends elsewhere, where nobody follows", answer: 302 },
-  ])("that $how is told again, with the same id and a new signature, until it has it", async ({ answer }) => {
-    const receiver = await startReceiver();
-    receiver.answer = () => (receiver.received.length < 4 ? answer : 204);
-    const { write, empty, counts, logger } = await open(hook(receiver));
-    await write(firing("a"));
-    await empty();
-    expect(receiver.received).toHaveLength(4);
-    expect(new Set(receiver.received.map(idOf)).size).toBe(1);
-    for (const request of receiver.received) verified(request);
-    await expect.poll(counts).toEqual({ webhook: { waiting: 0, delivered: 1, failed: 3, dropped: 0 } });
-    expect(logger.lines.map(({ level }) => level)).toEqual(["warn", "debug", "debug", "info"]);
-    expect(JSON.stringify(logger.lines)).not.toMatch(/whsec|hook\?x/);
-  });
+  ])(
+    "that $how is notified again, with the same id and a new signature, until it has it",
+    async ({ answer }) => {
+      const receiver = await startReceiver();
+      receiver.answer = () => (receiver.received.length < 4 ? answer : 204);
+      const { write, empty, counts, logger } = await open(hook(receiver));
+      await write(firing("a"));
+      await empty();
+      expect(receiver.received).toHaveLength(4);
+      expect(new Set(receiver.received.map(idOf)).size).toBe(1);
+      for (const request of receiver.received) verified(request);
+      await expect.poll(counts).toEqual({ webhook: { waiting: 0, delivered: 1, failed: 3, dropped: 0 } });
+      expect(logger.lines.map(({ level }) => level)).toEqual(["warn", "debug", "debug", "info"]);
+      expect(JSON.stringify(logger.lines)).not.toMatch(/whsec|hook\?x/);
+    },
+  );
 
   test("gets the end of an alert after its beginning, however often that has to be sent", async () => {
     const receiver = await startReceiver();

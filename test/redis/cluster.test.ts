@@ -73,7 +73,7 @@ describe("a slot that moves", () => {
   it.each([
     { jobs: ["before"], why: "some of its keys are there, and some are nowhere" },
     { jobs: [], why: "none of its keys is anywhere" },
-  ])("fails nothing that is asked meanwhile, though neither node can tell: $why", async ({ jobs }) => {
+  ])("fails nothing that is asked meanwhile, though neither node can answer it: $why", async ({ jobs }) => {
     const { queue, other } = await aQueue();
     for (const job of jobs) await record(queue, job);
     const move = await cluster.beginMove(keys.state(queue), other);

@@ -138,16 +138,19 @@ const followed: FollowedQueue = {
 describe("a reader whose fencing token is too small, as after a failover", () => {
   // What the tracker has stored, on another node than the lease, and by a clock that was ahead.
   const aheadMs = 3_600_000;
-  const told: readonly { readonly how: string; readonly tell: (sink: FollowSink) => Promise<unknown> }[] = [
+  const reports: readonly {
+    readonly how: string;
+    readonly report: (sink: FollowSink) => Promise<unknown>;
+  }[] = [
     {
       how: "observes",
-      tell: (to) => to.observe({ source: "faktory", queues: [observation], freshForMs: 60_000 }),
+      report: (to) => to.observe({ source: "faktory", queues: [observation], freshForMs: 60_000 }),
     },
-    { how: "follows", tell: (to) => to.follow(followed) },
-    { how: "removes a queue", tell: (to) => to.gone("faktory", "q") },
+    { how: "follows", report: (to) => to.follow(followed) },
+    { how: "removes a queue", report: (to) => to.gone("faktory", "q") },
   ];
 
-  test.each(told)("and who $how gets a larger token and goes on", async ({ tell }) => {
+  test.each(reports)("a reader that $how gets a larger token and continues", async ({ report }) => {
     const opened = await openTracker(inject("redisUrl"), { prefix });
     onTestFinished(() => opened[Symbol.asyncDispose]());
     const { tracker } = opened;
@@ -157,7 +160,7 @@ describe("a reader whose fencing token is too small, as after a failover", () =>
     const one = await reader(
       "one",
       (handed) => ({
-        start: async () => void results.push(await tell(handed).catch((error: unknown) => error)),
+        start: async () => void results.push(await report(handed).catch((error: unknown) => error)),
       }),
       tracker,
     );

@@ -275,7 +275,7 @@ describe("a fence", () => {
     expect(await listed()).toEqual(["faktory/default"]);
   });
 
-  it("does not stand in the way of who has none: a person who forgets a queue", async () => {
+  it("does not prevent a command without one: an admin who forgets a queue", async () => {
     await tell(5, [observation()]);
     expect(await opened.tracker.forget("faktory/default")).toBe(true);
     await tell(5, [observation()]);

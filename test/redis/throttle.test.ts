@@ -89,7 +89,7 @@ test("takes from both budgets or from none, and recording leaves the points for 
 });
 
 describe("a client that asks often", () => {
-  test("gets points for its next requests in advance, and is told what it has used", async () => {
+  test("gets points for its next requests in advance, and sees what it has used", async () => {
     const { redis, clock, throttle } = await openThrottle({ max: 5_000 });
     const pipelines = vi.spyOn(redis, "pipeline");
     const left: number[] = [];

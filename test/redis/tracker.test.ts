@@ -228,7 +228,7 @@ describe("a queue known from events", () => {
       why: "departures that a longer window remembers are still young",
     },
     { from: 1_000, to: 300_000, after: 4_000, why: "the memory of a shorter window must not end too soon" },
-  ])("remembers departures when EVENT_WINDOW is changed from $from to $to ms: $why", async (row) => {
+  ])("remembers tombstones when EVENT_WINDOW is changed from $from to $to ms: $why", async (row) => {
     const prefix = uniquePrefix();
     const options = { now: () => now, maxWaitMs: 86_400_000, prefix };
     await using before = await openTracker(inject("redisUrl"), { ...options, eventWindowMs: row.from });

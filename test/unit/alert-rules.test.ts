@@ -258,11 +258,11 @@ alerts_dropped: { severity: 1 }
   });
 
   test.each([
-    { lines: "for: 1s\nfor: 2s\ndepth_above: x", told: [5, 6], why: "a key twice" },
-    { lines: "latency_above: x\ndepth_above: y\nfor: z", told: [2, 4, 5, 6], why: "two conditions" },
-  ])("tells what else is wrong beside $why", ({ lines, told }) => {
+    { lines: "for: 1s\nfor: 2s\ndepth_above: x", reported: [5, 6], why: "a key twice" },
+    { lines: "latency_above: x\ndepth_above: y\nfor: z", reported: [2, 4, 5, 6], why: "two conditions" },
+  ])("reports what else is wrong beside $why", ({ lines, reported }) => {
     const linesOf = problemsOf(rule(lines)).map((problem) => Number(/^line (\d+):/.exec(problem)?.[1]));
-    expect(linesOf).toEqual(told);
+    expect(linesOf).toEqual(reported);
   });
 
   test("matches queues by globs", () => {

@@ -135,7 +135,7 @@ describe("the api", () => {
     ['import { type Feed } from "../live/feed.ts";', false, "erasing leaves an import that runs the module"],
     ['export { createFeed } from "../../live/feed.ts";', false, "a value, from a sub-folder"],
     ['await import("../tracker/tracker.ts");', false, "a value at run time"],
-  ])("told that %s: types only is %s, %s", (code, typesOnly) => {
+  ])("of %s: types only is %s, %s", (code, typesOnly) => {
     expect(takesOnlyTypes(code)).toBe(typesOnly);
   });
 

@@ -51,7 +51,7 @@ describe("the numbers of several rounds", () => {
     [0.799, { atLeast: 0.8 }, false, "shown as less"],
     [1.001, { atMost: 1 }, true, "shown as 1"],
     [1.01, { atMost: 1 }, false, "shown as more"],
-  ])("%d is held against %o: %s, for it is %s", (ratio, wanted, verdict) => {
+  ])("%d is compared with %o: %s, for it is %s", (ratio, wanted, verdict) => {
     expect(isReached(ratio, wanted)).toBe(verdict);
   });
 });

@@ -605,7 +605,7 @@ describe("a document that is not validated yet", () => {
       query: `query A { ${queue} b: ${queue} } query B { queues { edges { cursor } } }`,
       why: "each operation",
     },
-  ])("is refused when it is too dear already: $why", ({ query }) => {
+  ])("is refused when it is too expensive already: $why", ({ query }) => {
     expect(() => check(parse(query))).toThrowError(/^expected a cost of at most 1 points, got at least /);
   });
 

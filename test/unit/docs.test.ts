@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { errorStatus } from "../../src/core/errors.ts";
 import { blocks, pages, project } from "../support/pages.ts";
 
 /** Why a block is not run by e2e/docs: the only words that `<!-- not run: WORD -->` may have. */
@@ -96,7 +97,7 @@ describe("promises", () => {
   });
 });
 
-test("messages that docs/troubleshooting.md quotes stand in the code", () => {
+test("messages that docs/troubleshooting.md quotes are in the code", () => {
   const files = readdirSync(join(project, "src"), { recursive: true }).map(String);
   const code = files
     .filter((file) => file.endsWith(".ts"))
@@ -113,6 +114,58 @@ test("messages that docs/troubleshooting.md quotes stand in the code", () => {
   expect(quotes.length).toBeGreaterThan(25);
   const parts = quotes.flatMap((quote) => quote.split("…").map((part) => part.trim()));
   expect(parts.filter((part) => !code.includes(part))).toEqual([]);
+});
+
+describe("tables", () => {
+  const rowsOf = (file: string) =>
+    page(file)
+      .text.split("\n")
+      .filter((line) => line.startsWith("| "))
+      .map((line) => line.slice(2, -2).split(" | "));
+  const namesIn = (cell = "") => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name);
+
+  test("of docs/configuration.md have every setting with its default", () => {
+    const config = readFileSync(join(project, "src/config.ts"), "utf8");
+    const declared = config.slice(
+      config.indexOf("const settings ="),
+      config.indexOf("export function loadConfig"),
+    );
+    const settings = [...declared.matchAll(/^ {2}([A-Z_]+): (?:(?:whole|duration)\("?([\w]+)"?)?/gm)];
+    const defaults = new Map(
+      rowsOf("docs/configuration.md").flatMap(([names, values = ""]) =>
+        namesIn(names).map((name, index) => [name, values.split(", ")[index] ?? values] as const),
+      ),
+    );
+    expect(settings.length).toBeGreaterThan(40);
+    expect([...defaults.keys()].toSorted()).toEqual(settings.map(([, name]) => name).toSorted());
+    for (const [, name = "", value] of settings) {
+      if (value !== undefined) expect(defaults.get(name), name).toBe(value.replaceAll("_", ""));
+    }
+  });
+
+  test("of docs/errors.md have every code with its status", () => {
+    const documented = rowsOf("docs/errors.md").flatMap(([codes, statuses = ""]) =>
+      namesIn(codes).map((code, index) => [code, Number(statuses.split(", ")[index] ?? statuses)] as const),
+    );
+    expect(Object.fromEntries(documented)).toMatchObject(errorStatus);
+  });
+
+  test("of docs/operations.md have every alert of docs/prometheus-rules.yml", () => {
+    const rules = readFileSync(join(project, "docs/prometheus-rules.yml"), "utf8");
+    const alerts = [...rules.matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
+    const named = rowsOf("docs/operations.md").flatMap(([cell]) => namesIn(cell));
+    expect(named).toEqual(expect.arrayContaining(alerts));
+  });
+
+  test("of docs/metrics.md have every series of a queue", () => {
+    const code = readFileSync(join(project, "src/exporters/queue-series.ts"), "utf8");
+    const series = [...code.matchAll(/"(queue_[a-z_]+)"/g)].map(([, name = ""]) => name);
+    expect(series.length).toBeGreaterThan(8);
+    const named = rowsOf("docs/metrics.md").flatMap(([cell]) =>
+      namesIn(cell).map((name) => name.replace(/\{.*/, "")),
+    );
+    expect(named).toEqual(expect.arrayContaining(series));
+  });
 });
 
 describe("blocks", () => {

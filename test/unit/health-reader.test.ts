@@ -111,7 +111,7 @@ describe("the reader of health", () => {
           { forecast: { unstable: false, drainSeconds: null, breachSeconds: null } },
         ],
       },
-    ])("$selection tells what it is, with the depth that it needs", async ({ selection, expected }) => {
+    ])("$selection has its value, with the depth that it needs", async ({ selection, expected }) => {
       expect(await ask(selection)).toEqual(expected);
       expect(read.mock.lastCall?.[1].depth).toBe(selection !== "objective");
     });

@@ -6,7 +6,7 @@ import { createSubscriptionDeduplication } from "../../src/server/subscription-d
 
 const typed = `subscription ($of: String = "a") { pushes(of: $of) { text } }`;
 
-it("runs a push once for all who have the same subscription, and tells each of them", async () => {
+it("runs a push once for all identical subscriptions, and sends it to each of them", async () => {
   const { subscribe, push, resolved } = open();
   const streams = [await subscribe(typed), await subscribe(typed), await subscribe(typed)];
   push([{ text: "one" }]);
@@ -25,7 +25,7 @@ it.each([
   expect(resolved).toHaveBeenCalledTimes(2);
 });
 
-it("runs it anew for whoever is pushed something else, be it that it looks the same", async () => {
+it("runs it again for a subscription that is pushed another snapshot, even when it looks the same", async () => {
   const { subscribe, pushEach, resolved } = open();
   const streams = [await subscribe(typed), await subscribe(typed)];
   const shared = { text: "s" };
@@ -37,7 +37,7 @@ it("runs it anew for whoever is pushed something else, be it that it looks the s
   expect(resolved).toHaveBeenCalledTimes(5);
 });
 
-it("tells an error to each of them, masked once for all, and goes on", async () => {
+it("sends an error to each of them, masked once for all, and continues", async () => {
   const { subscribe, push, maskError } = open();
   const streams = [await subscribe(typed), await subscribe(typed)];
   push([{ text: new Error("broken") }]);
