@@ -341,7 +341,11 @@ describe("what a connection that breaks does to everything else", () => {
         ...{ expected: [], missedUntilMs: null, clockSkewMs: null },
       };
       const done = proxy.cut(
-        callsOf(...["totals", "recent", "follow"].map((name) => `tracker/lua/${name}.lua`)),
+        callsOf(
+          "tracker/lua/includes/totals.lua",
+          "tracker/lua/includes/recent.lua",
+          "tracker/lua/follow.lua",
+        ),
         point,
       );
       await expect(opened.tracker.follow(followed)).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
