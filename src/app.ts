@@ -217,12 +217,11 @@ export function createApp(config: Config, logger: Logger): App {
     identify,
     rateLimitKeyOf: createRateLimitKey({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,
-    contextOf: (client, onGone, share): Context => ({
+    takeSlot: subscriptions.take,
+    contextOf: (client, share): Context => ({
       client: client.id,
-      onGone,
       share,
       limits,
-      subscriptions,
       tracker: queries,
       history,
       health,

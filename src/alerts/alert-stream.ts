@@ -130,16 +130,20 @@ export function createAlertStream({ feed, store, logger }: AlertStreamOptions): 
       await feed.stop();
     },
     async watch(filter, first) {
-      joining += 1;
-      try {
+      const read = async () => {
         // What is published meanwhile is known then, too.
         if (!isComplete) await catchUp();
-        const control = createAlertWatch(filter, () => {
+        return worstFirst(known.values(), filter).slice(0, first);
+      };
+      joining += 1;
+      try {
+        const alerts = await read();
+        const control = createAlertWatch(filter, read, () => {
           watches.delete(control);
           forgetUnlessWatched();
         });
         watches.add(control);
-        for (const alert of worstFirst(known.values(), filter).slice(0, first)) control.push(alert);
+        for (const alert of alerts) control.push(alert);
         if (isStopped) control.end();
         return control.watch;
       } finally {

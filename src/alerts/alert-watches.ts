@@ -1,7 +1,10 @@
 import type { Alert } from "../core/alerts.ts";
+import type { Joined, Newer, PushSource } from "../core/push-source.ts";
 
 /** More than there can be alerts. */
 const maxWaiting = 20_000;
+/** Alerts that were pushed as RESOLVED, and are kept for slow members: as many as the store keeps. */
+const maxResolved = 1_000;
 
 /** Which alerts a subscriber wants. */
 export interface AlertFilter {
@@ -9,8 +12,8 @@ export interface AlertFilter {
   readonly queue: string | null;
 }
 
-/** What one subscriber gets: first alerts that have not ended, then each that has changed. */
-export type AlertWatch = AsyncIterableIterator<Alert, undefined>;
+/** What one group of subscribers gets, an alert in each push: first alerts that have not ended, then each that has changed. */
+export type AlertWatch = PushSource<Alert>;
 
 /** The other end of a watch. */
 export interface AlertWatchControl {
@@ -20,12 +23,29 @@ export interface AlertWatchControl {
   end(): void;
 }
 
+/** An alert, and the number of its push. */
+interface Pushed {
+  readonly push: Alert;
+  readonly number: number;
+}
+
 /**
- * Keeps the newest state of each alert that the subscriber has not received yet, never a list of pushes: a slow subscriber skips
- * the states in between. When there are too many, it also skips the alerts that ended longest ago.
+ * Keeps the newest state of each alert, never a list of pushes: a slow member skips the states in between. When there are too many, it
+ * also skips the alerts that ended longest ago.
+ *
+ * @param read returns the alerts that a member begins with which joins later than others.
  */
-export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): AlertWatchControl {
+export function createAlertWatch(
+  { queue }: AlertFilter,
+  read: () => Promise<readonly Alert[]>,
+  onEnd: () => void,
+): AlertWatchControl {
+  /** Not taken yet. */
   const waiting = new Map<string, Alert>();
+  /** The newest pushes, in order: each alert once. */
+  const active = new Map<string, Pushed>();
+  const resolved = new Map<string, Pushed>();
+  let pushes = 0;
   let isEnded = false;
   let pending: PromiseWithResolvers<IteratorResult<Alert, undefined>> | undefined;
   const ended = { done: true, value: undefined } as const;
@@ -34,9 +54,31 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
     const [next] = waiting.values();
     if (pending === undefined || next === undefined) return;
     waiting.delete(next.id);
+    remember(next);
     const { resolve } = pending;
     pending = undefined;
     resolve({ done: false, value: next });
+  }
+
+  function remember(push: Alert): void {
+    pushes += 1;
+    active.delete(push.id);
+    resolved.delete(push.id);
+    (push.state === "RESOLVED" ? resolved : active).set(push.id, { push, number: pushes });
+    const [oldest] = resolved.keys();
+    if (resolved.size > maxResolved && oldest !== undefined) resolved.delete(oldest);
+  }
+
+  async function join(): Promise<Joined<Alert>> {
+    const alerts = await read();
+    // Those that wait are pushed to all members.
+    return { pushes: isEnded ? [] : alerts.filter(({ id }) => !waiting.has(id)), number: pushes };
+  }
+
+  async function since(number: number): Promise<Newer<Alert>> {
+    const found = [firstAfter(active, number), firstAfter(resolved, number)];
+    const [next] = found.filter((each) => each !== undefined).sort((a, b) => a.number - b.number);
+    return next ?? { push: null, number: pushes };
   }
 
   function dropOldestResolved(): void {
@@ -52,12 +94,17 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
     if (isEnded) return;
     isEnded = true;
     waiting.clear();
+    active.clear();
+    resolved.clear();
     pending?.resolve(ended);
     pending = undefined;
     onEnd();
   }
 
   const watch: AlertWatch = {
+    minIntervalMs: 0,
+    join,
+    since,
     next() {
       if (isEnded) return Promise.resolve(ended);
       if (pending !== undefined) return pending.promise.then(() => watch.next());
@@ -83,4 +130,9 @@ export function createAlertWatch({ queue }: AlertFilter, onEnd: () => void): Ale
     },
     end,
   };
+}
+
+function firstAfter(pushed: ReadonlyMap<string, Pushed>, number: number): Pushed | undefined {
+  for (const each of pushed.values()) if (each.number > number) return each;
+  return undefined;
 }

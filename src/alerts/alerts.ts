@@ -118,6 +118,9 @@ const noRules = "there are no alert rules; name a file of rules in ALERTS_FILE, 
 function failedWatch(error: AppError): AlertWatch {
   let isOver = false;
   const watch: AlertWatch = {
+    minIntervalMs: 0,
+    join: async () => ({ pushes: [], number: 0 }),
+    since: async () => ({ push: null, number: 0 }),
     async next() {
       if (isOver) return { done: true, value: undefined };
       isOver = true;

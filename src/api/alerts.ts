@@ -59,8 +59,7 @@ builder.subscriptionField("alertChanged", (t) =>
     },
     description:
       "At once the alerts that are PENDING or FIRING, at most `first`, one in each push; then each alert whose state or acknowledgement changes. A slow reader gets the newest state of each and skips what it missed. Charged once, when it starts: one point for each ten of `first`, at least one. Errors: TOO_MANY_SUBSCRIPTIONS, NO_ALERT_RULES, BAD_USER_INPUT.",
-    subscribe: (_, { queue, first }, { client, onGone, alerts, subscriptions }) =>
-      subscriptions.hold(client, onGone, () => alerts.watch({ queue: queue ?? null }, first)),
+    subscribe: (_, { queue, first }, { alerts }) => alerts.watch({ queue: queue ?? null }, first),
     resolve: (alert) => alert,
   }),
 );

@@ -3,9 +3,9 @@ import type { CpuShare } from "../core/cpu-share.ts";
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
 import type { Forecast, Health } from "../core/health.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
+import type { PushSource } from "../core/push-source.ts";
 import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import type { QueueSnapshot, SnapshotParts, WaitingJob } from "../core/snapshot.ts";
-import type { SubscriptionSlots } from "../limits/subscription-slots.ts";
 
 /** Bounds on arguments: known before anything runs, so this is all that the calculation of a cost is handed. */
 export interface ArgumentLimits {
@@ -23,12 +23,9 @@ export interface Context {
   readonly operation?: "query" | "mutation" | "subscription";
   /** Who the request is charged to, by id. */
   readonly client: string;
-  /** Calls back when the client is gone, or was answered in full; returns a function that takes the callback back. */
-  readonly onGone: (callback: () => void) => () => void;
   /** For work that goes on after the resolver has waited for something. */
   readonly share: CpuShare;
   readonly limits: ArgumentLimits;
-  readonly subscriptions: SubscriptionSlots;
   readonly tracker: {
     read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
     list(options: {
@@ -53,7 +50,7 @@ export interface Context {
     watch(
       queues: readonly string[],
       request: { readonly minIntervalMs: number; readonly refreshMs: number },
-    ): Promise<AsyncIterableIterator<QueueSnapshot[]>>;
+    ): Promise<PushSource<QueueSnapshot[]>>;
     withCounts(
       snapshots: readonly QueueSnapshot[],
       parts: Pick<SnapshotParts, "throughput" | "waitTime">,
@@ -64,7 +61,7 @@ export interface Context {
       request: QueuePageRequest,
       minIntervalMs: number,
       share: CpuShare,
-    ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
+    ): Promise<PushSource<QueuePage>>;
   };
   readonly alerts: {
     list(query: {
@@ -72,7 +69,7 @@ export interface Context {
       readonly queue: string | null;
       readonly first: number;
     }): Promise<Alert[]>;
-    watch(filter: { readonly queue: string | null }, first: number): Promise<AsyncIterableIterator<Alert>>;
+    watch(filter: { readonly queue: string | null }, first: number): Promise<PushSource<Alert>>;
     acknowledge(id: string, by: string): Promise<Alert | null>;
     status(): Promise<AlertStatus>;
   };

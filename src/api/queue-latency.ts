@@ -238,10 +238,8 @@ builder.subscriptionField("queueLatency", (t) =>
     },
     description:
       "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue changes, else after `refreshMs`, or 0.9 s if that is less. Health and forecast are computed for each push, and cause none. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
-    subscribe: (_, { queues, minIntervalMs, refreshMs }, { client, onGone, limits, live, subscriptions }) =>
-      subscriptions.hold(client, onGone, () =>
-        live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
-      ),
+    subscribe: (_, { queues, minIntervalMs, refreshMs }, { limits, live }) =>
+      live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
     async resolve(snapshots, { refreshMs }, { live }, info) {
       const parts = selectedParts(info);
       if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;

@@ -134,8 +134,7 @@ builder.subscriptionField("queues", (t) =>
       return costOf(args);
     },
     description: `The page at once, then the whole page whenever it changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
-    subscribe: (_, args, { client, onGone, live, share, subscriptions }) =>
-      subscriptions.hold(client, onGone, () => live.watchPage(requestOf(args), args.minIntervalMs, share)),
+    subscribe: (_, args, { live, share }) => live.watchPage(requestOf(args), args.minIntervalMs, share),
     resolve: (page, _, { live }, info) => withCounts(page, selectedParts(info), live),
   }),
 );

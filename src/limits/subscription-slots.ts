@@ -11,20 +11,16 @@ export interface SubscriptionSlots {
    */
   reserve(client: string): () => void;
   /**
-   * Opens a stream in one of the client's slots, a reserved one if there is any, which is free again when the stream ends, however it ends. It also ends
-   * when the client goes, even if no value was ever requested from the stream.
+   * Takes one of the client's slots, a reserved one if there is any.
    *
-   * @param onGone calls back when the client goes; returns a function that takes the callback back.
-   * @throws AppError TOO_MANY_SUBSCRIPTIONS, before anything is opened.
+   * @param end ends the subscription, if the client may not have it any more; called at most once.
+   * @returns a function that frees the slot.
+   * @throws AppError TOO_MANY_SUBSCRIPTIONS.
    */
-  hold<T>(
-    client: string,
-    onGone: (callback: () => void) => () => void,
-    open: () => Promise<AsyncIterableIterator<T>>,
-  ): Promise<AsyncIterableIterator<T>>;
+  take(client: string, end: (reason: AppError) => void): () => void;
   /** How many are taken, of all clients. */
   taken(): number;
-  /** Ends all streams of a client that may not have them any more: the next read of each rejects with the reason. */
+  /** Ends all subscriptions of a client that may not have them any more. */
   endAll(client: string, reason: AppError): void;
 }
 
@@ -32,8 +28,8 @@ export interface SubscriptionSlots {
 const reservedMs = 10_000;
 
 export function createSubscriptionSlots(max: number): SubscriptionSlots {
-  /** What ends each of a client's streams. */
-  const held = new Map<string, Set<Slot>>();
+  /** What ends each of a client's subscriptions. */
+  const held = new Map<string, Set<(reason: AppError) => void>>();
   /** For each reservation of a client, oldest first, what gives it back. */
   const reserved = new Map<string, Set<() => void>>();
 
@@ -60,96 +56,25 @@ export function createSubscriptionSlots(max: number): SubscriptionSlots {
     return giveBack;
   }
 
-  function take(client: string): Slot {
-    const [oldest] = reserved.get(client) ?? [];
-    oldest?.();
-    assertFree(client);
-    const slots = held.get(client) ?? new Set();
-    held.set(client, slots);
-    const slot: Slot = {
-      reason: null,
-      end() {},
-      release() {
-        slots.delete(slot);
-        if (slots.size === 0 && held.get(client) === slots) held.delete(client);
-      },
-    };
-    slots.add(slot);
-    return slot;
-  }
-
   return {
     reserve,
-    async hold(client, onGone, open) {
-      const slot = take(client);
-      let isOver = false;
-      slot.end = () => {
-        isOver = true;
+    take(client, end) {
+      const [oldest] = reserved.get(client) ?? [];
+      oldest?.();
+      assertFree(client);
+      const slots = held.get(client) ?? new Set();
+      held.set(client, slots);
+      slots.add(end);
+      return () => {
+        slots.delete(end);
+        if (slots.size === 0 && held.get(client) === slots) held.delete(client);
       };
-      try {
-        let forget = () => {};
-        const stream = untilEnd(await open(), slot, () => {
-          slot.release();
-          forget();
-        });
-        slot.end = () => void stream.return?.();
-        // It may have had to end before it was open.
-        if (isOver) slot.end();
-        forget = onGone(slot.end);
-        return stream;
-      } catch (error) {
-        slot.release();
-        throw error;
-      }
     },
     taken: () => [...held.values()].reduce((sum, slots) => sum + slots.size, 0),
     endAll(client, reason) {
-      for (const slot of [...(held.get(client) ?? [])]) {
-        slot.reason = reason;
-        slot.end();
-      }
+      const slots = held.get(client) ?? new Set();
+      held.delete(client);
+      for (const end of slots) end(reason);
     },
   };
-}
-
-interface Slot {
-  /** Why its stream was ended; null while it was not, or when the client ended it. */
-  reason: AppError | null;
-  /** Ends the stream in it, once there is one. */
-  end(): void;
-  release(): void;
-}
-
-/** The same stream; `onEnd` is called once, when it is exhausted, returned or broken. */
-function untilEnd<T>(
-  stream: AsyncIterableIterator<T>,
-  slot: Slot,
-  onEnd: () => void,
-): AsyncIterableIterator<T> {
-  let isEnded = false;
-  const end = () => {
-    if (isEnded) return;
-    isEnded = true;
-    onEnd();
-  };
-  const passed = (result: IteratorResult<T>) => {
-    if (result.done !== true) return result;
-    end();
-    if (slot.reason !== null) throw slot.reason;
-    return result;
-  };
-  const broke = (error: unknown) => {
-    end();
-    throw error;
-  };
-  const wrapped: AsyncIterableIterator<T> = {
-    // Most streams wait most of the time: a promise that waits is smaller than a function that does.
-    next: () => stream.next().then(passed, broke),
-    async return(value) {
-      end();
-      return (await stream.return?.(value)) ?? { done: true, value };
-    },
-    [Symbol.asyncIterator]: () => wrapped,
-  };
-  return wrapped;
 }

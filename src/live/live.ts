@@ -115,7 +115,6 @@ export function createLive(options: LiveOptions): Live {
     );
     // The timer of the grace may be late.
     const isLate = disconnectedSinceMs !== null && nowMs >= disconnectedSinceMs + graceMs;
-    // The same object where the state is the same: what is pushed to many is found by it (server/subscription-deduplication.ts).
     return aged.stale || !(isFeedStale || isLate || entry.isStale) ? aged : { ...aged, stale: true };
   }
 
@@ -339,10 +338,19 @@ export function createLive(options: LiveOptions): Live {
       await feed.stop();
     },
     async watch(queues, request) {
+      let entries: readonly WatchedQueue[] = [];
+      const readAll = async () => {
+        const startedAtMs = monotonicClock.now();
+        const snapshots = await read(queues, parts);
+        entries.forEach((entry, i) => {
+          learn(entry, snapshots[i], startedAtMs);
+        });
+      };
       const control = createWatch({
         queues,
         ...request,
         catchUp,
+        readAll,
         latest,
         onEnd() {
           watches.delete(control);
@@ -351,13 +359,9 @@ export function createLive(options: LiveOptions): Live {
       });
       watches.add(control);
       // Register, then read: a change in between is received, and at worst read twice.
-      const entries = queues.map((queue) => enter(queue, control));
-      const startedAtMs = monotonicClock.now();
+      entries = queues.map((queue) => enter(queue, control));
       try {
-        const snapshots = await read(queues, parts);
-        entries.forEach((entry, i) => {
-          learn(entry, snapshots[i], startedAtMs);
-        });
+        await readAll();
       } catch (error) {
         control.end();
         throw error;

@@ -1,5 +1,6 @@
-import type { CpuShare } from "../core/cpu-share.ts";
+import { beginInFirst, type CpuShare } from "../core/cpu-share.ts";
 import { AppError } from "../core/errors.ts";
+import type { Joined, Newer, PushSource } from "../core/push-source.ts";
 import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -15,11 +16,7 @@ export interface PageWatches extends Service {
    *   used its own delays no other.
    * @throws AppError SERVICE_UNAVAILABLE when the first page cannot be read; BAD_USER_INPUT as the page.
    */
-  watch(
-    request: QueuePageRequest,
-    minIntervalMs: number,
-    share: CpuShare,
-  ): Promise<AsyncIterableIterator<QueuePage, undefined>>;
+  watch(request: QueuePageRequest, minIntervalMs: number, share: CpuShare): Promise<PushSource<QueuePage>>;
   /** Ends all streams. */
   stop(): Promise<void>;
 }
@@ -38,10 +35,10 @@ interface Version {
   readonly content: string;
 }
 
-/** One subscriber. */
+/** One group of subscribers. */
 interface Member {
   readonly share: CpuShare;
-  readonly stream: AsyncIterableIterator<QueuePage, undefined>;
+  readonly source: PushSource<QueuePage>;
   offer(version: Version): void;
   end(): void;
 }
@@ -63,6 +60,10 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
     let readAtMs = clock.now();
     let isClosed = false;
 
+    function* shares(): Iterable<CpuShare> {
+      for (const { share } of members) yield share;
+    }
+
     function show(page: QueuePage): void {
       const content = contentOf(page);
       // The same object for the same page: what is made of it is made once for all members.
@@ -73,7 +74,7 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
     async function readAgain(): Promise<void> {
       const startedAtMs = clock.now();
       try {
-        const page = await read(request, { begin: (work) => beginInFirst(sharesOf(members), work) });
+        const page = await read(request, { begin: (work) => beginInFirst(shares(), work) });
         readAtMs = startedAtMs;
         show(page);
       } catch (error) {
@@ -103,13 +104,17 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
       const page = await read(request, share);
       const first = { page, content: contentOf(page) };
       const entry = watched.get(key) ?? open(key, request, minIntervalMs, first);
-      const member = createMember(first, share, clock.now() + minIntervalMs, clock, () => {
-        entry.members.delete(member);
-        if (entry.members.size === 0) entry.close();
+      const member = createMember({
+        ...{ first, minIntervalMs, share, clock },
+        read: () => read(request, share),
+        onEnd() {
+          entry.members.delete(member);
+          if (entry.members.size === 0) entry.close();
+        },
       });
       entry.members.add(member);
       if (isStopped) member.end();
-      return member.stream;
+      return member.source;
     },
     start: async () => {},
     async stop() {
@@ -119,43 +124,25 @@ export function createPageWatches(options: PageWatchesOptions): PageWatches {
   };
 }
 
-function sharesOf(members: Iterable<Member>): readonly CpuShare[] {
-  return [...new Map([...members].map(({ share }) => [share.client, share])).values()];
+interface MemberOptions {
+  readonly first: Version;
+  readonly minIntervalMs: number;
+  readonly share: CpuShare;
+  readonly read: () => Promise<QueuePage>;
+  readonly clock: MonotonicClock;
+  readonly onEnd: () => void;
 }
 
-/** Begins the work once, in the share that has a turn first; at once, when no share is left to wait for. */
-function beginInFirst<T>(shares: readonly CpuShare[], work: () => T | Promise<T>): Promise<T> {
-  return new Promise((resolve) => {
-    let isBegun = false;
-    // What the work throws goes to the caller, not to the share.
-    const begin = () => {
-      if (!isBegun) resolve(promised(work));
-      isBegun = true;
-    };
-    for (const share of shares) {
-      void share.begin(begin);
-      if (isBegun) return;
-    }
-    if (shares.length === 0) begin();
-  });
-}
-
-async function promised<T>(work: () => T | Promise<T>): Promise<T> {
-  return work();
-}
-
-/** @param offersAtMs earlier than this it takes no second page: it has just got its first one. */
-function createMember(
-  first: Version,
-  share: CpuShare,
-  offersAtMs: number,
-  clock: MonotonicClock,
-  onEnd: () => void,
-): Member {
+function createMember({ first, minIntervalMs, share, read, clock, onEnd }: MemberOptions): Member {
   type Result = IteratorResult<QueuePage, undefined>;
   const ended: Result = { done: true, value: undefined };
-  let { content } = first;
+  /** Earlier than this it takes no second page: it has just got its first one. */
+  const offersAtMs = clock.now() + minIntervalMs;
+  /** Of the page that all subscribers of the group have; null when they have different ones. */
+  let content: string | null = first.content;
   let waiting: QueuePage | undefined = first.page;
+  let newest = first.page;
+  let pushes = 0;
   let pending: PromiseWithResolvers<Result> | undefined;
   let isEnded = false;
 
@@ -165,7 +152,19 @@ function createMember(
     const value = waiting;
     pending = undefined;
     waiting = undefined;
+    newest = value;
+    pushes += 1;
     resolve({ done: false, value });
+  }
+
+  async function join(): Promise<Joined<QueuePage>> {
+    const page = await read();
+    if (contentOf(page) !== content) content = null;
+    return { pushes: [page], number: pushes };
+  }
+
+  async function since(number: number): Promise<Newer<QueuePage>> {
+    return { push: pushes > number ? newest : null, number: pushes };
   }
 
   function end(): void {
@@ -176,7 +175,10 @@ function createMember(
     onEnd();
   }
 
-  const stream: AsyncIterableIterator<QueuePage, undefined> = {
+  const source: PushSource<QueuePage> = {
+    minIntervalMs,
+    join,
+    since,
     next() {
       if (isEnded) return Promise.resolve(ended);
       pending ??= Promise.withResolvers();
@@ -188,11 +190,11 @@ function createMember(
       end();
       return ended;
     },
-    [Symbol.asyncIterator]: () => stream,
+    [Symbol.asyncIterator]: () => source,
   };
   return {
     share,
-    stream,
+    source,
     offer(version) {
       if (version.content === content || clock.now() < offersAtMs - timerSlackMs) return;
       content = version.content;

@@ -1,11 +1,9 @@
+import type { Joined, Newer, PushSource } from "../core/push-source.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 
-/** What one subscriber gets: the newest state of its queues, whenever it asks, as seldom as it asked for. */
-export interface Watch extends AsyncIterableIterator<QueueSnapshot[], undefined> {
-  /** Ends the stream: what is waited for is answered with `done`. */
-  return(): Promise<IteratorResult<QueueSnapshot[], undefined>>;
-}
+/** The newest state of some queues, for all members of a group, as seldom as they asked for. */
+export type Watch = PushSource<QueueSnapshot[]>;
 
 export interface WatchOptions {
   readonly queues: readonly string[];
@@ -15,6 +13,8 @@ export interface WatchOptions {
   readonly refreshMs: number;
   /** Reads those of the queues that have changed since they were read; null when none has. Never rejects. */
   readonly catchUp: (queues: readonly string[]) => Promise<void> | null;
+  /** Reads all of the queues. @throws AppError SERVICE_UNAVAILABLE. */
+  readonly readAll: () => Promise<void>;
   /** The newest that is known of a queue, as of now. */
   readonly latest: (queue: string) => QueueSnapshot;
   readonly onEnd: () => void;
@@ -34,12 +34,16 @@ export interface WatchControl {
 
 /**
  * The first push has every queue, later ones those that changed since the last push, or that wait when a refresh is due.
- * What is kept for a subscriber is a set of names, never a list of pushes: one that is slow gets the newest state and
- * skips what it was too slow for.
+ * What is kept is a set of names and the number of the last push of each queue, never a list of pushes: a slow member gets the newest
+ * state and skips what it was too slow for.
  */
 export function createWatch(options: WatchOptions): WatchControl {
-  const { queues, minIntervalMs, refreshMs, catchUp, latest, onEnd } = options;
+  const { queues, minIntervalMs, refreshMs, catchUp, readAll, latest, onEnd } = options;
   const changed = new Set(queues);
+  /** How many pushes have been taken. */
+  let pushes = 0;
+  /** The last push that had each queue. */
+  const pushOf = new Map<string, number>();
   let pushedAtMs = Number.NEGATIVE_INFINITY;
   let refreshedAtMs = Number.NEGATIVE_INFINITY;
   let isFirst = true;
@@ -98,6 +102,8 @@ export function createWatch(options: WatchOptions): WatchControl {
     }
     changed.clear();
     isFirst = false;
+    pushes += 1;
+    for (const { queue } of pushed) pushOf.set(queue, pushes);
     pushedAtMs = now;
     const { resolve } = pending;
     pending = undefined;
@@ -113,7 +119,21 @@ export function createWatch(options: WatchOptions): WatchControl {
     onEnd();
   }
 
+  async function join(): Promise<Joined<QueueSnapshot[]>> {
+    await readAll();
+    return { pushes: isEnded ? [] : [queues.map(latest)], number: pushes };
+  }
+
+  async function since(number: number): Promise<Newer<QueueSnapshot[]>> {
+    await catchUp(queues);
+    const newer = isEnded ? [] : queues.filter((queue) => (pushOf.get(queue) ?? 0) > number);
+    return { push: newer.length === 0 ? null : newer.map(latest), number: pushes };
+  }
+
   const watch: Watch = {
+    minIntervalMs,
+    join,
+    since,
     next() {
       if (isEnded) return Promise.resolve({ done: true, value: undefined });
       if (pending !== undefined) return pending.promise.then(() => watch.next());

@@ -8,8 +8,10 @@ export interface EncodedResult {
   readonly json: string;
   /** What decides the status of an HTTP response. */
   readonly errors: readonly GraphQLError[];
-  /** The same as a `next` event of a stream. */
-  readonly event: Buffer;
+  /** The same as a chunk of an HTTP response: a `next` event of a stream. */
+  readonly chunk: Buffer;
+  /** The same as the end of a `next` message of a WebSocket, behind what differs for each subscription. */
+  readonly messageEnd: Buffer;
 }
 
 /** @param result its `data` is JSON, and absent when nothing was executed. */
@@ -18,14 +20,22 @@ export function encodeResult({ data, errors }: Partial<JsonResult>): EncodedResu
     ...(data === undefined ? [] : [`"data":${data}`]),
     ...(errors === undefined ? [] : [`"errors":${JSON.stringify(errors.map(formatError))}`]),
   ];
-  const json = `{${members.join(",")}}`;
-  let event: Buffer | undefined;
+  return encodedJson(`{${members.join(",")}}`, errors ?? []);
+}
+
+function encodedJson(json: string, errors: readonly GraphQLError[]): EncodedResult {
+  let chunk: Buffer | undefined;
+  let messageEnd: Buffer | undefined;
   return {
     json,
-    errors: errors ?? [],
-    get event() {
-      event ??= Buffer.from(eventOf(json));
-      return event;
+    errors,
+    get chunk() {
+      chunk ??= chunkOf(eventOf(json));
+      return chunk;
+    },
+    get messageEnd() {
+      messageEnd ??= Buffer.from(`${json}}`);
+      return messageEnd;
     },
   };
 }
@@ -33,6 +43,16 @@ export function encodeResult({ data, errors }: Partial<JsonResult>): EncodedResu
 /** A `next` event of a stream. */
 export function eventOf(json: string): string {
   return `event: next\ndata: ${json}\n\n`;
+}
+
+/** A chunk of an HTTP response (RFC 9112, section 7.1). */
+export function chunkOf(text: string): Buffer {
+  return Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+}
+
+/** The same result with its cost among the extensions. */
+export function resultWithCost({ json, errors }: EncodedResult, cost: CostReport | undefined): EncodedResult {
+  return encodedJson(withCost(json, cost), errors);
 }
 
 /** The JSON of a result with its cost among the extensions. */

@@ -10,7 +10,7 @@ import type { FairScheduler } from "./fair-scheduler.ts";
 import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
 import { headOf, type ResponseHead, sendText } from "./http-response.ts";
 import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
-import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
+import type { Invalid, Operations, Prepared } from "./operations.ts";
 import { createBodyReader, tooManyBytesInFlight } from "./request-body.ts";
 
 export interface GraphQLHttpOptions {
@@ -95,12 +95,11 @@ export function createGraphQLHttp({
     const { refusal, operations: all } = await operations.prepare(client, isBatch ? sent : [sent], (kind) =>
       assertServed(kind, request, isBatch, accepted),
     );
-    const onGone = whenClosed(response);
     if (refusal !== null && isBatch) await refuseBatch(response, jsonType(mediaType), refusal, sent.length);
     else if (refusal !== null) await sendInvalid(response, mediaType, refusal);
     else if (isBatch) {
       if (all.every((each) => "errors" in each)) await holdBack(response);
-      const results = await Promise.all(all.map((each) => jsonOf(each, onGone)));
+      const results = await Promise.all(all.map((each) => jsonOf(each)));
       send(
         response,
         jsonType(mediaType),
@@ -108,28 +107,26 @@ export function createGraphQLHttp({
         { json: `[${results.join(",")}]`, errors: [] },
         undefined,
       );
-    } else await sendOne(response, mediaType, all[0], onGone);
+    } else await sendOne(response, mediaType, all[0]);
   }
 
   async function sendOne(
     response: ServerResponse,
     mediaType: MediaType,
     operation: Prepared | Invalid | undefined,
-    onGone: OnGone,
   ): Promise<void> {
     if (operation === undefined) throw new Error("an operation was lost");
     if ("errors" in operation) return sendInvalid(response, mediaType, operation);
     const { client, kind, cost } = operation;
     const result = await (kind === "subscription"
-      ? operations.subscribe(operation, onGone)
-      : operations.execute(operation, onGone));
+      ? operations.subscribe(operation)
+      : operations.execute(operation));
     if ("json" in result) send(response, mediaType, client.id, result, cost);
     else streams.send(response, result, { client: client.id, cost });
   }
 
-  async function jsonOf(operation: Prepared | Invalid, onGone: OnGone): Promise<string> {
-    const result =
-      "errors" in operation ? encodeResult(operation) : await operations.execute(operation, onGone);
+  async function jsonOf(operation: Prepared | Invalid): Promise<string> {
+    const result = "errors" in operation ? encodeResult(operation) : await operations.execute(operation);
     return withCost(result.json, operation.cost);
   }
 
@@ -189,14 +186,6 @@ function assertServed(
 
 function notAcceptable(): AppError {
   return new AppError("NOT_ACCEPTABLE", `expected an Accept header with one of ${mediaTypes.join(", ")}`);
-}
-
-function whenClosed(response: ServerResponse): OnGone {
-  return (callback) => {
-    if (response.closed) callback();
-    else response.once("close", callback);
-    return () => response.off("close", callback);
-  };
 }
 
 /** @throws AppError BAD_USER_INPUT, VARIABLES_TOO_DEEP or VARIABLES_TOO_LARGE. */

@@ -1,13 +1,15 @@
 import type { ServerResponse } from "node:http";
-import { GraphQLError } from "graphql";
+import type { GraphQLError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
 import type { ByteBudget } from "./byte-budget.ts";
-import { encodeResult, eventOf, withCost } from "./encoded-result.ts";
+import { chunkOf, encodeResult, eventOf, resultWithCost } from "./encoded-result.ts";
 import type { ResponseHead } from "./http-response.ts";
-import type { Pushes } from "./subscription-deduplication.ts";
+import type { Subscription } from "./subscription-group.ts";
+import { whenDrained } from "./when-drained.ts";
 
 /** A comment, so that no proxy takes the stream for dead. */
 const ping = ":\n\n";
+const pingChunk = chunkOf(ping);
 const complete = "event: complete\ndata:\n\n";
 const pingEveryMs = 12_000;
 const streamHeaders = {
@@ -22,12 +24,12 @@ const streamHeaders = {
 /** GraphQL over server-sent events, in distinct connections mode: one response for each subscription. */
 export interface EventStreams {
   /**
-   * Answers with the pushes of a subscription. The next push is asked for when the last one has left for the socket, so a slow
-   * reader gets the newest state.
+   * Answers with the pushes of a subscription. A slow reader is not ready for the next push before the last one has left for the
+   * socket, so it gets the newest state.
    *
    * A client that leaves more pushes unread than its byte budget allows is cut.
    */
-  send(response: ServerResponse, pushes: Pushes, options: EventStreamOptions): void;
+  send(response: ServerResponse, subscription: Subscription, options: EventStreamOptions): void;
   /** From now on streams end without `complete`, those that are open at once: their clients reconnect. */
   leave(): void;
 }
@@ -43,46 +45,39 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
   let isLeaving = false;
 
   return {
-    send(response, pushes, { client, cost }) {
+    send(response, subscription, { client, cost }) {
       let unreported = cost;
-      let isAsked = false;
-      let release: (() => void) | null = null;
-      const ask = () => {
-        isAsked = true;
-        pushes.next().then(push, fail);
-      };
-      const push = ({ done, value }: Awaited<ReturnType<Pushes["next"]>>) => {
-        isAsked = false;
-        if (response.writableEnded || response.destroyed) return;
-        if (done === true) {
-          response.end(complete);
-          return;
-        }
-        const event = unreported === undefined ? value.event : eventOf(withCost(value.json, unreported));
-        unreported = undefined;
-        release = budget.reserve(client, event.length);
-        if (release === null) response.destroy();
-        else response.write(event, askAgain);
-      };
-      const askAgain = (error: Error | null | undefined) => {
+      let isWaiting = false;
+      let release: (() => void) | undefined;
+      const drained = (error?: Error | null) => {
+        isWaiting = false;
         release?.();
-        if (error == null) ask();
+        release = undefined;
+        if (error == null) subscription.drained();
       };
-      const fail = (error: unknown) => {
-        if (response.writableEnded || response.destroyed) return;
-        // What is unexpected has been logged, and says nothing to a client but that it should come back.
-        if (isExpected(error)) response.end(`${encodeResult({ errors: [error] }).event}${complete}`);
-        else response.destroy();
+      const isReady = () => {
+        if (response.writableLength === 0) return true;
+        if (!isWaiting && !response.writableEnded) {
+          isWaiting = true;
+          whenDrained(response.socket ?? response, drained);
+        }
+        return false;
+      };
+      const write = (chunk: Buffer) => {
+        writeChunk(response, chunk);
+        if (isReady()) return;
+        release = budget.reserve(client, chunk.length) ?? undefined;
+        if (release === undefined) response.destroy();
       };
       const timer = setInterval(() => {
         // A reader that has not read the last push needs no ping.
-        if (isAsked) response.write(ping);
+        if (isReady()) writeChunk(response, pingChunk);
       }, pingEveryMs);
       const close = () => {
         clearInterval(timer);
         open.delete(response);
         release?.();
-        void pushes.return();
+        subscription.leave();
       };
       if (response.closed) {
         close();
@@ -97,7 +92,15 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
         return;
       }
       open.add(response);
-      ask();
+      subscription.begin({
+        isReady,
+        write(result) {
+          const { chunk } = unreported === undefined ? result : resultWithCost(result, unreported);
+          unreported = undefined;
+          write(chunk);
+        },
+        end: (error) => end(response, error),
+      });
     },
     leave() {
       isLeaving = true;
@@ -106,8 +109,23 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
   };
 }
 
-function isExpected(error: unknown): error is GraphQLError {
-  return error instanceof GraphQLError && error.extensions.code !== "INTERNAL_SERVER_ERROR";
+/**
+ * To the socket, as `response.write` does at several times the cost: all members of a group are written the same chunk. A response
+ * that is not in chunks (HTTP/1.0), or that waits for another one on its connection, has to be written to itself.
+ */
+function writeChunk(response: ServerResponse, chunk: Buffer): void {
+  const { socket } = response;
+  if (response.writableEnded || response.destroyed) return;
+  if (socket != null && response.chunkedEncoding) socket.write(chunk);
+  else response.write(chunk.subarray(chunk.indexOf("\r\n") + 2, -2));
+}
+
+function end(response: ServerResponse, error: GraphQLError | null): void {
+  if (response.writableEnded || response.destroyed) return;
+  if (error === null) response.end(complete);
+  // What is unexpected has been logged, and says nothing to a client but that it should come back.
+  else if (error.extensions.code === "INTERNAL_SERVER_ERROR") response.destroy();
+  else response.end(`${eventOf(encodeResult({ errors: [error] }).json)}${complete}`);
 }
 
 /** Answers with one result, such as errors, as a stream that ends with it. */

@@ -3,19 +3,20 @@ import type { Duplex } from "node:stream";
 import { type DocumentNode, type ExecutionArgs, GraphQLError, type GraphQLSchema } from "graphql";
 import { CloseCode, type Context, handleProtocols, MessageType, makeServer } from "graphql-ws";
 import { WebSocketServer } from "ws";
-import type { Caller, Client, Identify } from "../core/admission.ts";
+import type { Caller, Client, CostReport, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { callerOf } from "./caller.ts";
 import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
-import { type EncodedResult, formatError, withCost } from "./encoded-result.ts";
+import { type EncodedResult, formatError, resultWithCost } from "./encoded-result.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { leavingError, refuseSocket } from "./http-response.ts";
-import type { Invalid, OnGone, Operations, Prepared } from "./operations.ts";
-import type { Pushes } from "./subscription-deduplication.ts";
+import type { Invalid, Operations, Prepared } from "./operations.ts";
+import type { Subscription } from "./subscription-group.ts";
 import type { Tarpit } from "./tarpit.ts";
+import { asciiJson } from "./text-frame.ts";
 import {
   closeReason,
   type ServedConnection,
@@ -59,8 +60,8 @@ type SocketContext = Context<Record<string, unknown>, ServedExtra>;
 interface SocketOperation {
   readonly prepared: Prepared;
   readonly extra: ServedExtra;
-  /** Resolves when the message has left for the socket; rejects when the socket is closed. */
-  readonly send: (result: EncodedResult) => Promise<void>;
+  /** What its messages begin with, before the result. */
+  readonly head: string;
 }
 
 /** GraphQL over WebSocket, with the protocol `graphql-transport-ws`. */
@@ -142,27 +143,20 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
   /** Apart from the preparation, so that nothing else of it is kept for as long as a subscription lasts. */
   function operationOf({ extra }: SocketContext, id: string, prepared: Prepared): SocketOperation {
-    const head = `{"id":${JSON.stringify(id)},"type":"${MessageType.Next}","payload":`;
-    let unreported = prepared.cost;
-    return {
-      prepared,
-      extra,
-      send({ json }) {
-        const cost = unreported;
-        unreported = undefined;
-        return extra.send(`${head}${withCost(json, cost)}}`);
-      },
-    };
+    return { prepared, extra, head: `{"id":${asciiJson(id)},"type":"${MessageType.Next}","payload":` };
   }
 
-  function execute({ prepared, send, extra }: SocketOperation): OwnMessages {
-    return oneMessage(() => operations.execute(prepared, extra.onGone), send);
+  function execute({ prepared, extra, head }: SocketOperation): OwnMessages {
+    return oneMessage(async () => {
+      const { json } = resultWithCost(await operations.execute(prepared), prepared.cost);
+      return `${head}${json}}`;
+    }, extra);
   }
 
-  async function subscribe({ prepared, send, extra }: SocketOperation): Promise<OwnMessages> {
-    const result = await operations.subscribe(prepared, extra.onGone);
-    if ("json" in result) return oneMessage(async () => result, send);
-    return manyMessages(result, send, extra.holdStream());
+  async function subscribe({ prepared, extra, head }: SocketOperation): Promise<OwnMessages> {
+    const result = await operations.subscribe(prepared);
+    if (!("json" in result)) return manyMessages(result, prepared.cost, extra, head);
+    return oneMessage(async () => `${head}${resultWithCost(result, prepared.cost).json}}`, extra);
   }
 
   const server = makeServer<Record<string, unknown>, ServedExtra>({
@@ -184,8 +178,6 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         );
         return false;
       }
-      // Every subscription listens for the end of its socket.
-      socket.setMaxListeners(0);
       return true;
     },
     // Only what `prepare` returned gets here.
@@ -230,12 +222,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         return true;
       };
       webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
-        const onGone: OnGone = (callback) => {
-          if (webSocket.readyState === webSocket.OPEN) webSocket.once("close", callback);
-          else callback();
-          return () => webSocket.off("close", callback);
-        };
-        const extra: SocketExtra = { caller, socket: webSocket, client: () => key, reassignTo, onGone };
+        const extra: SocketExtra = { caller, socket: webSocket, client: () => key, reassignTo };
         const connection = serveConnection(server, extra, { ...limits, source: socket }, logger);
         served.add(connection);
         webSocket.once("close", () => served.delete(connection));
@@ -263,12 +250,12 @@ type OwnMessages = AsyncIterableIterator<never, undefined>;
 type End = IteratorResult<never, undefined>;
 const done: End = { done: true, value: undefined };
 
-function oneMessage(run: () => Promise<EncodedResult>, send: SocketOperation["send"]): OwnMessages {
+function oneMessage(run: () => Promise<string>, { send }: ServedExtra): OwnMessages {
   let isEnded = false;
   const messages: OwnMessages = {
     async next() {
-      const result = await run();
-      if (!isEnded) await send(result);
+      const message = await run();
+      if (!isEnded) await send(message);
       return done;
     },
     async return() {
@@ -280,34 +267,36 @@ function oneMessage(run: () => Promise<EncodedResult>, send: SocketOperation["se
   return messages;
 }
 
-/** @param release is called once, at the end. */
-function manyMessages(pushes: Pushes, send: SocketOperation["send"], release: () => void): OwnMessages {
+function manyMessages(
+  subscription: Subscription,
+  cost: CostReport | undefined,
+  { isReady, push, holdStream }: ServedExtra,
+  head: string,
+): OwnMessages {
   const { promise, resolve, reject } = Promise.withResolvers<End>();
-  const ask = () => void pushes.next().then(push, fail);
-  const push = ({ done: isDone, value }: Awaited<ReturnType<Pushes["next"]>>) => {
-    if (isDone !== true) {
-      send(value).then(ask, stop);
-      return;
-    }
-    release();
-    resolve(done);
-  };
-  const fail = (error: unknown) => {
-    release();
-    reject(error);
-  };
-  const stop = async (error: unknown) => {
-    await pushes.return();
-    fail(error);
-  };
+  const release = holdStream();
+  let unreported = cost;
   const messages: OwnMessages = {
     next() {
-      ask();
+      subscription.begin({
+        isReady: () => isReady(subscription.drained),
+        write(result: EncodedResult) {
+          const { messageEnd } = unreported === undefined ? result : resultWithCost(result, unreported);
+          unreported = undefined;
+          push(head, messageEnd);
+        },
+        end(error) {
+          release();
+          if (error === null) resolve(done);
+          else reject(error);
+        },
+      });
       return promise;
     },
     async return() {
       release();
-      await pushes.return();
+      subscription.leave();
+      resolve(done);
       return done;
     },
     [Symbol.asyncIterator]: () => messages,

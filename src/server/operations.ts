@@ -1,4 +1,4 @@
-import type { DocumentNode, ExecutionArgs, GraphQLError, OperationTypeNode } from "graphql";
+import type { DocumentNode, GraphQLError, OperationTypeNode } from "graphql";
 import type { Admit, Client, CostReport, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
@@ -7,20 +7,18 @@ import { createEngine, type EngineOptions } from "./engine.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { isValid, readOperations } from "./read-operations.ts";
 import { createRequestDeduplication } from "./request-deduplication.ts";
-import { createSubscriptionDeduplication, type Pushes } from "./subscription-deduplication.ts";
-
-/**
- * Calls back once when the client is gone, or has its whole response: what is open for it can be closed.
- *
- * @returns a function that removes the callback.
- */
-export type OnGone = (callback: () => void) => () => void;
+import {
+  createSubscriptionDeduplication,
+  type SubscriptionDeduplicationOptions,
+} from "./subscription-deduplication.ts";
+import type { Subscription } from "./subscription-group.ts";
 
 export interface OperationsOptions extends EngineOptions {
   readonly admit: Admit<DocumentNode>;
   /** What resolvers may use, for one operation of a client. */
-  readonly contextOf: (client: Client, onGone: OnGone, share: CpuShare) => object;
+  readonly contextOf: (client: Client, share: CpuShare) => object;
   readonly scheduler: FairScheduler;
+  readonly takeSlot: SubscriptionDeduplicationOptions["takeSlot"];
 }
 
 /** An operation that passed every check and was charged. */
@@ -63,23 +61,22 @@ export interface Operations {
     assertServed: (kind: OperationTypeNode) => void,
   ): Promise<Preparation>;
   /** Runs a query or a mutation. Never rejects. */
-  execute(prepared: Prepared, onGone: OnGone): Promise<EncodedResult>;
+  execute(prepared: Prepared): Promise<EncodedResult>;
   /** Opens a subscription. Never rejects. @returns an encoded result when it cannot be opened. */
-  subscribe(prepared: Prepared, onGone: OnGone): Promise<Pushes | EncodedResult>;
+  subscribe(prepared: Prepared): Promise<Subscription | EncodedResult>;
   /** The errors of an operation that does not run, as a result. */
   refuse(error: unknown): Invalid;
   stop(): Promise<void>;
 }
 
 export function createOperations(options: OperationsOptions): Operations {
-  const { schema, requestSchema, admit, contextOf, maskError, guard, scheduler } = options;
+  const { schema, requestSchema, admit, contextOf, maskError, guard, scheduler, takeSlot } = options;
   const engine = createEngine(options);
   const running = createRequestDeduplication<DocumentNode, EncodedResult>();
-  const subscriptions = createSubscriptionDeduplication({ maskError, bounds: guard, scheduler });
-
-  function shareOf({ id }: Client): CpuShare {
-    return { client: id, begin: (work) => scheduler.begin(id, work) };
-  }
+  const subscriptions = createSubscriptionDeduplication({
+    ...{ schema, contextOf, maskError, scheduler, takeSlot },
+    bounds: guard,
+  });
 
   async function readAndAdmit(
     client: Client,
@@ -110,7 +107,7 @@ export function createOperations(options: OperationsOptions): Operations {
     };
   }
 
-  async function run(prepared: Prepared, onGone: OnGone): Promise<EncodedResult> {
+  async function run(prepared: Prepared): Promise<EncodedResult> {
     const { client, kind, document, operationName, coercedVariables, maxErrors } = prepared;
     try {
       const result = await scheduler.begin(client.id, () =>
@@ -120,7 +117,7 @@ export function createOperations(options: OperationsOptions): Operations {
           document,
           operationName,
           variableValues: coercedVariables,
-          contextValue: contextOf(client, onGone, shareOf(client)),
+          contextValue: contextOf(client, { begin: (work) => scheduler.begin(client.id, work) }),
         }),
       );
       return scheduler.charge(client.id, () => encodeResult(boundResult(result, { ...guard, maxErrors })));
@@ -140,25 +137,13 @@ export function createOperations(options: OperationsOptions): Operations {
         return { refusal: { errors: boundErrors([maskError(error)], guard), cost } };
       }
     },
-    execute(prepared, onGone) {
-      if (prepared.kind !== "query") return run(prepared, onGone);
+    execute(prepared) {
+      if (prepared.kind !== "query") return run(prepared);
       const { client, document, operationName, variables } = prepared;
       const key = JSON.stringify([[...client.scopes], operationName, variables]);
-      return running.run(document, key, () => run(prepared, onGone));
+      return running.run(document, key, () => run(prepared));
     },
-    async subscribe(prepared, onGone) {
-      const { client, document, operationName, variables, coercedVariables } = prepared;
-      const args: ExecutionArgs = { schema, document, operationName };
-      return subscriptions.subscribe(client, {
-        own: { ...args, variableValues: variables, contextValue: contextOf(client, onGone, shareOf(client)) },
-        // The group's pushes belong to no client: they are the same for each of its scopes.
-        shared: () => ({
-          ...args,
-          variableValues: coercedVariables,
-          contextValue: contextOf({ ...client, id: "" }, () => () => {}, shareOf(client)),
-        }),
-      });
-    },
+    subscribe: subscriptions.subscribe,
     refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),
     stop: async () => void (await engine.dispose()),
   };

@@ -7,8 +7,9 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { type ByteBudget, createGrowingReservation } from "./byte-budget.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
-import type { OnGone } from "./operations.ts";
+import { textFrame } from "./text-frame.ts";
 import { createTokenBucket } from "./token-bucket.ts";
+import { whenDrained } from "./when-drained.ts";
 
 /** What the operations of a socket know of it. */
 export interface SocketExtra {
@@ -19,7 +20,6 @@ export interface SocketExtra {
   readonly client: () => string;
   /** Counts the socket as this client's from now on. @returns false when the client has too many. */
   readonly reassignTo: (client: string) => boolean;
-  readonly onGone: OnGone;
 }
 
 /** The same, once it is served. */
@@ -28,6 +28,17 @@ export interface ServedExtra extends SocketExtra {
   readonly send: (message: string) => Promise<void>;
   /** Handles no more messages until then. */
   readonly pauseUntil: (promise: Promise<void>) => Promise<void>;
+  /**
+   * Whether all that was written has left for the socket. If not, `drained` is called as soon as it has, once however often this is
+   * asked meanwhile with the same function.
+   */
+  readonly isReady: (drained: () => void) => boolean;
+  /**
+   * Sends a message of a head, in ASCII, and an end that other sockets get, too.
+   *
+   * A client that leaves more messages unread than its byte budget allows is cut.
+   */
+  readonly push: (head: string, end: Buffer) => void;
   /** An operation is only a subscription from now on: it does not hold up the end of the server. @returns what ends that. */
   readonly holdStream: () => () => void;
 }
@@ -86,6 +97,11 @@ export function serveConnection(
   const pingBucket = createTokenBucket(pings);
   /** Read together with what is in flight, and to be handled later: at most what one read of the socket returns. */
   let waiting: { readonly begin: () => void; readonly release: () => void }[] = [];
+  /** What releases the bytes of messages that have not left for the socket. */
+  const unread: (() => void)[] = [];
+  /** Called when all that was written has left for the socket. */
+  const draining = new Set<() => void>();
+  let isDraining = false;
   let isTurnPending = false;
   let atOnce = 0;
   let pauses = 0;
@@ -158,13 +174,52 @@ export function serveConnection(
     return release;
   }
 
+  function cut(): void {
+    logger.debug({ unreadBytes: socket.bufferedAmount }, "cut a WebSocket: too much unread output");
+    socket.terminate();
+  }
+
+  function awaitDrained(): void {
+    if (isDraining) return;
+    isDraining = true;
+    whenDrained(source, (error) => {
+      isDraining = false;
+      for (const release of unread.splice(0)) release();
+      const callbacks = [...draining];
+      draining.clear();
+      // Nothing is written to a socket that is broken.
+      if (error != null) return;
+      for (const callback of callbacks) callback();
+      if (waiting.length > 0) takeWaiting();
+    });
+  }
+
+  function isReady(drained: () => void): boolean {
+    if (source.writableLength === 0) return true;
+    draining.add(drained);
+    awaitDrained();
+    return false;
+  }
+
+  function push(head: string, end: Buffer): void {
+    if (socket.readyState !== socket.OPEN) return;
+    const frame = textFrame(head, end);
+    source.write(frame);
+    if (source.writableLength === 0) return;
+    const release = budget.reserve(extra.client(), frame.length);
+    if (release === null) cut();
+    else {
+      unread.push(release);
+      awaitDrained();
+    }
+  }
+
   async function send(message: string): Promise<void> {
     // Ends the operation: a stream that always has a next push would never let the close of the socket be handled.
     if (socket.readyState !== socket.OPEN) throw new Error("the socket is closed");
     const release = budget.reserve(extra.client(), message.length);
     if (release === null) {
-      logger.debug({ unreadBytes: socket.bufferedAmount }, "cut a WebSocket: too much unread output");
-      socket.terminate();
+      cut();
       throw new Error("the client leaves too much unread");
     }
     // Resolves when the message has left for the socket: the next push is not asked for before, so a slow reader gets the newest.
@@ -285,6 +340,8 @@ export function serveConnection(
       ...extra,
       send,
       pauseUntil,
+      isReady,
+      push,
       holdStream,
       reassignTo(client) {
         isStranger = false;

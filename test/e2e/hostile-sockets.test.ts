@@ -336,9 +336,10 @@ describe("a reader that never reads", () => {
     });
     await using server = await startBareServer({ schema, timeouts: { unreadMs: 3_600_000 } });
     const sockets = await Promise.all(Array.from({ length: 30 }, () => begun(server.url)));
-    for (const socket of sockets) {
+    for (const [i, socket] of sockets.entries()) {
       socket.pause();
-      socket.send(JSON.stringify(subscribe("1", text)));
+      // Each a group of its own, so that each end is counted.
+      socket.send(JSON.stringify(subscribe("1", `# ${i}\n${text}`)));
     }
     // 16 may each have a push of a megabyte in flight.
     await expect.poll(() => ended, { timeout: 10_000 }).toBeGreaterThanOrEqual(14);

@@ -60,6 +60,25 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(stream.hasMore).toBe(false);
   });
 
+  it("begins with the present state when it joins others with the same variables, and stays when they leave", async () => {
+    await using server = await startTestApp();
+    await using client = connect(server.url);
+    const others = client.subscribe(subscription, { queues: ["a", "b"], refreshMs: 0, minIntervalMs: 50 });
+    await rowsOf(others);
+    await record(server.url, { queue: "a" });
+    expect(await rowsOf(others)).toMatchObject([{ queue: "a", depth: 1 }]);
+    await record(server.url, { queue: "b" });
+    // In another order, which makes no other subscription.
+    const joined = client.subscribe(subscription, { minIntervalMs: 50, queues: ["a", "b"], refreshMs: 0 });
+    expect(await rowsOf(joined)).toMatchObject([
+      { queue: "a", depth: 1 },
+      { queue: "b", depth: 1 },
+    ]);
+    others.abort();
+    await record(server.url, { queue: "a", jobId: "2" });
+    while ((await rowsOf(joined)).find(({ queue }) => queue === "a")?.depth !== 2);
+  });
+
   it("pushes queues in which a job waits again every refreshMs, grown older, and no others", async () => {
     await using server = await startTestApp();
     await record(

@@ -6,33 +6,37 @@ import { createByteBudget } from "../../src/server/byte-budget.ts";
 import { encodeResult } from "../../src/server/encoded-result.ts";
 import type { JsonResult } from "../../src/server/execute.ts";
 import { createEventStreams } from "../../src/server/graphql-sse.ts";
-import type { Pushes } from "../../src/server/subscription-deduplication.ts";
+import type { Subscriber } from "../../src/server/subscription-group.ts";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
 
-it("asks for the next push when the last one has left, so that a slow reader gets the newest", async () => {
-  const { written, reads, asked, push } = begin();
+it("is ready for the next push when the last one has left, so that a slow reader gets the newest", async () => {
+  const { written, reads, isReady, drained, push } = begin();
+  await vi.waitFor(() => expect(isReady()).toBe(true));
   reads(false);
   push({ data: '{"n":1}' });
-  await vi.waitFor(() => expect(written()).toContain('"n":1'));
-  expect(asked()).toBe(1);
+  expect(written()).toContain('"n":1');
+  expect(isReady()).toBe(false);
+  drained.mockClear();
+  await new Promise(setImmediate);
+  expect(drained).not.toHaveBeenCalled();
   reads(true);
-  await vi.waitFor(() => expect(asked()).toBe(2));
+  await vi.waitFor(() => expect(drained).toHaveBeenCalledOnce());
+  expect(isReady()).toBe(true);
 });
 
-it("sends a comment every 12 seconds, but none to a client that has not read the last push", async () => {
-  const { written, reads, asked, push } = begin();
+it("sends a comment every 12 seconds, but none to a reader that has not read the last push", async () => {
+  const { written, reads, isReady, push } = begin();
   vi.advanceTimersByTime(24_000);
   expect(written()).toBe(":\n\n".repeat(3));
   reads(false);
   push({ data: "{}" });
-  await vi.waitFor(() => expect(written()).toContain("event: next"));
   const before = written();
   vi.advanceTimersByTime(24_000);
   expect(written()).toBe(before);
   reads(true);
-  await vi.waitFor(() => expect(asked()).toBe(2));
+  await vi.waitFor(() => expect(isReady()).toBe(true));
   vi.advanceTimersByTime(12_000);
   expect(written()).toBe(`${before}:\n\n`);
 });
@@ -47,9 +51,9 @@ it("reports the cost once, with the first push", async () => {
 });
 
 it("ends the subscription when the client has gone, and sends no more pings", async () => {
-  const { response, returned } = begin();
+  const { response, left } = begin();
   response.destroy();
-  await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());
+  await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
   expect(vi.getTimerCount()).toBe(0);
 });
 
@@ -57,26 +61,25 @@ it("ends the subscription of a client that had gone before it began", async () =
   const response = new Writable();
   response.destroy();
   await vi.waitFor(() => expect(response.closed).toBe(true));
-  const { returned } = begin(response);
-  expect(returned).toHaveBeenCalledOnce();
+  const { left } = begin(response);
+  expect(left).toHaveBeenCalledOnce();
   expect(vi.getTimerCount()).toBe(0);
 });
 
 it("cuts a client that leaves more unread than its byte budget", async () => {
-  const { response, reads, push, returned, budget } = begin();
+  const budget = createByteBudget(1_000);
+  const { response, reads, push, left } = begin(new Writable(), budget);
   reads(false);
   push({ data: `"${"x".repeat(2_000)}"` });
-  push({ data: "{}" });
-  await new Promise(setImmediate);
   // Its only push in flight may be of any size.
   expect(response.destroyed).toBe(false);
   expect(budget.reserve("token:a", 1)).toBeNull();
   reads(true);
   await vi.waitFor(() => expect(budget.reserve("token:a", 999)).not.toBeNull());
+  reads(false);
   push({ data: "{}" });
-  push({ data: "{}" });
-  await vi.waitFor(() => expect(response.destroyed).toBe(true));
-  await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());
+  expect(response.destroyed).toBe(true);
+  await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
 });
 
 it("completes a subscription that is over", async () => {
@@ -96,9 +99,9 @@ it("says why it ends a subscription for a reason, and completes it", async () =>
 });
 
 it("ends a subscription without complete when the server leaves, so that its client comes back", async () => {
-  const { response, written, leave, returned } = begin();
+  const { response, written, leave, left } = begin();
   leave();
-  await vi.waitFor(() => expect(returned).toHaveBeenCalledOnce());
+  await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
   expect(response.writableFinished).toBe(true);
   expect(written()).toBe(":\n\n");
 });
@@ -111,7 +114,7 @@ it("cuts the connection when the subscription breaks, since there is nothing to 
 });
 
 /** A subscription whose reader may stop to read. */
-function begin(response = new Writable()) {
+function begin(response = new Writable(), budget = createByteBudget(1_000)) {
   let text = "";
   let isReading = true;
   let left = () => {};
@@ -120,44 +123,39 @@ function begin(response = new Writable()) {
     if (isReading) done();
     else left = done;
   };
-  const waiting: PromiseWithResolvers<Awaited<ReturnType<Pushes["next"]>>>[] = [];
-  const pushed: JsonResult[] = [];
-  let asked = 0;
-  const returned = vi.fn(async () => ({ done: true as const, value: undefined }));
-  const pushes: Pushes = {
-    next() {
-      asked += 1;
-      const value = pushed.shift();
-      if (value !== undefined) return Promise.resolve({ done: false, value: encodeResult(value) });
-      waiting.push(Promise.withResolvers());
-      return waiting[0]!.promise;
-    },
-    return: returned,
-  };
+  let subscriber: Subscriber | undefined;
+  const drained = vi.fn();
+  const leave = vi.fn();
   const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
-  const budget = createByteBudget(1_000);
   const streams = createEventStreams(budget);
-  streams.send(Object.assign(response, { writeHead() {} }) as unknown as ServerResponse, pushes, {
-    client: "token:a",
-    cost: { requestedQueryCost: 1, actualQueryCost: 1, throttleStatus },
-  });
+  streams.send(
+    Object.assign(response, { writeHead() {} }) as unknown as ServerResponse,
+    {
+      begin(given) {
+        subscriber = given;
+      },
+      drained,
+      leave,
+      fail: () => expect.unreachable(),
+    },
+    { client: "token:a", cost: { requestedQueryCost: 1, actualQueryCost: 1, throttleStatus } },
+  );
+  const begun = () => subscriber ?? expect.unreachable();
   return {
     response,
-    returned,
+    drained,
+    left: leave,
     written: () => text,
-    asked: () => asked,
+    isReady: () => begun().isReady(),
     reads(isWilling: boolean) {
       isReading = isWilling;
       if (isReading) left();
     },
-    push(value: JsonResult) {
-      const next = waiting.shift();
-      if (next === undefined) pushed.push(value);
-      else next.resolve({ done: false, value: encodeResult(value) });
-    },
-    end: () => waiting.shift()?.resolve({ done: true, value: undefined }),
-    fail: (error: Error = new Error("broken")) => waiting.shift()?.reject(error),
+    push: (value: JsonResult) => begun().write(encodeResult(value)),
+    end: () => begun().end(null),
+    fail: (error: GraphQLError = new GraphQLError("broken", unexpected)) => begun().end(error),
     leave: streams.leave,
-    budget,
   };
 }
+
+const unexpected = { extensions: { code: "INTERNAL_SERVER_ERROR" } };

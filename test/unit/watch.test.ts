@@ -66,6 +66,7 @@ describe("a watch of the queues w (a job waits) and e (none does)", () => {
         queues: ["w", "e"],
         ...request,
         catchUp: () => null,
+        readAll: async () => {},
         latest: (queue) => snapshot(queue, queue === "w" ? { oldestSinceMs: startMs } : {}),
         onEnd() {},
       });
@@ -92,6 +93,7 @@ describe("a reader that is slow to ask", () => {
       minIntervalMs: 100,
       refreshMs: 0,
       catchUp: () => null,
+      readAll: async () => {},
       latest: (queue) => snapshot(queue, { depth }),
       onEnd() {},
     });
@@ -118,6 +120,7 @@ describe("a reader that is slow to ask", () => {
       minIntervalMs: 100,
       refreshMs: 250,
       catchUp: () => null,
+      readAll: async () => {},
       latest: (queue) => snapshot(queue, { oldestSinceMs: startMs }),
       onEnd() {},
     });
