@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FairScheduler } from "./fair-scheduler.ts";
 
@@ -11,9 +11,11 @@ export interface ConnectionReader {
   /** @param client whose work it is, as long as no request names another one. */
   read(socket: Socket, client: string): void;
   /** Called when the head of a request is parsed. Its body is work of this client. */
-  begin(request: IncomingMessage, client: string): void;
+  begin(response: ServerResponse, client: string): void;
   /** Called when its response has left, or is lost. */
-  end(request: IncomingMessage): void;
+  end(response: ServerResponse): void;
+  /** The last response of each connection that has an unanswered request. */
+  unanswered(): readonly ServerResponse[];
   /** From now on the socket is read by others. */
   release(socket: Socket): void;
 }
@@ -23,8 +25,8 @@ interface Connection {
   readonly firstClient: string;
   client: string;
   unanswered: number;
-  /** The last one. */
-  request: IncomingMessage | null;
+  /** To the last request. */
+  response: ServerResponse | null;
   /** Of the body of the last request, at most. */
   bodyBytesLeft: number;
 }
@@ -58,7 +60,7 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       };
       const connection: Connection = {
         ...{ pump, firstClient: client, client },
-        ...{ unanswered: 0, request: null, bodyBytesLeft: 0 },
+        ...{ unanswered: 0, response: null, bodyBytesLeft: 0 },
       };
       connections.set(socket, connection);
       socket.on("readable", pump);
@@ -66,15 +68,16 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       socket.on("resume", pump);
       socket.on("close", () => connections.delete(socket));
     },
-    begin(request, client) {
-      const connection = connections.get(request.socket);
+    begin(response, client) {
+      const { socket, headers } = response.req;
+      const connection = connections.get(socket);
       if (connection === undefined) return;
       connection.client = client;
-      connection.request = request;
+      connection.response = response;
       connection.unanswered += 1;
-      connection.bodyBytesLeft = Number(request.headers["content-length"] ?? 0);
+      connection.bodyBytesLeft = Number(headers["content-length"] ?? 0);
     },
-    end({ socket, headers }) {
+    end({ req: { socket, headers } }) {
       const connection = connections.get(socket);
       if (connection === undefined) return;
       connection.unanswered -= 1;
@@ -82,6 +85,10 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       if (headers["x-forwarded-for"] !== undefined) connection.client = connection.firstClient;
       if (socket.readableLength > 0) connection.pump();
     },
+    unanswered: () =>
+      [...connections.values()].flatMap(({ unanswered, response }) =>
+        unanswered > 0 && response !== null ? [response] : [],
+      ),
     release(socket) {
       const connection = connections.get(socket);
       if (connection === undefined) return;
@@ -92,14 +99,15 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
   };
 }
 
-function sliceOf({ request, bodyBytesLeft }: Connection): number {
-  if (request === null || request.complete) return sliceBytes;
+function sliceOf({ response, bodyBytesLeft }: Connection): number {
+  if (response === null || response.req.complete) return sliceBytes;
   return Math.max(sliceBytes, Math.min(bodySliceBytes, bodyBytesLeft));
 }
 
-function isBlocked({ request, unanswered }: Connection): boolean {
-  if (request === null) return false;
-  if (request.complete) return unanswered > 0;
-  if (unanswered > 1 || request.readableFlowing === false) return true;
-  return request.readableFlowing === null && request.readableLength > 0;
+function isBlocked({ response, unanswered }: Connection): boolean {
+  if (response === null) return false;
+  const { complete, readableFlowing, readableLength } = response.req;
+  if (complete) return unanswered > 0;
+  if (unanswered > 1 || readableFlowing === false) return true;
+  return readableFlowing === null && readableLength > 0;
 }

@@ -7,15 +7,21 @@ export interface RequestDeduplication<Subject extends object, Result> {
   run(subject: Subject, key: string, begin: () => Promise<Result>): Promise<Result>;
 }
 
+/**
+ * Of one tick. A map that is cleared and filled again keeps what it held: V8 links its old table, with its entries, to the new one,
+ * so that all of them become old garbage, and each collection of the young generation copies what they hold.
+ */
+type Runs<Subject, Result> = Map<Subject, Map<string, Promise<Result>>>;
+
 export function createRequestDeduplication<Subject extends object, Result>(): RequestDeduplication<
   Subject,
   Result
 > {
-  const runs = new Map<Subject, Map<string, Promise<Result>>>();
+  let runs: Runs<Subject, Result> = new Map();
   return {
     run(subject, key, begin) {
       // Before the run begins, so that it is closed before anything that the run defers to the end of the tick.
-      if (runs.size === 0) setImmediate(() => runs.clear());
+      if (runs.size === 0) setImmediate(() => (runs = new Map()));
       const ofSubject = runs.get(subject) ?? new Map<string, Promise<Result>>();
       runs.set(subject, ofSubject);
       const known = ofSubject.get(key);

@@ -164,7 +164,6 @@ export function createServer(options: ServerOptions): Server {
     keepAliveInitialDelay: 30_000,
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
   });
-  const running = new Set<ServerResponse>();
   let isLeaving = false;
   let url = "";
 
@@ -236,8 +235,8 @@ export function createServer(options: ServerOptions): Server {
     response.originHeaders = browsers.headersFor(request);
     if (isLeaving) response.setHeader("Connection", "close");
     const client = rateLimitKeyOf(callerOf(request));
-    connections.begin(request, client);
-    response.on("close", () => connections.end(request));
+    connections.begin(response, client);
+    response.on("close", () => connections.end(response));
     const release = requests.acquire(client);
     if (release === null) {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
@@ -246,10 +245,8 @@ export function createServer(options: ServerOptions): Server {
       void refuse(response, error, { headers: { Connection: "close" } });
       return;
     }
-    running.add(response);
     // It closes once; `once` would keep more for as long as a stream lasts.
     response.on("close", () => {
-      running.delete(response);
       release();
       if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
@@ -298,9 +295,10 @@ export function createServer(options: ServerOptions): Server {
       tarpit.stop();
       webSockets.leave();
       streams.leave();
-      for (const response of running) if (!response.headersSent) response.setHeader("Connection", "close");
+      for (const response of connections.unanswered())
+        if (!response.headersSent) response.setHeader("Connection", "close");
       // Meanwhile the server still listens: new requests are refused, and probes get the reason.
-      const isBusy = () => running.size > 0 || webSockets.isBusy();
+      const isBusy = () => connections.unanswered().length > 0 || webSockets.isBusy();
       while (isBusy() && monotonicClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
       await webSockets.stop(Math.max(0, deadline - monotonicClock.now()));

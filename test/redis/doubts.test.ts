@@ -399,13 +399,13 @@ describe("a doubt", () => {
     await using opened = await open();
     await opened.record("q1", "a");
     const { redis } = opened.one;
-    const pipeline = redis.pipeline.bind(redis);
-    const cut = vi.spyOn(redis, "pipeline").mockImplementation((...args) => {
-      const commands = pipeline(...args);
-      const exec = commands.exec.bind(commands);
-      commands.exec = () => exec().then(() => Promise.reject(new Error("Connection is closed.")));
-      return commands;
-    });
+    const send = (redis as Redis).sendCommand.bind(redis);
+    const cut = vi
+      .spyOn(redis as Redis, "sendCommand")
+      .mockImplementation(async (...args: Parameters<Redis["sendCommand"]>) => {
+        await send(...args);
+        throw new Error("Connection is closed.");
+      });
     await expect(opened.record("q1", "b")).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
     cut.mockRestore();
     expect(await read(opened.one)).toMatchObject({ depth: 2, accuracy: "EXACT" });

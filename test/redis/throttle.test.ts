@@ -39,10 +39,10 @@ const available = ({ left }: Taken) => left.points.currentlyAvailable;
 
 test("takes all points of one tick in one round trip, each client's exactly once", async () => {
   const { redis, throttle } = await openThrottle({ max: 10 });
-  const pipelines = vi.spyOn(redis, "pipeline");
+  const writes = vi.spyOn(redis.stream, "uncork");
   const asked = Array.from({ length: 40 }, (_, i) => `client-${i % 2}`);
   const taken = await Promise.all(asked.map((client) => throttle.take(client, points(3))));
-  expect(pipelines).toHaveBeenCalledTimes(1);
+  expect(writes).toHaveBeenCalledTimes(1);
   for (const parity of [0, 1]) {
     const ofClient = taken.filter((_, i) => i % 2 === parity);
     expect(ofClient.map(({ isAllowed }) => isAllowed)).toEqual([true, true, true, ...Array(17).fill(false)]);
@@ -91,18 +91,18 @@ test("takes from both budgets or from none, and recording leaves the points for 
 describe("a client that asks often", () => {
   test("gets points for its next requests in advance, and sees what it has used", async () => {
     const { redis, clock, throttle } = await openThrottle({ max: 5_000 });
-    const pipelines = vi.spyOn(redis, "pipeline");
+    const writes = vi.spyOn(redis.stream, "uncork");
     const left: number[] = [];
     for (let i = 0; i < 60; i++) left.push(available(await throttle.take("a", points(1))));
     expect(left).toEqual(Array.from({ length: 60 }, (_, i) => 4_999 - i));
     // 1, 1 + 1, 1 + 3, 1 + 7, 1 + 15, 1 + 31, and 1 + 50 from then on.
-    expect(pipelines.mock.calls.length).toBeLessThan(10);
+    expect(writes.mock.calls.length).toBeLessThan(10);
     expect(available(await throttle.take("a", points(100)))).toBe(4_840);
     expect(throttle.lastKnown("a").points.currentlyAvailable).toBe(4_840);
     clock.nowMs += 200;
-    pipelines.mockClear();
+    writes.mockClear();
     await throttle.take("a", points(1));
-    expect(pipelines).toHaveBeenCalledTimes(1);
+    expect(writes).toHaveBeenCalledTimes(1);
   });
 
   test("gets exactly its points, however it asks two processes, and what one has not used after a moment", async () => {
@@ -133,17 +133,17 @@ describe("a client that asks often", () => {
 
   test("gets nothing in advance where a hundredth of its points is little", async () => {
     const { redis, throttle } = await openThrottle({ max: 4_999 });
-    const pipelines = vi.spyOn(redis, "pipeline");
+    const writes = vi.spyOn(redis.stream, "uncork");
     for (let i = 0; i < 20; i++) await throttle.take("a", points(1));
-    expect(pipelines).toHaveBeenCalledTimes(20);
+    expect(writes).toHaveBeenCalledTimes(20);
   });
 
   test("gets nothing in advance when half of its points are used", async () => {
     const { redis, throttle } = await openThrottle({ max: 5_000 });
     await throttle.take("a", points(2_495));
-    const pipelines = vi.spyOn(redis, "pipeline");
+    const writes = vi.spyOn(redis.stream, "uncork");
     for (let i = 0; i < 20; i++) await throttle.take("a", points(1));
-    expect(pipelines.mock.calls.length).toBeGreaterThanOrEqual(16);
+    expect(writes.mock.calls.length).toBeGreaterThanOrEqual(16);
   });
 });
 
@@ -158,9 +158,9 @@ test("refuses for a second without asking a client that was refused, and no othe
   await throttle.take("spent", points(8));
   const refused = await throttle.take("spent", points(3));
   expect(refused).toMatchObject({ isAllowed: false, left: { points: { currentlyAvailable: 2 } } });
-  const pipelines = vi.spyOn(redis, "pipeline");
+  const writes = vi.spyOn(redis.stream, "uncork");
   expect(await throttle.take("spent", points(3))).toEqual(refused);
-  expect(pipelines).not.toHaveBeenCalled();
+  expect(writes).not.toHaveBeenCalled();
   expect(await throttle.take("spent", points(2))).toMatchObject({ isAllowed: true });
   expect(await throttle.take("other", points(3))).toMatchObject({ isAllowed: true });
   expect(available(await throttle.take("spent", points(0)))).toBe(0);

@@ -1,3 +1,4 @@
+import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import type { SnapshotParts } from "../../src/core/snapshot.ts";
@@ -149,7 +150,7 @@ describe("what Redis has to do", () => {
       queues.map((queue) => event("ENQUEUED", queue, "a", 1_000)),
       null,
     );
-    const pipelines = vi.spyOn(opened.redis, "pipeline");
+    const writes = vi.spyOn((opened.redis as Redis).stream, "uncork");
     try {
       const commands = await commandsOf(async () => {
         const answers = await Promise.all(
@@ -163,9 +164,9 @@ describe("what Redis has to do", () => {
         }
       });
       expect(commands).toMatchObject({ evalsha: 20 });
-      expect(pipelines).toHaveBeenCalledTimes(1);
+      expect(writes).toHaveBeenCalledTimes(1);
     } finally {
-      pipelines.mockRestore();
+      writes.mockRestore();
     }
   });
 
