@@ -1,4 +1,3 @@
-import { AppError, messageOf } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -26,14 +25,13 @@ export interface RecordedQueuesOptions {
 export function createRecordedQueues({ redis, keys, logger }: RecordedQueuesOptions): RecordedQueues {
   const key = keys.recorded;
 
-  /** Without the key, be it of another type or Redis full, only an eviction of all keys of a queue goes unnoticed. */
+  /** A refusal (another type, no right, Redis is full) only means that an eviction of all keys of a queue goes unnoticed. */
   async function answeredOr<T>(question: Promise<T>, orElse: T): Promise<T> {
     try {
       return await question;
     } catch (error) {
-      const known = unavailableOr(error);
-      if (known instanceof AppError) throw known;
-      logger.debug({ key, err: messageOf(error) }, "recorded queues cannot be marked");
+      if (!(error instanceof Error) || error.name !== "ReplyError") throw unavailableOr(error);
+      logger.debug({ key, err: error.message }, "recorded queues cannot be marked");
       return orElse;
     }
   }
