@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
  * What runs against a Redis Cluster, too: the files whose tests share the run's Redis. Left out are
  *
  * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live, tracker-cost and
- *   doubts, e2e/limits and lost-writes, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
+ *   data-loss, e2e/limits and lost-writes, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
  * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): what they tell our Redis is what
  *   redis/observe, follow, lease and leader-only-source tell it;
  * - those of who may ask what, and how (e2e/graphiql, tokens, names, hostile-*, graphql-over-http, ...): it is refused or passed

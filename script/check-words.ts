@@ -68,6 +68,11 @@ export const privateWords: readonly Word[] = [
   { words: ["fare", "fares"], instead: "state, health", reason: "few readers have met it" },
   { words: ["dear", "dearer", "dearest"], instead: "expensive", reason: "it begins letters" },
   { words: ["sight", "sights"], instead: "observation, reading", reason: "the field's word" },
+  {
+    words: ["doubt", "doubts", "doubted"],
+    instead: "data loss: detect, report, clear; INCOMPLETE",
+    reason: "the state has a name",
+  },
   { words: ["for good"], instead: "permanently", reason: "an idiom" },
   {
     words: ["may come in"],
@@ -89,6 +94,8 @@ export const privateWords: readonly Word[] = [
 
 /** Where a word is right all the same. */
 export const exceptions: readonly { readonly text: string; readonly reason: string }[] = [
+  { text: "'doubt'", reason: "a field in Redis, of which the stored name stays" },
+  { text: "`doubt`", reason: "the same, in pages" },
   { text: "letGo", reason: "a field in Redis, of which the stored name stays" },
   { text: "heardUntil", reason: "a field in Redis, of which the stored name stays" },
 ];

@@ -255,7 +255,7 @@ export function createApp(config: Config, logger: Logger): App {
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,
-    ...(embedded === undefined ? [] : [doubting(embedded, tracker)]),
+    ...(embedded === undefined ? [] : [reportingLoss(embedded, tracker)]),
     live,
     pageWatches,
     history,
@@ -317,10 +317,10 @@ async function readiness(
 }
 
 /** Before a client asks: what was written last before a power failure may be missing in any queue. */
-function doubting(embedded: EmbeddedRedis, tracker: { raiseAll(): Promise<void> }): Service {
+function reportingLoss(embedded: EmbeddedRedis, tracker: { reportAll(): Promise<void> }): Service {
   return {
     start: async () => {
-      if (embedded.hasLostData()) await tracker.raiseAll();
+      if (embedded.hasLostData()) await tracker.reportAll();
     },
     stop: async () => {},
   };

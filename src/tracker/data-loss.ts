@@ -12,32 +12,32 @@ import type { RecordedQueues } from "./recorded-queues.ts";
  * Notices that Redis has lost what it had acknowledged to this process, and marks the queues. A read or a write of a
  * queue checks that queue; all are checked when the connection has come back, and from time to time.
  */
-export interface Doubts extends Service {
+export interface DataLoss extends Service {
   /**
    * Marks those of the queues of which Redis has lost something.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer: then the next check marks it.
    */
-  raise(queues: readonly string[]): Promise<void>;
+  report(queues: readonly string[]): Promise<void>;
   /**
    * Marks every recorded queue: the end of Redis's data is lost, and may belong to any of them.
    *
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
-  raiseAll(): Promise<void>;
+  reportAll(): Promise<void>;
   /**
    * Marks those of the queues, none of which has a state, that must have one.
    *
    * @returns them. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
-  raiseOfGone(queues: readonly string[]): Promise<readonly string[]>;
+  reportGone(queues: readonly string[]): Promise<readonly string[]>;
   /** This number of queues was marked: where something was lost there may be more. */
-  raised(queues: number): void;
+  reported(queues: number): void;
   /** Clears the mark of a queue. @returns false when there was none. */
-  trust(queue: string): Promise<boolean>;
+  clear(queue: string): Promise<boolean>;
 }
 
-export interface DoubtsOptions {
+export interface DataLossOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: QueueIndex;
@@ -57,7 +57,7 @@ const retryMs = 1_000;
 /** A loss is found queue by queue, and logged in one line. */
 const logAfterMs = 1_000;
 
-export function createDoubts(options: DoubtsOptions): Doubts {
+export function createDataLoss(options: DataLossOptions): DataLoss {
   const {
     redis,
     keys,
@@ -71,10 +71,10 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   // Without it no queue that has lost something could be read while Redis is full.
-  const doubtScript = allowOutOfMemory(
-    loadScript("queueLatencyDoubt", lua("includes/memory"), lua("report-data-loss")),
+  const reportScript = allowOutOfMemory(
+    loadScript("queueLatencyReportDataLoss", lua("includes/memory"), lua("report-data-loss")),
   );
-  const trustScript = loadScript("queueLatencyTrust", lua("clear-data-loss"));
+  const clearScript = loadScript("queueLatencyClearDataLoss", lua("clear-data-loss"));
   let timer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;
   let logTimer: NodeJS.Timeout | undefined;
@@ -100,13 +100,13 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   }
 
   /** A broken queue is skipped: reads and writes of it report why. */
-  async function raiseOf(
+  async function reportOf(
     queues: readonly string[],
-    of: Certainty = "what is lacking",
+    of: Certainty = "what was acknowledged",
   ): Promise<readonly string[]> {
     const replies = await runScripts(
       redis,
-      doubtScript,
+      reportScript,
       queues.map((queue) => {
         const args = [options.now?.() ?? "", eventWindowMs, writer.id, writer.answered(queue)];
         return { keys: keys.all(queue), args: [...args, keys.changes, queue, certainties[of]] };
@@ -116,8 +116,8 @@ export function createDoubts(options: DoubtsOptions): Doubts {
     const known = queues.filter((queue, i) => {
       const reply = replies[i];
       if (reply instanceof Error) return false;
-      const [isKnown, isDoubted, atMs, forgets, count] = reply as Reply;
-      if (isDoubted === 1) {
+      const [isKnown, isIncomplete, atMs, forgets, count] = reply as Reply;
+      if (isIncomplete === 1) {
         found.push(queue);
         writer.learn(queue, { forgets, count, atMs });
       }
@@ -133,7 +133,7 @@ export function createDoubts(options: DoubtsOptions): Doubts {
 
   async function checkAll(): Promise<void> {
     const queues = writer.queues();
-    for (let from = 0; from < queues.length; from += page) await raiseOf(queues.slice(from, from + page));
+    for (let from = 0; from < queues.length; from += page) await reportOf(queues.slice(from, from + page));
   }
 
   async function checkWhileWanted(): Promise<void> {
@@ -155,33 +155,33 @@ export function createDoubts(options: DoubtsOptions): Doubts {
   }
 
   return {
-    async raise(queues) {
-      if ((await raiseOf(queues)).length > 0) check();
+    async report(queues) {
+      if ((await reportOf(queues)).length > 0) check();
     },
-    async raiseOfGone(queues) {
+    async reportGone(queues) {
       const marked = await recorded.marked(queues);
       if (marked.length === 0) return [];
-      const found = await raiseOf(marked, "all of a recorded queue");
+      const found = await reportOf(marked, "all of a recorded queue");
       // One that was forgotten while another process marked it.
       const forgotten = new Set(marked).difference(new Set(found));
       await recorded.unmark([...forgotten]);
       if (found.length > 0) check();
       return found;
     },
-    async raiseAll() {
+    async reportAll() {
       for (let after: string | null = null; ; ) {
         const names: string[] = await index.list({ after, limit: page });
-        await raiseOf(names, "anything of a known queue");
+        await reportOf(names, "anything of a known queue");
         after = names.at(-1) ?? null;
         if (names.length < page) return;
       }
     },
-    raised(queues) {
+    reported(queues) {
       note(queues);
       check();
     },
-    async trust(queue) {
-      const reply = await runScript(redis, trustScript, {
+    async clear(queue) {
+      const reply = await runScript(redis, clearScript, {
         keys: [keys.state(queue)],
         args: [options.now?.() ?? "", maxWaitMs, keys.changes, queue],
       });
@@ -207,10 +207,10 @@ export function createDoubts(options: DoubtsOptions): Doubts {
 
 /** What is certain to be lost. */
 const certainties = {
-  "what is lacking": 0,
+  "what was acknowledged": 0,
   "anything of a known queue": 1,
   "all of a recorded queue": 2,
 } as const;
 type Certainty = keyof typeof certainties;
 
-type Reply = [known: number, doubted: number, now: number, forgets: number, count: number];
+type Reply = [known: number, isIncomplete: number, now: number, forgets: number, count: number];

@@ -23,7 +23,7 @@ export interface RecorderOptions {
   readonly writer: Writer;
   readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Called when Redis turns out to have lost what it had acknowledged, with the number of queues. Each is INCOMPLETE by then. */
-  readonly onDoubted: (queues: number) => void;
+  readonly onDataLoss: (queues: number) => void;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
   /** Tests only: beside `now`, the clock by which it is noticed that Redis's was set. */
@@ -127,7 +127,7 @@ class EventColumns {
 const noEvents = new EventColumns();
 
 export function createRecorder(options: RecorderOptions): Recorder {
-  const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, clocks, onDoubted } = options;
+  const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, clocks, onDataLoss } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   const script = loadScript(
     "queueLatencyFold",
@@ -165,15 +165,15 @@ export function createRecorder(options: RecorderOptions): Recorder {
 
   /** Also when another queue of the batch failed, this one has been written to. */
   function learn(queues: readonly string[], replies: readonly unknown[]): void {
-    let doubted = 0;
+    let incomplete = 0;
     queues.forEach((queue, i) => {
       const reply = replies[i];
       if (!Array.isArray(reply) || reply.length < 11) return;
-      const [, , , , , isDoubted, , , atMs, forgets, count] = reply as FoldReply;
+      const [, , , , , isIncomplete, , , atMs, forgets, count] = reply as FoldReply;
       writer.learn(queue, { forgets, count, atMs });
-      doubted += isDoubted;
+      incomplete += isIncomplete;
     });
-    if (doubted > 0) onDoubted(doubted);
+    if (incomplete > 0) onDataLoss(incomplete);
   }
 
   /**
@@ -308,7 +308,7 @@ type FoldReply = [
   early: number,
   lost: number,
   taken: number,
-  doubted: number,
+  isIncomplete: number,
   known: number,
   idleSince: number,
   now: number,

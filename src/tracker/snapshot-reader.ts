@@ -21,7 +21,7 @@ import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Writer } from "./acknowledged-writes.ts";
-import type { Doubts } from "./data-loss.ts";
+import type { DataLoss } from "./data-loss.ts";
 import { createUnreadableQueues } from "./unreadable-queues.ts";
 
 export interface SnapshotReaderOptions {
@@ -30,7 +30,7 @@ export interface SnapshotReaderOptions {
   readonly maxWaitMs: number;
   readonly eventWindowMs: number;
   readonly writer: Writer;
-  readonly doubts: Pick<Doubts, "raise" | "raiseOfGone">;
+  readonly dataLoss: Pick<DataLoss, "report" | "reportGone">;
   readonly clocks: Pick<ClockWatch, "stepsOf">;
   /** Measures round trips. @default monotonicClock */
   readonly clock?: MonotonicClock | undefined;
@@ -62,7 +62,7 @@ const queuesPerRoundTrip = 1000;
 const maxEmptied = 10_000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
-  const { redis, keys, maxWaitMs, eventWindowMs, writer, doubts, clocks, clock = monotonicClock } = options;
+  const { redis, keys, maxWaitMs, eventWindowMs, writer, dataLoss, clocks, clock = monotonicClock } = options;
   const script = loadScript(
     "queueLatencySnapshot",
     new URL("lua/includes/memory.lua", import.meta.url),
@@ -133,11 +133,11 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     const read = new Map<string, QueueSnapshot | Error>();
     const gone = queues.filter((_, i) => isMissing(replies[i]));
     try {
-      if ((await doubts.raiseOfGone(gone)).length > 0) replies = await ask();
+      if ((await dataLoss.reportGone(gone)).length > 0) replies = await ask();
     } catch (error) {
       replies = replies.map((reply) => (isMissing(reply) ? error : reply));
     }
-    const lacking: string[] = [];
+    const incomplete: string[] = [];
     const broken = new Map<string, Error>();
     asked.forEach(([queue, parts], i) => {
       const reply = replies[i];
@@ -150,14 +150,14 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         read.set(queue, snapshotOf(queue, parts, reply, countedMs));
         unreadable.readable(queue);
         noteEmpty(queue, reply);
-        if (reply[15] === 1) lacking.push(queue);
+        if (reply[15] === 1) incomplete.push(queue);
       }
     });
     if (broken.size > 0) for (const [queue, known] of await unreadable.read(broken)) read.set(queue, known);
     // Before the answer is used, the others must not have a better one.
-    if (lacking.length > 0) {
-      await doubts.raise(lacking).catch((error: Error) => {
-        for (const queue of lacking) read.set(queue, error);
+    if (incomplete.length > 0) {
+      await dataLoss.report(incomplete).catch((error: Error) => {
+        for (const queue of incomplete) read.set(queue, error);
       });
     }
     return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot | Error);
@@ -228,7 +228,7 @@ type Reply =
       counted: number,
       skew: string,
       lost: number,
-      lacking: number,
+      hasLostWrites: number,
       totals: string,
     ];
 

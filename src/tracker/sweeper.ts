@@ -4,7 +4,7 @@ import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
-import type { Doubts } from "./data-loss.ts";
+import type { DataLoss } from "./data-loss.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
@@ -16,7 +16,7 @@ export interface SweeperOptions {
   readonly index: Pick<QueueIndex, "list" | "unlist" | "complete">;
   readonly recorded: Pick<RecordedQueues, "mark" | "marked">;
   readonly recorder: Pick<Recorder, "sweep">;
-  readonly doubts: Pick<Doubts, "raiseOfGone">;
+  readonly dataLoss: Pick<DataLoss, "reportGone">;
   readonly forget: Forget;
   /** A recorded queue with no jobs and no event for so long is forgotten, in ms. */
   readonly queueTtlMs: number;
@@ -38,7 +38,7 @@ export function createSweeper({
   index,
   recorded,
   recorder,
-  doubts,
+  dataLoss,
   forget,
   queueTtlMs,
   logger,
@@ -72,7 +72,7 @@ export function createSweeper({
       const names: string[] = await index.list({ after, limit: page });
       const swept = await recorder.sweep(names);
       dropped += swept.lost;
-      const lost = new Set(await doubts.raiseOfGone(swept.unknown));
+      const lost = new Set(await dataLoss.reportGone(swept.unknown));
       await index.unlist(swept.unknown.filter((queue) => !lost.has(queue)));
       const marked = new Set(await recorded.marked(swept.known));
       await recorded.mark(swept.known.filter((queue) => !marked.has(queue)));

@@ -6,7 +6,7 @@ import type { MonotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { createWriter } from "./acknowledged-writes.ts";
-import { createDoubts, type Doubts } from "./data-loss.ts";
+import { createDataLoss, type DataLoss } from "./data-loss.ts";
 import { createFollower } from "./follower.ts";
 import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
@@ -47,12 +47,14 @@ export interface Tracker
   extends Service,
     FollowSink,
     Pick<Recorder, "record" | "remove">,
-    Pick<Doubts, "trust" | "raiseAll">,
+    Pick<DataLoss, "reportAll">,
     Pick<QueueIndex, "list" | "count" | "unlist">,
     QueueChooser,
     SnapshotReader {
   /** Removes all that is known of a queue. @returns false when nothing was. */
   forget(queue: string): Promise<boolean>;
+  /** Ends the INCOMPLETE accuracy of a queue. @returns false when it had none. */
+  trust(queue: string): Promise<boolean>;
   readonly waiting: WaitingList;
 }
 
@@ -68,10 +70,17 @@ export function createTracker(options: TrackerOptions): Tracker {
   const index = createQueueIndex(options);
   const recorded = createRecordedQueues(options);
   const writer = createWriter(options);
-  const doubts = createDoubts({ ...options, index, recorded, writer });
+  const dataLoss = createDataLoss({ ...options, index, recorded, writer });
   const clocks = createClockWatch({ ...options, onSet: options.onClockSet });
-  const recorder = createRecorder({ ...options, index, recorded, writer, clocks, onDoubted: doubts.raised });
-  const reader = createSnapshotReader({ ...options, writer, doubts, clocks });
+  const recorder = createRecorder({
+    ...options,
+    index,
+    recorded,
+    writer,
+    clocks,
+    onDataLoss: dataLoss.reported,
+  });
+  const reader = createSnapshotReader({ ...options, writer, dataLoss, clocks });
   const forget = createForget({ ...options, index, recorded, writer });
   const observer = createObserver({ redis, keys, index, forget, now: options.now });
   const follower = createFollower({ redis, keys, index, forget, now: options.now });
@@ -81,19 +90,19 @@ export function createTracker(options: TrackerOptions): Tracker {
     return isForgotten;
   };
   const sweeper = createSweeper({
-    ...{ redis, keys, index, recorded, recorder, doubts, logger, forget: forgetAll },
+    ...{ redis, keys, index, recorded, recorder, dataLoss, logger, forget: forgetAll },
     queueTtlMs: Math.max(queueTtlMs, eventWindowMs),
     ...(options.sweepEveryMs === undefined ? {} : { everyMs: options.sweepEveryMs }),
   });
   return {
     async start() {
       await clocks.start();
-      await doubts.start();
+      await dataLoss.start();
       await sweeper.start();
     },
     async stop() {
       await sweeper.stop();
-      await doubts.stop();
+      await dataLoss.stop();
       await clocks.stop();
     },
     record: recorder.record,
@@ -101,8 +110,8 @@ export function createTracker(options: TrackerOptions): Tracker {
     observe: observer.observe,
     ...follower,
     forget: (queue) => forgetAll(queue),
-    trust: doubts.trust,
-    raiseAll: doubts.raiseAll,
+    trust: dataLoss.clear,
+    reportAll: dataLoss.reportAll,
     list: index.list,
     count: index.count,
     unlist: index.unlist,

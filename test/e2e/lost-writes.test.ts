@@ -150,7 +150,7 @@ describe("after a failover that lost acknowledged writes", () => {
   });
 });
 
-describe("nothing is doubted", () => {
+describe("no queue is INCOMPLETE", () => {
   it("after a failover that lost nothing", async () => {
     await using redis = await startFailover();
     await using app = await open(redis.url);

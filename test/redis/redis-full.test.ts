@@ -6,7 +6,7 @@ import type { Alert } from "../../src/core/alerts.ts";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createLease } from "../../src/redis/lease.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
-import { createDoubts } from "../../src/tracker/data-loss.ts";
+import { createDataLoss } from "../../src/tracker/data-loss.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
@@ -151,7 +151,7 @@ describe("while Redis is full", () => {
     const sweeper = createSweeper({
       ...{ redis, keys, index, recorded, logger: silentLogger, everyMs: 20, queueTtlMs: 86_400_000 },
       recorder: openRecorder(opened, options),
-      doubts: createDoubts({ redis, keys, index, recorded, writer, logger: silentLogger, ...options }),
+      dataLoss: createDataLoss({ redis, keys, index, recorded, writer, logger: silentLogger, ...options }),
       forget: createForget({ redis, keys, index, recorded, writer, ...options }),
     });
     onTestFinished(() => sweeper.stop());

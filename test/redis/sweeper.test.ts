@@ -1,7 +1,7 @@
 import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
-import { createDoubts } from "../../src/tracker/data-loss.ts";
+import { createDataLoss } from "../../src/tracker/data-loss.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
@@ -36,7 +36,7 @@ async function openSwept({
   const writer = createWriter({ eventWindowMs: windowMs });
   const recorded = createRecordedQueues({ redis, keys, logger });
   const forget = createForget({ redis, keys, index, recorded, writer, eventWindowMs: windowMs, now });
-  const doubts = createDoubts({
+  const dataLoss = createDataLoss({
     ...{ redis, keys, index, recorded, writer, logger, maxWaitMs, now },
     eventWindowMs: windowMs,
   });
@@ -47,7 +47,7 @@ async function openSwept({
     logger,
     async startSweeper() {
       const sweeper = createSweeper({
-        ...{ redis, keys, index, recorded, recorder, doubts, queueTtlMs, logger, everyMs: 20 },
+        ...{ redis, keys, index, recorded, recorder, dataLoss, queueTtlMs, logger, everyMs: 20 },
         async forget(queue, condition) {
           const isForgotten = await forget(queue, condition);
           if (isForgotten) swept.forgotten.push(queue);

@@ -60,7 +60,7 @@ export function openRecorder(
     ...options,
     writer: createWriter(options),
     clocks: { stepsOf: () => steps },
-    onDoubted: () => {},
+    onDataLoss: () => {},
   });
 }
 

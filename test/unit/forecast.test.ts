@@ -66,7 +66,7 @@ const rows: readonly Row[] = [
     expected: null,
   },
   {
-    why: "what is doubted is not known",
+    why: "what is INCOMPLETE is not known",
     points: stepsOf(draining),
     now: { ...drainingNow, accuracy: "INCOMPLETE" },
     expected: null,

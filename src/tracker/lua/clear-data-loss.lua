@@ -1,8 +1,8 @@
--- Ends the doubt of one queue, and publishes the queue's name.
+-- Clears the mark of one queue, and publishes the queue's name.
 --
 -- KEYS  1 state
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms   3 channel   4 queue's name
--- Returns 1 when a doubt stood, else 0
+-- Returns 1 when it was marked, else 0
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -10,8 +10,8 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local doubtAt = tonumber(redis.call('HGET', KEYS[1], 'doubt') or nil)
-if not doubtAt then return 0 end
+local lostAt = tonumber(redis.call('HGET', KEYS[1], 'doubt') or nil)
+if not lostAt then return 0 end
 redis.call('HDEL', KEYS[1], 'doubt')
 redis.call('PUBLISH', ARGV[3], ARGV[4])
-return doubtAt + tonumber(ARGV[2]) >= now and 1 or 0
+return lostAt + tonumber(ARGV[2]) >= now and 1 or 0

@@ -12,9 +12,9 @@
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
 --      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
 --      15 the latest that it can be unless the clock was set, ms ('' = not known): then jobs wait for longer by the difference
--- Returns {accepted, duplicates, early, lost, taken, doubted, known, idle since, now, forgets, count, expired}; now, forgets and
+-- Returns {accepted, duplicates, early, lost, taken, isIncomplete, known, idle since, now, forgets, count, expired}; now, forgets and
 --   count are the writer's new answer
---   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  doubted: 1 when writes turned
+--   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  isIncomplete: 1 when writes turned
 --   out to be lost that the writer had been answered, or a key of the queue is gone, else 0.  known: 1 when the queue was known before, else 0.
 --   expired: enqueues whose job had been claimable for longer than the longest wait
 --   idle since: when the last event came, ms, at the latest; -1 unless there are no events here and the queue has no jobs
@@ -70,7 +70,7 @@ for event = 1, eventCount do
 end
 
 local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, batchId, members)
-local isLost = isLacking(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
+local isLost = hasLostWrites(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
 if not source and not isLost and (eventCount == 0 or onlyKnown) then return nothing end
 
 local first -- the batch as it came first

@@ -1,12 +1,12 @@
--- Raises a doubt of one queue when Redis has lost writes that a writer had been answered, or a key of the queue, and publishes
+-- Marks one queue as INCOMPLETE when Redis has lost writes that a writer had been answered, or a key of the queue, and publishes
 -- the queue's name.
 --
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
 --       5 channel   6 queue's name   7 '1' to raise it in any case, if the queue is known
 --       '2' to raise it also if the queue is not known, unless it was forgotten
--- Returns {known, doubted, now, forgets, count}
---   known: 1 when the queue is known now, and known from events, else 0.  doubted: 1 when a doubt was raised, else 0, and then
+-- Returns {known, isIncomplete, now, forgets, count}
+--   known: 1 when the queue is known now, and known from events, else 0.  isIncomplete: 1 when the queue was marked, else 0, and then
 --   forgets and count mean nothing; else they are the writer's new answer
 --
 -- memory.lua is loaded in front of it.
@@ -23,7 +23,7 @@ local state = readState(KEYS[2])
 local source = state[1]
 if source and source ~= 'events' then return {0, 0, now, 0, 0} end
 local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, '', {})
-local isLost = isLacking(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
+local isLost = hasLostWrites(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
   or (ARGV[7] == '1' and source) or (ARGV[7] == '2' and not source and memory.forgets == 0)
 if not isLost then return {source and 1 or 0, 0, now, 0, 0} end
 

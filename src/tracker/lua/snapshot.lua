@@ -12,15 +12,15 @@
 --      12 writer  13 what it was answered last: see memory.lua; neither when no writer asks
 -- Returns {now} when the queue is not known, else
 --   {now, source, since, depth, scheduled, changes at, accuracy, paused, measured at, stale, throughputs, wait times, counted,
---   skew, lost, lacking, totals}
+--   skew, lost, hasLost, totals}
 --   since: ms, -1 when no job waits.  depth, scheduled: -1 where not asked for, or the source does not report it.  changes at: ms, -1 when only an event
 --   can change this.  paused, stale: 0 or 1.  throughputs: for each window asked, the enqueued and the dequeued in it, as
 --   decimals.  wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms.
 --   '' and {} where events of the window were missed.  counted: 0 when that is so of all windows, and for queues that a job
 --   system is asked about, of which both are empty; else 1.
 --   skew: a producer's clock less the job system's, ms; '' where it is not known.  lost: -1 where it is not known, or not
---   asked for.  lacking: 1 when writes were lost that the writer had been answered, or a key of the queue: then the answer is as if
---   the doubt, which the caller has to raise, stood already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
+--   asked for.  hasLost: 1 when writes were lost that the writer had been answered, or a key of the queue: then the answer is as if
+--   the mark, which the caller has to set, were set already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
 --   else one text, which is less for both sides than a list: enqueued, dequeued, removed, unremoved, lost, unlost, waited, and the
 --   waits by their bounds (see totals.lua)
 --
@@ -37,8 +37,8 @@ if not now then
 end
 
 local state = readState(stateKey, 'doubt', 'countsLostAt')
-local source, doubtAt = state[1], state[8]
-local lost, lacking = -1, 0
+local source, lostAt = state[1], state[8]
+local lost, hasLost = -1, 0
 local window, writer, answered = tonumber(ARGV[9]), ARGV[12], ARGV[13]
 
 local function isAnswerLost()
@@ -47,11 +47,11 @@ local function isAnswerLost()
   local hashes = {KEYS[4], KEYS[5]}
   -- Mostly the answer is found as it was written, and nothing has come since.
   if redis.call('HGET', hashes[1 + math.floor(tonumber(at) / window) % 2], 'writer:' .. writer) == count then return false end
-  return isLacking(readMemory(state, hashes, writer, '', {}), answered, now, window)
+  return hasLostWrites(readMemory(state, hashes, writer, '', {}), answered, now, window)
 end
 
 if not source or source == 'events' then
-  if isKeyMissing(state, KEYS, now, window) or isAnswerLost() then source, doubtAt, lacking = 'events', now, 1 end
+  if isKeyMissing(state, KEYS, now, window) or isAnswerLost() then source, lostAt, hasLost = 'events', now, 1 end
 end
 if not source then return {now} end
 
@@ -72,16 +72,16 @@ if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then
   return {
     now, source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', lost, lacking, ''
+    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', lost, hasLost, ''
   }
 end
 
 local accuracy, paused, freshUntil, stale, readAt, skew = 'EXACT', 0, nil, false, now, ''
 local isCounted, missedUntil, atLeast = source == 'events', -1, 0
 local countsEnd
-local doubtEnds = isCounted and doubtAt and tonumber(doubtAt) + maxWait + 1
+local incompleteUntil = isCounted and lostAt and tonumber(lostAt) + maxWait + 1
 if isCounted then
-  if doubtEnds and doubtEnds > now then accuracy = 'INCOMPLETE' end
+  if incompleteUntil and incompleteUntil > now then accuracy = 'INCOMPLETE' end
 else
   -- A queue whose job system's log is followed: counted like events, and stale when the log is not read any more.
   local fields = redis.call('HMGET', stateKey, 'accuracy', 'paused', 'measuredAt', 'freshUntil', 'skew', 'missedUntil', 'atLeast')
@@ -135,7 +135,7 @@ if countsEnd then mayChangeAt(countsEnd) end
 if settlesIn > 0 then mayChangeAt(now + settlesIn) end
 if stale then changesAt = -1 end
 if isCounted and since >= 0 then mayChangeAt(since + maxWait + 1) end
-if accuracy == 'INCOMPLETE' and isCounted then mayChangeAt(doubtEnds) end
+if accuracy == 'INCOMPLETE' and isCounted then mayChangeAt(incompleteUntil) end
 
 local depth = ARGV[3] == '1' and redis.call('ZCOUNT', waitingKey, oldest, string.format('%.0f', now)) or -1
 local scheduled = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or -1
@@ -200,5 +200,5 @@ end
 return {
   readAt, source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0, throughputs, waitTimes,
   isCountedSince(shortestWindow) and 1 or 0, skew,
-  lost, lacking, totals
+  lost, hasLost, totals
 }

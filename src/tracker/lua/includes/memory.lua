@@ -72,11 +72,11 @@ local function readMemory(state, hashes, writer, batchId, members)
 end
 
 -- Whether writes were lost that this writer was answered.
-local function isLacking(memory, answered, now, window)
+local function hasLostWrites(memory, answered, now, window)
   local forgets, count, at = string.match(answered, '^(%d+) (%d+) (%d+)$')
   forgets, count, at = tonumber(forgets), tonumber(count), tonumber(at)
   if not at or at + window <= now or at < memory.letGo then return false end
-  -- What was lost with the whole queue needs no doubt if all that this writer had done to it was to forget it.
+  -- What was lost with the whole queue needs no mark if all that this writer had done to it was to forget it.
   if forgets > memory.forgets then return count > 0 or memory.source ~= false end
   return forgets == memory.forgets and count > memory.count
 end
@@ -123,9 +123,9 @@ local function countWrite(memory, answered)
   return memory.writerField, string.format('%.0f %.0f', memory.forgets, memory.count)
 end
 
--- Makes the queue known, writes which keys it has now, and raises a doubt of it unless doubtAt is nil.
+-- Makes the queue known, writes which keys it has now, and marks it as INCOMPLETE unless lostAt is nil.
 -- keys: as of isKeyMissing.  countedAt: nil when `recent` was not written.
-local function writeState(memory, keys, countedAt, doubtAt)
+local function writeState(memory, keys, countedAt, lostAt)
   local state, fields = memory.state, {}
   local function write(position, name, value)
     if tonumber(state[position] or nil) == value then return end
@@ -137,9 +137,9 @@ local function writeState(memory, keys, countedAt, doubtAt)
   write(4, 'jobs', redis.call('ZCARD', keys[1]))
   write(5, 'tombstones:0', memory.heardUntil[1] or 0)
   write(6, 'tombstones:1', memory.heardUntil[2] or 0)
-  if doubtAt and not countedAt and redis.call('EXISTS', keys[3]) == 0 then countedAt = 0 end
+  if lostAt and not countedAt and redis.call('EXISTS', keys[3]) == 0 then countedAt = 0 end
   if countedAt then write(7, 'countedAt', countedAt) end
-  if doubtAt then write(0, 'doubt', doubtAt) end
+  if lostAt then write(0, 'doubt', lostAt) end
   if not memory.source then
     fields[#fields + 1] = 'source'
     fields[#fields + 1] = 'events'
