@@ -95,7 +95,7 @@ describe("any history", () => {
     };
   }
 
-  it("raises no doubt while nothing is lost, whatever two servers do, be their windows the same or not", async () => {
+  it("marks no queue while nothing is lost, whatever two servers do, with the same window or not", async () => {
     const windowArb = fc.constantFrom(1_000, 7_000, eventWindowMs, 100_000);
     const actsArb = fc.array(
       fc.tuple(
@@ -120,7 +120,7 @@ describe("any history", () => {
     await fc.assert(property, { numRuns: 150 });
   });
 
-  it("raises no doubt of what is written and forgotten at once, in whatever order it is answered", async () => {
+  it("marks nothing that is written and forgotten at once, in whatever order it is answered", async () => {
     const prefix = uniquePrefix();
     const open = () => openTracker(inject("redisUrl"), { eventWindowMs, maxWaitMs, prefix });
     await using one = await open();
@@ -139,7 +139,7 @@ describe("any history", () => {
     }
   });
 
-  it("raises a doubt of exactly those queues of which a server that lives has been acknowledged something that was lost", async () => {
+  it("marks exactly those queues of which a running server had something acknowledged that was lost", async () => {
     const property = fc.asyncProperty(
       fc.array(actArb, { maxLength: 12 }),
       fc.array(actArb, { maxLength: 12 }),
@@ -226,7 +226,7 @@ describe("any history", () => {
   });
 });
 
-describe("a doubt", () => {
+describe("a mark of data loss", () => {
   /** A server that has recorded one job, another one, and a way to lose what comes next. */
   async function open(env: { readonly logger?: ReturnType<typeof recordingLogger> } = {}) {
     let now = start;
