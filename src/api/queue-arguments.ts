@@ -8,13 +8,20 @@ import type { ArgumentLimits } from "./context.ts";
  *
  * @throws AppError TOO_MANY_QUEUES; BAD_USER_INPUT that says which name is wrong and why.
  */
-export function checkQueues(queues: readonly string[], limits: ArgumentLimits): string[] {
+export function checkQueues(queues: readonly string[], limits: ArgumentLimits): readonly string[] {
   checkQueueCount(queues.length, limits);
+  const known = checkedQueues.get(queues);
+  if (known !== undefined) return known;
   queues.forEach((queue, i) => {
     checkQueueName(queue, `queues[${i}]`);
   });
-  return [...new Set(queues)];
+  const checked = [...new Set(queues)];
+  checkedQueues.set(queues, checked);
+  return checked;
 }
+
+/** By the list as it was sent, which is the same for its price and for its execution, and each time the same is asked. */
+const checkedQueues = new WeakMap<readonly string[], readonly string[]>();
 
 /** @throws AppError TOO_MANY_QUEUES. */
 export function checkQueueCount(count: number, { maxQueues }: ArgumentLimits): void {

@@ -7,6 +7,7 @@ import {
   type GraphQLObjectType,
   type GraphQLSchema,
   GraphQLSkipDirective,
+  getArgumentValues,
   getDirectiveValues,
   getNamedType,
   isAbstractType,
@@ -16,6 +17,7 @@ import {
   type SelectionSetNode,
   TypeMetaFieldDef,
   TypeNameMetaFieldDef,
+  type ValueNode,
 } from "graphql";
 import type { Variables } from "../core/admission.ts";
 
@@ -117,6 +119,30 @@ export function selectionOf(
   const selection = { fields, textKey: textKeyOf(type, fields) };
   plan.selections.set(key, ofNodes.set(type, selection));
   return selection;
+}
+
+const noArguments: Readonly<Record<string, unknown>> = Object.freeze({});
+/** By the nodes of a field. */
+const constantArguments = new WeakMap<readonly FieldNode[], Readonly<Record<string, unknown>>>();
+
+/** @throws GraphQLError when a variable is null for an argument that must not be. */
+export function argumentsOf(
+  { definition, nodes }: SelectedField,
+  variables: Variables,
+): Readonly<Record<string, unknown>> {
+  if (definition.args.length === 0) return noArguments;
+  const known = constantArguments.get(nodes);
+  if (known !== undefined) return known;
+  const [node] = nodes;
+  const args = getArgumentValues(definition, node, variables);
+  if (node.arguments?.some(({ value }) => hasVariable(value)) !== true) constantArguments.set(nodes, args);
+  return args;
+}
+
+function hasVariable(value: ValueNode): boolean {
+  if (value.kind === "ListValue") return value.values.some(hasVariable);
+  if (value.kind === "ObjectValue") return value.fields.some((field) => hasVariable(field.value));
+  return value.kind === "Variable";
 }
 
 export interface SelectionContext {

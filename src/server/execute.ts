@@ -8,7 +8,6 @@ import {
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLResolveInfo,
-  getArgumentValues,
   getOperationAST,
   isLeafType,
   isListType,
@@ -20,6 +19,7 @@ import {
 } from "graphql";
 import { createTimeSlices } from "../runtime/time-slices.ts";
 import {
+  argumentsOf,
   planOf,
   type SelectedField,
   type Selection,
@@ -54,7 +54,6 @@ const slices = createTimeSlices(5);
 const shortLength = 100;
 /** Of objects that many answers show. */
 const texts = createTextCache(1_000);
-const noArguments: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
  * Executes an operation as GraphQL's specification says, and as graphql's `execute` does, but for two things: it writes JSON
@@ -143,8 +142,7 @@ function writeField(
   const fail = (error: unknown) =>
     failed(execution, definition.type, locatedError(error, nodes, responsePathAsArray(path)));
   try {
-    const args =
-      definition.args.length === 0 ? noArguments : getArgumentValues(definition, nodes[0], variables);
+    const args = argumentsOf(field, variables);
     const info: GraphQLResolveInfo = {
       fieldName: definition.name,
       fieldNodes: nodes,
