@@ -7,7 +7,7 @@ import { post, startServer, type TestServer } from "../support/server.ts";
 import { bearer, tokenFile } from "../support/tokens.ts";
 
 const asked = 10;
-const maxResidentBytes = 600_000_000;
+const maxResidentBytes = 400_000_000;
 /** Also where 2 cores serve the floods, too. */
 const within = { timeout: 60_000, interval: 100 };
 const floods = new URL("../../bench/one-client-floods.ts", import.meta.url).pathname;
