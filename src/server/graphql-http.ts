@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DocumentNode, OperationTypeNode } from "graphql";
-import type { Client, CostReport, Identify } from "../core/admission.ts";
+import type { Client, CostReport } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import type { ByteBudget } from "./byte-budget.ts";
-import { callerOf } from "./caller.ts";
 import { type EncodedResult, encodeResult, withCost } from "./encoded-result.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
@@ -18,11 +17,17 @@ export interface GraphQLHttpOptions {
   readonly streams: EventStreams;
   readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
-  readonly identify: Identify;
   readonly guard: RequestGuard<DocumentNode>;
   /** Counts a refusal. @returns what resolves when it may be sent. */
   readonly holdBack: (response: ServerResponse) => Promise<void> | null;
 }
+
+/** @param sender the client, or why there is none. */
+export type AnswerGraphQL = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  sender: Client | AppError,
+) => Promise<void>;
 
 /** GraphQL over HTTP: GET, POST and batches, answered as JSON or as a stream of events. */
 export function createGraphQLHttp({
@@ -30,10 +35,9 @@ export function createGraphQLHttp({
   streams,
   scheduler,
   budget,
-  identify,
   guard,
   holdBack,
-}: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+}: GraphQLHttpOptions): AnswerGraphQL {
   const bodies = createBodyReader({ maxBytes: guard.maxBodyBytes, budget });
 
   /** @returns null when the client hung up. @throws AppError */
@@ -84,10 +88,15 @@ export function createGraphQLHttp({
     write(response, mediaType, text, headOf(errors, mediaType));
   }
 
-  async function respond(request: IncomingMessage, response: ServerResponse, accepted: readonly MediaType[]) {
+  async function respond(
+    request: IncomingMessage,
+    response: ServerResponse,
+    accepted: readonly MediaType[],
+    client: Client | AppError,
+  ) {
     const [mediaType] = accepted;
     // Before the body is read: a stranger has no say.
-    const client = identify(callerOf(request));
+    if (client instanceof AppError) throw client;
     if (mediaType === undefined) throw notAcceptable();
     const sent = await read(request, response, client);
     if (sent === null) return;
@@ -130,10 +139,10 @@ export function createGraphQLHttp({
     return withCost(result.json, operation.cost);
   }
 
-  return async (request, response) => {
+  return async (request, response, sender) => {
     const accepted = acceptedMediaTypes(request.headers);
     try {
-      await respond(request, response, accepted);
+      await respond(request, response, accepted, sender);
     } catch (error) {
       // The rest of a large body is not parsed only to be thrown away.
       if (!request.complete && isLarge(request)) {

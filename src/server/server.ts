@@ -2,7 +2,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout } from "node:timers/promises";
-import type { Caller, Identify } from "../core/admission.ts";
+import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Service } from "../runtime/service.ts";
@@ -123,7 +123,6 @@ export function createServer(options: ServerOptions): Server {
     streams,
     scheduler,
     budget,
-    identify,
     guard,
     holdBack,
   });
@@ -177,7 +176,11 @@ export function createServer(options: ServerOptions): Server {
     refuseSocket(socket, error, { ...(status !== undefined && { status }) });
   }
 
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    sender: Client | AppError,
+  ): Promise<void> {
     const target = targetOf(request, basePath);
     if (target === null || hasSeveral(request)) {
       await refuse(response, new AppError("BAD_REQUEST", `expected a path and ${oneOfEach}`));
@@ -197,7 +200,17 @@ export function createServer(options: ServerOptions): Server {
     else if (!allowed.includes(request.method ?? "")) {
       const error = new AppError("METHOD_NOT_ALLOWED", wrongMethod(allowed, path === endpoint));
       await refuse(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
-    } else await serve(path, request, response);
+    } else await serve(path, request, response, sender);
+  }
+
+  /** The client, or why a request that needs one is refused. */
+  function senderOf(caller: Caller): Client | AppError {
+    try {
+      return identify(caller);
+    } catch (error) {
+      if (error instanceof AppError) return error;
+      throw error;
+    }
   }
 
   /** No link of another site's page leads there. */
@@ -205,7 +218,12 @@ export function createServer(options: ServerOptions): Server {
     return path === endpoint || Object.hasOwn(texts, path);
   }
 
-  async function serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function serve(
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    sender: Client | AppError,
+  ): Promise<void> {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     const text = Object.hasOwn(texts, path) ? texts[path] : undefined;
     if (route !== undefined) {
@@ -215,7 +233,7 @@ export function createServer(options: ServerOptions): Server {
       await refuse(response, leavingError());
     } else if (path === endpoint) {
       if (wantsPage(request)) await graphiql(request, response);
-      else await answerGraphQL(request, response);
+      else await answerGraphQL(request, response, sender);
     } else if (text !== undefined) {
       await sendText(text, request, response);
     } else if (path === "/") {
@@ -234,7 +252,9 @@ export function createServer(options: ServerOptions): Server {
   http.on("request", (request: IncomingMessage, response: SecuredResponse) => {
     response.originHeaders = browsers.headersFor(request);
     if (isLeaving) response.setHeader("Connection", "close");
-    const client = rateLimitKeyOf(callerOf(request));
+    const caller = callerOf(request);
+    const sender = senderOf(caller);
+    const client = sender instanceof AppError ? rateLimitKeyOf(caller) : sender.id;
     connections.begin(response, client);
     response.on("close", () => connections.end(response));
     const release = requests.acquire(client);
@@ -250,7 +270,7 @@ export function createServer(options: ServerOptions): Server {
       release();
       if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
-    answer(request, response).catch((error: unknown) => {
+    answer(request, response, sender).catch((error: unknown) => {
       logger.error({ err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
       else sendJson(response, 500, { error: "unexpected error" });
