@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Writable } from "node:stream";
 import type { GraphQLError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
 import type { ByteBudget } from "./byte-budget.ts";
@@ -48,7 +49,10 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
     send(response, subscription, { client, cost }) {
       let unreported = cost;
       let isWaiting = false;
+      /** Nothing was written since the last ping was due. */
+      let isQuiet = true;
       let release: (() => void) | undefined;
+      let out: Writable = response;
       const drained = (error?: Error | null) => {
         isWaiting = false;
         release?.();
@@ -56,22 +60,25 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
         if (error == null) subscription.drained();
       };
       const isReady = () => {
-        if (response.writableLength === 0) return true;
+        if (out.writableLength === 0) return true;
         if (!isWaiting && !response.writableEnded) {
           isWaiting = true;
-          whenDrained(response.socket ?? response, drained);
+          whenDrained(out, drained);
         }
         return false;
       };
       const write = (chunk: Buffer) => {
-        writeChunk(response, chunk);
+        if (response.writableEnded || response.destroyed) return;
+        if (out === response) out.write(chunk.subarray(chunk.indexOf("\r\n") + 2, -2));
+        else out.write(chunk);
         if (isReady()) return;
         release = budget.reserve(client, chunk.length) ?? undefined;
         if (release === undefined) response.destroy();
       };
       const timer = setInterval(() => {
-        // A reader that has not read the last push needs no ping.
-        if (isReady()) writeChunk(response, pingChunk);
+        // A reader that has just been pushed to needs no ping, nor one that has not read the last push.
+        if (isQuiet && isReady()) write(pingChunk);
+        isQuiet = true;
       }, pingEveryMs);
       const close = () => {
         clearInterval(timer);
@@ -92,11 +99,15 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
         return;
       }
       open.add(response);
+      // A chunk that all members of a group are written goes to the socket: `response.write` costs several times as much. A response
+      // that is not in chunks (HTTP/1.0), or that waits for another one on its connection, has to be written to itself.
+      if (response.socket != null && response.chunkedEncoding) out = response.socket;
       subscription.begin({
         isReady,
         write(result) {
           const { chunk } = unreported === undefined ? result : resultWithCost(result, unreported);
           unreported = undefined;
+          isQuiet = false;
           write(chunk);
         },
         end: (error) => end(response, error),
@@ -107,17 +118,6 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
       for (const response of open) response.end();
     },
   };
-}
-
-/**
- * To the socket, as `response.write` does at several times the cost: all members of a group are written the same chunk. A response
- * that is not in chunks (HTTP/1.0), or that waits for another one on its connection, has to be written to itself.
- */
-function writeChunk(response: ServerResponse, chunk: Buffer): void {
-  const { socket } = response;
-  if (response.writableEnded || response.destroyed) return;
-  if (socket != null && response.chunkedEncoding) socket.write(chunk);
-  else response.write(chunk.subarray(chunk.indexOf("\r\n") + 2, -2));
 }
 
 function end(response: ServerResponse, error: GraphQLError | null): void {

@@ -59,14 +59,21 @@ interface Member {
   readonly client: string;
   readonly subscriber: Subscriber;
   readonly leave: () => void;
-  /** What it begins with, as far as it has not been written. */
-  readonly initial: unknown[];
+  /** What it begins with, until it has been written. */
+  initial: readonly EncodedResult[];
+  /** How much of that has been written. */
+  begun: number;
   /** The number of the last push that it has seen. */
   seen: number;
   /** It may not be written to earlier. */
   notBeforeMs: number;
-  /** What it begins with is being written. */
-  isBeginning: boolean;
+}
+
+/** What members begin with that join later than others. */
+interface State {
+  readonly results: readonly EncodedResult[];
+  /** Of the last push that a member has seen with these. */
+  readonly number: number;
 }
 
 /** What members that have seen the same pushes are to be written. */
@@ -79,8 +86,11 @@ interface Payload {
   readonly isOwn: boolean;
 }
 
+const none: readonly EncodedResult[] = [];
 /** Writing to very many takes turns with other work. */
 const slices = createTimeSlices(4);
+/** Members that are written to before the time is looked at. */
+const membersPerTurn = 16;
 /** Members that were pushed to out of turn are pushed to together again at multiples of this, or of the interval if that is less. */
 const maxStepMs = 250;
 
@@ -99,6 +109,8 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
   let number = 0;
   /** Members, and those that are about to be. */
   let users = 0;
+  let reading: Promise<unknown> = Promise.resolve();
+  let nextReading: Promise<State> | undefined;
   let isPulling = false;
   let isDelivering = false;
   let isAgain = false;
@@ -165,8 +177,9 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
     isDelivering = true;
     while (isAgain) {
       isAgain = false;
+      let served = 0;
       for (const member of members) {
-        if (!slices.has()) await slices.next();
+        if (served++ % membersPerTurn === 0 && !slices.has()) await slices.next();
         serve(member);
       }
     }
@@ -175,17 +188,34 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
   }
 
   function serve(member: Member): void {
-    const { initial, seen, notBeforeMs } = member;
-    if (member.isBeginning || (initial.length === 0 && seen >= number) || !member.subscriber.isReady())
-      return;
+    const { initial, seen, notBeforeMs, subscriber } = member;
     if (initial.length > 0) {
-      void writeInitial(member);
-    } else if (notBeforeMs > 0 && monotonicClock.now() < notBeforeMs) {
+      begin(member);
+      return;
+    }
+    if (seen >= number || !subscriber.isReady()) return;
+    if (notBeforeMs > 0 && monotonicClock.now() < notBeforeMs) {
       deliverAt(notBeforeMs);
-    } else {
-      const payload = payloads.get(seen);
-      if (payload !== undefined) write(member, payload);
-      else if (!pending.has(seen)) void catchUp(member);
+      return;
+    }
+    const payload = payloads.get(seen);
+    if (payload !== undefined) write(member, payload);
+    else if (!pending.has(seen)) void catchUp(member);
+  }
+
+  /** Writes what a member begins with, as fast as it reads. */
+  function begin(member: Member): void {
+    const { subscriber } = member;
+    while (subscriber.isReady()) {
+      const result = member.initial[member.begun];
+      if (result === undefined) {
+        member.initial = none;
+        serve(member);
+        return;
+      }
+      member.begun += 1;
+      member.notBeforeMs = nextStepMs();
+      subscriber.write(result);
     }
   }
 
@@ -193,20 +223,6 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
     member.seen = seen;
     if (isOwn) member.notBeforeMs = nextStepMs();
     if (result !== null) member.subscriber.write(result);
-  }
-
-  async function writeInitial(member: Member): Promise<void> {
-    const { client, initial, subscriber } = member;
-    member.isBeginning = true;
-    while (initial.length > 0 && subscriber.isReady()) {
-      const push = initial.shift();
-      const result = await shareOf(client).begin(() => run(push, share, client));
-      if (!members.has(member)) return;
-      subscriber.write(result);
-    }
-    member.notBeforeMs = nextStepMs();
-    member.isBeginning = false;
-    serve(member);
   }
 
   function nextStepMs(): number {
@@ -242,6 +258,27 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
     }
     pending.delete(seen);
     await deliver();
+  }
+
+  /** Members that join while the state is read share the next reading. */
+  function readState(from: PushSource<unknown>, client: string): Promise<State> {
+    nextReading ??= reading.then(() => {
+      nextReading = undefined;
+      const state = readOnce(from, client);
+      reading = state.catch(() => {});
+      return state;
+    });
+    return nextReading;
+  }
+
+  async function readOnce({ join }: PushSource<unknown>, client: string): Promise<State> {
+    const { pushes, number: upTo } = await shareOf(client).begin(join);
+    const results: EncodedResult[] = [];
+    for (const push of pushes) {
+      if (!slices.has()) await slices.next();
+      results.push(await run(push, share, client));
+    }
+    return { results, number: upTo };
   }
 
   function finish(error: GraphQLError | null): void {
@@ -289,19 +326,14 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
         if (users === 0) finish(null);
         onLeave();
       };
-      let initial: unknown[] = [];
-      let seen = 0;
+      let state: State = { results: none, number: 0 };
       try {
         const refusal = await openSource(client);
         if (refusal !== null) {
           leave();
           return refusal;
         }
-        if (number > 0 && source !== undefined) {
-          const joined = await shareOf(client).begin(source.join);
-          initial = [...joined.pushes];
-          seen = joined.number;
-        }
+        if (number > 0 && source !== undefined) state = await readState(source, client);
       } catch (error) {
         leave();
         throw error;
@@ -314,7 +346,8 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
             subscriber.end(over.error);
             return;
           }
-          member = { client, subscriber, leave, initial, seen, notBeforeMs: 0, isBeginning: false };
+          const { results: initial, number: seen } = state;
+          member = { client, subscriber, leave, initial, seen, notBeforeMs: 0, begun: 0 };
           members.add(member);
           serve(member);
           void pull();

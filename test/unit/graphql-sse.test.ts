@@ -41,6 +41,18 @@ it("sends a comment every 12 seconds, but none to a reader that has not read the
   expect(written()).toBe(`${before}:\n\n`);
 });
 
+it("sends no comment in an interval in which it pushed", async () => {
+  const { written, push } = begin();
+  for (let n = 0; n < 3; n++) {
+    vi.advanceTimersByTime(11_999);
+    push({ data: "{}" });
+    await new Promise(setImmediate);
+  }
+  expect(written().match(/^:$/gm)).toHaveLength(1);
+  vi.advanceTimersByTime(24_000);
+  expect(written().match(/^:$/gm)).toHaveLength(2);
+});
+
 it("reports the cost once, with the first push", async () => {
   const { written, push } = begin();
   push({ data: '{"n":1}' });

@@ -24,6 +24,17 @@ describe("a member of a group", () => {
     expect(late.results.at(-1)).toBe(early.results.at(-1));
   });
 
+  test("shares the reading of the state, and its execution, with those that join while another one is read", async () => {
+    const { join, push, joins, run } = open();
+    await join();
+    await push("a");
+    run.mockClear();
+    const late = await Promise.all(Array.from({ length: 100 }, () => join()));
+    expect(late.map(({ written }) => written())).toEqual(late.map(() => ["a"]));
+    expect(joins()).toBeLessThanOrEqual(2);
+    expect(run.mock.calls.length).toBe(joins());
+  });
+
   test("that joins before the first push gets that one, and nothing of its own", async () => {
     const { join, push, joins } = open();
     const members = [await join(), await join()];
