@@ -16,6 +16,8 @@ export interface ConnectionReader {
   end(response: ServerResponse): void;
   /** The last response of each connection that has an unanswered request. */
   unanswered(): readonly ServerResponse[];
+  /** Reads nothing more of its connection, which closes after the response, and keeps nothing of what was read. */
+  drop(response: ServerResponse): void;
   /** From now on the socket is read by others. */
   release(socket: Socket): void;
 }
@@ -29,6 +31,8 @@ interface Connection {
   response: ServerResponse | null;
   /** Of the body of the last request, at most. */
   bodyBytesLeft: number;
+  /** It is read by others, or not at all. */
+  isReleased: boolean;
 }
 
 /** Of heads and chunked bodies: there may be a request in each 26 bytes, and a chunk in each 6. */
@@ -39,11 +43,20 @@ const bodySliceBytes = 65_536;
 export function createConnectionReader(scheduler: FairScheduler): ConnectionReader {
   const connections = new Map<Socket, Connection>();
 
+  function release(socket: Socket): void {
+    const connection = connections.get(socket);
+    if (connection === undefined) return;
+    connection.isReleased = true;
+    socket.off("readable", connection.pump);
+    socket.off("resume", connection.pump);
+  }
+
   return {
     read(socket, client) {
       let isTurnPending = false;
       const readSlice = () => {
         isTurnPending = false;
+        if (connection.isReleased) return;
         const bytes = Math.min(socket.readableLength, sliceOf(connection));
         connection.bodyBytesLeft -= bytes;
         // Node's parser listens for data.
@@ -56,11 +69,11 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
           if (isTurnPending) void turn.then(pump);
         }
         // Its end is only seen by a read.
-        if (socket.readableLength === 0) socket.read(0);
+        if (socket.readableLength === 0 && !connection.isReleased) socket.read(0);
       };
       const connection: Connection = {
         ...{ pump, firstClient: client, client },
-        ...{ unanswered: 0, response: null, bodyBytesLeft: 0 },
+        ...{ unanswered: 0, response: null, bodyBytesLeft: 0, isReleased: false },
       };
       connections.set(socket, connection);
       socket.on("readable", pump);
@@ -89,13 +102,16 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       [...connections.values()].flatMap(({ unanswered, response }) =>
         unanswered > 0 && response !== null ? [response] : [],
       ),
-    release(socket) {
-      const connection = connections.get(socket);
-      if (connection === undefined) return;
-      connections.delete(socket);
-      socket.off("readable", connection.pump);
-      socket.off("resume", connection.pump);
+    drop({ req: { socket } }) {
+      release(socket);
+      // Of the parser.
+      socket.removeAllListeners("data");
+      // When its buffer is full, a socket is not read until it is asked for more.
+      socket._read = () => {};
+      socket.on("readable", () => socket.read());
+      socket.read();
     },
+    release,
   };
 }
 
@@ -104,7 +120,8 @@ function sliceOf({ response, bodyBytesLeft }: Connection): number {
   return Math.max(sliceBytes, Math.min(bodySliceBytes, bodyBytesLeft));
 }
 
-function isBlocked({ response, unanswered }: Connection): boolean {
+function isBlocked({ response, unanswered, isReleased }: Connection): boolean {
+  if (isReleased) return true;
   if (response === null) return false;
   const { complete, readableFlowing, readableLength } = response.req;
   if (complete) return unanswered > 0;

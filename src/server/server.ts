@@ -115,8 +115,7 @@ export function createServer(options: ServerOptions): Server {
   const operations = createOperations({ ...options, scheduler });
   const budget = createByteBudget(Math.max(minBytesInFlight, 4 * guard.maxBodyBytes));
   const tarpit = createTarpit();
-  const holdBack = (response: ServerResponse) =>
-    tarpit.holdResponse(response, rateLimitKeyOf(callerOf(response.req)));
+  const connections = createConnectionReader(scheduler);
   const streams = createEventStreams(budget);
   const answerGraphQL = createGraphQLHttp({
     operations,
@@ -144,7 +143,6 @@ export function createServer(options: ServerOptions): Server {
   const browsers = createBrowserGuard(options);
   const sendText = createTextRoutes(identify, refuse);
   const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
-  const connections = createConnectionReader(scheduler);
   const stalled = createStalledSockets({
     timeoutMs: timeouts.unreadMs,
     onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
@@ -165,6 +163,16 @@ export function createServer(options: ServerOptions): Server {
   });
   let isLeaving = false;
   let url = "";
+
+  /** Counts a refusal. @returns what resolves when it may be sent. */
+  function holdBack(response: ServerResponse): Promise<void> | null {
+    const sendable = tarpit.hold(rateLimitKeyOf(callerOf(response.req)));
+    if (sendable !== null && !response.req.complete) {
+      response.setHeader("Connection", "close");
+      connections.drop(response);
+    }
+    return sendable;
+  }
 
   async function refuse(response: ServerResponse, error: AppError, options?: RefusalOptions): Promise<void> {
     await holdBack(response);

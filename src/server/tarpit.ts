@@ -1,4 +1,3 @@
-import type { ServerResponse } from "node:http";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
 /** Holds back the refusals of a client that is refused again and again: its loop slows itself down. */
@@ -9,8 +8,6 @@ export interface Tarpit {
    * @returns null when it may be sent at once, as the first ones of a burst; else a promise that resolves when it may be sent.
    */
   hold(client: string): Promise<void> | null;
-  /** The same for a response. Nothing more of its connection is parsed meanwhile. */
-  holdResponse(response: ServerResponse, client: string): Promise<void> | null;
   /** Sends everything at once from now on. */
   stop(): void;
 }
@@ -62,15 +59,6 @@ export function createTarpit(options: TarpitOptions = {}): Tarpit {
 
   return {
     hold,
-    holdResponse(response, client) {
-      const sendable = hold(client);
-      // The rest of its body is neither parsed nor kept: its connection closes.
-      if (sendable !== null && !response.req.complete) {
-        response.req.pause();
-        response.setHeader("Connection", "close");
-      }
-      return sendable;
-    },
     stop() {
       isStopped = true;
       clearTimeout(sweeper);
