@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, stat, truncate } from "node:fs/promises";
+import { appendFile, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -13,12 +13,18 @@ async function writtenFile(dataDir: string): Promise<string> {
   await clientOf(redis).set("key", "old");
   await clientOf(redis).set("key", "value");
   await redis.stop();
+  const directory = join(dataDir, "redis", "appendonlydir");
+  const name = (await readdir(directory)).find((file) => file.endsWith(".incr.aof"));
+  const path = join(directory, name!);
+  // On a busy machine some expire before, and that is appended: then all is written again.
+  if (!(await readFile(path, "utf8")).endsWith("\r\nvalue\r\n")) {
+    await rm(join(dataDir, "redis"), { recursive: true });
+    return await writtenFile(dataDir);
+  }
   // Once they have expired, redis-server appends that as soon as it has loaded them.
   const expired = performance.now() + 300;
   while (performance.now() < expired) await setImmediate();
-  const directory = join(dataDir, "redis", "appendonlydir");
-  const name = (await readdir(directory)).find((file) => file.endsWith(".incr.aof"));
-  return join(directory, name!);
+  return path;
 }
 
 describe("an append-only file whose end was damaged by a power failure", () => {
