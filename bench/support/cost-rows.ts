@@ -502,7 +502,7 @@ export const costRows: readonly CostRow[] = [
     request: (turn) => ({ query: `query Q${turn} { ${repeat(8_000, (i) => `u${i}`)} }` }),
   },
   {
-    what: "a document of 3,900 letters, each time another",
+    what: "a document of 3,400 characters, each time another",
     times: 20,
     request: (turn) => ({
       query:
