@@ -62,7 +62,10 @@ export function createKeys(prefix: string): Keys {
     },
     recent: (queue) => ofQueue(queue, "recent"),
     departed: (queue) => [ofQueue(queue, "departed:0"), ofQueue(queue, "departed:1")],
-    all: (queue) => [keys.waiting(queue), keys.state(queue), keys.recent(queue), ...keys.departed(queue)],
+    all(queue) {
+      const tagged = ofQueue(queue, "");
+      return ["waiting", "state", "recent", "departed:0", "departed:1"].map((name) => tagged + name);
+    },
     history: (queue, step) => ofQueue(queue, `history:${stepSeconds[step]}`),
     index: `${prefix}:queues`,
     recorded: `${prefix}:queues:recorded`,
@@ -83,5 +86,6 @@ export function createKeys(prefix: string): Keys {
 
 /** Braces would end or empty the hash tag (`{a}b` and `a` would meet), so they are written as percent codes. */
 function hashTag(queue: string): string {
+  if (!/[%{}]/.test(queue)) return queue;
   return queue.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
 }
