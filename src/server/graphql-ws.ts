@@ -37,8 +37,6 @@ export interface WebSocketOptions {
   readonly budget: ByteBudget;
   readonly tarpit: Tarpit;
   readonly guard: Pick<RequestGuard<DocumentNode>, "maxBodyBytes" | "checkJson">;
-  /** Maximum number of subscriptions of one client. */
-  readonly maxSubscriptions: number;
   /** How long a socket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
   readonly initMs?: number;
   readonly logger: Logger;
@@ -66,7 +64,7 @@ interface SocketOperation {
 
 /** GraphQL over WebSocket, with the protocol `graphql-transport-ws`. */
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { operations, schema, sockets, tarpit, maxSubscriptions, guard, initMs, logger } = options;
+  const { operations, schema, sockets, tarpit, guard, initMs, logger } = options;
   const webSocketServer = new WebSocketServer({
     noServer: true,
     maxPayload: guard.maxBodyBytes,
@@ -81,7 +79,6 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     ...{ closeTimeout: closeWithinMs, maxFragments, maxBufferedChunks },
   });
   const limits = {
-    maxAtOnce: maxSubscriptions + 200,
     scheduler: options.scheduler,
     budget: options.budget,
     refusalOf,
@@ -223,7 +220,9 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       };
       webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
         const extra: SocketExtra = { caller, socket: webSocket, client: () => key, reassignTo };
-        const connection = serveConnection(server, extra, { ...limits, source: socket }, logger);
+        const maxAtOnce = () =>
+          Math.min(maxOfSocket, Math.max(1, Math.floor(maxOfClient / sockets.count(key))));
+        const connection = serveConnection(server, extra, { ...limits, maxAtOnce, source: socket }, logger);
         served.add(connection);
         webSocket.once("close", () => served.delete(connection));
         if (isLeaving) connection.leave();
@@ -304,6 +303,8 @@ function manyMessages(
   return messages;
 }
 
+/** Queries, mutations, and subscriptions that begin: in flight on one socket, and on all sockets of a client. */
+const [maxOfSocket, maxOfClient] = [200, 1_000];
 const maxFragments = 128;
 /** Reads of a socket that make up one message. */
 const maxBufferedChunks = 4_096;

@@ -135,7 +135,6 @@ export function createServer(options: ServerOptions): Server {
     budget,
     tarpit,
     guard,
-    maxSubscriptions,
     ...(initMs !== undefined && { initMs }),
     logger,
   });

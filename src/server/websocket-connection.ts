@@ -46,8 +46,8 @@ export interface ServedExtra extends SocketExtra {
 export interface ConnectionOptions {
   /** The connection under the WebSocket. */
   readonly source: Duplex;
-  /** Subscriptions, queries and other messages in flight. Beyond it nothing more is read, and TCP holds the sender back. */
-  readonly maxAtOnce: number;
+  /** Messages in flight, beside subscriptions. Beyond it nothing more is read, and TCP holds the sender back. */
+  readonly maxAtOnce: () => number;
   readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
   /** The answer to a message that would take long to parse, for which it is refused. @throws AppError when it has none. */
@@ -240,7 +240,12 @@ export function serveConnection(
       for (const { release } of waiting) release();
       waiting = [];
     }
-    while (!isTurnPending && pauses === 0 && atOnce < maxAtOnce && socket.bufferedAmount < maxUnreadBytes) {
+    while (
+      !isTurnPending &&
+      pauses === 0 &&
+      atOnce - streams < maxAtOnce() &&
+      socket.bufferedAmount < maxUnreadBytes
+    ) {
       const next = waiting.shift();
       if (next === undefined) break;
       isTurnPending = true;

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { buildSchema } from "graphql";
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { endlessSchema, startBareServer } from "../support/bare-server.ts";
@@ -257,6 +258,33 @@ describe("the sockets of one client", () => {
     expect(refused.body).toContain("TOO_MANY_SUBSCRIPTIONS");
     sockets.pop()?.terminate();
     sockets.push(await vi.waitFor(() => begun(mine.url), { timeout: 5_000, interval: 20 }));
+    for (const socket of sockets) socket.terminate();
+  });
+
+  test("have a thousand operations under way together, and the others are answered later", async () => {
+    const gate = Promise.withResolvers<string>();
+    let running = 0;
+    const schema = buildSchema("type Query { a: String }");
+    const field = schema.getQueryType()?.getFields().a;
+    if (field === undefined) throw new Error("the field was just declared");
+    field.resolve = () => {
+      running += 1;
+      return gate.promise;
+    };
+    await using server = await startBareServer({ schema });
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => begun(server.url)));
+    let answers = 0;
+    for (const [i, socket] of sockets.entries()) {
+      socket.on("message", (data) => (answers += String(data).includes('"next"') ? 1 : 0));
+      // Each a query of its own: equal ones share an execution.
+      for (let j = 0; j < 80; j++) socket.send(JSON.stringify(subscribe(String(j), `{ a${i}x${j}: a }`)));
+    }
+    await expect.poll(() => running, { timeout: 20_000 }).toBe(1_000);
+    // Whatever could begin has begun when one that came later is answered.
+    expect((await fetch(`${server.url}/health`)).status).toBe(200);
+    expect(running).toBe(1_000);
+    gate.resolve("a");
+    await expect.poll(() => answers, { timeout: 20_000 }).toBe(1_600);
     for (const socket of sockets) socket.terminate();
   });
 
