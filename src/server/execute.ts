@@ -110,14 +110,25 @@ function writeFields(
   { fields }: Selection,
   path: Path | undefined,
 ): MaybePromise<string> {
+  const values = writeAll(fields.length, (i) =>
+    writeField(execution, type, source, fields[i] as SelectedField, path),
+  );
+  return isPromise(values) ? values.then((all) => objectOf(fields, all)) : objectOf(fields, values);
+}
+
+function writeAll(
+  length: number,
+  writeOne: (index: number) => MaybePromise<Json>,
+): MaybePromise<readonly Json[]> {
   const values: MaybePromise<Json>[] = [];
   try {
-    for (const field of fields) values.push(writeField(execution, type, source, field, path));
+    for (let index = 0; index < length; index++) values.push(writeOne(index));
   } catch (error) {
-    return afterPending(values, error);
+    if (!values.some(isPromise)) throw error;
+    // What has begun ends before that, so that its errors are in the result, and none of it is left unhandled.
+    return Promise.allSettled(values).then(() => Promise.reject(error));
   }
-  if (!values.some(isPromise)) return objectOf(fields, values as Json[]);
-  return Promise.all(values).then((all) => objectOf(fields, all));
+  return values.some(isPromise) ? Promise.all(values) : (values as Json[]);
 }
 
 function objectOf(fields: readonly SelectedField[], values: readonly Json[]): string {
@@ -233,13 +244,8 @@ function writeList(
   }
 
   if (items.length > shortLength) return writeInSlices(items.length, writeItem);
-  const values: MaybePromise<Json>[] = [];
-  try {
-    for (let index = 0; index < items.length; index++) values.push(writeItem(index));
-  } catch (error) {
-    return afterPending(values, error);
-  }
-  return values.some(isPromise) ? Promise.all(values).then(arrayOf) : arrayOf(values as Json[]);
+  const values = writeAll(items.length, writeItem);
+  return isPromise(values) ? values.then(arrayOf) : arrayOf(values);
 }
 
 /** Thousands of elements take longer to write than other requests should wait. */
@@ -247,22 +253,15 @@ async function writeInSlices(
   length: number,
   writeItem: (index: number) => MaybePromise<Json>,
 ): Promise<string> {
-  const values: MaybePromise<Json>[] = [];
-  try {
-    for (let index = 0; index < length; index++) {
-      if (!slices.has()) await slices.next();
-      values.push(writeItem(index));
-    }
-  } catch (error) {
-    return afterPending(values, error);
+  const values: Promise<Json>[] = [];
+  for (let index = 0; index < length; index++) {
+    if (!slices.has()) await slices.next();
+    const value = new Promise<Json>((resolve) => resolve(writeItem(index)));
+    // It is awaited with the others, when all are begun.
+    value.catch(() => {});
+    values.push(value);
   }
   return arrayOf(await Promise.all(values));
-}
-
-/** Fails when everything that has begun has ended, so that its errors are in the result, and none of it is left unhandled. */
-function afterPending(values: readonly unknown[], error: unknown): Promise<never> {
-  if (!values.some(isPromise)) throw error;
-  return Promise.allSettled(values).then(() => Promise.reject(error));
 }
 
 function arrayOf(values: readonly Json[]): string {

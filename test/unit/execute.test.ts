@@ -264,6 +264,18 @@ test("the event loop turns while long lists are written, which share its turns",
   expect(JSON.parse(data)).toEqual({ a: values(600), b: values(400) });
 });
 
+test("an element of a long list that fails while others are still to be written fails the list, and nothing else", async () => {
+  const failing = buildSchema("type Element { now: Int later: Int! } type Query { elements: [Element!] }");
+  const elements = Array.from({ length: 200 }, () => ({
+    now: () => busily(1),
+    later: () => Promise.reject(new Error("later")),
+  }));
+  const document = parse("{ elements { now later } }");
+  const { data, errors } = await execute({ schema: failing, document, rootValue: { elements } });
+  expect(data).toBe('{"elements":null}');
+  expect(errors?.[0]?.message).toBe("later");
+});
+
 describe("JSON that is kept by its object", () => {
   const queueLatency = ownSchema.getType("QueueLatency");
   const fieldsOf = (type: unknown) => (isObjectType(type) ? Object.values(type.getFields()) : []);
