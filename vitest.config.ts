@@ -4,11 +4,11 @@ import { defineConfig } from "vitest/config";
  * What runs against a Redis Cluster, too: the files whose tests share the run's Redis. Left out are
  *
  * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live, tracker-cost and
- *   data-loss, e2e/limits and lost-writes, the embedded Redis): what becomes of a cluster then stands in redis/cluster and e2e/cluster;
- * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): what they tell our Redis is what
- *   redis/observe, follow, lease and leader-only-source tell it;
- * - those of who may ask what, and how (e2e/graphiql, tokens, names, hostile-*, graphql-over-http, ...): it is refused or passed
- *   on before Redis is asked.
+ *   data-loss, e2e/limits and lost-writes, the embedded Redis): redis/cluster and e2e/cluster do the same to a cluster;
+ * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): they write to our Redis what
+ *   redis/observe, follow, lease and leader-only-source write;
+ * - those of tokens, documents and transports (e2e/graphiql, tokens, names, hostile-*, graphql-over-http, ...): these decide before
+ *   Redis is asked.
  */
 const alsoOnCluster = [
   "test/redis/{alerts,clock-set,follow,history,known-queues,lease,lost-keys,observe,leader-only-source,queue-choice,sweeper,tracker,tracker-model}.test.ts",

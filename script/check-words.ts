@@ -109,6 +109,7 @@ export const checkedFiles = [
   "{Dockerfile,compose.yaml,package.json}",
   ".github/**/*.{md,yml}",
   "test/**/*.test.ts",
+  "vitest.config.ts",
 ];
 
 export interface Finding {
