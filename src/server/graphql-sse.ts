@@ -92,6 +92,8 @@ export function createEventStreams(budget: ByteBudget): EventStreams {
       }
       response.on("close", close);
       response.writeHead(200, streamHeaders);
+      // The response keeps its head as long as it lasts, and it takes half of the memory once it has been written by itself.
+      response.flushHeaders();
       // Some browsers take a stream for open only when something has come.
       response.write(ping);
       if (isLeaving) {

@@ -56,7 +56,8 @@ type SocketContext = Context<Record<string, unknown>, ServedExtra>;
 
 /** An operation of a socket, from its preparation to its end. */
 interface SocketOperation {
-  readonly prepared: Prepared;
+  /** Until it runs: graphql-ws keeps the operation for as long as it lasts. */
+  prepared: Prepared | null;
   readonly extra: ServedExtra;
   /** What its messages begin with, before the result. */
   readonly head: string;
@@ -122,6 +123,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       return operations.refuse(error).errors;
     }
     const { refusal, operations: [operation] = [] } = await operations.prepare(client, [params], () => {});
+    empty(params);
     const result = refusal ?? operation;
     if (result === undefined) throw new Error("an operation was lost");
     if ("errors" in result) {
@@ -143,14 +145,18 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     return { prepared, extra, head: `{"id":${asciiJson(id)},"type":"${MessageType.Next}","payload":` };
   }
 
-  function execute({ prepared, extra, head }: SocketOperation): OwnMessages {
+  function execute(operation: SocketOperation): OwnMessages {
+    const { extra, head } = operation;
+    const prepared = take(operation);
     return oneMessage(async () => {
       const { json } = resultWithCost(await operations.execute(prepared), prepared.cost);
       return `${head}${json}}`;
     }, extra);
   }
 
-  async function subscribe({ prepared, extra, head }: SocketOperation): Promise<OwnMessages> {
+  async function subscribe(operation: SocketOperation): Promise<OwnMessages> {
+    const { extra, head } = operation;
+    const prepared = take(operation);
     const result = await operations.subscribe(prepared);
     if (!("json" in result)) return manyMessages(result, prepared.cost, extra, head);
     return oneMessage(async () => `${head}${resultWithCost(result, prepared.cost).json}}`, extra);
@@ -242,6 +248,19 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       clearTimeout(forceCloseTimer);
     },
   };
+}
+
+function take(operation: SocketOperation): Prepared {
+  const { prepared } = operation;
+  if (prepared === null) throw new Error("an operation runs twice");
+  operation.prepared = null;
+  return prepared;
+}
+
+/** Its document and variables have been read, and graphql-ws keeps the message for as long as the operation lasts. */
+function empty(params: unknown): void {
+  if (typeof params !== "object" || params === null) return;
+  for (const name of Object.keys(params)) Reflect.set(params, name, null);
 }
 
 /** An operation that sends its messages itself: graphql-ws would encode each again, though many sockets get the same. */

@@ -87,6 +87,7 @@ interface Payload {
 }
 
 const none: readonly EncodedResult[] = [];
+const nothing: State = { results: none, number: 0 };
 /** Writing to very many takes turns with other work. */
 const slices = createTimeSlices(4);
 /** Members that are written to before the time is looked at. */
@@ -326,7 +327,7 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
         if (users === 0) finish(null);
         onLeave();
       };
-      let state: State = { results: none, number: 0 };
+      let state = nothing;
       try {
         const refusal = await openSource(client);
         if (refusal !== null) {
@@ -347,6 +348,8 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
             return;
           }
           const { results: initial, number: seen } = state;
+          // It is kept for as long as the subscription.
+          state = nothing;
           member = { client, subscriber, leave, initial, seen, notBeforeMs: 0, begun: 0 };
           members.add(member);
           serve(member);

@@ -100,7 +100,7 @@ export function serveConnection(
   /** What releases the bytes of messages that have not left for the socket. */
   const unread: (() => void)[] = [];
   /** Called when all that was written has left for the socket. */
-  const draining = new Set<() => void>();
+  let draining: (() => void)[] = [];
   let isDraining = false;
   let isTurnPending = false;
   let atOnce = 0;
@@ -185,8 +185,8 @@ export function serveConnection(
     whenDrained(source, (error) => {
       isDraining = false;
       for (const release of unread.splice(0)) release();
-      const callbacks = [...draining];
-      draining.clear();
+      const callbacks = draining;
+      draining = [];
       // Nothing is written to a socket that is broken.
       if (error != null) return;
       for (const callback of callbacks) callback();
@@ -196,7 +196,7 @@ export function serveConnection(
 
   function isReady(drained: () => void): boolean {
     if (source.writableLength === 0) return true;
-    draining.add(drained);
+    if (!draining.includes(drained)) draining.push(drained);
     awaitDrained();
     return false;
   }

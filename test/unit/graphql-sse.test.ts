@@ -141,7 +141,7 @@ function begin(response = new Writable(), budget = createByteBudget(1_000)) {
   const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
   const streams = createEventStreams(budget);
   streams.send(
-    Object.assign(response, { writeHead() {} }) as unknown as ServerResponse,
+    Object.assign(response, { writeHead() {}, flushHeaders() {} }) as unknown as ServerResponse,
     {
       begin(given) {
         subscriber = given;
