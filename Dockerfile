@@ -15,4 +15,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
 
 # There is no redis-server in this image: REDIS_URL must name one, and API_TOKENS_FILE the tokens.
 # The flag is that of `npm start` (docs/decisions/0024-cap-the-young-generation.md).
-CMD ["node", "--max-semi-space-size=16", "src/main.ts"]
+CMD ["node", "--max-semi-space-size=16", "--heap-growing-percent=100", "src/main.ts"]

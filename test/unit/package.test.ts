@@ -109,7 +109,7 @@ describe("GitHub's files", () => {
 test("gives Node the same flags wherever the server is started", async () => {
   const { scripts } = (await readJson("package.json")) as { scripts: { start: string } };
   const args = scripts.start.replace("exec node ", "");
-  expect(args).toMatch(/^--max-semi-space-size=\d+ src\/main\.ts$/);
+  expect(args).toMatch(/^--max-semi-space-size=\d+ --heap-growing-percent=\d+ src\/main\.ts$/);
   expect(await read("Dockerfile")).toContain(
     `CMD ${JSON.stringify(["node", ...args.split(" ")]).replaceAll(",", ", ")}`,
   );
