@@ -63,6 +63,8 @@ export interface ServedConnection {
 
 /** Heartbeat: a socket that has not answered a ping by the next one is cut. */
 const pingEveryMs = 12_000;
+/** While something is pushed, pings are only needed to notice that the client has vanished: every fifth is sent. */
+const pingsWhilePushed = 5;
 /** Pings and pongs; beyond it the socket is closed with 1008. */
 const pings = { perSecond: 10, burst: 100 };
 /** Output that a client leaves unread; beyond it nothing more of the socket is read. */
@@ -102,6 +104,7 @@ export function serveConnection(
   /** Called when all that was written has left for the socket. */
   let draining: (() => void)[] = [];
   let isDraining = false;
+  let hasPushed = false;
   let isTurnPending = false;
   let atOnce = 0;
   let pauses = 0;
@@ -205,6 +208,7 @@ export function serveConnection(
     if (socket.readyState !== socket.OPEN) return;
     const frame = textFrame(head, end);
     source.write(frame);
+    hasPushed = true;
     if (source.writableLength === 0) return;
     const release = budget.reserve(extra.client(), frame.length);
     if (release === null) cut();
@@ -299,10 +303,19 @@ export function serveConnection(
   socket.on("error", (error) => logger.debug({ err: error.message }, "WebSocket error"));
 
   let isAlive = true;
+  let unsentPings = 0;
   const ping = setInterval(() => {
-    if (isAlive) socket.ping();
-    else socket.terminate();
-    isAlive = false;
+    if (!isAlive) {
+      socket.terminate();
+      return;
+    }
+    unsentPings += 1;
+    if (!hasPushed || unsentPings === pingsWhilePushed) {
+      unsentPings = 0;
+      isAlive = false;
+      socket.ping();
+    }
+    hasPushed = false;
   }, pingEveryMs);
   socket.on("pong", () => {
     isAlive = true;
