@@ -1,6 +1,7 @@
 import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
 import type { JsonResult } from "./execute.ts";
+import { bytesOf } from "./text-frame.ts";
 
 /** A result as it is written, once for all that get it. */
 export interface EncodedResult {
@@ -10,8 +11,8 @@ export interface EncodedResult {
   readonly errors: readonly GraphQLError[];
   /** The same as a chunk of an HTTP response: a `next` event of a stream. */
   readonly chunk: Buffer;
-  /** The same as the end of a `next` message of a WebSocket, behind what differs for each subscription. */
-  readonly messageEnd: Buffer;
+  /** The end of a `next` message of a WebSocket, behind what differs for each subscription: its bytes, a character each. */
+  readonly messageEnd: string;
 }
 
 /** @param result its `data` is JSON, and absent when nothing was executed. */
@@ -25,7 +26,7 @@ export function encodeResult({ data, errors }: Partial<JsonResult>): EncodedResu
 
 function encodedJson(json: string, errors: readonly GraphQLError[]): EncodedResult {
   let chunk: Buffer | undefined;
-  let messageEnd: Buffer | undefined;
+  let messageEnd: string | undefined;
   return {
     json,
     errors,
@@ -34,7 +35,7 @@ function encodedJson(json: string, errors: readonly GraphQLError[]): EncodedResu
       return chunk;
     },
     get messageEnd() {
-      messageEnd ??= Buffer.from(`${json}}`);
+      messageEnd ??= bytesOf(`${json}}`);
       return messageEnd;
     },
   };

@@ -1,25 +1,26 @@
 /**
- * One text frame of a server (RFC 6455, section 5.2): final, and not masked. It is written to the socket of many connections with the
- * same end, for less than half of what a WebSocket library takes for a message of its own.
+ * One text frame of a server (RFC 6455, section 5.2): final, and not masked. Many sockets get frames with the same end, and a string takes
+ * less time to join and to write than a buffer.
  *
  * @param head in ASCII.
+ * @param end its bytes, a character each.
+ * @returns the bytes of the frame, a character each: to be written as latin1.
  */
-export function textFrame(head: string, end: Buffer): Buffer {
-  const length = head.length + end.length;
-  const at = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(at + length);
-  frame[0] = 0x81;
-  if (at === 2) frame[1] = length;
-  else if (at === 4) {
-    frame[1] = 126;
-    frame.writeUInt16BE(length, 2);
-  } else {
-    frame[1] = 127;
-    frame.writeBigUInt64BE(BigInt(length), 2);
-  }
-  frame.write(head, at, "latin1");
-  frame.set(end, at + head.length);
-  return frame;
+export function textFrame(head: string, end: string): string {
+  return lengthOf(head.length + end.length) + head + end;
+}
+
+function lengthOf(bytes: number): string {
+  if (bytes < 126) return String.fromCharCode(0x81, bytes);
+  if (bytes < 65_536) return String.fromCharCode(0x81, 126, bytes >> 8, bytes & 0xff);
+  const long = Buffer.from([0x81, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
+  long.writeBigUInt64BE(BigInt(bytes), 2);
+  return long.toString("latin1");
+}
+
+/** The bytes of a text in UTF-8, a character each. */
+export function bytesOf(text: string): string {
+  return Buffer.from(text).toString("latin1");
 }
 
 /** A string in JSON, in ASCII. */

@@ -34,11 +34,11 @@ export interface ServedExtra extends SocketExtra {
    */
   readonly isReady: (drained: () => void) => boolean;
   /**
-   * Sends a message of a head, in ASCII, and an end that other sockets get, too.
+   * Sends a message of a head, in ASCII, and an end that other sockets get, too: its bytes, a character each.
    *
    * A client that leaves more messages unread than its byte budget allows is cut.
    */
-  readonly push: (head: string, end: Buffer) => void;
+  readonly push: (head: string, end: string) => void;
   /** An operation is only a subscription from now on: it does not hold up the end of the server. @returns what ends that. */
   readonly holdStream: () => () => void;
 }
@@ -204,10 +204,10 @@ export function serveConnection(
     return false;
   }
 
-  function push(head: string, end: Buffer): void {
+  function push(head: string, end: string): void {
     if (socket.readyState !== socket.OPEN) return;
     const frame = textFrame(head, end);
-    source.write(frame);
+    source.write(frame, "latin1");
     hasPushed = true;
     if (source.writableLength === 0) return;
     const release = budget.reserve(extra.client(), frame.length);

@@ -26,7 +26,7 @@ it("pings an idle socket every 12 seconds, and cuts one that has not answered by
 it("pings a socket that it pushes to once a minute, and cuts it all the same when it does not answer", () => {
   const { push, ping, terminate } = serve();
   const pushed = () => {
-    push("{", Buffer.from("}"));
+    push("{", "}");
     vi.advanceTimersByTime(tickMs);
   };
   for (let n = 0; n < 4; n++) pushed();
