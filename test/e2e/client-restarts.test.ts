@@ -133,6 +133,6 @@ describe.skipIf(whyNoBrowser !== null)(
       const second = await start(port);
       await record(second, "job-2");
       await expect.poll(depth, within).toBe(2);
-    });
+    }, 90_000);
   },
 );

@@ -16,8 +16,8 @@ export async function countCommands<T>(
   return { reply, commands };
 }
 
-/** Ours, that asks for the counts; and the feed's sign of life every few seconds. */
-const beside = new Set(["info", "ping"]);
+/** Commands that no request caused: INFO reads the counts and checks the feed, PING keeps it open, TIME follows Redis's clock. */
+const beside = new Set(["info", "ping", "time"]);
 
 async function commandCounts(control: Redis): Promise<Record<string, number>> {
   const text = await control.info("commandstats");
