@@ -49,28 +49,29 @@ export function createGraphQLHttp({
     return scheduler.begin(client.id, () => parseBody(body.text, guard));
   }
 
-  async function sendInvalid(
-    response: ServerResponse,
-    mediaType: MediaType,
-    { errors, cost }: Invalid,
-  ): Promise<void> {
-    await holdBack(response);
+  /** Of the refused operation nothing is kept for as long as this is held back. */
+  function sendLate(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {
+    const sendable = holdBack(response);
+    if (sendable === null) write(response, mediaType, text, head);
+    else void sendable.then(() => write(response, mediaType, text, head));
+  }
+
+  function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
     const text = withCost(encodeResult({ errors }).json, cost);
-    write(response, mediaType, text, headOf(errors, mediaType));
+    sendLate(response, mediaType, text, headOf(errors, mediaType));
   }
 
   /** One entry for each operation: clients look for the errors of each in its place. */
-  async function refuseBatch(
+  function refuseBatch(
     response: ServerResponse,
     mediaType: MediaType,
     { errors, cost }: Invalid,
     count: number,
-  ): Promise<void> {
-    await holdBack(response);
+  ): void {
     const text = withCost(encodeResult({ errors }).json, cost);
     const isListed = count > 0 && count <= maxListed;
     const all = isListed ? `[${Array(count).fill(text).join(",")}]` : text;
-    write(response, mediaType, all, headOf(errors, mediaType));
+    sendLate(response, mediaType, all, headOf(errors, mediaType));
   }
 
   /** Sends a result. @throws AppError THROTTLED when the client has too much that it has not read. */
@@ -104,8 +105,8 @@ export function createGraphQLHttp({
     const { refusal, operations: all } = await operations.prepare(client, isBatch ? sent : [sent], (kind) =>
       assertServed(kind, request, isBatch, accepted),
     );
-    if (refusal !== null && isBatch) await refuseBatch(response, jsonType(mediaType), refusal, sent.length);
-    else if (refusal !== null) await sendInvalid(response, mediaType, refusal);
+    if (refusal !== null && isBatch) refuseBatch(response, jsonType(mediaType), refusal, sent.length);
+    else if (refusal !== null) sendInvalid(response, mediaType, refusal);
     else if (isBatch) {
       if (all.every((each) => "errors" in each)) await holdBack(response);
       const results = await Promise.all(all.map((each) => jsonOf(each)));
@@ -149,7 +150,7 @@ export function createGraphQLHttp({
         request.pause();
         response.setHeader("Connection", "close");
       }
-      await sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
+      sendInvalid(response, accepted[0] ?? "application/json", operations.refuse(error));
     }
   };
 }

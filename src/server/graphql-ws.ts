@@ -115,6 +115,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     id: string,
     params: unknown,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const prepared = await prepareNow(ctx, id, params);
+    if (!("schema" in prepared)) await holdBack(ctx);
+    return prepared;
+  }
+
+  /** Of a refused operation nothing is kept for as long as its errors are held back. */
+  async function prepareNow(
+    ctx: SocketContext,
+    id: string,
+    params: unknown,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     if (isLeaving) return operations.refuse(leavingError()).errors;
     let client: Client;
     try {
@@ -126,10 +137,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     empty(params);
     const result = refusal ?? operation;
     if (result === undefined) throw new Error("an operation was lost");
-    if ("errors" in result) {
-      await holdBack(ctx);
-      return errorsOf(result);
-    }
+    if ("errors" in result) return errorsOf(result);
     const { document, operationName } = result;
     return { schema, document, operationName, contextValue: operationOf(ctx, id, result) };
   }
@@ -335,10 +343,18 @@ const closeWithinMs = 2_000;
 const minCheckedLength = 65_536;
 const tooManySockets = "too many open WebSockets of one client; one is enough for all its subscriptions";
 
-/** An `error` message has no extensions, so its first error carries the cost: a copy, since Yoga caches errors. */
-function errorsOf({ errors: [first, ...others], cost }: Invalid): readonly GraphQLError[] {
-  if (first === undefined) throw new Error("an operation was refused without an error");
-  const { message, nodes = null, source = null, positions = null } = first;
-  const extensions = { ...first.extensions, ...(cost && { cost }) };
-  return [new GraphQLError(message, { nodes, source, positions, extensions }), ...others];
+/**
+ * An `error` message has no extensions, so its first error carries the cost. All are copies: Yoga caches errors, and their nodes are the
+ * whole document.
+ */
+function errorsOf({ errors, cost }: Invalid): readonly GraphQLError[] {
+  if (errors.length === 0) throw new Error("an operation was refused without an error");
+  return errors.map(({ message, source, positions, extensions }, i) => {
+    const ofFirst = i === 0 && cost !== undefined ? { cost } : {};
+    return new GraphQLError(message, {
+      source: source ?? null,
+      positions: positions ?? null,
+      extensions: { ...extensions, ...ofFirst },
+    });
+  });
 }
