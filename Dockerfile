@@ -14,5 +14,5 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 
 # There is no redis-server in this image: REDIS_URL must name one, and API_TOKENS_FILE the tokens.
-# The flag is that of `npm start` (docs/decisions/0024-cap-the-young-generation.md).
+# The flags are those of `npm start` (docs/decisions/0024-cap-the-young-generation.md).
 CMD ["node", "--max-semi-space-size=16", "--heap-growing-percent=100", "src/main.ts"]

@@ -10,9 +10,14 @@ import "./queues.ts";
 import "./scalars.ts";
 import "./waiting-jobs.ts";
 
-builder.queryType({ description: "Read the state of queues and alerts." });
-builder.mutationType({ description: "Record job events, and administer queues and alerts." });
-builder.subscriptionType({ description: "Push changes of queues and alerts." });
+const common =
+  "Beside the errors that a field names, it can fail with SERVICE_UNAVAILABLE when Redis does not answer, and a request with THROTTLED or MAX_COST_EXCEEDED.";
+builder.queryType({ description: `Read the state of queues and alerts. ${common}` });
+builder.mutationType({ description: `Record job events, and administer queues and alerts. ${common}` });
+builder.subscriptionType({
+  description:
+    "Push changes of queues and alerts. A request can be refused with THROTTLED, MAX_COST_EXCEEDED, or SERVICE_UNAVAILABLE when Redis does not answer; a stream that is open stays open meanwhile.",
+});
 
 export const schema: GraphQLSchema = builder.toSchema({});
 

@@ -24,16 +24,14 @@ describe("a start that cannot be", () => {
     const file = join(await temporaryDataDir(), "file");
     await writeFile(file, "");
     const message = await failure(embeddedRedis(file));
-    expect(message).toContain(`DATA_DIR must be a directory that this user can write to, but with ${file}: `);
+    expect(message).toContain(`DATA_DIR must be a directory that this user can write to; ${file}: `);
   });
 
   it("says that something is in the way of its directory", async () => {
     const dataDir = await temporaryDataDir();
     await writeFile(join(dataDir, "redis"), "");
     const message = await failure(embeddedRedis(dataDir));
-    expect(message).toContain(
-      `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
-    );
+    expect(message).toContain(`DATA_DIR must be a directory that this user can write to; ${dataDir}: `);
   });
 
   it("says that DATA_DIR cannot be written to", async () => {
@@ -41,9 +39,7 @@ describe("a start that cannot be", () => {
     const dataDir = process.getuid?.() === 0 ? "/sys/data" : await temporaryDataDir();
     if (dataDir !== "/sys/data") await chmod(dataDir, 0o500);
     const message = await failure(embeddedRedis(dataDir));
-    expect(message).toContain(
-      `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
-    );
+    expect(message).toContain(`DATA_DIR must be a directory that this user can write to; ${dataDir}: `);
   });
 
   it.each([
@@ -53,9 +49,7 @@ describe("a start that cannot be", () => {
     { dataDir: "/dev/fd/99999/x", why: "a link that leads nowhere" },
   ])("says that $dataDir is unusable: $why", async ({ dataDir }) => {
     const message = await failure(embeddedRedis(dataDir));
-    expect(message).toContain(
-      `DATA_DIR must be a directory that this user can write to, but with ${dataDir}: `,
-    );
+    expect(message).toContain(`DATA_DIR must be a directory that this user can write to; ${dataDir}: `);
   });
 
   it("says that DATA_DIR is too long for a Unix socket, and makes nothing", async () => {

@@ -65,7 +65,7 @@ function exists(path: string): Promise<boolean> {
 /** What to say when the file system refuses something under DATA_DIR. */
 export function unusableDataDir(directory: RedisDirectory, error: unknown): StartError {
   return new StartError(
-    `DATA_DIR must be a directory that this user can write to, but with ${directory.dataDir}: ${messageOf(error)}`,
+    `DATA_DIR must be a directory that this user can write to; ${directory.dataDir}: ${messageOf(error)}`,
     { cause: error },
   );
 }
