@@ -215,7 +215,7 @@ describe("a client", () => {
     let waiting = 0;
     await using server = await startBareServer({
       maxSubscriptions: 1,
-      rateLimitKeyOf: ({ forwardedFor }) => forwardedFor ?? "somebody",
+      identify: ({ forwardedFor }) => ({ id: forwardedFor ?? "somebody", scopes: new Set() }),
       routes: {
         "/wait": async () => {
           waiting += 1;
