@@ -85,9 +85,13 @@ async function open(
     await assertGood();
   } catch (error) {
     if (error instanceof StartError) throw error;
-    const why = messageOf(reason ?? error).replace(/\.$/, "");
+    const cause = reason ?? error;
+    const why = messageOf(cause).replace(/\.$/, "");
+    const isRefused = cause instanceof Error && cause.name === "ReplyError";
     throw new StartError(
-      `Redis does not answer at ${where}: ${why}. Is REDIS_URL right, and Redis running?`,
+      isRefused
+        ? `Redis at ${where} refuses the connection: ${why}. REDIS_URL names its user, password and database.`
+        : `Redis does not answer at ${where}: ${why}. Is REDIS_URL right, and Redis running?`,
       { cause: error },
     );
   } finally {

@@ -246,3 +246,20 @@ test("Sentinels that do not answer, or do not know the name, keep the server fro
     /Redis does not answer at other of the Sentinels/,
   );
 });
+
+test("a Redis that answers and refuses is not reported as one that does not answer", async () => {
+  await using redis = await startRedis({ args: ["--requirepass", "right"] });
+  const at = `127.0.0.1:${redis.port}`;
+  for (const { url, answer } of [
+    { url: `redis://${at}`, answer: "NOAUTH" },
+    { url: `redis://:wrong@${at}`, answer: "WRONGPASS" },
+    { url: `redis://unknown:right@${at}`, answer: "WRONGPASS" },
+    { url: `redis://:right@${at}/99`, answer: "ERR DB index is out of range" },
+  ]) {
+    await expect(connected(url), url).rejects.toThrow(
+      new RegExp(
+        `^Redis at ${at} refuses the connection: ${answer}.*REDIS_URL names its user, password and database`,
+      ),
+    );
+  }
+});
