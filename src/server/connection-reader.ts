@@ -18,15 +18,19 @@ export interface ConnectionReader {
   unanswered(): readonly ServerResponse[];
   /** Reads nothing more of its connection, which closes after the response, and keeps nothing of what was read. */
   drop(response: ServerResponse): void;
+  /** Whether requests that came over the socket are not answered yet. */
+  isBusy(socket: Socket): boolean;
   /** From now on the socket is read by others. */
   release(socket: Socket): void;
+  /** Destroys a socket that Node's HTTP server does not serve any more, and closes its responses. */
+  cut(socket: Socket): void;
 }
 
 interface Connection {
   readonly pump: () => void;
   readonly firstClient: string;
   client: string;
-  unanswered: number;
+  readonly unanswered: ServerResponse[];
   /** To the last request. */
   response: ServerResponse | null;
   /** Of the body of the last request, at most. */
@@ -73,7 +77,7 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       };
       const connection: Connection = {
         ...{ pump, firstClient: client, client },
-        ...{ unanswered: 0, response: null, bodyBytesLeft: 0, isReleased: false },
+        ...{ unanswered: [], response: null, bodyBytesLeft: 0, isReleased: false },
       };
       connections.set(socket, connection);
       socket.on("readable", pump);
@@ -87,21 +91,20 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       if (connection === undefined) return;
       connection.client = client;
       connection.response = response;
-      connection.unanswered += 1;
+      connection.unanswered.push(response);
       connection.bodyBytesLeft = Number(headers["content-length"] ?? 0);
     },
-    end({ req: { socket, headers } }) {
+    end(response) {
+      const { socket, headers } = response.req;
       const connection = connections.get(socket);
       if (connection === undefined) return;
-      connection.unanswered -= 1;
+      connection.unanswered.splice(connection.unanswered.indexOf(response), 1);
       // A proxy sends requests of many clients over one connection.
       if (headers["x-forwarded-for"] !== undefined) connection.client = connection.firstClient;
       if (socket.readableLength > 0) connection.pump();
     },
-    unanswered: () =>
-      [...connections.values()].flatMap(({ unanswered, response }) =>
-        unanswered > 0 && response !== null ? [response] : [],
-      ),
+    unanswered: () => [...connections.values()].flatMap(({ unanswered }) => unanswered.slice(-1)),
+    isBusy: (socket) => (connections.get(socket)?.unanswered.length ?? 0) > 0,
     drop({ req: { socket } }) {
       release(socket);
       // Of the parser.
@@ -112,6 +115,14 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       socket.read();
     },
     release,
+    cut(socket) {
+      const unanswered = [...(connections.get(socket)?.unanswered ?? [])];
+      // Node closes only the first of them.
+      socket.once("close", () => {
+        for (const response of unanswered) if (!response.closed) response.destroy().emit("close");
+      });
+      socket.destroy();
+    },
   };
 }
 
@@ -124,7 +135,7 @@ function isBlocked({ response, unanswered, isReleased }: Connection): boolean {
   if (isReleased) return true;
   if (response === null) return false;
   const { complete, readableFlowing, readableLength } = response.req;
-  if (complete) return unanswered > 0;
-  if (unanswered > 1 || readableFlowing === false) return true;
+  if (complete) return unanswered.length > 0;
+  if (unanswered.length > 1 || readableFlowing === false) return true;
   return readableFlowing === null && readableLength > 0;
 }

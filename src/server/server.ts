@@ -158,7 +158,8 @@ export function createServer(options: ServerOptions): Server {
     // TCP keep-alive detects dead peers on idle connections.
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
-    shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
+    // Responses to earlier requests would come between the frames of a WebSocket.
+    shouldUpgradeCallback: (request) => wantsWebSocket(request) && !connections.isBusy(request.socket),
   });
   let isLeaving = false;
   let url = "";
@@ -258,7 +259,8 @@ export function createServer(options: ServerOptions): Server {
   });
   http.on("request", (request: IncomingMessage, response: SecuredResponse) => {
     response.originHeaders = browsers.headersFor(request);
-    if (isLeaving) response.setHeader("Connection", "close");
+    // After an upgrade that it does not make, Node drops the rest of what it was parsing.
+    if (isLeaving || wantsWebSocket(request)) response.setHeader("Connection", "close");
     const caller = callerOf(request);
     const sender = senderOf(caller);
     const client = sender instanceof AppError ? rateLimitKeyOf(caller) : sender.id;
@@ -298,7 +300,8 @@ export function createServer(options: ServerOptions): Server {
   http.on("connect", (request, socket) => {
     connections.release(socket as Socket);
     socket.on("error", () => socket.destroy());
-    void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", "this is no proxy"), 405);
+    if (connections.isBusy(request.socket)) connections.cut(request.socket);
+    else void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", "this is no proxy"), 405);
   });
 
   return {
@@ -356,6 +359,10 @@ function targetOf({ url = "" }: IncomingMessage, basePath: string): string | nul
   const inside = target.slice(basePath.length);
   if (basePath === "" || !target.startsWith(basePath) || !/^([/?]|$)/.test(inside)) return target;
   return inside.startsWith("/") ? inside : `/${inside}`;
+}
+
+function wantsWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
 }
 
 const oneOfEach = "one Host and one Authorization header at most";

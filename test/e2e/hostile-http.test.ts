@@ -265,6 +265,52 @@ describe("a client", () => {
     await expect.poll(() => raw.text().split("HTTP/1.1 200 OK").length, { timeout: 20_000 }).toBe(2_001);
   });
 
+  const upgrade = `GET /graphql HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+  const connect = `CONNECT /graphql HTTP/1.1\r\n${host}\r\n`;
+
+  /** A server with a route that waits for the gate. */
+  async function startGated() {
+    const gate = Promise.withResolvers<void>();
+    const wait = async () => {
+      await gate.promise;
+      return { status: 200, body: {} };
+    };
+    return { server: await startBareServer({ routes: { "/wait": wait } }), gate };
+  }
+
+  test("that asks for a WebSocket behind unanswered requests gets their answers in order, and no WebSocket", async () => {
+    const { server, gate } = await startGated();
+    await using _ = server;
+    await using raw = await openRaw(server.url);
+    raw.send(get("/wait").repeat(2) + upgrade);
+    expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
+    gate.resolve();
+    await raw.closed;
+    expect(raw.text().match(/^HTTP\/1\.1 \d+/gm)).toEqual(["HTTP/1.1 200", "HTTP/1.1 200", "HTTP/1.1 400"]);
+  });
+
+  test.each([
+    { what: "a WebSocket", last: upgrade },
+    { what: "a tunnel", last: connect },
+  ])(
+    "that asks for $what behind unanswered requests leaves none of them open when it goes",
+    async ({ last }) => {
+      const { server, gate } = await startGated();
+      await using _ = server;
+      // In all more than may be open at a time.
+      const of20 = get("/wait").repeat(20) + last;
+      for (let i = 0; i < 60; i++) {
+        await using raw = await openRaw(server.url);
+        raw.send(of20);
+      }
+      const all = await Promise.all(Array.from({ length: 200 }, () => openRaw(server.url)));
+      for (const raw of all) raw.send(get("/wait"));
+      gate.resolve();
+      await Promise.all(all.map((raw) => raw.until(/^HTTP\/1\.1 200 OK/)));
+      for (const raw of all) raw.socket.destroy();
+    },
+  );
+
   test("that sends requests without end is answered by turns with others", async () => {
     const answered: string[] = [];
     const route = (name: string) => async () => {
