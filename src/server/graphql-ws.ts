@@ -120,6 +120,20 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     return prepared;
   }
 
+  /** Prepares an operation whose id had another one, which the client has ended. */
+  async function prepareAfter(earlierEnded: Promise<void>, ctx: SocketContext, id: string, params: unknown) {
+    // graphql-ws knows operations by their ids: the earlier one would take this one for itself, go on, and end it.
+    delete ctx.subscriptions[id];
+    const { extra } = ctx;
+    await extra.pauseUntil(
+      earlierEnded.then(() => {
+        // When the socket has closed, no operation of it is open, nor ended by it.
+        if (extra.socket.readyState === extra.socket.OPEN) Reflect.set(ctx.subscriptions, id, null);
+      }),
+    );
+    return prepare(ctx, id, params);
+  }
+
   /** Of a refused operation nothing is kept for as long as its errors are held back. */
   async function prepareNow(
     ctx: SocketContext,
@@ -202,7 +216,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         );
         return [new GraphQLError("its id is too long")];
       }
-      return prepare(ctx, id, params);
+      const earlierEnded = ctx.extra.begin(id);
+      return earlierEnded === null ? prepare(ctx, id, params) : prepareAfter(earlierEnded, ctx, id, params);
     },
     onError({ extra: { socket } }, _id, _payload, errors) {
       const revoked = errors.find(({ extensions }) => extensions.code === "UNAUTHENTICATED");

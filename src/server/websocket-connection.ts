@@ -26,6 +26,8 @@ export interface SocketExtra {
 export interface ServedExtra extends SocketExtra {
   /** Resolves when the message has left for the socket; rejects when the socket is closed. */
   readonly send: (message: string) => Promise<void>;
+  /** Called when an operation begins. @returns what resolves when an earlier one by the same id has ended, or null when it has. */
+  readonly begin: (id: string) => Promise<void> | null;
   /** Handles no more messages until then. */
   readonly pauseUntil: (promise: Promise<void>) => Promise<void>;
   /**
@@ -103,6 +105,10 @@ export function serveConnection(
   const unread: (() => void)[] = [];
   /** Called when all that was written has left for the socket. */
   let draining: (() => void)[] = [];
+  /** What resolves when an operation ends, by its id. */
+  const operations = new Map<string, Promise<void>>();
+  /** Of the operation that the message being handled begins. */
+  let begunId: string | null = null;
   let isDraining = false;
   let hasPushed = false;
   let isTurnPending = false;
@@ -266,14 +272,23 @@ export function serveConnection(
   /** Does not wait itself: it would keep the text for as long as a subscription lasts. */
   function take(text: string, release: () => void, handle: (message: string) => Promise<void>): void {
     atOnce += 1;
-    void handleWithin(text, handle)
+    begunId = null;
+    const handled = handleWithin(text, handle)
       .catch(fail)
       .finally(() => {
         atOnce -= 1;
+        if (id !== null && operations.get(id) === handled) operations.delete(id);
         release();
         takeWaiting();
         closeWhenIdle();
       });
+    const id = begunId;
+    if (id !== null) operations.set(id, handled);
+  }
+
+  function begin(id: string): Promise<void> | null {
+    begunId = id;
+    return operations.get(id) ?? null;
   }
 
   async function handleWithin(text: string, handle: (message: string) => Promise<void>): Promise<void> {
@@ -357,6 +372,7 @@ export function serveConnection(
     {
       ...extra,
       send,
+      begin,
       pauseUntil,
       isReady,
       push,

@@ -214,10 +214,31 @@ describe("a flood", () => {
 
   test("of subscriptions that are ended at once leaves none open", async () => {
     const socket = await begun(app.url);
-    for (let i = 0; i < 3_000; i++) {
+    for (let i = 0; i < 300; i++) {
       socket.send(JSON.stringify(subscribe(String(i))));
       socket.send(`{"type":"complete","id":"${i}"}`);
     }
+    expect(await ask(socket)).toMatchObject({ type: "next" });
+    socket.terminate();
+  });
+
+  test("of subscriptions by one id that are ended at once leaves none open, nor ends the next by that id", async () => {
+    const socket = await begun(app.url);
+    const received: { readonly id: string; readonly type: string; readonly payload?: unknown }[] = [];
+    socket.on("message", (data) => received.push(JSON.parse(String(data))));
+    for (let i = 0; i < 3 * maxSubscriptions; i++) {
+      socket.send(JSON.stringify(subscribe("1")));
+      socket.send('{"type":"complete","id":"1"}');
+    }
+    socket.send(JSON.stringify(subscribe("1", "{ last: __typename }")));
+    await expect.poll(() => received.at(-1)?.type).toBe("complete");
+    const pushes = received.filter(
+      ({ type, payload }) => type === "next" && !JSON.stringify(payload).includes("last"),
+    );
+    expect(received.slice(pushes.length)).toMatchObject([
+      { id: "1", type: "next", payload: { data: { last: "Query" } } },
+      { id: "1", type: "complete" },
+    ]);
     expect(await ask(socket)).toMatchObject({ type: "next" });
     socket.terminate();
   });
