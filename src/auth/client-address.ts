@@ -1,10 +1,9 @@
 import { BlockList, isIP, isIPv6 } from "node:net";
 
 /**
- * Creates the function that finds a client's address. It is the other end of the socket. When that is a trusted proxy, it
- * is the
- * last address in `X-Forwarded-For`, and so on through a chain of trusted proxies. What an untrusted client wrote there
- * is ignored.
+ * Creates the function that finds a client's address. It is the other end of the socket. When that is a trusted proxy,
+ * it is the last address in `X-Forwarded-For`, and so on through a chain of trusted proxies. What an untrusted client
+ * wrote there is ignored.
  *
  * @param trusted addresses and ranges (CIDR).
  * @returns an IPv4 address, or the first half of an IPv6 address, since one client has all addresses of that half.

@@ -46,8 +46,7 @@ export interface AppErrorOptions {
 
 /**
  * An error that the client gets as it is: a code of {@link errorStatus} and a message that says what was expected, then
- * what was
- * found. Every other error is masked and logged.
+ * what was found. Every other error is masked and logged.
  *
  * It has no stack trace: under a flood of refused requests, capturing it would be a sixth of the work.
  */
@@ -70,8 +69,7 @@ export class AppError extends Error {
 
 /**
  * A mistake of the operator (a wrong setting, a taken port, a missing program). Its message is printed alone, without a
- * stack trace,
- * and the process ends with exit code 1.
+ * stack trace, and the process ends with exit code 1.
  */
 export class StartError extends Error {
   constructor(message: string, options: { readonly cause?: unknown } = {}) {

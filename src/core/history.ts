@@ -30,9 +30,8 @@ export interface HistoryPoint {
 }
 
 /**
- * By the time of arrival, so that every event is in exactly one step, however late it arrives. The first step of a queue
- * also has
- * what came in the step before, when the queue was not known yet.
+ * By the time of arrival, so that every event is in exactly one step, however late it arrives. The first step of a
+ * queue also has what came in the step before, when the queue was not known yet.
  */
 export interface HistoryCounts {
   readonly enqueued: number;

@@ -11,9 +11,8 @@ export interface Lease {
 /** One stretch of time for which a lease was had. */
 export interface Hold {
   /**
-   * Fencing token: larger than that of every earlier hold of this lease by any process. Stored with the work that is done
-   * under the
-   * lease, it identifies the work of a former holder that has not noticed its loss yet.
+   * Fencing token: larger than that of every earlier hold of this lease by any process. Stored with the work that is
+   * done under the lease, it identifies the work of a former holder that has not noticed its loss yet.
    */
   readonly fence: number;
   /** Aborted as soon as this process cannot be sure any more that it has the lease, and when it gives the lease back. */

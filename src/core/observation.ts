@@ -5,9 +5,8 @@ export interface Observation {
   /** The queue's name in its job system; it is presented as `<source>/<queue>`. */
   readonly queue: string;
   /**
-   * How long the head had been claimable when it was read, in ms; null when no job waits. With accuracy UNKNOWN: for how
-   * long the
-   * source has been unable to report it.
+   * How long the head had been claimable when it was read, in ms; null when no job waits. With accuracy UNKNOWN: for
+   * how long the source has been unable to report it.
    */
   readonly headAgeMs: number | null;
   /** `headAgeMs` may be off by this much either way at `readAtMs`: half a round trip when that is its middle. */

@@ -137,9 +137,8 @@ const aged = new WeakMap<QueueSnapshot, QueueSnapshot>();
 
 /**
  * The same snapshot at a later instant, if nothing has happened since: a waiting head has grown older. A stale snapshot
- * stays as it
- * was, since what happened to it is unknown. The same instant returns the same object, so that work derived from it is
- * shared.
+ * stays as it was, since what happened to it is unknown. The same instant returns the same object, so that work derived
+ * from it is shared.
  */
 export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapshot {
   if (snapshot.stale || nowMs <= snapshot.measuredAtMs) return snapshot;

@@ -41,8 +41,7 @@ export const queuesPerPage = 200;
 
 /**
  * Reads all queues, a page at a time, so that other requests do not wait for long. A queue that cannot be read does not
- * affect the
- * others.
+ * affect the others.
  *
  * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer at all: nothing is known then, and pages that were
  *   returned before are incomplete.

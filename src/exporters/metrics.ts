@@ -33,10 +33,8 @@ const shareMs = 1_000;
 
 /**
  * The series of queues are formatted here, page by page, from what each scrape reads: a deleted queue leaves no series
- * behind.
- * prom-client keeps each series as an object, takes several times as long in one piece, and needs to know which series
- * to
- * remove; it keeps the server's own few (server-metrics.ts).
+ * behind. prom-client keeps each series as an object, takes several times as long in one piece, and needs to know which
+ * series to remove; it keeps the server's own few (server-metrics.ts).
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   const { reader, maxQueues, historyMaxQueues, server, alertStatus, logger } = options;

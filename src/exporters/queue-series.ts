@@ -21,10 +21,8 @@ export interface QueueMetric {
 
 /**
  * A stale queue exports only that it is stale, and since when: Prometheus would show an old number as the current one.
- * Totals fall
- * when Redis has lost acknowledged writes, which `rate()` would take for a restart from 0: they are left out while that
- * is
- * known (`INCOMPLETE`).
+ * Totals fall when Redis has lost acknowledged writes, which `rate()` would take for a restart from 0: they are left
+ * out while that is known (`INCOMPLETE`).
  */
 export const queueMetrics: readonly QueueMetric[] = [
   gauge(

@@ -56,9 +56,8 @@ export function createServerMetrics({ subscriptions }: ServerMetricsOptions): Se
 }
 
 /**
- * In this order: some are set when another one is read. The list leaves out metrics of prom-client that have little use,
- * and those
- * whose names promtool rejects.
+ * In this order: some are set when another one is read. The list leaves out metrics of prom-client that have little
+ * use, and those whose names promtool rejects.
  */
 const exported = [
   ...["process_cpu_user_seconds_total", "process_cpu_system_seconds_total", "process_cpu_seconds_total"],

@@ -31,15 +31,12 @@ const addressTtlMs = 60_000;
 
 /**
  * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does
- * (DogStatsD's
- * format), in every interval. It sends nothing for a stale queue, and no number that is not known: a gauge that is not
- * sent
- * disappears or keeps its last value, as the receiver is configured. `queue.omitted` is the number of queues that are
- * left out.
+ * (DogStatsD's format), in every interval. It sends nothing for a stale queue, and no number that is not known: a gauge
+ * that is not sent disappears or keeps its last value, as the receiver is configured. `queue.omitted` is the number of
+ * queues that are left out.
  *
  * One process at a time should run it. Lost datagrams are not noticed. When none can be sent (an unknown host name, for
- * example),
- * one line is logged when that begins and one when it ends.
+ * example), one line is logged when that begins and one when it ends.
  */
 export function createStatsd(options: StatsdOptions): Service {
   const { host, port, reader, maxQueues, logger, intervalMs = 10_000 } = options;

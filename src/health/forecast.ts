@@ -7,9 +7,8 @@ import { isBusy, isSeldomRead, stepMs, windowBefore } from "./window.ts";
 
 /**
  * Forecasts a queue as if the last five minutes went on. It follows depth and age of the head since jobs have been
- * waiting
- * without a break and the queue was not paused: what was before says nothing about how fast it drains. trend.ts has the
- * method.
+ * waiting without a break and the queue was not paused: what was before says nothing about how fast it drains. trend.ts
+ * has the method.
  *
  * @returns null when even the present is not known: MISSING, stale or incomplete.
  */
@@ -86,10 +85,9 @@ const leastJobs = 10;
 
 /**
  * Arrivals per step divided by dequeues per step. Dequeues count only in steps in which jobs waited all the time, so
- * that no
- * worker was idle. The interval is that of the logarithm of a ratio: D. Katz et al., "Obtaining confidence intervals for
- * the
- * risk ratio in cohort studies", Biometrics 34, 1978, with the observed variances in place of the binomial ones.
+ * that no worker was idle. The interval is that of the logarithm of a ratio: D. Katz et al., "Obtaining confidence
+ * intervals for the risk ratio in cohort studies", Biometrics 34, 1978, with the observed variances in place of the
+ * binomial ones.
  *
  * @returns null when the source reports no counts, or too few jobs came or left.
  */

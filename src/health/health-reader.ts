@@ -16,9 +16,8 @@ export interface HealthReaderOptions {
 
 /**
  * Derives health from snapshots, which include the depth, and from the history. The history of a queue is read once in
- * five
- * seconds for all clients, and only where it can change the result. When it cannot be read, health is UNKNOWN and nothing
- * fails.
+ * five seconds for all clients, and only where it can change the result. When it cannot be read, health is UNKNOWN and
+ * nothing fails.
  */
 export interface HealthReader {
   /** In ms; null: no objective is set. */

@@ -14,8 +14,7 @@ export interface HealthQuestion {
 
 /**
  * The worst health that is certain. The window is five minutes however short the trouble is, and what the data do not
- * show is
- * UNKNOWN.
+ * show is UNKNOWN.
  *
  * - STALLED: for five minutes jobs waited, none left, and the head is the same.
  * - FALLING_BEHIND: over five minutes more jobs came than left, beyond noise, and the head grew older. A burst that is

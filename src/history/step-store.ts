@@ -41,8 +41,7 @@ export interface StepStore {
   countsOf(queue: string, atMs: number): Promise<StepCounts>;
   /**
    * Writes one step and removes expired ones. The first write of a step wins; later writes change nothing. Steps that
-   * begin later
-   * than now, by Redis's clock, and block the write are removed, too.
+   * begin later than now, by Redis's clock, and block the write are removed, too.
    */
   append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
   /** In the order of their times; gaps are left out, and so is what is no step. Empty where the key has another type. */

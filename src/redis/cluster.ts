@@ -26,10 +26,9 @@ const slotCount = 16_384;
 
 /**
  * A client of a Redis Cluster that is not connected yet. Each command behaves as {@link createRedis} says: it fails at
- * once while
- * its node is unreachable, gets an answer within the time limit of one command, and is never sent again when it may have
- * run. A
- * command that a node refuses because its slot has moved, or is moving, goes to the node that the refusal names.
+ * once while its node is unreachable, gets an answer within the time limit of one command, and is never sent again when
+ * it may have run. A command that a node refuses because its slot has moved, or is moving, goes to the node that the
+ * refusal names.
  *
  * The event `node ready` says that a node has a new connection, or has taken over from another: it may have lost writes.
  */

@@ -91,8 +91,8 @@ function runTogether(
 
 /**
  * In a cluster, all keys of a pipeline have to be on one node, and no command in it is redirected by itself. When a
- * script got no
- * answer, the result does not wait for the plain commands either: a node that hangs takes the whole time limit.
+ * script got no answer, the result does not wait for the plain commands either: a node that hangs takes the whole time
+ * limit.
  */
 async function runOneByOne(
   redis: Cluster,

@@ -67,9 +67,8 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
 const maxKnown = 50_000;
 
 /**
- * Reads a YAML mapping of globs to seconds, in the order in which they are tried. `none` in place of seconds removes the
- * objective
- * in a name.
+ * Reads a YAML mapping of globs to seconds, in the order in which they are tried. `none` in place of seconds removes
+ * the objective in a name.
  *
  * @throws Error that lists all mistakes, each with its line.
  */

@@ -1,6 +1,5 @@
 -- Removes the steps of a history that begin later than now. They were written while Redis's clock was ahead. While they
--- exist,
--- Redis accepts no step of an earlier time.
+-- exist, Redis accepts no step of an earlier time.
 --
 -- KEYS  1 stream of steps
 -- ARGV  1 now, ms ('' = Redis's own time)

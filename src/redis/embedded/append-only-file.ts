@@ -42,9 +42,8 @@ export async function cutZeros(directory: RedisDirectory, logger: Logger): Promi
 }
 
 /**
- * Logs how many bytes redis-server itself has cut from the end: an incompletely written command. The file's size does not
- * show it,
- * since keys that have expired are deleted at the load, and the deletion is appended.
+ * Logs how many bytes redis-server itself has cut from the end: an incompletely written command. The file's size does
+ * not show it, since keys that have expired are deleted at the load, and the deletion is appended.
  *
  * @param log the log of redis-server while it loaded the file. @returns whether bytes were cut.
  */
