@@ -123,16 +123,21 @@ function logDisconnections(cluster: Cluster, connection: string, logger: Logger)
   const ofAll = createDisconnectionLog(connection, logger);
   const ofNodes = createNodeLogs((name) => createDisconnectionLog(`${connection} ${name}`, logger));
   let wasReady = false;
+  /** The masters; null until they are known. */
+  let needed: ReadonlySet<string> | null = null;
 
   cluster.on("+node", (node: Redis) => {
     const outage = ofNodes.of(nodeOf(node));
-    // The error of a first attempt goes to the caller that opens the connection.
-    node.on("error", (error: Error) => wasReady && outage.failed(error.message));
+    node.on("error", (error: Error) => {
+      // The error of a first attempt goes to the caller that opens the connection. A master that a replica has followed
+      // is listed, and connected to, for as long as it fails.
+      if (wasReady && needed?.has(nodeOf(node)) !== false) outage.failed(error.message);
+    });
     node.on("ready", outage.recovered);
   });
   cluster.on("refresh", () => {
-    const masters = cluster.nodes("master").map(nodeOf);
-    ofNodes.keep(new Set(masters), new Set([...cluster.nodes("all").map(nodeOf), ...cluster.slots.flat()]));
+    needed = new Set(cluster.nodes("master").map(nodeOf));
+    ofNodes.keep(needed, new Set([...cluster.nodes("all").map(nodeOf), ...cluster.slots.flat()]));
   });
   cluster.on("reconnecting", () => wasReady && ofAll.failed("no node answers"));
   cluster.on("ready", () => {
