@@ -9,6 +9,7 @@ import type { Service } from "../runtime/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
 import { createBullmqReader, type Reading, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
 import { scanKeys } from "./key-scan.ts";
+import { createSourceOutages } from "./source-outages.ts";
 
 export interface BullmqSourceOptions {
   /**
@@ -57,18 +58,7 @@ const maxCheckMs = 1_000;
 export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
-  const away = createOutageLog({
-    logger,
-    begins: "source unavailable",
-    ends: "source available again",
-    fields: { source },
-  });
-  const unstored = createOutageLog({
-    logger,
-    begins: "source reading not stored",
-    ends: "source readings stored again",
-    fields: { source },
-  });
+  const { away, unstored } = createSourceOutages(logger, source);
   const empty = createOutageLog({
     logger,
     begins: "no BullMQ queues found",

@@ -2,10 +2,10 @@ import type { EventSink, Observation } from "../core/observation.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createFaktoryClient, FaktoryRefusal, type FaktorySession } from "./faktory-client.ts";
+import { createSourceOutages } from "./source-outages.ts";
 
 export interface FaktorySourceOptions {
   /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`; `?paused=a,b` names the queues that are paused in Faktory. */
@@ -45,18 +45,7 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
   const freshForMs = Math.max(2_000, 3 * intervalMs);
   const client = createFaktoryClient(options.url);
   const pausedQueues = new Set(new URL(options.url).searchParams.get("paused")?.split(","));
-  const away = createOutageLog({
-    logger,
-    begins: "source unavailable",
-    ends: "source available again",
-    fields: { source },
-  });
-  const unstored = createOutageLog({
-    logger,
-    begins: "source reading not stored",
-    ends: "source readings stored again",
-    fields: { source },
-  });
+  const { away, unstored } = createSourceOutages(logger, source);
   const stopping = new AbortController();
   /** Of each queue whose age Faktory could not determine, since when. Asked alone, so that the others need no second question. */
   const unknownSinceMs = new Map<string, number>();

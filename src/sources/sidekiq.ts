@@ -7,6 +7,7 @@ import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
+import { createSourceOutages } from "./source-outages.ts";
 
 export interface SidekiqSourceOptions {
   /** `redis://[[user]:password@]host[:6379][/db][?namespace=...]`, or `rediss://...`: the Redis that Sidekiq uses. */
@@ -60,18 +61,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   const { intervalMs, sink, logger, source = "sidekiq", chunkSize = 50, maxQueues = 10_000 } = options;
   const boundMs = Math.max(10_000, 2 * intervalMs);
   const reader = createSidekiqReader(options.url, `queue-latency-${source}`);
-  const away = createOutageLog({
-    logger,
-    begins: "source unavailable",
-    ends: "source available again",
-    fields: { source },
-  });
-  const unstored = createOutageLog({
-    logger,
-    begins: "source reading not stored",
-    ends: "source readings stored again",
-    fields: { source },
-  });
+  const { away, unstored } = createSourceOutages(logger, source);
   const empty = createOutageLog({
     logger,
     begins: "no Sidekiq queues found",

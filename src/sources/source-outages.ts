@@ -1,0 +1,25 @@
+import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog, type OutageLog } from "../runtime/outage-log.ts";
+
+export interface SourceOutages {
+  /** The job system does not answer. */
+  readonly away: OutageLog;
+  /** Our own Redis does not store what was read. */
+  readonly unstored: OutageLog;
+}
+
+export function createSourceOutages(logger: Logger, source: string): SourceOutages {
+  const fields = { source };
+  return {
+    away: createOutageLog({
+      ...{ logger, fields },
+      begins: "source unavailable",
+      ends: "source available again",
+    }),
+    unstored: createOutageLog({
+      ...{ logger, fields },
+      begins: "source reading not stored",
+      ends: "source readings stored again",
+    }),
+  };
+}
