@@ -109,7 +109,7 @@ export const exceptions: readonly { readonly text: string; readonly reason: stri
 export const checkedFiles = [
   "*.md",
   "docs/**/*.{md,yml,yaml}",
-  "src/**/*.{ts,lua,js}",
+  "src/**/*.{ts,tsx,lua,js,css,html}",
   "script/*",
   "schema.graphql",
   "{Dockerfile,compose.yaml,package.json}",

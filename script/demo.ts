@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { buildDashboard } from "./build-dashboard.ts";
 import { printAlerts } from "./demo-alert-printer.ts";
 import { driveQueues } from "./demo-driver.ts";
 import { demoPlans } from "./demo-model.ts";
@@ -18,6 +19,7 @@ const settings = {
   API_TOKENS_FILE: "",
 };
 
+await buildDashboard();
 const server = spawn(process.execPath, [here("../src/main.ts")], {
   env: { ...process.env, ...settings },
   stdio: ["ignore", "pipe", "inherit"],
@@ -76,9 +78,10 @@ async function ready({ stdout }: ChildProcess): Promise<string | null> {
 
 function welcome(graphiql: string): void {
   const width = Math.max(...demoPlans.map(({ queue }) => queue.length));
+  print(`Dashboard: ${graphiql.replace(/graphql$/, "")}`);
   print("Four queues live, driven by simulated producers and workers through the API:");
   for (const { queue, story } of demoPlans) print(`  ${queue.padEnd(width)}  ${story}`);
-  print(`Watch them in GraphiQL: ${graphiql}`);
+  print(`GraphiQL: ${graphiql}`);
   print("An alert of demo/falling-behind fires soon, and ends when more workers have come.");
   print("Ctrl-C stops the demo and its server.");
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { createAlerts } from "./alerts/alerts.ts";
 import type { ArgumentLimits, Context } from "./api/context.ts";
 import { createErrorMask } from "./api/errors.ts";
@@ -32,6 +33,7 @@ import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
 import { inBackground, type Logger } from "./runtime/logger.ts";
 import type { Service } from "./runtime/service.ts";
+import { createDashboard } from "./server/dashboard.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
 import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
@@ -204,6 +206,7 @@ export function createApp(config: Config, logger: Logger): App {
     maxCost,
     costContext: { limits },
   });
+  const dashboard = createDashboard({ directory: builtDashboard, basePath: config.basePath, logger });
   const server = createServer({
     host: config.host,
     port: config.port,
@@ -237,6 +240,7 @@ export function createApp(config: Config, logger: Logger): App {
     // Without tokens the server listens on loopback, and a client proves nothing but the host name that it used.
     isOwnName: config.tokensFile === null ? isLoopback : null,
     basePath: config.basePath,
+    dashboard,
     exampleTabs,
     needsToken: tokenFile !== undefined,
     routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
@@ -262,6 +266,7 @@ export function createApp(config: Config, logger: Logger): App {
     alerts,
     together(readers),
     exporters,
+    dashboard,
     server,
     ...(embedded === undefined ? [] : [announcing(embedded, server)]),
   ];
@@ -292,6 +297,8 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
 const scopesRevoked = new AppError("FORBIDDEN", "the token has fewer scopes now; subscribe again");
 const tokenRevoked = new AppError("UNAUTHENTICATED", "the token was revoked; connect with another token");
 
+/** Written by `npm run build`. */
+const builtDashboard = join(import.meta.dirname, "../dist/dashboard");
 /** Of more queues, those that are in use are ordered and filtered. */
 const maxOrderedQueues = 10_000;
 /** Notices of change can be lost between the nodes of a Redis Cluster. */

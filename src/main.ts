@@ -51,7 +51,7 @@ async function run(config: Config): Promise<void> {
     throw error;
   }
   if (stopping !== undefined) return;
-  process.stdout.write(`queue-latency is ready. GraphiQL: ${app.url}/graphql\n`);
+  process.stdout.write(`queue-latency is ready. Dashboard: ${app.url}/ GraphiQL: ${app.url}/graphql\n`);
 }
 
 /** An argument that is ignored would be taken for a setting. @throws StartError */

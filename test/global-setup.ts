@@ -1,4 +1,5 @@
 import type { TestProject } from "vitest/node";
+import { buildDashboard } from "../script/build-dashboard.ts";
 import { startRedis, type TestRedis } from "./support/redis.ts";
 
 declare module "vitest" {
@@ -11,6 +12,7 @@ declare module "vitest" {
 let redis: TestRedis | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
+  await buildDashboard();
   redis = await startRedis();
   project.provide("redisUrl", redis.url);
 }

@@ -11,6 +11,7 @@ import { createByteBudget } from "./byte-budget.ts";
 import { callerAt, callerOf } from "./caller.ts";
 import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
 import { createConnectionReader } from "./connection-reader.ts";
+import type { Dashboard } from "./dashboard.ts";
 import { endpoint } from "./endpoint.ts";
 import { createFairScheduler } from "./fair-scheduler.ts";
 import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
@@ -56,6 +57,8 @@ export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, Bro
   readonly port: number;
   /** The path under which a proxy serves this server, such as `/queues`; it is taken away from a target that has it. @default "" */
   readonly basePath?: string;
+  /** The page at `/`. Without it nothing is there. */
+  readonly dashboard?: Pick<Dashboard, "has" | "answer">;
   readonly exampleTabs: readonly ExampleTab[];
   /** Whether a token is required: GraphiQL then asks for one. */
   readonly needsToken: boolean;
@@ -109,7 +112,7 @@ export interface Server extends Service {
 
 export function createServer(options: ServerOptions): Server {
   const { host, port, routes, texts, rateLimitKeyOf, identify, guard, maxSubscriptions, logger } = options;
-  const { graceMs = 10_000, initMs, basePath = "" } = options;
+  const { graceMs = 10_000, initMs, basePath = "", dashboard } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
   const operations = createOperations({ ...options, scheduler });
@@ -244,9 +247,8 @@ export function createServer(options: ServerOptions): Server {
       else await answerGraphQL(request, response, sender);
     } else if (text !== undefined) {
       await sendText(text, request, response);
-    } else if (path === "/") {
-      // Relative, for a proxy that takes a path away.
-      response.writeHead(302, { Location: basePath === "" ? endpoint.slice(1) : basePath + endpoint }).end();
+    } else if (dashboard?.has(path) === true) {
+      dashboard.answer(path, request, response);
     } else {
       await holdBack(response);
       sendJson(response, 404, { error: nothingHere });
@@ -341,7 +343,7 @@ export function createServer(options: ServerOptions): Server {
   };
 }
 
-const nothingHere = `nothing is here; GraphQL and GraphiQL are at ${endpoint}`;
+const nothingHere = `nothing is here; the dashboard is at /, GraphQL and GraphiQL are at ${endpoint}`;
 
 const wrongMethod = (allowed: readonly string[], isGraphQL: boolean) =>
   `expected one of the methods ${allowed.join(", ")}${isGraphQL ? "; graphql-sse needs its distinct connections mode, singleConnection is not supported" : ""}`;

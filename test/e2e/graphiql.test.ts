@@ -167,9 +167,10 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       if (/^http/.test(request.url())) requested.push(request.url());
     });
     try {
-      // Through the redirect.
+      // From the dashboard.
       await page.goto(`${proxy.url}/queues/`);
-      expect(new URL(page.url()).pathname).toBe("/queues/graphql");
+      await page.getByRole("link", { name: "GraphiQL" }).click();
+      await page.waitForURL(({ pathname }) => pathname === "/queues/graphql");
       await page.getByRole("button", { name: /^Execute query/ }).click();
       await page.locator(".result-window").getByText('"extensions"').waitFor();
       await page.getByRole("tab", { name: "Watch" }).click();

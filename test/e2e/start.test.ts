@@ -31,11 +31,11 @@ const recordMutation = `
   }`;
 
 describe("a server with a Redis of its own", () => {
-  it("says where GraphiQL is, and has its data when it is started again", async () => {
+  it("says where the dashboard and GraphiQL are, and has its data when it is started again", async () => {
     await using data = await temporaryDataDir();
     await using first = await startServer({ DATA_DIR: data.path });
     expect(first.stdout()).toMatch(
-      /^queue-latency is ready\. GraphiQL: http:\/\/127\.0\.0\.1:\d+\/graphql\n$/,
+      /^queue-latency is ready\. Dashboard: (http:\/\/127\.0\.0\.1:\d+)\/ GraphiQL: \1\/graphql\n$/,
     );
     const page = await fetch(`${first.url}/graphql`, { headers: { accept: "text/html" } });
     expect(page.headers.get("content-type")).toMatch(/^text\/html/);

@@ -40,6 +40,7 @@ const table = [
     why: "the schema gets what it presents",
   },
   { importer: "server", may: ["core", "runtime"], why: "it gets the schema, the context and its routes" },
+  { importer: "dashboard", may: [], why: "it runs in browsers, and knows the API only" },
   {
     importer: "app.ts",
     may: [

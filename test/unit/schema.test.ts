@@ -15,6 +15,7 @@ import {
   isSpecifiedScalarType,
 } from "graphql";
 import { describe, expect, test } from "vitest";
+import { introspectionType } from "../../script/introspection-type.ts";
 import { printedSchema, schema } from "../../src/api/schema.ts";
 
 /** What clients rely on: names, types, nullability and defaults. What is not in here may be added. */
@@ -195,6 +196,14 @@ function typed(part: GraphQLField<unknown, unknown> | GraphQLArgument | GraphQLI
 
 const elements = elementsOf(Object.values(schema.getTypeMap()));
 const promised = elementsOf(Object.values(contract.getTypeMap()));
+
+test("the types of the dashboard's documents are current (if they are not: npm run schema)", async () => {
+  const file = await readFile(
+    new URL("../../src/dashboard/graphql/introspection.ts", import.meta.url),
+    "utf8",
+  );
+  expect(file).toBe(introspectionType(schema));
+});
 
 test("schema.graphql is current (if it is not: npm run schema)", async () => {
   const file = await readFile(new URL("../../schema.graphql", import.meta.url), "utf8");

@@ -1,0 +1,15 @@
+const whole = new Intl.NumberFormat("en");
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+/** A number of jobs or queues: `9,999`, `120.5K`. */
+export function formatCount(count: number): string {
+  return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count);
+}
+
+/** A rate per second: `0`, `0.03`, `3.2`, `48`, `1,200`. */
+export function formatRate(perSecond: number): string {
+  if (perSecond === 0) return "0";
+  if (perSecond < 0.005) return "<0.01";
+  if (perSecond < 0.1) return perSecond.toFixed(2);
+  return perSecond < 10 ? perSecond.toFixed(1) : formatCount(Math.round(perSecond));
+}

@@ -1,0 +1,69 @@
+/** Why the API did not answer: the code of the server's first error, or NETWORK when there was no answer. */
+export class ApiError extends Error {
+  readonly code: string;
+  readonly extensions: Readonly<Record<string, unknown>>;
+
+  constructor(code: string, message: string, extensions: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.name = "ApiError";
+    this.code = code;
+    this.extensions = extensions;
+  }
+
+  /** After how many seconds the same request may pass. */
+  get retryAfterSeconds(): number | null {
+    const { retryAfterSeconds } = this.extensions;
+    return typeof retryAfterSeconds === "number" ? retryAfterSeconds : null;
+  }
+}
+
+interface FormattedError {
+  readonly message: string;
+  readonly extensions?: Readonly<Record<string, unknown>>;
+}
+
+/** Of an answer's `errors`, or of the close of a WebSocket. */
+export function apiErrorOf(reason: unknown): ApiError {
+  if (reason instanceof ApiError) return reason;
+  if (Array.isArray(reason)) {
+    const [first] = reason as readonly FormattedError[];
+    const code = first?.extensions?.code;
+    return new ApiError(
+      typeof code === "string" ? code : "UNKNOWN",
+      first?.message ?? "unknown error",
+      first?.extensions,
+    );
+  }
+  if (isClose(reason) && (reason.code === 4401 || reason.code === 4403)) {
+    return new ApiError("UNAUTHENTICATED", reason.reason);
+  }
+  return new ApiError("NETWORK", "the server does not answer");
+}
+
+function isClose(reason: unknown): reason is { readonly code: number; readonly reason: string } {
+  return typeof reason === "object" && reason !== null && "code" in reason && "reason" in reason;
+}
+
+/** One sentence for people: what happened, and what to do. */
+export function advice(error: ApiError): string {
+  const { code, message, retryAfterSeconds } = error;
+  const wait = retryAfterSeconds === null ? "in a moment" : `in ${Math.ceil(retryAfterSeconds)} s`;
+  switch (code) {
+    case "NETWORK":
+      return "The server does not answer. The dashboard tries again by itself.";
+    case "THROTTLED":
+      return `This client has used its points. The dashboard asks again ${wait}. RATE_LIMIT_MAX on the server raises the limit.`;
+    case "UNAUTHENTICATED":
+      return "The server needs a token, or has revoked the one that was sent. Enter a token.";
+    case "FORBIDDEN":
+      return `The token does not allow this: ${message}. Use a token with that scope.`;
+    case "SERVICE_UNAVAILABLE":
+      return `The server cannot read its Redis: ${message}. The dashboard asks again ${wait}; look at /ready.`;
+    case "TOO_MANY_SUBSCRIPTIONS":
+      return "This client has too many subscriptions open. Close other tabs of the dashboard, or raise MAX_SUBSCRIPTIONS on the server.";
+    case "NO_ALERT_RULES":
+      return "The server has no rules for alerts. Set ALERTS_FILE on the server.";
+    default:
+      return `The server refused this: ${message}`;
+  }
+}

@@ -1,0 +1,127 @@
+import type { TadaDocumentNode } from "gql.tada";
+import { createClient } from "graphql-ws";
+import { graphqlPath } from "../route.ts";
+import { authorization, isTokenNeeded } from "../token.ts";
+import { ApiError, apiErrorOf } from "./api-error.ts";
+import { watchSilence } from "./connection.ts";
+import type { ResultOf, VariablesOf } from "./graphql.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: any document
+type Document = TadaDocumentNode<any, any, any>;
+
+export interface Sink<Data> {
+  /** Called with each push. After a lost connection the first one has the fresh state. */
+  readonly next: (data: Data) => void;
+  /** Called when the subscription is refused or ends. What may pass later is asked for again by itself. */
+  readonly error: (error: ApiError) => void;
+}
+
+/** Sends one query or mutation. @throws ApiError */
+export async function query<D extends Document>(
+  document: D,
+  variables: VariablesOf<D>,
+  signal?: AbortSignal,
+): Promise<ResultOf<D>> {
+  let result: { readonly data?: ResultOf<D> | null; readonly errors?: readonly unknown[] };
+  try {
+    const response = await fetch(graphqlPath, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        accept: "application/graphql-response+json",
+        ...authorization(),
+      },
+      body: JSON.stringify({ query: document, variables }),
+      ...(signal !== undefined && { signal }),
+    });
+    result = await response.json();
+  } catch (error) {
+    throw signal?.aborted === true ? error : new ApiError("NETWORK", "the server does not answer");
+  }
+  if (result.data != null && result.errors === undefined) return result.data;
+  throw noticed(apiErrorOf(result.errors));
+}
+
+/**
+ * Subscribes over the page's one WebSocket. A lost connection is opened again, and the subscription with it; one that is refused for now
+ * (THROTTLED, SERVICE_UNAVAILABLE) is asked for again when it may pass.
+ *
+ * @returns what ends it.
+ */
+export function subscribe<D extends Document>(
+  document: D,
+  variables: VariablesOf<D>,
+  { next, error }: Sink<ResultOf<D>>,
+): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let end = () => {};
+  let isEnded = false;
+
+  function fail(reason: unknown): void {
+    if (isEnded) return;
+    const failure = noticed(apiErrorOf(reason));
+    error(failure);
+    if (passing.has(failure.code)) timer = setTimeout(begin, 1_000 * (failure.retryAfterSeconds ?? 2));
+  }
+
+  function begin(): void {
+    end = client.subscribe<ResultOf<D>>(
+      { query: document as unknown as string, variables: variables as Record<string, unknown> },
+      {
+        next({ data, errors }) {
+          if (isEnded) return;
+          if (data != null) next(data);
+          else fail(errors);
+        },
+        error: fail,
+        complete: () => {},
+      },
+    );
+  }
+
+  begin();
+  return () => {
+    isEnded = true;
+    clearTimeout(timer);
+    end();
+  };
+}
+
+/** What is refused for now. */
+const passing: ReadonlySet<string> = new Set(["THROTTLED", "SERVICE_UNAVAILABLE", "TOO_MANY_SUBSCRIPTIONS"]);
+
+function noticed(error: ApiError): ApiError {
+  if (error.code === "UNAUTHENTICATED") isTokenNeeded.value = true;
+  return error;
+}
+
+const client = createClient({
+  url: () => new URL(graphqlPath, location.href).href.replace(/^http/, "ws"),
+  connectionParams: authorization,
+  // Between two pages there is a moment without a subscription.
+  lazyCloseTimeout: 10_000,
+  keepAlive: 1_000,
+  retryAttempts: Number.POSITIVE_INFINITY,
+  shouldRetry: (reason) => apiErrorOf(reason).code !== "UNAUTHENTICATED",
+  retryWait,
+});
+
+const silence = watchSilence(() => client.terminate());
+client.on("connected", silence.received);
+client.on("message", silence.received);
+client.on("closed", silence.closed);
+client.on("error", silence.closed);
+
+/** From 0.2 to 5 s, at random, so that a server that is back is not asked by all at once. A network that is back ends the wait. */
+async function retryWait(retries: number): Promise<void> {
+  const waitMs = Math.min(5_000, 200 * 2 ** retries) * (0.75 + Math.random() / 2);
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(done, waitMs);
+    function done(): void {
+      removeEventListener("online", done);
+      clearTimeout(timer);
+      resolve();
+    }
+    addEventListener("online", done);
+  });
+}

@@ -1,0 +1,46 @@
+import { graphqlPath, setParams } from "../route.ts";
+
+/** A server that knows no queue yet: how to record the first event. */
+export function NoQueuesYet() {
+  const url = new URL(graphqlPath, location.href).href;
+  const mutation =
+    'mutation { recordEvents(events: [{ type: ENQUEUED, queue: \\"mail\\", jobId: \\"1\\" }]) { accepted } }';
+  return (
+    <section class="empty">
+      <h2>No queues yet</h2>
+      <p>
+        A queue appears with its first event, or when the server reads a job system (FAKTORY_URL, SIDEKIQ_URL,
+        BULLMQ_URL). Record one:
+      </p>
+      <pre>
+        <code>{`curl ${url} -H 'content-type: application/json' \\\n  -d '{"query": "${mutation}"}'`}</code>
+      </pre>
+    </section>
+  );
+}
+
+/** Nothing passes the filters. */
+export function NoMatch() {
+  return (
+    <section class="empty">
+      <h2>No queue matches</h2>
+      <p>
+        <button
+          type="button"
+          onClick={() => setParams({ q: null, source: null, state: null, health: null }, "push")}
+        >
+          Show all queues
+        </button>
+      </p>
+    </section>
+  );
+}
+
+/** On the wall, when nothing has to be done. */
+export function AllOk({ count }: { readonly count: number }) {
+  return (
+    <section class="empty all-ok">
+      <h2 data-health="OK">All {count} queues are OK</h2>
+    </section>
+  );
+}

@@ -1,0 +1,107 @@
+import type { Ref } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { formatCount } from "../format/count.ts";
+import { setParams } from "../route.ts";
+import { type Choice, queueStates, type SortKey } from "./choice.ts";
+import type { LoadedPage } from "./queue-store.ts";
+
+interface FiltersProps {
+  readonly choice: Choice;
+  readonly sources: LoadedPage["sourceCounts"] | null;
+  readonly search: Ref<HTMLInputElement>;
+}
+
+const stateWords = { WAITING: "Waiting", EMPTY: "Empty", PAUSED: "Paused" } as const;
+const sortWords: Readonly<Record<SortKey, string>> = {
+  worst: "Worst first",
+  name: "Name",
+  latency: "Latency",
+  lateness: "Latency ÷ objective",
+  depth: "Depth",
+};
+const typingMs = 250;
+
+/** Search, source, state, and on a narrow window the order. */
+export function Filters({ choice, sources, search }: FiltersProps) {
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+
+  function searchFor(text: string): void {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => setParams({ q: text === "" ? null : text }), typingMs);
+  }
+
+  const listed = sources ?? [];
+  const isListed = choice.source === null || listed.some(({ source }) => source === choice.source);
+  return (
+    <search class="filters">
+      <label class="field search">
+        <span class="visually-hidden">Search for queues: a part of the name, or a pattern with * and ?</span>
+        <input
+          ref={search}
+          type="search"
+          name="q"
+          placeholder="Search queues: mail, *_low"
+          autocomplete="off"
+          spellcheck={false}
+          maxLength={200}
+          value={choice.search}
+          onInput={(event) => searchFor(event.currentTarget.value)}
+        />
+        <span class="key" aria-hidden="true">
+          /
+        </span>
+      </label>
+      <label class="field">
+        <span>Source</span>
+        <select
+          value={choice.source ?? ""}
+          onChange={(event) => setParams({ source: event.currentTarget.value || null }, "push")}
+        >
+          <option value="">all</option>
+          {listed.map(({ source, count }) => (
+            <option key={source} value={source}>
+              {source} ({formatCount(count)})
+            </option>
+          ))}
+          {!isListed && <option value={choice.source ?? ""}>{choice.source}</option>}
+        </select>
+      </label>
+      <label class="field">
+        <span>State</span>
+        <select
+          value={choice.state ?? ""}
+          onChange={(event) => setParams({ state: event.currentTarget.value.toLowerCase() || null }, "push")}
+        >
+          <option value="">any</option>
+          {queueStates.map((state) => (
+            <option key={state} value={state}>
+              {stateWords[state]}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label class="field narrow-only">
+        <span>Sort</span>
+        <select
+          value={choice.sort}
+          onChange={(event) =>
+            setParams(
+              {
+                sort: event.currentTarget.value === "worst" ? null : event.currentTarget.value,
+                reverse: null,
+              },
+              "push",
+            )
+          }
+        >
+          {Object.entries(sortWords).map(([key, word]) => (
+            <option key={key} value={key}>
+              {word}
+            </option>
+          ))}
+        </select>
+      </label>
+    </search>
+  );
+}

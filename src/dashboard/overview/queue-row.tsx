@@ -1,0 +1,112 @@
+import type { ComponentChildren } from "preact";
+import { formatCount, formatRate } from "../format/count.ts";
+import { formatDuration } from "../format/duration.ts";
+import { formatInstant } from "../format/instant.ts";
+import type { QueueRow } from "../graphql/documents.ts";
+import { HealthLabel } from "../parts/health.tsx";
+import { Latency } from "../parts/latency.tsx";
+import { Link } from "../parts/link.tsx";
+import { ObjectiveBar } from "../parts/objective-bar.tsx";
+import { Sparkline } from "../parts/sparkline.tsx";
+import { ForecastText } from "./forecast.tsx";
+import { sparklineStepMs, sparks } from "./sparkline-store.ts";
+
+interface QueueTableRowProps {
+  readonly index: number;
+  readonly topPx: number;
+  /** Undefined: not loaded yet. */
+  readonly row: QueueRow | undefined;
+}
+
+/** One queue of the table. On a narrow window the styles put the cells in lines below the name. */
+export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
+  const place = { transform: `translateY(${topPx}px)` };
+  if (row === undefined) {
+    return (
+      <tr class="row loading" style={place} aria-rowindex={index + 2}>
+        <td class="cell-name">Loading…</td>
+      </tr>
+    );
+  }
+  const { queue, source, state, health, stale, depth, throughput, waitTime } = row;
+  return (
+    <tr
+      class="row"
+      style={place}
+      aria-rowindex={index + 2}
+      data-health={health}
+      data-stale={stale ? "" : undefined}
+    >
+      <th scope="row" class="cell-name">
+        <Link to={{ page: "queue", queue }} class="queue-link" data-index={index} title={queue}>
+          {queue}
+        </Link>
+        <span class="badges">
+          {state === "PAUSED" && <span class="badge">Paused</span>}
+          {state === "MISSING" && <span class="badge">Missing</span>}
+          {stale && <span class="badge badge-warning">Stale, as of {formatInstant(row.measuredAt)}</span>}
+          {source !== null && <span class="source">{source}</span>}
+        </span>
+      </th>
+      <td class="cell-health">
+        <HealthLabel health={health} />
+      </td>
+      <td class="cell-latency">
+        <Latency of={row} />
+      </td>
+      <td class="cell-objective">
+        <ObjectiveBar of={row} />
+      </td>
+      <td class="cell-spark">
+        <RowSparkline row={row} />
+      </td>
+      <Figure name="depth" label="Depth">
+        {depth === null ? null : formatCount(depth)}
+      </Figure>
+      <Figure name="in" label="In/s">
+        {throughput === null ? null : formatRate(throughput.enqueuedPerSecond)}
+      </Figure>
+      <Figure name="out" label="Out/s">
+        {throughput === null ? null : formatRate(throughput.dequeuedPerSecond)}
+      </Figure>
+      <Figure name="p95" label="p95 wait">
+        {waitTime === null || waitTime.count === 0 ? null : formatDuration(waitTime.p95)}
+      </Figure>
+      <td class="cell-forecast">
+        <ForecastText of={row} />
+      </td>
+    </tr>
+  );
+}
+
+interface FigureProps {
+  readonly name: string;
+  /** On a narrow window, where the table has no head. */
+  readonly label: string;
+  /** Null: not known. It is never a 0. */
+  readonly children: ComponentChildren;
+}
+
+function Figure({ name, label, children }: FigureProps) {
+  return (
+    <td class={`cell-figure cell-${name}`}>
+      <span class="label" aria-hidden="true">
+        {label}{" "}
+      </span>
+      {children === null ? (
+        <span class="none" title="not known">
+          –
+        </span>
+      ) : (
+        <span class="number">{children}</span>
+      )}
+    </td>
+  );
+}
+
+function RowSparkline({ row }: { readonly row: QueueRow }) {
+  const spark = sparks.value.get(row.queue);
+  return spark === undefined ? null : (
+    <Sparkline {...spark} stepMs={sparklineStepMs} objective={row.objective} />
+  );
+}

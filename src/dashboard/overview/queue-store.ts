@@ -1,0 +1,120 @@
+import { effect, type ReadonlySignal, signal, untracked } from "@preact/signals";
+import { isPaused, observeServerTime } from "../clock.ts";
+import type { ApiError } from "../graphql/api-error.ts";
+import { subscribe } from "../graphql/client.ts";
+import { type QueueRow, queuePage, queueRows } from "../graphql/documents.ts";
+import type { VariablesOf } from "../graphql/graphql.ts";
+import { type Health, healths } from "../parts/health.tsx";
+import type { Choice, SortKey } from "./choice.ts";
+
+/** Rows of the table by their place in the order. */
+export interface Range {
+  readonly offset: number;
+  readonly first: number;
+}
+
+/** What the last push says, for the range that it was asked for. */
+export interface LoadedPage {
+  readonly offset: number;
+  readonly rows: readonly QueueRow[];
+  readonly total: number;
+  readonly healthCounts: readonly { readonly health: Health; readonly count: number }[];
+  readonly sourceCounts: readonly { readonly source: string; readonly count: number }[];
+  readonly omitted: number;
+}
+
+export type PageVariables = VariablesOf<typeof queuePage>;
+
+const orders: Readonly<Record<SortKey, NonNullable<PageVariables["orderBy"]>>> = {
+  worst: "LATENESS",
+  name: "NAME",
+  latency: "LATENCY",
+  lateness: "LATENESS",
+  depth: "DEPTH",
+};
+
+/** On a screen on the wall only what is not OK is shown, unless other healths were chosen. */
+const notOk = ["STALLED", "FALLING_BEHIND", "SLOW", "UNKNOWN"] as const;
+
+/** Of the subscription for what a person chose, in the range that is on the screen. What is not chosen is left out. */
+export function pageVariables(choice: Choice, { first }: Range): PageVariables {
+  const { search, source, state, sort, isTv } = choice;
+  const healths = choice.healths.length > 0 ? choice.healths : isTv ? notOk : null;
+  return {
+    orderBy: orders[sort],
+    first,
+    ...(search !== "" && { search }),
+    ...(source !== null && { source }),
+    ...(state !== null && { state: [state] }),
+    ...(healths !== null && { health: [...healths] }),
+  };
+}
+
+export interface QueueStore {
+  /** Null before the first push. */
+  readonly page: ReadonlySignal<LoadedPage | null>;
+  readonly error: ReadonlySignal<ApiError | null>;
+  /** Ends the subscription. */
+  stop(): void;
+}
+
+/** Keeps one subscription for the page on the screen. While the display is stopped, the newest push waits to be shown. */
+export function createQueueStore(variables: ReadonlySignal<PageVariables>): QueueStore {
+  const page = signal<LoadedPage | null>(null);
+  const newest = signal<LoadedPage | null>(null);
+  const error = signal<ApiError | null>(null);
+
+  const stopSubscription = effect(() => {
+    const asked = variables.value;
+    return subscribe(queuePage, asked, {
+      next({ queues }) {
+        error.value = null;
+        if (queues.measuredAt !== null) observeServerTime(queues.measuredAt);
+        newest.value = {
+          offset: 0,
+          rows: queues.edges.map(({ node }) => node),
+          total: queues.edges.length,
+          healthCounts: healths.map((health) => ({
+            health,
+            count: queues.edges.filter(({ node }) => node.health === health).length,
+          })),
+          sourceCounts: [],
+          omitted: queues.omitted,
+        };
+      },
+      error(failure) {
+        error.value = failure;
+      },
+    });
+  });
+  const stopShowing = effect(() => {
+    const shown = newest.value;
+    if (!isPaused.value || untracked(() => page.value) === null) page.value = shown;
+  });
+
+  return {
+    page,
+    error,
+    stop() {
+      stopSubscription();
+      stopShowing();
+    },
+  };
+}
+
+/**
+ * Rows of queues that keep their place though they have left the page.
+ *
+ * @param names in one text, so that the same names are no change.
+ */
+export function watchRows(names: readonly string[], onRows: (rows: readonly QueueRow[]) => void): () => void {
+  return subscribe(
+    queueRows,
+    { queues: [...names] },
+    {
+      next: ({ queueLatency }) => onRows(queueLatency),
+      // They stay as they were, and are stale until the order is free again.
+      error: () => {},
+    },
+  );
+}

@@ -1,0 +1,40 @@
+import { signal } from "@preact/signals";
+
+/** `system` follows the setting of the browser. */
+export const themes = ["system", "light", "dark"] as const;
+export type Theme = (typeof themes)[number];
+
+const storageKey = "queue-latency:theme";
+
+export const theme = signal<Theme>(storedTheme());
+
+/** Writes the theme to `data-theme`, which the styles read, now and whenever it changes. */
+export function applyTheme(): void {
+  theme.subscribe((chosen) => {
+    if (chosen === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+  });
+}
+
+/** The next of system, light and dark; kept in this browser. */
+export function nextTheme(): void {
+  const next = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? "system";
+  localStorage.setItem(storageKey, next);
+  theme.value = next;
+}
+
+/** Calls back when colours change, by the theme or by the system. @returns what ends it. */
+export function onThemeChange(changed: () => void): () => void {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  system.addEventListener("change", changed);
+  const stop = theme.subscribe(changed);
+  return () => {
+    system.removeEventListener("change", changed);
+    stop();
+  };
+}
+
+function storedTheme(): Theme {
+  const stored = localStorage.getItem(storageKey);
+  return themes.find((one) => one === stored) ?? "system";
+}

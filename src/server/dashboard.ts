@@ -1,0 +1,173 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { extname, join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+import Negotiator from "negotiator";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
+
+export interface DashboardOptions {
+  /** What `npm run build` has written: index.html and assets/. */
+  readonly directory: string;
+  /** The path under which a proxy serves this server; empty: none, or the proxy takes it away. */
+  readonly basePath: string;
+  readonly logger: Logger;
+}
+
+/** The web page at `/`, its other paths, and its assets. It shows no queue by itself, so that it needs no token. */
+export interface Dashboard extends Service {
+  /** Whether a path leads to a page or an asset. */
+  has(path: string): boolean;
+  /** Answers GET and HEAD. */
+  answer(path: string, request: IncomingMessage, response: ServerResponse): void;
+}
+
+type Encoding = "br" | "gzip" | "identity";
+
+interface Asset {
+  readonly contentType: string;
+  readonly etag: string;
+  readonly bodies: Readonly<Record<Encoding, Buffer>>;
+}
+
+const contentTypes: Readonly<Record<string, string>> = {
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+};
+
+/** Scripts and styles from this server only, and none in the page. `data:` is for the icon of the tab. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+/** The dashboard from memory: read and compressed once, when the server starts. */
+export function createDashboard({ directory, basePath, logger }: DashboardOptions): Dashboard {
+  let page: string | null = null;
+  let assets: ReadonlyMap<string, Asset> = new Map();
+
+  function answerPage(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (page === null) {
+      const body = Buffer.from(notBuilt);
+      response.writeHead(503, { "Content-Type": "text/plain; charset=utf-8", "Content-Length": body.length });
+      response.end(request.method === "HEAD" ? undefined : body);
+      return;
+    }
+    // Smaller than a packet: compressed it would not be faster.
+    const body = Buffer.from(page.replaceAll("%BASE%", basePath === "" ? upFrom(path) : `${basePath}/`));
+    send(request, response, body, {
+      ETag: etagOf(body),
+      "Cache-Control": "no-cache",
+      "Content-Type": "text/html; charset=utf-8",
+      "Content-Security-Policy": contentSecurityPolicy,
+    });
+  }
+
+  function answerAsset(
+    { contentType, etag, bodies }: Asset,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    const encoding = encodingFor(request);
+    send(request, response, bodies[encoding], {
+      ETag: `"${etag}-${encoding}"`,
+      // Its name has a hash: another content has another name.
+      "Cache-Control": "public, max-age=31536000, immutable",
+      "Content-Type": contentType,
+      ...(encoding !== "identity" && { "Content-Encoding": encoding }),
+      Vary: "Origin, Accept-Encoding",
+    });
+  }
+
+  return {
+    async start() {
+      try {
+        assets = await readAssets(join(directory, "assets"));
+        page = await readFile(join(directory, "index.html"), "utf8");
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        logger.warn(
+          { directory },
+          "the dashboard is not built: run npm run build, and start the server again",
+        );
+      }
+    },
+    stop: async () => {},
+    has: (path) => isPage(path) || assets.has(path),
+    answer(path, request, response) {
+      const asset = assets.get(path);
+      if (asset === undefined) answerPage(path, request, response);
+      else answerAsset(asset, request, response);
+    },
+  };
+}
+
+const notBuilt =
+  "The dashboard is not built. Run npm run build, and start the server again.\nGraphQL and GraphiQL are at /graphql.\n";
+
+function isPage(path: string): boolean {
+  return path === "/" || path === "/alerts" || /^\/queues\/./.test(path);
+}
+
+/** Relative, for a proxy that takes a path away: `/queues/mail` is one level below `/`. */
+function upFrom(path: string): string {
+  const depth = path.split("/").length - 2;
+  return depth === 0 ? "./" : "../".repeat(depth);
+}
+
+async function readAssets(directory: string): Promise<ReadonlyMap<string, Asset>> {
+  const names = (await readdir(directory)).filter((name) => !name.startsWith("."));
+  const read = names.map(async (name) => {
+    const content = await readFile(join(directory, name));
+    const asset: Asset = {
+      contentType: contentTypes[extname(name)] ?? "application/octet-stream",
+      etag: createHash("sha256").update(content).digest("base64url"),
+      bodies: {
+        identity: content,
+        gzip: await promisify(gzip)(content, { level: 9 }),
+        br: await promisify(brotliCompress)(content, {
+          params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY },
+        }),
+      },
+    };
+    return [`/assets/${name}`, asset] as const;
+  });
+  return new Map(await Promise.all(read));
+}
+
+/** Brotli where the client takes it, since it is the smallest. */
+function encodingFor(request: IncomingMessage): Encoding {
+  const accepted = new Negotiator(request).encodings(["br", "gzip", "identity"]);
+  return (["br", "gzip"] as const).find((encoding) => accepted.includes(encoding)) ?? "identity";
+}
+
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+  headers: OutgoingHttpHeaders & { readonly ETag: string },
+): void {
+  const { ETag, "Cache-Control": cacheControl, Vary } = headers;
+  // Proxies that compress an answer anew call its tag weak.
+  if (request.headers["if-none-match"]?.includes(ETag) === true) {
+    response
+      .writeHead(304, { ETag, "Cache-Control": cacheControl, ...(Vary !== undefined && { Vary }) })
+      .end();
+    return;
+  }
+  response.writeHead(200, { ...headers, "Content-Length": body.length });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+function etagOf(body: Buffer): string {
+  return `"${createHash("sha256").update(body).digest("base64url")}"`;
+}
