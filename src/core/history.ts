@@ -40,6 +40,22 @@ export interface HistoryCounts {
   readonly waitTime: WaitTime;
 }
 
+/** What health and forecasts need of a step. */
+export interface RecentStep
+  extends Pick<
+    HistoryPoint,
+    | "atMs"
+    | "samples"
+    | "waitingSamples"
+    | "pausedSamples"
+    | "incompleteSamples"
+    | "lastLatencyMs"
+    | "maxDepth"
+    | "lastDepth"
+  > {
+  readonly counts: Pick<HistoryCounts, "enqueued" | "dequeued"> | null;
+}
+
 export interface HistoryRange {
   readonly queue: string;
   readonly step: HistoryStep;
@@ -57,5 +73,5 @@ export interface HistoryReader {
    * The newest finished steps of ten seconds of some queues that began at `sinceMs` or later, by queue, in the order of their
    * times. One round trip. @throws AppError as `read`.
    */
-  latest(queues: readonly string[], sinceMs: number): Promise<HistoryPoint[][]>;
+  latest(queues: readonly string[], sinceMs: number): Promise<RecentStep[][]>;
 }

@@ -1,5 +1,5 @@
 import type { Estimate, Forecast } from "../core/health.ts";
-import type { HistoryPoint } from "../core/history.ts";
+import type { RecentStep } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import type { HealthQuestion } from "./health.ts";
 import { type Measured, secondsToFall, sigmas, trendOf } from "./trend.ts";
@@ -41,17 +41,17 @@ const leastSteps = 6;
 const longestGapMs = 3 * stepMs;
 
 /** The newest steps in which jobs waited all the time, up to now. */
-function sinceBusy(steps: readonly HistoryPoint[], nowMs: number): readonly HistoryPoint[] {
-  const isBroken = (step: HistoryPoint, i: number) =>
+function sinceBusy(steps: readonly RecentStep[], nowMs: number): readonly RecentStep[] {
+  const isBroken = (step: RecentStep, i: number) =>
     !isBusy(step) || (steps[i + 1]?.atMs ?? nowMs) - (step.atMs + stepMs) > longestGapMs;
   return steps.slice(steps.findLastIndex(isBroken) + 1);
 }
 
 /** One value of each step, at its end, and the one of now. */
 function measuredOf(
-  steps: readonly HistoryPoint[],
+  steps: readonly RecentStep[],
   { measuredAtMs }: QueueSnapshot,
-  of: (step: HistoryPoint) => number,
+  of: (step: RecentStep) => number,
   nowValue: number,
 ): readonly Measured[] {
   const measured = steps.map((step) => ({
@@ -62,7 +62,7 @@ function measuredOf(
 }
 
 function breachSecondsOf(
-  busy: readonly HistoryPoint[],
+  busy: readonly RecentStep[],
   now: QueueSnapshot & { readonly latencyMs: number },
   objectiveMs: number | null,
   drainedSeconds: number,
@@ -91,7 +91,7 @@ const leastJobs = 10;
  *
  * @returns null when the source reports no counts, or too few jobs came or left.
  */
-function capacityRatioOf(steps: readonly HistoryPoint[]): Estimate | null {
+function capacityRatioOf(steps: readonly RecentStep[]): Estimate | null {
   const counted = steps.flatMap((step) =>
     step.counts === null ? [] : [{ ...step.counts, isBusy: isBusy(step) }],
   );

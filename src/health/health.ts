@@ -1,11 +1,11 @@
 import type { Health } from "../core/health.ts";
-import type { HistoryPoint } from "../core/history.ts";
+import type { RecentStep } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { isBusy, isSeldomRead, stepMs, windowBefore, windowMs } from "./window.ts";
 
 export interface HealthQuestion {
   /** The steps of ten seconds of the last five minutes, or more; gaps are left out. */
-  readonly points: readonly HistoryPoint[];
+  readonly points: readonly RecentStep[];
   /** How the queue stands, with its depth. */
   readonly now: QueueSnapshot;
   /** How soon jobs should be dequeued, in ms; null: no objective is set. */
@@ -45,16 +45,21 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   return isSeen || hasCaughtUp ? "OK" : "UNKNOWN";
 }
 
+/** Whether the health depends on more than the snapshot. */
+export function needsHistory({ state, stale, accuracy }: QueueSnapshot): boolean {
+  return state === "WAITING" && !stale && accuracy !== "UNKNOWN" && accuracy !== "INCOMPLETE";
+}
+
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
 const leastOfThird = 7;
 
-function thirdsOf(steps: readonly HistoryPoint[], nowMs: number): readonly (readonly HistoryPoint[])[] {
+function thirdsOf(steps: readonly RecentStep[], nowMs: number): readonly (readonly RecentStep[])[] {
   const thirdMs = windowMs / 3;
-  const thirdOf = ({ atMs }: HistoryPoint) => Math.floor((atMs - (nowMs - windowMs)) / thirdMs);
+  const thirdOf = ({ atMs }: RecentStep) => Math.floor((atMs - (nowMs - windowMs)) / thirdMs);
   return [0, 1, 2].map((third) => steps.filter((step) => thirdOf(step) === third));
 }
 
-function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): boolean {
+function didNothingLeave(steps: readonly RecentStep[], now: QueueSnapshot): boolean {
   return steps.every(({ counts, maxDepth, lastDepth }, i) => {
     if (counts !== null) return counts.dequeued === 0;
     // Without reported dequeues the depth shows it: it never fell, neither within the step nor after it.
@@ -67,7 +72,7 @@ function didNothingLeave(steps: readonly HistoryPoint[], now: QueueSnapshot): bo
 const slackMs = 1_000;
 
 /** Whether the current head was the head at the end of each step. Its age then follows from the clock. */
-function isSameHead(steps: readonly HistoryPoint[], { oldestSinceMs }: QueueSnapshot): boolean {
+function isSameHead(steps: readonly RecentStep[], { oldestSinceMs }: QueueSnapshot): boolean {
   if (oldestSinceMs === null) return false;
   return steps.every(({ atMs, lastLatencyMs }) => {
     // The last sample of the step was taken at some time within it.
@@ -80,7 +85,7 @@ function isSameHead(steps: readonly HistoryPoint[], { oldestSinceMs }: QueueSnap
  * Whether the troughs of depth and of the head's age rise from third to third. A burst that is being drained has its trough at the
  * end or none before, and one that has just come has not raised two troughs; what comes every minute has a trough in each third.
  */
-function isFallingBehind(thirds: readonly (readonly HistoryPoint[])[], now: QueueSnapshot): boolean {
+function isFallingBehind(thirds: readonly (readonly RecentStep[])[], now: QueueSnapshot): boolean {
   const steps = thirds.flat();
   if (steps.some(({ pausedSamples }) => pausedSamples > 0)) return false;
   if (now.depth === null || now.latencyMs === null) return false;
@@ -92,8 +97,8 @@ function isFallingBehind(thirds: readonly (readonly HistoryPoint[])[], now: Queu
 }
 
 function troughs(
-  thirds: readonly (readonly HistoryPoint[])[],
-  of: (step: HistoryPoint) => number,
+  thirds: readonly (readonly RecentStep[])[],
+  of: (step: RecentStep) => number,
   nowValue: number,
 ): readonly number[] {
   const least = thirds.map((third) =>
@@ -114,7 +119,7 @@ function growth(values: readonly number[]): number {
  * By how many jobs a depth changes by chance: two standard deviations. Of counts that are Poisson's, of which a sum has its mean
  * as variance; where there are none, of the changes from step to step.
  */
-function noise(steps: readonly HistoryPoint[]): number {
+function noise(steps: readonly RecentStep[]): number {
   const moved = steps.map(({ counts }) => (counts === null ? null : counts.enqueued + counts.dequeued));
   if (moved.every((jobs) => jobs !== null)) return 2 * Math.sqrt(sum(moved));
   const changes = steps.slice(1).map(({ lastDepth }, i) => lastDepth - (steps[i]?.lastDepth ?? 0));
@@ -127,7 +132,7 @@ function sum(values: readonly number[]): number {
 }
 
 /** Whether the head is older than the objective for sure. */
-function isLate(now: QueueSnapshot, steps: readonly HistoryPoint[], objectiveMs: number | null): boolean {
+function isLate(now: QueueSnapshot, steps: readonly RecentStep[], objectiveMs: number | null): boolean {
   if (objectiveMs === null || now.latencyMs === null || now.latencyMs <= objectiveMs) return false;
   if (now.accuracy !== "ESTIMATED") return true;
   // By a clock that may be off; but it came after a sample in which no job waited.

@@ -1,4 +1,4 @@
-import type { HistoryPoint } from "../core/history.ts";
+import type { RecentStep } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 
 /**
@@ -11,7 +11,7 @@ export const windowMs = 300_000;
 export const stepMs = 10_000;
 
 /** The steps that lie wholly within the window before an instant, in the order of their times, without those whose numbers are uncertain. */
-export function windowBefore(points: readonly HistoryPoint[], nowMs: number): readonly HistoryPoint[] {
+export function windowBefore(points: readonly RecentStep[], nowMs: number): readonly RecentStep[] {
   return points
     .filter(({ atMs }) => atMs >= nowMs - windowMs && atMs + stepMs <= nowMs)
     .filter(({ incompleteSamples }) => incompleteSamples === 0)
@@ -19,7 +19,7 @@ export function windowBefore(points: readonly HistoryPoint[], nowMs: number): re
 }
 
 /** Whether a job waited in every sample of the step, and the queue was not paused in any. */
-export function isBusy({ samples, waitingSamples, pausedSamples }: HistoryPoint): boolean {
+export function isBusy({ samples, waitingSamples, pausedSamples }: RecentStep): boolean {
   return waitingSamples === samples && pausedSamples === 0;
 }
 

@@ -1,5 +1,5 @@
 import { decode, encode } from "@msgpack/msgpack";
-import type { HistoryPoint } from "../core/history.ts";
+import type { HistoryPoint, RecentStep } from "../core/history.ts";
 import { gamma, waitTimeOf } from "../core/wait-time.ts";
 
 /** What is kept of one step: all of it can be added up, so that a longer step is exactly the sum of its shorter ones. */
@@ -150,4 +150,23 @@ export function toPoint(atMs: number, record: StepRecord): HistoryPoint {
   const { enqueued, dequeued, waits, sumMs, maxMs, buckets } = counts;
   const waitTime = waitTimeOf([waits, sumMs, maxMs, ...[...buckets].flat()], historyBucketMs);
   return { ...point, counts: { enqueued, dequeued, waitTime } };
+}
+
+/** Without what is only shown: quantiles take longer than all else. */
+export function toRecentStep(atMs: number, record: StepRecord): RecentStep {
+  const { counts, samples, waitingSamples, pausedSamples, incompleteSamples } = record;
+  const { lastLatencyMs, maxDepth, lastDepth } = record;
+  return {
+    ...{
+      atMs,
+      samples,
+      waitingSamples,
+      pausedSamples,
+      incompleteSamples,
+      lastLatencyMs,
+      maxDepth,
+      lastDepth,
+    },
+    counts: counts === null ? null : { enqueued: counts.enqueued, dequeued: counts.dequeued },
+  };
 }

@@ -4,7 +4,7 @@ import type { Context } from "../../src/api/context.ts";
 import { schema } from "../../src/api/schema.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { HistoryPoint } from "../../src/core/history.ts";
-import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
+import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../../src/core/snapshot.ts";
 import { createHealthReader, type HealthReader } from "../../src/health/health-reader.ts";
 import { nowMs, snapshotOf, stepsOf } from "../support/step-sketch.ts";
 
@@ -15,8 +15,8 @@ describe("the reader of health", () => {
   let points: Readonly<Record<string, HistoryPoint[]>>;
   let clockMs: number;
   let reader: HealthReader;
-  const latest = vi.fn(async (queues: readonly string[], _sinceMs: number) =>
-    queues.map((queue) => points[queue] ?? []),
+  const latest = vi.fn(async (queues: readonly string[], sinceMs: number) =>
+    queues.map((queue) => (points[queue] ?? []).filter(({ atMs }) => atMs >= sinceMs)),
   );
 
   beforeEach(() => {
@@ -45,6 +45,28 @@ describe("the reader of health", () => {
     clockMs = 5_000;
     await reader.healthOf([stuckNow]);
     expect(latest).toHaveBeenCalledTimes(2);
+  });
+
+  test("reads again only what came since the last step that it knows", async () => {
+    const [earlier, last] = [stuck.slice(0, -1), stuck.at(-1) ?? expect.unreachable()];
+    points = { mail: earlier };
+    await reader.healthOf([stuckNow]);
+    points = { mail: stuck };
+    clockMs = 5_000;
+    expect(await reader.healthOf([stuckNow])).toEqual(["STALLED"]);
+    expect(latest.mock.lastCall).toEqual([["mail"], earlier.at(-1)?.atMs]);
+    // Forgotten, and known again: none of the steps before count any more.
+    points = { mail: [{ ...last, atMs: last.atMs + 10_000 }] };
+    clockMs = 10_000;
+    expect(await reader.healthOf([stuckNow])).toEqual(["SLOW"]);
+    expect(latest.mock.lastCall).toEqual([["mail"], nowMs - 300_000]);
+  });
+
+  test("keeps no steps for long that are not needed", async () => {
+    await reader.healthOf([stuckNow]);
+    clockMs = 60_000;
+    await reader.healthOf([{ ...stuckNow, queue: "other" }, stuckNow]);
+    expect(latest.mock.lastCall).toEqual([["mail"], nowMs - 300_000]);
   });
 
   test("answers in the order asked, each by its own objective and history", async () => {
@@ -79,6 +101,59 @@ describe("the reader of health", () => {
     await expect(reader.healthOf([stuckNow])).rejects.toThrow("a mistake of ours");
     latest.mockRejectedValueOnce(new AppError("BAD_USER_INPUT", "another one"));
     await expect(reader.healthOf([stuckNow])).rejects.toThrow("another one");
+  });
+
+  describe("of all queues", () => {
+    const readingOf = (snapshots: readonly QueueSnapshot[], laterMs = 0) => ({
+      snapshots,
+      agedAt: (index: number) =>
+        ageSnapshot(snapshots[index] ?? expect.unreachable(), stuckNow.measuredAtMs + laterMs),
+    });
+    const empty = snapshotOf(0, 0, { queue: "empty" });
+    const other = snapshotOf(4, 20, { queue: "mail", oldestSinceMs: nowMs - 20_000 });
+
+    test("is computed once for all who ask about the same reading", async () => {
+      const reading = readingOf([stuckNow, { ...stuckNow, queue: "other" }, empty]);
+      const [first, second] = await Promise.all([reader.healthOfAll(reading), reader.healthOfAll(reading)]);
+      expect(first).toEqual(["STALLED", "UNKNOWN", "OK"]);
+      expect(second).toBe(first);
+      expect(latest.mock.calls.map(([[queue]]) => queue)).toEqual(["mail", "other"]);
+    });
+
+    test("reads no history again within a step of a queue that did not change, and that of one that did", async () => {
+      const unchanged = { ...stuckNow, queue: "unchanged" };
+      await reader.healthOfAll(readingOf([stuckNow, unchanged]));
+      latest.mockClear();
+      clockMs = 6_000;
+      await reader.healthOfAll(readingOf([{ ...stuckNow, depth: 41 }, unchanged], 6_000));
+      expect(latest.mock.calls.map(([[queue]]) => queue)).toEqual(["mail"]);
+      clockMs = 10_000;
+      await reader.healthOfAll(readingOf([unchanged], 10_000));
+      expect(latest.mock.calls.map(([[queue]]) => queue)).toEqual(["mail", "unchanged"]);
+    });
+
+    test("is SLOW as soon as the head is older than the objective", async () => {
+      points = {};
+      expect(await reader.healthOfAll(readingOf([other]))).toEqual(["UNKNOWN"]);
+      clockMs = 10_001;
+      expect(await reader.healthOfAll(readingOf([other], 10_001))).toEqual(["SLOW"]);
+    });
+
+    test("lets the event loop turn between thousands of queues", async () => {
+      const many = Array.from({ length: 5_000 }, (_, i) => ({ ...stuckNow, queue: `q${i}` }));
+      points = Object.fromEntries(many.map(({ queue }) => [queue, stuck]));
+      let turns = 0;
+      let isOver = false;
+      const turn = () => {
+        turns++;
+        if (!isOver) setImmediate(turn);
+      };
+      setImmediate(turn);
+      const healths = await reader.healthOfAll(readingOf(many));
+      isOver = true;
+      expect(new Set(healths)).toEqual(new Set(["STALLED"]));
+      expect(turns).toBeGreaterThan(10);
+    });
   });
 
   describe("asked through the schema", () => {

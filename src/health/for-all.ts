@@ -1,0 +1,98 @@
+import type { RecentStep } from "../core/history.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
+import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import { createTimeSlices } from "../runtime/time-slices.ts";
+import { type HealthQuestion, needsHistory } from "./health.ts";
+import type { HistoryWindows } from "./history-windows.ts";
+
+/** All queues at one instant. */
+export interface QueueReading {
+  /** Each as it was when it was last read: another object when it was read again. */
+  readonly snapshots: readonly QueueSnapshot[];
+  /** The snapshot at this index as of the reading. */
+  agedAt(index: number): QueueSnapshot;
+}
+
+export interface ForAllOptions<T> {
+  readonly windows: HistoryWindows;
+  readonly objectiveMsOf: (queue: string) => number | null;
+  /** Gets no steps of a queue whose health depends on the snapshot alone. */
+  readonly compute: (question: HealthQuestion) => T;
+  readonly clock?: MonotonicClock;
+}
+
+interface Computed<T> {
+  readonly value: T;
+  /** When it is computed again though the queue has not changed. */
+  readonly againAtMs: number;
+}
+
+/** A step: what its end changes is seen one step later at most. */
+const holdMs = 10_000;
+/** Their steps are decoded at a stretch. */
+const queuesPerBatch = 50;
+const slices = createTimeSlices(2);
+
+/**
+ * Computes something of the history of all queues, once for all who ask about the same reading. For a queue it is computed again when
+ * the queue changed, when its head becomes older than its objective, and once a step while a job waits in it: 10,000 queues in which no
+ * job waits cost one look each.
+ *
+ * @returns what computes it, by index.
+ */
+export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReading) => Promise<readonly T[]> {
+  const { windows, objectiveMsOf, compute, clock = monotonicClock } = options;
+  const known = new WeakMap<QueueReading, Promise<readonly T[]>>();
+  const computed = new WeakMap<QueueSnapshot, Computed<T>>();
+
+  /** @param now the snapshot as of the reading. */
+  function computeOf(snapshot: QueueSnapshot, now: QueueSnapshot, points: readonly RecentStep[]): T {
+    const objectiveMs = objectiveMsOf(now.queue);
+    const value = compute({ points, now, objectiveMs });
+    computed.set(snapshot, { value, againAtMs: clock.now() + untilAgain(now, objectiveMs) });
+    return value;
+  }
+
+  async function computeAll({ snapshots, agedAt }: QueueReading): Promise<readonly T[]> {
+    const values: T[] = [];
+    for (let from = 0; from < snapshots.length; from += queuesPerBatch) {
+      if (!slices.has()) await slices.next();
+      const nowMs = clock.now();
+      const reads: Promise<void>[] = [];
+      snapshots.slice(from, from + queuesPerBatch).forEach((snapshot, i) => {
+        const index = from + i;
+        const last = computed.get(snapshot);
+        if (last !== undefined && nowMs < last.againAtMs) {
+          values[index] = last.value;
+          return;
+        }
+        const now = agedAt(index);
+        const points = needsHistory(now) ? windows.of(now.queue, now.measuredAtMs) : [];
+        const take = (steps: readonly RecentStep[]) => {
+          values[index] = computeOf(snapshot, now, steps);
+        };
+        if (points instanceof Promise) reads.push(points.then(take));
+        else take(points);
+      });
+      await Promise.all(reads);
+    }
+    return values;
+  }
+
+  return (reading) => {
+    const begun = known.get(reading);
+    if (begun !== undefined) return begun;
+    const values = computeAll(reading);
+    known.set(reading, values);
+    return values;
+  };
+}
+
+/** In ms. */
+function untilAgain(now: QueueSnapshot, objectiveMs: number | null): number {
+  if (!needsHistory(now)) return Number.POSITIVE_INFINITY;
+  // Not all at once: what was computed together would always be.
+  const nextStepMs = holdMs * (0.75 + Math.random() / 4);
+  const youngerByMs = objectiveMs === null ? 0 : objectiveMs - (now.latencyMs ?? 0);
+  return youngerByMs > 0 ? Math.min(nextStepMs, youngerByMs) : nextStepMs;
+}
