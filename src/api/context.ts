@@ -1,3 +1,4 @@
+import type { Scope } from "../core/admission.ts";
 import type { Alert, AlertState, AlertStatus } from "../core/alerts.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
 import type { JobIdentity, QueueEvent, RecordResult } from "../core/events.ts";
@@ -23,6 +24,8 @@ export interface Context {
   readonly operation?: "query" | "mutation" | "subscription";
   /** Who the request is charged to, by id. */
   readonly client: string;
+  /** What it may do. The same for all who share an execution. */
+  readonly scopes: ReadonlySet<Scope>;
   /** For work that goes on after the resolver has waited for something. */
   readonly share: CpuShare;
   readonly limits: ArgumentLimits;

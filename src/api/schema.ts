@@ -8,6 +8,7 @@ import "./node.ts";
 import "./queue-latency.ts";
 import "./queues.ts";
 import "./scalars.ts";
+import "./viewer.ts";
 import "./waiting-jobs.ts";
 
 const common =

@@ -4,7 +4,7 @@ import { AppError } from "../core/errors.ts";
 
 /**
  * Checks that a client may ask for every field at the root of an operation. Fields say what they need in their extensions
- * (`scope`); the others need `read`, and so does the schema itself, but for `__typename`. What `@skip` leaves out is checked, too.
+ * (`scope`; null: no scope); the others need `read`, and so does the schema itself, but for `__typename`. What `@skip` leaves out is checked, too.
  *
  * @throws AppError FORBIDDEN that says what is needed.
  */
@@ -15,8 +15,8 @@ export function checkScopes(schema: GraphQLSchema, operation: Operation<Document
   for (const name of rootFields(operation.document, node.selectionSet)) {
     // It reveals nothing, and clients and health checks request it everywhere.
     if (name === "__typename") continue;
-    const scope = (fields[name]?.extensions.scope as Scope | undefined) ?? "read";
-    if (client.scopes.has(scope)) continue;
+    const { scope = "read" } = (fields[name]?.extensions ?? {}) as { readonly scope?: Scope | null };
+    if (scope === null || client.scopes.has(scope)) continue;
     const has = scopes.filter((each) => client.scopes.has(each)).join(", ");
     throw new AppError("FORBIDDEN", `${name} needs a token with the scope "${scope}"; this one has ${has}`);
   }

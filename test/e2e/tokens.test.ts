@@ -21,6 +21,7 @@ const remove = `mutation { removeWaitingJobs(queue: "nobody-knows", jobs: []) }`
 const trust = `mutation { trustQueue(queue: "nobody-knows") }`;
 const watch = `subscription { queueLatency(queues: ["q"]) { state } }`;
 const schema = "{ __schema { queryType { name } } }";
+const viewer = "{ viewer { scopes } }";
 
 const project = join(import.meta.dirname, "../..");
 const logger = recordingLogger();
@@ -63,6 +64,7 @@ describe("what a token may do", () => {
       may: false,
       why: "beside it everything is as it was",
     },
+    { token: "recorder", query: viewer, may: true, why: "each token may ask what it may do" },
     { token: "recorder", query: forget, may: false, why: "recording is adding" },
     { token: "reader", query: waiting, may: false, why: "the ids of jobs are not everybody's" },
     { token: "keeper", query: waiting, may: true, why: "nor is it read" },
@@ -115,6 +117,15 @@ describe("what a token may do", () => {
     );
     if (!may)
       expect(body.errors?.[0]?.message).toMatch(/^\w+ needs a token with the scope "\w+"; this one has/);
+  });
+
+  test("is what `viewer` answers, to each its own", async () => {
+    const scopesOf = async (token: string) => (await post(url(), { query: viewer }, bearer(token))).body.data;
+    expect(await Promise.all(["reader", "ops", "recorder"].map(scopesOf))).toEqual([
+      { viewer: { scopes: ["READ"] } },
+      { viewer: { scopes: ["READ", "RECORD", "ADMIN"] } },
+      { viewer: { scopes: ["RECORD"] } },
+    ]);
   });
 
   test("holds for a batch as a whole: nothing of it runs", async () => {
