@@ -11,6 +11,7 @@ import { createTokenFile } from "./auth/token-file.ts";
 import type { Config } from "./config.ts";
 import { AppError, messageOf, StartError } from "./core/errors.ts";
 import type { FollowSink } from "./core/log-following.ts";
+import { rateWindow, waitWindow } from "./core/queue-order.ts";
 import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
 import { createHistory } from "./history/history.ts";
@@ -68,6 +69,7 @@ export function createApp(config: Config, logger: Logger): App {
     onClockSet() {
       live.rereadAll();
       all.outdate();
+      allCounted.outdate();
       snapshots.clear();
     },
   });
@@ -93,11 +95,13 @@ export function createApp(config: Config, logger: Logger): App {
   const objectives = createObjectives({ path: config.objectivesFile, logger });
   const health = createHealthReader({ history, objectiveMsOf: objectives.objectiveMsOf });
   const { withCounts } = createSharedCounts(tracker.read);
-  const all = createAllSnapshots({
-    ...{ feed, ...tracker, isWhole: connections.isWhole },
-    maxQueues: maxOrderedQueues,
+  const reading = { feed, ...tracker, isWhole: connections.isWhole, maxQueues: maxOrderedQueues };
+  const all = createAllSnapshots(reading);
+  const allCounted = createAllSnapshots({
+    ...reading,
+    counts: { throughput: new Set([rateWindow]), waitTime: new Set([waitWindow]) },
   });
-  const pages = createQueuePages({ all, ...health });
+  const pages = createQueuePages({ all, allCounted, withCounts, ...health });
   const pageWatches = createPageWatches({ read: pages.read, logger });
   const factories = sourceFactories(config);
   const readers = config.sources.map(({ kind, name: source, url }) =>
@@ -223,6 +227,7 @@ export function createApp(config: Config, logger: Logger): App {
     takeSlot: subscriptions.take,
     contextOf: (client, share): Context => ({
       client: client.id,
+      scopes: client.scopes,
       share,
       limits,
       tracker: queries,

@@ -76,8 +76,7 @@ const few = "queue latency state";
 const leaves =
   "queue source state latency oldestSince depth scheduled lost accuracy measuredAt stale clockSkew objective";
 /** Of the order by latency. */
-const cursorOf = (atMs: number) =>
-  encodeCursor("LATENCY", { queue: "a", rank: { first: 1e12, second: 0 }, atMs });
+const cursorOf = (atMs: number) => encodeCursor("LATENCY", { queue: "a", rank: [1e12, 0], atMs });
 const wait = "{ count mean p50 p95 p99 max }";
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const estimate = "{ low likely high }";
@@ -117,6 +116,11 @@ const inFragments = (count: number, next: number, body: string) =>
     (i) =>
       `fragment F${i} on Query { ${repeat(Math.min(next, count - 1 - i), (j) => `...F${i + j + 1}`)} ${body} }`,
   );
+
+const worst = (orderBy: string, offset: number, filter = "") =>
+  `{ queues(first: 10, orderBy: ${orderBy}, offset: ${offset}, ${filter}) {
+    edges { node { ${few} health } } totalCount healthCounts { health count } sourceCounts { source count }
+  } }`;
 
 /** The first is what the others are compared with. */
 export const costRows: readonly CostRow[] = [
@@ -278,6 +282,22 @@ export const costRows: readonly CostRow[] = [
     request: (turn) => ({
       query: `{ queues(first: 10, orderBy: LATENCY, after: "${cursorOf(Date.now() - turn)}") { edges { node { ${few} } } } }`,
     }),
+  },
+  {
+    what: "ordered: by HEALTH with all counts, the first in its second",
+    times: 5,
+    pauseMs: 1_000,
+    request: () => ({ query: worst("HEALTH", 0) }),
+  },
+  {
+    what: "ordered: by HEALTH with all counts, again in the same second",
+    times: 100,
+    request: (turn) => ({ query: worst("HEALTH", turn) }),
+  },
+  {
+    what: "ordered: all counts of a search that finds all",
+    times: 30,
+    request: (turn) => ({ query: worst("NAME", 0, `search: "${"*".repeat(turn)}"`) }),
   },
   {
     what: "ordered: a search that finds nothing",

@@ -7,9 +7,6 @@ import { faktoryBinary } from "../../test/support/faktory.ts";
 /** What the numbers depend on beside the code: name and value, to be compared and to be shown. */
 export type Circumstances = Readonly<Record<string, string>>;
 
-/** What a circumstance says of what is not there. */
-export const notInstalled = "none";
-
 const project = join(import.meta.dirname, "../..");
 const ours = ["graphql-yoga", "graphql", "graphql-ws", "ws", "ioredis"];
 const peers = ["mercurius", "fastify", "graphql-jit", "graphql", "ws", "ioredis"];
@@ -20,7 +17,7 @@ export function circumstances(): Circumstances {
     system: `${type()} ${release()}`,
     node: process.versions.node,
     redis: /v=(\S+)/.exec(run("redis-server", "--version"))?.[1] ?? "unknown",
-    faktory: /faktory-([^/]+)$/.exec(faktoryBinary() ?? "")?.[1] ?? notInstalled,
+    faktory: /faktory-([^/]+)$/.exec(faktoryBinary() ?? "")?.[1] ?? "none",
     "our packages": versions("node_modules", ours),
     "their packages": versions("bench/node_modules", peers),
   };

@@ -1,4 +1,4 @@
-import { type Circumstances, notInstalled } from "./machine.ts";
+import type { Circumstances } from "./machine.ts";
 import type { RowResult } from "./row.ts";
 
 /** What was measured last of each row. */
@@ -26,22 +26,7 @@ export function merge(
   circumstances: Circumstances,
   rows: readonly MeasuredRow[],
 ): Results {
-  const kept = known !== null && isComparable(known.circumstances, circumstances);
+  const isSame = known !== null && JSON.stringify(known.circumstances) === JSON.stringify(circumstances);
   const measured = Object.fromEntries(rows.map((row) => [row.row, row]));
-  return {
-    circumstances: kept ? { ...circumstances, ...onlyIn(known.circumstances, circumstances) } : circumstances,
-    rows: { ...(kept ? known.rows : {}), ...measured },
-  };
-}
-
-/** What is not installed in one of the two was not measured there, so it cannot differ. */
-function isComparable(a: Circumstances, b: Circumstances): boolean {
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => {
-    return a[name] === b[name] || a[name] === notInstalled || b[name] === notInstalled;
-  });
-}
-
-/** The values of those of `known` that are not installed now. */
-function onlyIn(known: Circumstances, now: Circumstances): Circumstances {
-  return Object.fromEntries(Object.entries(known).filter(([name]) => now[name] === notInstalled));
+  return { circumstances, rows: { ...(isSame ? known.rows : {}), ...measured } };
 }

@@ -78,7 +78,7 @@ builder.objectFields(QueueLatencyType, (t) => ({
     extensions: readsContext,
     description: "Health of the queue; UNKNOWN where it cannot be determined. Costs one point per queue.",
     async resolve(snapshot, _, { health }) {
-      const [found] = await health.healthOf([snapshot]);
+      const [found] = snapshot.health === undefined ? await health.healthOf([snapshot]) : [snapshot.health];
       return found ?? "UNKNOWN";
     },
   }),

@@ -1,7 +1,17 @@
+import { isDeepStrictEqual } from "node:util";
+import type { GraphQLResolveInfo } from "graphql";
 import { AppError } from "../core/errors.ts";
 import type { Health } from "../core/health.ts";
 import { decodeCursor, encodeCursor } from "../core/queue-order.ts";
-import { type QueueOrder, type QueuePage, type QueuePageRequest, queueOrders } from "../core/queue-page.ts";
+import {
+  countedOrders,
+  forecastOrders,
+  isAmong,
+  type QueueOrder,
+  type QueuePage,
+  type QueuePageRequest,
+  queueOrders,
+} from "../core/queue-page.ts";
 import type { QueueSnapshot, QueueState, SnapshotParts } from "../core/snapshot.ts";
 import type { FieldCost } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
@@ -9,39 +19,59 @@ import type { Context } from "./context.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
 import { checkBounds, pageCost } from "./queue-arguments.ts";
-import { QueueConnection } from "./queue-connection.ts";
+import {
+  countFields,
+  healthCountFields,
+  healthPoints,
+  QueueConnection,
+  readingPoints,
+} from "./queue-connection.ts";
 import { QueueStateEnum } from "./queue-latency.ts";
-import { selectedParts } from "./selected-parts.ts";
+import { selectedParts, selectsAny } from "./selected-parts.ts";
 
 const QueueOrderEnum = builder.enumType("QueueOrder", {
   description:
-    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old.",
+    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old, and a health in it from the history of at most ten seconds before.",
   values: describedValues(queueOrders, {
     NAME: "By the bytes of the name.",
+    HEALTH:
+      "STALLED, FALLING_BEHIND, SLOW, UNKNOWN, OK: what is certain comes before what is not known. Of one health, queues whose latency is null, then INCOMPLETE ones, then the others, the highest `latency / objective` first, which counts as 0 without an objective, and then the highest `latency`.",
     LATENCY:
       "Queues whose latency is null, then INCOMPLETE ones, then the others; the highest `latency` first.",
     DEPTH: "Queues whose depth is null, then INCOMPLETE ones, then the others; the highest `depth` first.",
     LATENESS:
       "Of the queues with an objective those whose latency is null, then INCOMPLETE ones, then the others, the highest `latency / objective` first; at the end queues without an objective, by latency.",
+    ENQUEUED_PER_SECOND:
+      "The highest `throughput { enqueuedPerSecond }` first; at the end queues whose source does not report it.",
+    DEQUEUED_PER_SECOND:
+      "The highest `throughput { dequeuedPerSecond }` first; at the end queues whose source does not report it.",
+    WAIT_TIME_P95: "The highest `waitTime { p95 }` first; at the end queues whose source does not report it.",
+    BREACH_SECONDS:
+      "The soonest `forecast { breachSeconds { likely } }` first; at the end queues for which it is null.",
+    DRAIN_SECONDS:
+      "Queues whose forecast is `unstable`, then the others, the longest `forecast { drainSeconds { likely } }` first; at the end queues for which it is null.",
   }),
 });
 
 const maxPageSize = 1000;
-/** For the histories that a page by health may have to read. */
-const healthPoints = 20;
-/** For the reading of all queues, and for putting them in order or filtering them: up to 10,000. */
-const readingPoints = 15;
+/** As many as are put in an order. */
+const maxOffset = 10_000;
+/** For the counts, and for a forecast, of all queues. */
+const countedPoints = 30;
+const forecastPoints = 40;
 const maxSearchBytes = 200;
 
 interface QueuesArgs {
   readonly orderBy: QueueOrder;
+  readonly reverse: boolean;
   readonly prefix?: string | null | undefined;
   readonly search?: string | null | undefined;
-  readonly source?: string | null | undefined;
+  readonly source?: readonly string[] | null | undefined;
   readonly state?: readonly QueueState[] | null | undefined;
   readonly health?: readonly Health[] | null | undefined;
   readonly first: number;
   readonly after?: string | null | undefined;
+  readonly offset: number;
 }
 
 type Argument = Parameters<Parameters<typeof builder.queryField>[1]>[0]["arg"];
@@ -53,16 +83,21 @@ const queuesArgs = (arg: Argument) => ({
     defaultValue: "NAME",
     description: "Order of the queues.",
   }),
+  reverse: arg.boolean({
+    required: true,
+    defaultValue: false,
+    description:
+      "Turn the order round: the best first, names from the end. A cursor goes on in the direction asked.",
+  }),
   prefix: arg.string({ description: "Only queues whose names begin with this, such as `faktory/`." }),
   search: arg.string({
     description: `Only queues whose names match: a glob of the whole name, \`*\` for any text and \`?\` for one character; without either, a part of the name. Case matters. At most ${maxSearchBytes} bytes.`,
   }),
-  source: arg.string({ description: "Only queues of this `source`, such as `events`." }),
+  source: arg.stringList({ description: "Only queues of one of these sources, such as `events`." }),
   state: arg({ type: [QueueStateEnum], description: "Only queues in one of these states." }),
   health: arg({
     type: [HealthEnum],
-    description:
-      "Only queues in one of these healths. A page reads at most 100 histories for that: it may have fewer queues than `first` while `hasNextPage` is true, and `endCursor` then goes on behind the last queue that was considered.",
+    description: "Only queues in one of these healths.",
   }),
   first: arg.int({
     required: true,
@@ -73,35 +108,57 @@ const queuesArgs = (arg: Argument) => ({
     description:
       "Only queues behind this cursor, an `endCursor` with the same `orderBy`. The pages of one walk rank queues by the instant of its first page: each queue comes once, unless its head or depth changes meanwhile; such a queue may come twice or not at all.",
   }),
+  offset: arg.int({
+    required: true,
+    defaultValue: 0,
+    description: `Number of matching queues that are skipped before the page, behind \`after\` if it is given; 0 to ${maxOffset}. It jumps to any row; to walk through all, \`after\` is exact.`,
+  }),
 });
 
 function costOf(args: QueuesArgs): FieldCost {
   const { first, search } = args;
   checkBounds("first", first, 0, maxPageSize);
+  checkBounds("offset", args.offset, 0, maxOffset);
   if (search != null && Buffer.byteLength(search) > maxSearchBytes) {
     throw new AppError("BAD_USER_INPUT", `search: expected at most ${maxSearchBytes} bytes`);
   }
   if (args.after != null) decodeCursor(args.orderBy, args.after);
-  const request = requestOf(args);
   const cost = pageCost(first);
-  const extra = (isDirect(request) ? 0 : readingPoints) + (request.healths === null ? 0 : healthPoints);
-  return { ...cost, field: cost.field + extra };
+  return { ...cost, field: cost.field + extraPoints(requestOf(args)) };
 }
 
-function requestOf(args: QueuesArgs): QueuePageRequest {
+function extraPoints(request: QueuePageRequest): number {
+  const { orderBy, healths } = request;
+  return (
+    (isDirect(request) ? 0 : readingPoints) +
+    (orderBy === "HEALTH" || healths !== null ? healthPoints : 0) +
+    (isAmong(countedOrders, orderBy) ? countedPoints : 0) +
+    (isAmong(forecastOrders, orderBy) ? forecastPoints : 0)
+  );
+}
+
+/** @param info of the field; without it, a page with no counts. */
+function requestOf(args: QueuesArgs, info?: GraphQLResolveInfo): QueuePageRequest {
+  const { throughput = [], waitTime = [] } = info === undefined ? {} : selectedParts(info);
   return {
     orderBy: args.orderBy,
+    reverse: args.reverse,
     prefix: args.prefix || null,
     search: args.search || null,
-    source: args.source ?? null,
+    sources: args.source ?? null,
     states: args.state ?? null,
     healths: args.health ?? null,
     first: args.first,
     after: args.after ?? null,
+    offset: args.offset,
+    hasCounts: info !== undefined && selectsAny(info, countFields),
+    hasHealthCounts: info !== undefined && selectsAny(info, healthCountFields),
+    throughput: [...throughput].sort(),
+    waitTime: [...waitTime].sort(),
   };
 }
 
-const price = `Costs one point for each ten of \`first\`, at least one, and as many again for each \`throughput\`, \`waitTime\`, \`health\` or \`forecast\` of a queue; ${readingPoints} more for another order than NAME, \`search\`, \`source\`, \`state\` or \`health\`, and for \`health\` another ${healthPoints}.`;
+const price = `Costs one point for each ten of \`first\`, at least one, and as many again for each \`throughput\`, \`waitTime\`, \`health\` or \`forecast\` of a queue; ${readingPoints} more for another order than NAME, \`reverse\`, \`offset\`, \`search\`, \`source\`, \`state\` or \`health\`, another ${healthPoints} for \`health\` or the order HEALTH, ${countedPoints} for an order by throughput or wait times, and ${forecastPoints} for one by a forecast.`;
 
 builder.queryField("queues", (t) =>
   t.field({
@@ -110,10 +167,9 @@ builder.queryField("queues", (t) =>
     complexity: costOf,
     description: `The known queues, a page at a time. ${price} Errors: BAD_USER_INPUT.`,
     async resolve(_, args, { tracker, live, share }, info) {
-      const request = requestOf(args);
-      const parts = selectedParts(info);
-      if (isDirect(request)) return readDirectly(tracker, parts, request);
-      return withCounts(await live.readPage(request, share), parts, live);
+      const request = requestOf(args, info);
+      if (isDirect(request)) return readDirectly(tracker, selectedParts(info), request);
+      return live.readPage(request, share);
     },
   }),
 );
@@ -134,28 +190,28 @@ builder.subscriptionField("queues", (t) =>
       return costOf(args);
     },
     description: `The page at once, then the whole page whenever it changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
-    subscribe: (_, args, { live, share }) => live.watchPage(requestOf(args), args.minIntervalMs, share),
-    resolve: (page, _, { live }, info) => withCounts(page, selectedParts(info), live),
+    subscribe: (_, args, { live, share }, info) =>
+      live.watchPage(requestOf(args, info), args.minIntervalMs, share),
+    resolve: (page) => page,
   }),
 );
 
-/** Until the next reading of all queues. */
-const holdMs = 900;
-
-async function withCounts(page: QueuePage, parts: SnapshotParts, live: Context["live"]): Promise<QueuePage> {
-  if (parts.throughput.size === 0 && parts.waitTime.size === 0) return page;
-  const nodes = await live.withCounts(
-    page.edges.map(({ node }) => node),
-    parts,
-    holdMs,
-  );
-  return { ...page, edges: page.edges.map((edge, i) => ({ ...edge, node: nodes[i] as QueueSnapshot })) };
-}
-
 /** What needs no reading of all queues, since the index is in the order of names. */
-function isDirect({ orderBy, search, source, states, healths }: QueuePageRequest): boolean {
-  return orderBy === "NAME" && search === null && source === null && states === null && healths === null;
+function isDirect({ prefix, first, after, throughput, waitTime, ...rest }: QueuePageRequest): boolean {
+  return isDeepStrictEqual(rest, directRequest);
 }
+
+const directRequest = {
+  orderBy: "NAME",
+  reverse: false,
+  search: null,
+  sources: null,
+  states: null,
+  healths: null,
+  offset: 0,
+  hasCounts: false,
+  hasHealthCounts: false,
+} satisfies Partial<QueuePageRequest>;
 
 /** A name may be in the index for a moment longer than its queue: a MISSING queue is skipped. */
 async function readDirectly(
@@ -178,9 +234,10 @@ async function readDirectly(
 
 function directPage(snapshots: readonly QueueSnapshot[], hasMore: boolean): QueuePage {
   const edges = snapshots.map((node) => ({ node, cursor: nameCursor(node.queue) }));
-  return { edges, hasMore, endCursor: edges.at(-1)?.cursor ?? null, measuredAtMs: null, omitted: 0 };
+  const endCursor = edges.at(-1)?.cursor ?? null;
+  return { edges, hasMore, endCursor, counts: null, measuredAtMs: null, omitted: 0 };
 }
 
 function nameCursor(queue: string): string {
-  return encodeCursor("NAME", { queue, rank: { first: 0, second: 0 }, atMs: null });
+  return encodeCursor("NAME", { queue, rank: [], atMs: null });
 }

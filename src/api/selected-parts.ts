@@ -8,15 +8,28 @@ import {
 import type { SnapshotParts, Window } from "../core/snapshot.ts";
 import { isSkipped } from "../limits/is-skipped.ts";
 
-/** By the nodes of a field, which are the same for each execution of a document, unless what is selected depends on variables. */
-const knownParts = new WeakMap<readonly FieldNode[], SnapshotParts>();
+interface Selected {
+  readonly names: ReadonlySet<string>;
+  readonly parts: SnapshotParts;
+}
 
-/**
- * Which parts of its snapshots the selection below a field needs, so that nothing else is read. Looks through fragments and
- * through the levels of a connection.
- */
+/** By the nodes of a field, which are the same for each execution of a document, unless what is selected depends on variables. */
+const knownSelected = new WeakMap<readonly FieldNode[], Selected>();
+
+/** Which parts of its snapshots the selection below a field needs, so that nothing else is read. */
 export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
-  const known = knownParts.get(info.fieldNodes);
+  return selectedBelow(info).parts;
+}
+
+/** Whether one of these fields is selected below a field. */
+export function selectsAny(info: GraphQLResolveInfo, fields: readonly string[]): boolean {
+  const { names } = selectedBelow(info);
+  return fields.some((field) => names.has(field));
+}
+
+/** Looks through fragments and through the levels of a connection. */
+function selectedBelow(info: GraphQLResolveInfo): Selected {
+  const known = knownSelected.get(info.fieldNodes);
   if (known !== undefined) return known;
   let hasVariable = false;
   const names = new Set<string>();
@@ -57,8 +70,9 @@ export function selectedParts(info: GraphQLResolveInfo): SnapshotParts {
     lost: names.has("lost"),
     ...windowsOf,
   };
-  if (!hasVariable) knownParts.set(info.fieldNodes, parts);
-  return parts;
+  const selected = { names, parts };
+  if (!hasVariable) knownSelected.set(info.fieldNodes, selected);
+  return selected;
 }
 
 function windowOf(info: GraphQLResolveInfo, field: FieldNode): Window {

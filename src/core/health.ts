@@ -2,6 +2,18 @@
 export const healths = ["OK", "SLOW", "FALLING_BEHIND", "STALLED", "UNKNOWN"] as const;
 export type Health = (typeof healths)[number];
 
+/**
+ * How bad each is, the greater the worse. UNKNOWN is worse than OK and better than what is certain: when a job system falls silent, all
+ * its queues become UNKNOWN at once, and must not hide one that is known to be STALLED.
+ */
+export const severities: Readonly<Record<Health, number>> = {
+  OK: 0,
+  UNKNOWN: 1,
+  SLOW: 2,
+  FALLING_BEHIND: 3,
+  STALLED: 4,
+};
+
 /** A number that is not known for sure: nine times of ten the truth is from `low` to `high`, if what was seen goes on so. */
 export interface Estimate {
   readonly low: number;

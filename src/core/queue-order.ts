@@ -1,12 +1,10 @@
 import { AppError } from "./errors.ts";
-import { type QueueOrder, queueOrders } from "./queue-page.ts";
-import type { QueueSnapshot } from "./snapshot.ts";
+import { type Forecast, type Health, severities } from "./health.ts";
+import type { QueueOrder } from "./queue-page.ts";
+import type { QueueSnapshot, Window } from "./snapshot.ts";
 
-/** Rank of a queue in an order: greater keys come first, the first key before the second. */
-export interface Rank {
-  readonly first: number;
-  readonly second: number;
-}
+/** Rank of a queue in an order: greater keys come first, the first key before the others. */
+export type Rank = readonly number[];
 
 /** Where a page begins. */
 export interface Cursor {
@@ -16,36 +14,69 @@ export interface Cursor {
   readonly atMs: number | null;
 }
 
-const noRank: Rank = { first: 0, second: 0 };
+/** What the rank of a queue depends on beside its snapshot. */
+export interface RankFacts {
+  /** Heads are aged to this instant. While nothing happens they all grow older; by a fixed instant they do not change places. */
+  readonly atMs: number;
+  readonly objectiveMs: number | null;
+  /** Needed for the order HEALTH. */
+  readonly health: Health | null;
+  /** Needed for the orders by a forecast; null also when there is none. */
+  readonly forecast: Forecast | null;
+}
+
+const noRank: Rank = [];
 
 /**
  * Worst first. Unknown values come before all others: a queue whose latency is not known may be the worst
  * one, and must not hide behind 10,000 others. So do those of an INCOMPLETE queue, the greater ones first.
  *
- * LATENESS is latency / objective; queues without an objective cannot be late, and come last, by latency.
- *
- * @param atMs heads are aged to this instant. While nothing happens they all grow older; by a fixed instant they do not change places.
+ * - LATENESS is latency / objective; queues without an objective cannot be late, and come last, by latency.
+ * - HEALTH is by {@link severities}, then by latency / objective, which is 0 without an objective, then by latency.
+ * - The orders by counts, and by a forecast, have queues last of which there is none: whole job systems do not report them, and of a
+ *   queue with nothing to do there is nothing to forecast.
  */
-export function rankOf(
-  snapshot: QueueSnapshot,
-  order: QueueOrder,
-  atMs: number,
-  objectiveMsOf: (queue: string) => number | null,
-): Rank {
+export function rankOf(snapshot: QueueSnapshot, order: QueueOrder, facts: RankFacts): Rank {
   if (order === "NAME") return noRank;
   if (order === "DEPTH") return rankBy(snapshot.depth ?? unknown, snapshot);
-  const latencyMs = latencyAt(snapshot, atMs);
-  if (order === "LATENCY") return rankBy(latencyMs, snapshot);
-  const objectiveMs = objectiveMsOf(snapshot.queue);
-  return objectiveMs === null ? { first: -1, second: latencyMs } : rankBy(latencyMs / objectiveMs, snapshot);
+  const latencyMs = latencyAt(snapshot, facts.atMs);
+  const { objectiveMs, health } = facts;
+  switch (order) {
+    case "LATENCY":
+      return rankBy(latencyMs, snapshot);
+    case "LATENESS":
+      return objectiveMs === null ? [-1, latencyMs] : rankBy(latencyMs / objectiveMs, snapshot);
+    case "ENQUEUED_PER_SECOND":
+      return [snapshot.throughput?.[rateWindow]?.enqueuedPerSecond ?? -1];
+    case "DEQUEUED_PER_SECOND":
+      return [snapshot.throughput?.[rateWindow]?.dequeuedPerSecond ?? -1];
+    case "WAIT_TIME_P95":
+      return [snapshot.waitTime?.[waitWindow]?.p95 ?? -1];
+    case "BREACH_SECONDS": {
+      const breach = facts.forecast?.breachSeconds ?? null;
+      return breach === null ? [0, 0] : [1, -breach.likely];
+    }
+    case "DRAIN_SECONDS": {
+      if (facts.forecast?.unstable === true) return [2, 0];
+      const drain = facts.forecast?.drainSeconds ?? null;
+      return drain === null ? [0, 0] : [1, drain.likely];
+    }
+    case "HEALTH": {
+      const lateness = objectiveMs === null ? 0 : latencyMs / objectiveMs;
+      const isUncertain = snapshot.accuracy === "INCOMPLETE" || latencyMs === unknown;
+      return [severities[health ?? "UNKNOWN"], isUncertain ? unknown : lateness, latencyMs];
+    }
+  }
 }
+
+/** The windows that the fields of a queue have by default. */
+export const rateWindow = "ONE_MINUTE" satisfies Window;
+export const waitWindow = "FIVE_MINUTES" satisfies Window;
 
 const unknown = Number.POSITIVE_INFINITY;
 
 function rankBy(value: number, { accuracy }: QueueSnapshot): Rank {
-  return accuracy === "INCOMPLETE" || value === unknown
-    ? { first: unknown, second: value }
-    : { first: value, second: 0 };
+  return accuracy === "INCOMPLETE" || value === unknown ? [unknown, value] : [value, 0];
 }
 
 function latencyAt({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: number): number {
@@ -54,13 +85,14 @@ function latencyAt({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: num
   return stale || oldestSinceMs === null ? latencyMs : Math.max(0, atMs - oldestSinceMs);
 }
 
-/** Negative when `a` comes first; 0 when only the names decide. */
+/** Negative when `a` comes first; 0 when only the names decide. Both are of the same order. */
 export function compareRanks(a: Rank, b: Rank): number {
-  return compareKeys(a.first, b.first) || compareKeys(a.second, b.second);
-}
-
-function compareKeys(a: number, b: number): number {
-  return a === b ? 0 : a > b ? -1 : 1;
+  for (let i = 0; i < a.length; i++) {
+    const first = a[i] as number;
+    const second = b[i] as number;
+    if (first !== second) return first > second ? -1 : 1;
+  }
+  return 0;
 }
 
 /** In the order of their bytes, as Redis has them: not that of JavaScript's strings. */
@@ -68,11 +100,23 @@ export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
+/** How many keys the ranks of an order have. */
+const keysOf: Readonly<Record<QueueOrder, number>> = {
+  ...{ NAME: 0, HEALTH: 3, LATENCY: 2, DEPTH: 2, LATENESS: 2 },
+  ...{
+    ENQUEUED_PER_SECOND: 1,
+    DEQUEUED_PER_SECOND: 1,
+    WAIT_TIME_P95: 1,
+    BREACH_SECONDS: 2,
+    DRAIN_SECONDS: 2,
+  },
+};
+
 /** A cursor of the order of names is the name; names are printable, so the others begin with a character that no name has. */
 const mark = "\0";
 
 export function encodeCursor(order: QueueOrder, { queue, rank, atMs }: Cursor): string {
-  const keys = [rank.first, rank.second].map((key) => (Number.isFinite(key) ? key : null));
+  const keys = rank.map((key) => (Number.isFinite(key) ? key : null));
   const text = order === "NAME" ? queue : mark + JSON.stringify([order, atMs, ...keys, queue]);
   return Buffer.from(text).toString("base64url");
 }
@@ -90,10 +134,11 @@ function parseCursor(text: string): { readonly order: QueueOrder; readonly curso
   if (text === "") return null;
   if (!text.startsWith(mark)) return { order: "NAME", cursor: { queue: text, rank: noRank, atMs: null } };
   try {
-    const [order, atMs, first, second, queue] = JSON.parse(text.slice(mark.length)) as unknown[];
-    const isWhole = typeof queue === "string" && Number.isSafeInteger(atMs) && isKey(first) && isKey(second);
-    if (!isWhole || !queueOrders.includes(order as QueueOrder)) return null;
-    const rank = { first: first ?? Number.POSITIVE_INFINITY, second: second ?? Number.POSITIVE_INFINITY };
+    const [order, atMs, ...rest] = JSON.parse(text.slice(mark.length)) as unknown[];
+    const queue = rest.pop();
+    const isWhole = typeof queue === "string" && Number.isSafeInteger(atMs) && rest.every(isKey);
+    if (!isWhole || rest.length !== keysOf[order as QueueOrder]) return null;
+    const rank = rest.map((key) => key ?? Number.POSITIVE_INFINITY);
     return { order: order as QueueOrder, cursor: { queue, rank, atMs: atMs as number } };
   } catch {
     return null;

@@ -1,4 +1,5 @@
 import type { JobIdentity } from "./events.ts";
+import type { Health } from "./health.ts";
 
 export const queueStates = ["MISSING", "EMPTY", "WAITING", "PAUSED"] as const;
 export type QueueState = (typeof queueStates)[number];
@@ -109,6 +110,8 @@ export interface QueueSnapshot {
    * show. @default false
    */
   readonly unreadable?: boolean;
+  /** On a page that needed the health of all queues, the one that it went by. Absent elsewhere. */
+  readonly health?: Health;
 }
 
 /** Of a queue that is not known. */

@@ -4,6 +4,8 @@ export type DeclaredCost = number | FieldCost;
 export interface FieldCost {
   /** Points of the field itself. */
   readonly field?: number;
+  /** Points of the field itself that count once, whatever the multipliers of the fields around it. */
+  readonly once?: number;
   /** How many times what is selected below counts: once for each queue that it is read for, say. @default 1 */
   readonly multiplier?: number;
   /** How many elements the list in the answer has at most. @default 8 for a list */

@@ -27,6 +27,8 @@ import { isSkipped } from "./is-skipped.ts";
 export interface Tally {
   /** Points that its fields declare. */
   readonly points: number;
+  /** Those of them that no field around multiplies. */
+  readonly pointsOnce: number;
   /** Those of the points that are for recording events. */
   readonly recordPoints: number;
   readonly events: number;
@@ -53,7 +55,16 @@ export interface TallyOptions {
   readonly isLenient?: boolean;
 }
 
-const nothing: Tally = { points: 0, recordPoints: 0, events: 0, bytes: 0, maxBytes: 0, fields: 0, timed: 0 };
+const nothing: Tally = {
+  points: 0,
+  pointsOnce: 0,
+  recordPoints: 0,
+  events: 0,
+  bytes: 0,
+  maxBytes: 0,
+  fields: 0,
+  timed: 0,
+};
 
 /** A value and its punctuation: most are numbers, times, enums and short names. */
 const valueBytes = 20;
@@ -137,15 +148,17 @@ export function tallyOf(
         : // A list in the result of recording has an element for each event at most.
           ofSelections(node.selectionSet, below, isLenient ? undefined : cost.events);
     const isList = isListType(getNullableType(field.type));
-    const { field: own = 0, multiplier = 1, events = 0 } = cost;
+    const { field: own = 0, once = 0, multiplier = 1, events = 0 } = cost;
     const items =
       cost.items ??
       (isList ? listItems : undefined) ??
       (isOfSchema(type) ? schemaItems[name] : isList ? defaultItems : 1) ??
       1;
-    const points = own + multiplier * child.points;
+    const pointsOnce = once + child.pointsOnce;
+    const points = own + pointsOnce + multiplier * (child.points - child.pointsOnce);
     return {
       points,
+      pointsOnce,
       recordPoints: cost.events === undefined ? 0 : points,
       events,
       bytes: ownBytes + items * (child.bytes + 2),

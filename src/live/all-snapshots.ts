@@ -1,6 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
-import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
+import { ageSnapshot, type QueueSnapshot, type SnapshotParts, type Window } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { ChangeFeed } from "./change-feed.ts";
@@ -39,6 +39,8 @@ export interface AllSnapshotsOptions {
   readonly isWhole?: () => boolean;
   /** Maximum number of queues that are read. */
   readonly maxQueues: number;
+  /** What is counted of each. @default nothing */
+  readonly counts?: Pick<SnapshotParts, "throughput" | "waitTime">;
   /** @default 990 // once a second, for timers that fire a little early, too */
   readonly shareMs?: number;
   /**
@@ -65,13 +67,9 @@ interface SharedReading {
   isRunning: boolean;
 }
 
-const parts: SnapshotParts = {
-  depth: true,
-  scheduled: true,
-  lost: true,
-  throughput: new Set(),
-  waitTime: new Set(),
-};
+const noCounts = { throughput: new Set<Window>(), waitTime: new Set<Window>() };
+/** What was counted in the last minutes becomes less with no event: then a queue is read again after so long at most. */
+const recountMs = 10_000;
 /** So no more than some hundreds are read a second for nothing. */
 const rereadMsPerQueue = 3;
 /** Few enough that the event loop does something else in between. */
@@ -91,10 +89,12 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     unlist,
     isWhole = () => true,
     maxQueues,
+    counts = noCounts,
     shareMs = 990,
     rereadMs = 5_000,
     clock = monotonicClock,
   } = options;
+  const parts: SnapshotParts = { depth: true, scheduled: true, lost: true, ...counts };
   let entries = new Map<string, Entry>();
   /** Known queues that are beyond the maximum. */
   let beyond = 0;
@@ -140,7 +140,8 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
       if (result?.status === "fulfilled") {
         entry.snapshot = result.value[0];
         // Not all at once: what was read together would always be.
-        entry.rereadAtMs = startedAtMs + maxAgeMs * (0.5 + Math.random() / 2);
+        const keptMs = hasCounts(entry.snapshot) ? Math.min(recountMs, maxAgeMs) : maxAgeMs;
+        entry.rereadAtMs = startedAtMs + keptMs * (0.5 + Math.random() / 2);
         if (entry.snapshot?.stale !== false) return;
         for (const each of [entry.clock, redisClock]) each.observe(entry.snapshot.measuredAtMs);
         return;
@@ -216,6 +217,16 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
       return mine.reading;
     },
   };
+}
+
+/** Whether anything was counted in its windows. */
+function hasCounts(snapshot: QueueSnapshot | undefined): boolean {
+  const rates = Object.values(snapshot?.throughput ?? {});
+  const waits = Object.values(snapshot?.waitTime ?? {});
+  return (
+    rates.some((each) => each !== null && each.enqueuedPerSecond + each.dequeuedPerSecond > 0) ||
+    waits.some((each) => each !== null && each.count > 0)
+  );
 }
 
 function isUnavailable(error: unknown): boolean {

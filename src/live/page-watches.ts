@@ -1,7 +1,7 @@
 import { beginInFirst, type CpuShare } from "../core/cpu-share.ts";
 import { AppError } from "../core/errors.ts";
 import type { Joined, Newer, PushSource } from "../core/push-source.ts";
-import type { QueuePage, QueuePageRequest } from "../core/queue-page.ts";
+import type { QueueCounts, QueuePage, QueuePageRequest } from "../core/queue-page.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
@@ -209,10 +209,11 @@ function createMember({ first, minIntervalMs, share, read, clock, onEnd }: Membe
 const timerSlackMs = 5;
 
 /** Everything of a page that a subscriber may see, but for the times at which it was read. */
-function contentOf({ edges, hasMore, omitted }: QueuePage): string {
+function contentOf({ edges, hasMore, omitted, counts }: QueuePage): string {
   return JSON.stringify([
     hasMore,
     omitted,
+    counts === null ? null : { ...counts, bySource: [...counts.bySource] },
     edges.map(({ node }) => [
       ...[
         node.queue,
@@ -223,11 +224,30 @@ function contentOf({ edges, hasMore, omitted }: QueuePage): string {
         node.depth,
         node.scheduled,
       ],
-      ...[node.lost, node.accuracy, node.stale, node.clockSkewMs],
+      ...[node.lost, node.accuracy, node.stale, node.clockSkewMs, node.health],
+      ...[node.throughput, node.waitTime],
     ]),
   ]);
 }
 
+/** What is stale has an UNKNOWN health. */
 function stalePage(page: QueuePage): QueuePage {
-  return { ...page, edges: page.edges.map((edge) => ({ ...edge, node: { ...edge.node, stale: true } })) };
+  const { counts } = page;
+  return {
+    ...page,
+    edges: page.edges.map(({ cursor, node }) => ({
+      cursor,
+      node: {
+        ...{ ...node, stale: true, throughput: null, waitTime: null },
+        ...(node.health === undefined ? {} : { health: "UNKNOWN" }),
+      },
+    })),
+    counts: counts === null ? null : { ...counts, byHealth: allUnknown(counts.byHealth) },
+  };
+}
+
+function allUnknown(byHealth: QueueCounts["byHealth"]): QueueCounts["byHealth"] {
+  if (byHealth === null) return null;
+  const all = Object.values(byHealth).reduce((sum, count) => sum + count, 0);
+  return { OK: 0, SLOW: 0, FALLING_BEHIND: 0, STALLED: 0, UNKNOWN: all };
 }

@@ -1,6 +1,6 @@
 import type { CpuShare } from "../core/cpu-share.ts";
 import { createGlob } from "../core/glob.ts";
-import type { Health } from "../core/health.ts";
+import { type Forecast, type Health, healths as healthNames } from "../core/health.ts";
 import {
   type Cursor,
   compareNames,
@@ -10,10 +10,19 @@ import {
   type Rank,
   rankOf,
 } from "../core/queue-order.ts";
-import type { QueueFilter, QueueOrder, QueuePage, QueuePageRequest } from "../core/queue-page.ts";
+import {
+  countedOrders,
+  forecastOrders,
+  isAmong,
+  type QueueCounts,
+  type QueueFilter,
+  type QueuePage,
+  type QueuePageRequest,
+} from "../core/queue-page.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { createTimeSlices } from "../runtime/time-slices.ts";
 import type { AllQueues, AllSnapshots } from "./all-snapshots.ts";
+import type { SharedCounts } from "./shared-counts.ts";
 
 export interface QueuePages {
   /**
@@ -21,9 +30,6 @@ export interface QueuePages {
    *
    * Pages of one walk rank the queues by one instant, which the cursor carries. A queue is on exactly one page unless its rank
    * changes during the walk; one that does is missed or comes twice.
-   *
-   * A page by health may have fewer queues than `first`, or none, and yet have more behind it: it reads the history of
-   * {@link maxHistories} queues at most.
    *
    * @param share pays for putting the queues in order and filtering them.
    * @throws AppError BAD_USER_INPUT for a cursor of another order; SERVICE_UNAVAILABLE when Redis does not answer.
@@ -33,9 +39,13 @@ export interface QueuePages {
 
 export interface QueuePagesOptions {
   readonly all: Pick<AllSnapshots, "read">;
+  /** With the throughput and the wait times that {@link countedOrders} go by. */
+  readonly allCounted: Pick<AllSnapshots, "read">;
+  readonly withCounts: SharedCounts["withCounts"];
   readonly objectiveMsOf: (queue: string) => number | null;
-  /** In the order asked. */
-  readonly healthOf: (snapshots: readonly QueueSnapshot[]) => Promise<readonly Health[]>;
+  /** Of all queues, by index. */
+  readonly healthOfAll: (reading: AllQueues) => Promise<readonly Health[]>;
+  readonly forecastOfAll: (reading: AllQueues) => Promise<readonly (Forecast | null)[]>;
 }
 
 interface Ranked {
@@ -46,94 +56,152 @@ interface Ranked {
   readonly index: number;
 }
 
-/** Maximum number of histories that one page reads to find the health of queues. */
-export const maxHistories = 100;
+/** The queues that pass a filter, in an order. */
+interface Selection {
+  readonly queues: readonly Ranked[];
+  readonly counts: QueueCounts;
+}
+
+/** What is known of all queues beside their snapshots, by index; null: not needed. */
+interface Findings {
+  readonly healths: readonly Health[] | null;
+  readonly forecasts: readonly (Forecast | null)[] | null;
+}
+
+/** What was made of one reading, for all who ask the same of it. */
+interface Made {
+  readonly orders: Map<string, readonly Ranked[]>;
+  readonly selections: Map<string, Selection>;
+  /** With their health, by index. */
+  readonly nodes: Map<number, QueueSnapshot>;
+}
+
 /** Queues that are filtered at a stretch: a search in the longest names takes less than a ms. */
 const queuesPerTurn = 200;
 /** All pages that are filtered or put in order at the same time share them: hundreds of clients may ask at once. */
 const slices = createTimeSlices(2);
-/** Orders that are kept of one reading: each first page has the same, later pages have one for each walk. */
-const maxOrders = 20;
+/** Orders, and selections, that are kept of one reading: each first page has the same, later pages have one for each walk. */
+const maxKept = 20;
+/** For so long counts of a queue are shown again: until the next reading of all queues. */
+const holdCountsMs = 900;
 
-export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOptions): QueuePages {
-  const orders = new WeakMap<AllQueues, Map<string, readonly Ranked[]>>();
+export function createQueuePages(options: QueuePagesOptions): QueuePages {
+  const { all, allCounted, withCounts, objectiveMsOf, healthOfAll, forecastOfAll } = options;
+  const made = new WeakMap<AllQueues, Made>();
 
-  function inOrder(reading: AllQueues, order: QueueOrder, atMs: number): readonly Ranked[] {
-    const known = orders.get(reading) ?? new Map<string, readonly Ranked[]>();
-    orders.set(reading, known);
-    const key = `${order} ${atMs}`;
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const ranked = reading.snapshots.map((snapshot, index) => ({
-      snapshot,
-      rank: rankOf(snapshot, order, atMs, objectiveMsOf),
-      index,
-    }));
-    if (order !== "NAME") ranked.sort((a, b) => compareRanks(a.rank, b.rank) || a.index - b.index);
-    if (known.size >= maxOrders) known.clear();
-    known.set(key, ranked);
+  function madeOf(reading: AllQueues): Made {
+    const known = made.get(reading) ?? { orders: new Map(), selections: new Map(), nodes: new Map() };
+    made.set(reading, known);
+    return known;
+  }
+
+  function inOrder(
+    reading: AllQueues,
+    { orderBy, reverse }: QueuePageRequest,
+    atMs: number,
+    { healths, forecasts }: Findings,
+  ): readonly Ranked[] {
+    const { orders } = madeOf(reading);
+    const key = `${orderBy} ${reverse} ${atMs}`;
+    const known = orders.get(key);
+    if (known !== undefined) return known;
+    const ranked = reading.snapshots.map((snapshot, index) => {
+      const [health, forecast] = [healths?.[index] ?? null, forecasts?.[index] ?? null];
+      const objectiveMs = objectiveMsOf(snapshot.queue);
+      return { snapshot, rank: rankOf(snapshot, orderBy, { atMs, objectiveMs, health, forecast }), index };
+    });
+    if (orderBy !== "NAME") ranked.sort((a, b) => compareRanks(a.rank, b.rank) || a.index - b.index);
+    if (reverse) ranked.reverse();
+    keep(orders, key, ranked);
     return ranked;
   }
 
-  /** Those of some queues whose health is one of these, as far as their histories may still be read. */
-  async function inHealth(
-    healths: readonly Health[],
-    queues: readonly Ranked[],
+  async function select(
     reading: AllQueues,
-    mayRead: number,
-  ): Promise<{
-    readonly examined: readonly Ranked[];
-    readonly found: readonly Ranked[];
-    readonly read: number;
-  }> {
-    let read = 0;
-    const end = queues.findIndex(({ snapshot }) => needsHistory(snapshot) && ++read > mayRead);
-    const examined = end < 0 ? queues : queues.slice(0, end);
-    const ofExamined = await healthOf(examined.map(({ index }) => reading.agedAt(index)));
-    const found = examined.filter((_, i) => healths.includes(ofExamined[i] ?? "UNKNOWN"));
-    return { examined, found, read };
+    request: QueuePageRequest,
+    atMs: number,
+    share: Pick<CpuShare, "begin">,
+  ): Promise<Selection> {
+    const { selections } = madeOf(reading);
+    const { orderBy, reverse, prefix, search, sources, states } = request;
+    const needsHealth = orderBy === "HEALTH" || request.healths !== null || request.hasHealthCounts;
+    const key = JSON.stringify([
+      ...[orderBy, reverse, atMs, prefix, search, sources, states, request.healths],
+      needsHealth,
+    ]);
+    const known = selections.get(key);
+    if (known !== undefined) return known;
+    const healths = needsHealth ? await healthOfAll(reading) : null;
+    const forecasts = isAmong(forecastOrders, orderBy) ? await forecastOfAll(reading) : null;
+    const ranked = await inTurn(share, () => inOrder(reading, request, atMs, { healths, forecasts }));
+    const passes = filterOf(request);
+    const wantedSources = sources === null ? null : new Set(sources);
+    const wantedHealths = request.healths === null ? null : new Set(request.healths);
+    const queues: Ranked[] = [];
+    const bySource = new Map<string, number>();
+    const byHealth = Object.fromEntries(healthNames.map((health) => [health, 0])) as Record<Health, number>;
+
+    function add(each: Ranked): void {
+      const { source } = each.snapshot;
+      const health = healths?.[each.index] ?? "UNKNOWN";
+      const isOfSource = wantedSources === null || (source !== null && wantedSources.has(source));
+      const isOfHealth = wantedHealths === null || wantedHealths.has(health);
+      if (!(isOfSource || isOfHealth) || !passes(each.snapshot)) return;
+      if (isOfSource) byHealth[health] += 1;
+      if (isOfHealth && source !== null) bySource.set(source, (bySource.get(source) ?? 0) + 1);
+      if (isOfSource && isOfHealth) queues.push(each);
+    }
+
+    for (let from = 0; from < ranked.length; from += queuesPerTurn)
+      await inTurn(share, () => ranked.slice(from, from + queuesPerTurn).forEach(add));
+    const counts = { total: queues.length, bySource, byHealth: healths === null ? null : byHealth };
+    const selection = { queues, counts };
+    keep(selections, key, selection);
+    return selection;
+  }
+
+  /** The same object for all pages that show it. */
+  function nodeOf(reading: AllQueues, index: number, healths: readonly Health[] | null): QueueSnapshot {
+    const snapshot = reading.agedAt(index);
+    if (healths === null) return snapshot;
+    const { nodes } = madeOf(reading);
+    const node = nodes.get(index) ?? { ...snapshot, health: healths[index] ?? "UNKNOWN" };
+    nodes.set(index, node);
+    return node;
+  }
+
+  async function counted(
+    { throughput, waitTime }: QueuePageRequest,
+    nodes: readonly QueueSnapshot[],
+  ): Promise<readonly QueueSnapshot[]> {
+    if (throughput.length === 0 && waitTime.length === 0) return nodes;
+    const parts = { throughput: new Set(throughput), waitTime: new Set(waitTime) };
+    return withCounts(nodes, parts, holdCountsMs);
   }
 
   return {
     async read(request, share) {
-      const { orderBy, first, after, healths } = request;
+      const { orderBy, reverse, first, after, offset } = request;
       const cursor = after === null ? null : decodeCursor(orderBy, after);
-      const reading = await all.read();
+      const reading = await (isAmong(countedOrders, orderBy) ? allCounted : all).read();
       const atMs = cursor?.atMs ?? reading.measuredAtMs;
-      const ranked = await inTurn(share, () => inOrder(reading, orderBy, atMs));
-      const start = cursor === null ? 0 : startBehind(cursor, ranked, reading);
-      const passes = filterOf(request);
-
-      const found: Ranked[] = [];
-      let histories = 0;
-      let examined: Ranked | undefined;
-      let isCut = false;
-      for (let at = start; at < ranked.length && found.length <= first && !isCut; at += queuesPerTurn) {
-        const turn = await inTurn(share, () =>
-          ranked.slice(at, at + queuesPerTurn).filter(({ snapshot }) => passes(snapshot)),
-        );
-        if (healths === null) {
-          found.push(...turn);
-          continue;
-        }
-        const result = await inHealth(healths, turn, reading, maxHistories - histories);
-        found.push(...result.found);
-        histories += result.read;
-        examined = result.examined.at(-1) ?? examined;
-        isCut = result.examined.length < turn.length;
-      }
-
-      const cursorOf = ({ snapshot, rank }: Ranked) =>
-        encodeCursor(orderBy, { queue: snapshot.queue, rank, atMs });
-      const edges = found
-        .slice(0, first)
-        .map((each) => ({ cursor: cursorOf(each), node: reading.agedAt(each.index) }));
-      const isFull = found.length > first;
-      const last = isFull || !isCut ? found[Math.min(first, found.length) - 1] : examined;
+      const { queues, counts } = await select(reading, request, atMs, share);
+      const healths = counts.byHealth === null ? null : await healthOfAll(reading);
+      const start = (cursor === null ? 0 : startBehind(cursor, queues, reading, reverse)) + offset;
+      const onPage = queues.slice(start, start + first);
+      const nodes = await counted(
+        request,
+        onPage.map(({ index }) => nodeOf(reading, index, healths)),
+      );
+      const edges = onPage.map(({ snapshot: { queue }, rank }, i) => ({
+        cursor: encodeCursor(orderBy, { queue, rank, atMs }),
+        node: nodes[i] as QueueSnapshot,
+      }));
       return {
         edges,
-        hasMore: isFull || isCut,
-        endCursor: last === undefined ? null : cursorOf(last),
+        hasMore: start + first < queues.length,
+        endCursor: edges.at(-1)?.cursor ?? null,
+        counts: request.hasCounts ? counts : null,
         measuredAtMs: reading.measuredAtMs,
         omitted: reading.omitted,
       };
@@ -141,21 +209,21 @@ export function createQueuePages({ all, objectiveMsOf, healthOf }: QueuePagesOpt
   };
 }
 
+function keep<T>(known: Map<string, T>, key: string, value: T): void {
+  if (known.size >= maxKept) known.clear();
+  known.set(key, value);
+}
+
 async function inTurn<T>(share: Pick<CpuShare, "begin">, work: () => T): Promise<T> {
   if (!slices.has()) await slices.next();
   return share.begin(work);
 }
 
-/** The health of the others follows from the snapshot alone. */
-function needsHistory({ state, stale }: QueueSnapshot): boolean {
-  return state === "WAITING" && !stale;
-}
-
-function filterOf({ prefix, search, source, states }: QueueFilter): (snapshot: QueueSnapshot) => boolean {
+/** Without the filters by source and by health, which have counts of their own. */
+function filterOf({ prefix, search, states }: QueueFilter): (snapshot: QueueSnapshot) => boolean {
   const matches = search === null ? null : searchMatcher(search);
   const wanted = new Set(states);
   return (snapshot) =>
-    (source === null || snapshot.source === source) &&
     (states === null || wanted.has(snapshot.state)) &&
     (prefix === null || snapshot.queue.startsWith(prefix)) &&
     (matches === null || matches(snapshot.queue));
@@ -166,9 +234,17 @@ function searchMatcher(search: string): (name: string) => boolean {
 }
 
 /** Index of the first queue behind the cursor, which may be of an older reading. */
-function startBehind({ queue, rank }: Cursor, ranked: readonly Ranked[], { snapshots }: AllQueues): number {
-  const nameIndex = bisect(snapshots, (snapshot) => compareNames(snapshot.queue, queue) > 0);
-  return bisect(ranked, (each) => (compareRanks(rank, each.rank) || nameIndex - each.index - 0.5) < 0);
+function startBehind(
+  { queue, rank }: Cursor,
+  queues: readonly Ranked[],
+  { snapshots }: AllQueues,
+  reverse: boolean,
+): number {
+  const isAfter = bisect(snapshots, (snapshot) => compareNames(snapshot.queue, queue) > 0);
+  // Of a queue that is still there, the one behind it by name; of the others, the one that is in its place.
+  const index = snapshots[isAfter - 1]?.queue === queue ? isAfter - 1 : isAfter - 0.5;
+  const direction = reverse ? -1 : 1;
+  return bisect(queues, (each) => direction * (compareRanks(rank, each.rank) || index - each.index) < 0);
 }
 
 /** Index of the first element of which it is true; it is true of all that follow. */

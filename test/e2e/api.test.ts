@@ -905,8 +905,14 @@ describe("queues", () => {
 });
 
 describe("queues in an order, and of some kind", () => {
-  const page = `query ($orderBy: QueueOrder!, $first: Int! = 50, $after: String, $state: [QueueState!], $health: [Health!], $search: String) {
-    queues(orderBy: $orderBy, first: $first, after: $after, state: $state, health: $health, search: $search) {
+  const page = `query (
+    $orderBy: QueueOrder!, $reverse: Boolean! = false, $first: Int! = 50, $after: String, $offset: Int! = 0
+    $state: [QueueState!], $health: [Health!], $source: [String!], $search: String
+  ) {
+    queues(
+      orderBy: $orderBy, reverse: $reverse, first: $first, after: $after, offset: $offset
+      state: $state, health: $health, source: $source, search: $search
+    ) {
       edges { node { queue latency measuredAt waitTime { count } } cursor }
       pageInfo { hasNextPage endCursor }
       measuredAt omitted
@@ -948,6 +954,45 @@ describe("queues in an order, and of some kind", () => {
       ...["late_within_10s", "deep", "empty"],
     ]);
     expect((await ask1({ orderBy: "NAME" })).measuredAt).toBeNull();
+    expect(await names({ orderBy: "HEALTH" })).toEqual(["late_within_10s", "old", "deep", "empty"]);
+    expect(await names({ orderBy: "NAME", reverse: true, first: 2, offset: 1 })).toEqual([
+      ...["late_within_10s", "empty"],
+    ]);
+    expect(await names({ orderBy: "NAME", source: ["faktory", "events"] })).toHaveLength(4);
+  });
+
+  test("are counted, by health and by source, beside the page", async () => {
+    await using app = await open();
+    await app.recorded(late);
+    const counted = (args: string) =>
+      ask(
+        app.url,
+        `{ queues(${args}) {
+          edges { node { queue health waitTime { count } } }
+          totalCount healthCounts { health count } sourceCounts { source count } measuredAt
+        } }`,
+      );
+    const { body } = await counted("first: 1, orderBy: HEALTH");
+    expect(body.errors).toBeUndefined();
+    expect(body.data.queues).toMatchObject({
+      edges: [{ node: { queue: "late_within_10s", health: "SLOW", waitTime: { count: 0 } } }],
+      totalCount: 4,
+      healthCounts: [
+        { health: "OK", count: 1 },
+        { health: "SLOW", count: 1 },
+        { health: "FALLING_BEHIND", count: 0 },
+        { health: "STALLED", count: 0 },
+        { health: "UNKNOWN", count: 2 },
+      ],
+      sourceCounts: [{ source: "events", count: 4 }],
+      measuredAt: expect.any(String),
+    });
+    const plain = await counted('first: 1, prefix: "o"');
+    expect(plain.body.data.queues, "a page by name, too").toMatchObject({
+      edges: [{ node: { queue: "old" } }],
+      totalCount: 1,
+      measuredAt: expect.any(String),
+    });
   });
 
   test("come by the thousand with the default settings", async () => {
@@ -975,6 +1020,7 @@ describe("queues in an order, and of some kind", () => {
     },
     { variables: { orderBy: "NAME", search: "é".repeat(101) }, message: "search", why: "it is too long" },
     { variables: { orderBy: "NAME", first: 1001 }, message: "first", why: "it is too much" },
+    { variables: { orderBy: "NAME", offset: -1 }, message: "offset", why: "no row is there" },
   ])("are refused when $why", async ({ variables, message }) => {
     await using app = await open();
     const answer = await ask(app.url, page, variables);

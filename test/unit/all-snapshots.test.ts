@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
-import { createAllSnapshots } from "../../src/live/all-snapshots.ts";
+import { type AllSnapshotsOptions, createAllSnapshots } from "../../src/live/all-snapshots.ts";
 import type { ChangeFeedListener } from "../../src/live/change-feed.ts";
 import { snapshot } from "../support/live.ts";
 
@@ -11,7 +11,7 @@ const redisMs = 1_790_000_000_000;
 /** Queues of a Redis whose clock goes with the test's, a waiting job in each since it began. */
 function open(
   names: readonly string[],
-  options: { readonly maxQueues?: number; readonly isWhole?: () => boolean } = {},
+  options: Partial<Pick<AllSnapshotsOptions, "maxQueues" | "isWhole" | "counts">> = {},
 ) {
   let nowMs = 0;
   const reads: string[] = [];
@@ -94,6 +94,26 @@ describe("reading all queues", () => {
     opened.pass(5_000);
     await opened.all.read();
     expect(opened.readsOf()).toEqual(["a", "b", "due", "new"]);
+  });
+
+  test("reads a queue again sooner while something is counted of it, which becomes less with no event", async () => {
+    const counts = { throughput: new Set(["ONE_MINUTE"] as const), waitTime: new Set<never>() };
+    // Of so many queues, one that is idle is read again after 9 s at the earliest.
+    const names = numbered(6_000);
+    const opened = open(names, { counts });
+    const [busy = ""] = names;
+    const rate = (enqueuedPerSecond: number) =>
+      opened.states.set(busy, { throughput: { ONE_MINUTE: { enqueuedPerSecond, dequeuedPerSecond: 0 } } });
+    rate(2);
+    await opened.all.read();
+    opened.readsOf();
+    rate(1);
+    opened.pass(10_000);
+    await opened.all.read();
+    expect(opened.readsOf()).toContain(busy);
+    opened.pass(4_900);
+    await opened.all.read();
+    expect(opened.readsOf(), "a busy one is not read again at once").not.toContain(busy);
   });
 
   test("lists the queues again when a change of a new one is received, and after five seconds", async () => {

@@ -65,16 +65,6 @@ describe("what is known of the rows", () => {
     expect(rows[2]?.lines[0]?.ours).toEqual([3]);
   });
 
-  test("keeps those that were measured without, or with, what is not installed everywhere", () => {
-    const withoutFaktory = { ...here, faktory: "none" };
-    const withFaktory = { ...here, faktory: "1.9.4" };
-    const first = merge(null, withoutFaktory, [measured("1", [1], [1])]);
-    const second = merge(first, withFaktory, [measured("2", [2], [2])]);
-    const third = merge(second, withoutFaktory, [measured("3", [3], [3])]);
-    expect(Object.keys(third.rows)).toEqual(["1", "2", "3"]);
-    expect(third.circumstances).toEqual(withFaktory);
-  });
-
   test.each([
     ["of another machine", { ...here, machine: "two" }],
     ["of another version", { ...here, node: "24.0.1" }],

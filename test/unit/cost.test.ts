@@ -148,7 +148,14 @@ describe("an operation costs", () => {
       query: "{ queues(first: 61, orderBy: LATENCY, health: STALLED) { edges { node { queue } } } }",
       why: "all queues are read, and histories to filter by health",
     },
-    ...["orderBy: DEPTH", 'search: "a"', 'source: "events"', "state: WAITING"].map((argument) => ({
+    ...[
+      "orderBy: DEPTH",
+      'search: "a"',
+      'source: "events"',
+      "state: WAITING",
+      "reverse: true",
+      "offset: 1",
+    ].map((argument) => ({
       points: 16,
       query: `{ queues(first: 1, ${argument}) { edges { node { queue } } } }`,
       why: `all queues are read for ${argument}`,
@@ -158,7 +165,33 @@ describe("an operation costs", () => {
       query: '{ queues(first: 1, prefix: "a", search: "") { edges { node { queue } } } }',
       why: "the index is in the order of names",
     },
+    {
+      points: 42,
+      query: "{ queues(first: 61, orderBy: HEALTH) { edges { node { queue } } } }",
+      why: "an order by health needs what a filter by health does",
+    },
+    {
+      points: 46,
+      query: "{ queues(first: 1, orderBy: WAIT_TIME_P95) { edges { node { queue } } } }",
+      why: "the counts of all queues are read",
+    },
+    {
+      points: 56,
+      query: "{ queues(first: 1, orderBy: BREACH_SECONDS) { edges { node { queue } } } }",
+      why: "a forecast of all queues takes longer than their health",
+    },
+    {
+      points: 22,
+      query: "{ queues(first: 61) { totalCount } }",
+      why: "all queues are read, once, however long the page is",
+    },
+    {
+      points: 57,
+      query: "{ queues(first: 61) { sourceCounts { source count } healthCounts { health count } } }",
+      why: "and the health of all of them",
+    },
     { points: 1, query: "{ queues(first: 0) { pageInfo { hasNextPage } } }", why: "even none is looked up" },
+    { points: 0, query: "{ viewer { scopes } }", why: "nothing is looked up" },
     { points: 5, query: '{ waitingJobs(queue: "a") { jobId } }', why: "the default of `first`" },
     {
       points: 2,

@@ -14,8 +14,9 @@ afterEach(() => {
 });
 
 const request: QueuePageRequest = {
-  ...{ orderBy: "DEPTH", prefix: null, search: null, source: null, states: null, healths: null },
-  ...{ first: 10, after: null },
+  ...{ orderBy: "DEPTH", prefix: null, search: null, sources: null, states: null, healths: null },
+  ...{ reverse: false, first: 10, after: null, offset: 0, hasCounts: true, hasHealthCounts: true },
+  ...{ throughput: ["ONE_MINUTE"], waitTime: [] },
 };
 const unavailable = new AppError("SERVICE_UNAVAILABLE", "Redis is away");
 
@@ -50,19 +51,30 @@ function shareOf(client: string) {
 /** One queue, whose depth the test sets; an Error in its place is what reading it throws. */
 function open() {
   let depth: number | Error = 0;
+  let rate = 0;
+  let total = 3;
   let readMs = 0;
   const read = vi.fn(async (_: QueuePageRequest, share: Pick<CpuShare, "begin">): Promise<QueuePage> => {
     await share.begin(() => {});
     if (readMs > 0) await new Promise((resolve) => setTimeout(resolve, readMs));
     if (depth instanceof Error) throw depth;
-    const edges = [{ cursor: "c", node: snapshot("q", { depth }) }];
-    return { edges, hasMore: false, endCursor: "c", measuredAtMs: performance.now(), omitted: 0 };
+    const throughput = { ONE_MINUTE: { enqueuedPerSecond: rate, dequeuedPerSecond: 0 } };
+    const edges = [{ cursor: "c", node: snapshot("q", { depth, health: "SLOW", throughput }) }];
+    const byHealth = { OK: 2, SLOW: 1, FALLING_BEHIND: 0, STALLED: 0, UNKNOWN: 0 };
+    const counts = { total, bySource: new Map([["events", total]]), byHealth };
+    return { edges, hasMore: false, endCursor: "c", counts, measuredAtMs: performance.now(), omitted: 0 };
   });
   const watches = createPageWatches({ read, logger: silentLogger });
   return {
     ...{ read, watches },
     set(value: number | Error) {
       depth = value;
+    },
+    setTotal(value: number) {
+      total = value;
+    },
+    setRate(value: number) {
+      rate = value;
     },
     /** From now on a reading takes so long. */
     slow(ms: number) {
@@ -102,6 +114,24 @@ describe("a page that is watched", () => {
       [0, "0"],
       [1_000, "3"],
       [4_000, "4"],
+    ]);
+  });
+
+  test("is pushed when only its counts change, or what was counted of a queue", async () => {
+    const opened = open();
+    const { pages } = await opened.collect();
+    opened.setTotal(4);
+    await vi.advanceTimersByTimeAsync(3_000);
+    opened.setRate(1.5);
+    await vi.advanceTimersByTimeAsync(3_000);
+    const shown = ({ counts, edges }: QueuePage) => [
+      counts?.total,
+      edges[0]?.node.throughput?.ONE_MINUTE?.enqueuedPerSecond,
+    ];
+    expect(pages.map(shown)).toEqual([
+      [3, 0],
+      [4, 0],
+      [4, 1.5],
     ]);
   });
 
@@ -187,9 +217,11 @@ describe("a page that is watched", () => {
 
   test("is pushed as stale once while Redis does not answer, and fresh when it does", async () => {
     const opened = open();
-    const { pushes } = await opened.collect();
+    const { pushes, pages } = await opened.collect();
     opened.set(unavailable);
     await vi.advanceTimersByTimeAsync(10_000);
+    expect(pages.at(-1)?.edges[0]?.node.health).toBe("UNKNOWN");
+    expect(pages.at(-1)?.counts).toMatchObject({ total: 3, byHealth: { OK: 0, SLOW: 0, UNKNOWN: 3 } });
     opened.set(0);
     await vi.advanceTimersByTimeAsync(10_000);
     expect(pushes).toEqual([
