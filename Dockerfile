@@ -1,3 +1,13 @@
+# The bundle of the dashboard, for which devDependencies are needed.
+FROM node:24-slim AS build
+
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
+COPY src ./src
+COPY script/build-dashboard.ts ./script/
+RUN node script/build-dashboard.ts
+
 FROM node:24-slim
 
 WORKDIR /app
@@ -7,6 +17,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
 COPY src ./src
 COPY script/token.ts ./script/
+COPY --from=build /app/dist ./dist
 
 USER node
 EXPOSE 4000

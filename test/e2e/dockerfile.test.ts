@@ -12,17 +12,22 @@ const project = join(import.meta.dirname, "../..");
 interface Step {
   readonly instruction: string;
   readonly words: readonly string[];
+  /** The stage that a COPY takes from; null: the project. */
+  readonly from: string | null;
 }
 
 /** A machine with a Docker engine would build the image; this runs the steps of its Dockerfile in an empty folder. */
 describe("the Dockerfile", () => {
+  let stages: readonly Stage[];
+  /** Of the last stage, which is the image. */
   let steps: readonly Step[];
   let dir: string;
   let redis: TestRedis;
   let server: Run | undefined;
 
   beforeAll(async () => {
-    steps = parse(await readFile(join(project, "Dockerfile"), "utf8"));
+    stages = stagesOf(parse(await readFile(join(project, "Dockerfile"), "utf8")));
+    steps = stages.at(-1)?.steps ?? [];
     dir = await mkdtemp(join(tmpdir(), "ql-image-"));
     redis = await startRedis();
   });
@@ -34,8 +39,10 @@ describe("the Dockerfile", () => {
   });
 
   test("stands on the major version of Node that the tests run on", () => {
-    const [from] = wordsOf(steps, "FROM");
-    expect(from?.[0]).toMatch(new RegExp(`^node:${process.versions.node.split(".")[0]}\\b`));
+    const images = stages.flatMap((stage) => wordsOf(stage.steps, "FROM").flat());
+    expect(images).not.toEqual([]);
+    for (const image of images)
+      expect(image).toMatch(new RegExp(`^node:${process.versions.node.split(".")[0]}\\b`));
   });
 
   test("runs the server as a user that is not root", () => {
@@ -47,35 +54,40 @@ describe("the Dockerfile", () => {
   test("copies nothing that .dockerignore leaves out", async () => {
     const rules = (await readFile(join(project, ".dockerignore"), "utf8")).split("\n");
     expect(rules).toContain("*");
-    for (const source of copies(steps).flatMap(({ sources }) => sources))
-      expect(rules).toContain(`!${source}`);
+    const copied = stages.flatMap((stage) => copies(stage.steps)).filter(({ from }) => from === null);
+    for (const source of copied.flatMap(({ sources }) => sources)) expect(rules).toContain(`!${source}`);
   });
 
   test("builds a server that answers, is healthy, and stops cleanly", { timeout: 240_000 }, async () => {
-    // The cache mount is npm's own cache here; what it holds is not asked for again.
-    const build = environment(steps, { npm_config_prefer_offline: "true" });
     const env = environment(steps, {
       REDIS_URL: redis.url,
       API_TOKENS_FILE: join(dir, "tokens"),
       PORT: "0",
     });
-    for (const step of steps) {
-      if (step.instruction === "COPY") await copy(step);
-      if (step.instruction !== "RUN") continue;
-      const ran = run(["sh", "-c", step.words.join(" ")], dir, build);
-      expect(await ran.ended, ran.output()).toBe(0);
+    for (const stage of stages) {
+      const to = folderOf(stage);
+      await mkdir(to, { recursive: true });
+      // The cache mount is npm's own cache here; what it holds is not asked for again.
+      const build = environment(stage.steps, { npm_config_prefer_offline: "true" });
+      for (const step of stage.steps) {
+        if (step.instruction === "COPY") await copy(step, to);
+        if (step.instruction !== "RUN") continue;
+        const ran = run(["sh", "-c", step.words.join(" ")], to, build);
+        expect(await ran.ended, ran.output()).toBe(0);
+      }
     }
 
-    const made = run(["node", "script/token.ts", "test", "read"], dir, env);
+    const app = join(dir, "app");
+    const made = run(["node", "script/token.ts", "test", "read"], app, env);
     const token = await made.says(/^(ql_\S+)$/m);
     expect(await made.ended, made.output()).toBe(0);
 
     const [command] = wordsOf(steps, "CMD");
-    server = run(command ?? [], dir, env);
+    server = run(command ?? [], app, env);
     const port = await server.says(/http:\/\/\S+:(\d+)\/graphql/);
     const [health] = wordsOf(steps, "HEALTHCHECK");
     expect(health?.[0]).toBe("CMD");
-    const check = run(health?.slice(1) ?? [], dir, { ...env, PORT: port });
+    const check = run(health?.slice(1) ?? [], app, { ...env, PORT: port });
     expect(await check.ended, check.output() + server.output()).toBe(0);
 
     const queueLatency = '{ queueLatency(queues: ["default"]) { queue state latency } }';
@@ -84,21 +96,48 @@ describe("the Dockerfile", () => {
       queueLatency: [{ queue: "default", state: "MISSING", latency: null }],
     });
 
+    const page = await fetch(`http://127.0.0.1:${port}/`);
+    expect([page.status, await page.text()]).toEqual([200, expect.stringContaining('src="./assets/main-')]);
+
     server.child.kill("SIGTERM");
     expect(await server.ended, server.output()).toBe(0);
   });
 
-  async function copy(step: Step): Promise<void> {
-    for (const { sources, target } of copies([step])) {
+  /** `/app` of a stage. */
+  function folderOf({ name }: Stage): string {
+    return name === null ? join(dir, "app") : join(dir, `stage-${name}`);
+  }
+
+  async function copy(step: Step, folder: string): Promise<void> {
+    for (const { from, sources, target } of copies([step])) {
       const isFolder = target.endsWith("/");
-      if (isFolder) await mkdir(join(dir, target), { recursive: true });
+      if (isFolder) await mkdir(join(folder, target), { recursive: true });
       for (const source of sources) {
-        const to = isFolder ? join(dir, target, basename(source)) : join(dir, target);
-        await cp(join(project, source), to, { recursive: true });
+        const to = isFolder ? join(folder, target, basename(source)) : join(folder, target);
+        const stage = stages.find(({ name }) => name === from && name !== null);
+        const root = stage === undefined ? project : folderOf(stage);
+        await cp(join(root, source.replace(/^\/app\//, "")), to, { recursive: true });
       }
     }
   }
 });
+
+interface Stage {
+  /** Behind AS; null: the image. */
+  readonly name: string | null;
+  readonly steps: readonly Step[];
+}
+
+function stagesOf(steps: readonly Step[]): readonly Stage[] {
+  const stages: { name: string | null; steps: Step[] }[] = [];
+  for (const step of steps) {
+    if (step.instruction === "FROM") {
+      stages.push({ name: / AS (\S+)$/i.exec(step.words[0] ?? "")?.[1] ?? null, steps: [] });
+    }
+    stages.at(-1)?.steps.push(step);
+  }
+  return stages;
+}
 
 function parse(dockerfile: string): readonly Step[] {
   return dockerfile
@@ -107,10 +146,15 @@ function parse(dockerfile: string): readonly Step[] {
     .split("\n")
     .filter((line) => line.trim() !== "")
     .map((line) => {
-      const [, instruction = "", text = ""] = /^(\w+)\s+(?:--\S+\s+)*(.*)$/.exec(line) ?? [];
+      const [, instruction = "", flags = "", text = ""] = /^(\w+)\s+((?:--\S+\s+)*)(.*)$/.exec(line) ?? [];
+      const from = /--from=(\S+)/.exec(flags)?.[1] ?? null;
       const [, prefix = "", json] = /^(CMD )?\s*(\[.*\])$/.exec(text) ?? [];
-      if (json === undefined) return { instruction, words: [text] };
-      return { instruction, words: [...(prefix === "" ? [] : ["CMD"]), ...(JSON.parse(json) as string[])] };
+      if (json === undefined) return { instruction, words: [text], from };
+      return {
+        instruction,
+        from,
+        words: [...(prefix === "" ? [] : ["CMD"]), ...(JSON.parse(json) as string[])],
+      };
     });
 }
 
@@ -118,11 +162,19 @@ function wordsOf(steps: readonly Step[], instruction: string): readonly (readonl
   return steps.filter((step) => step.instruction === instruction).map((step) => step.words);
 }
 
-function copies(steps: readonly Step[]): readonly { sources: readonly string[]; target: string }[] {
-  return wordsOf(steps, "COPY").map(([text = ""]) => {
-    const paths = text.split(/\s+/);
-    return { sources: paths.slice(0, -1), target: paths.at(-1) ?? "" };
-  });
+interface Copy {
+  readonly from: string | null;
+  readonly sources: readonly string[];
+  readonly target: string;
+}
+
+function copies(steps: readonly Step[]): readonly Copy[] {
+  return steps
+    .filter(({ instruction }) => instruction === "COPY")
+    .map(({ from, words: [text = ""] }) => {
+      const paths = text.split(/\s+/);
+      return { from, sources: paths.slice(0, -1), target: paths.at(-1) ?? "" };
+    });
 }
 
 /** The machine's environment as a fresh shell has it, then the image's, then the container's. */
