@@ -1,0 +1,170 @@
+import { describe, expect, test } from "vitest";
+import { countAxis, positionOn } from "../../src/dashboard/charts/axis.ts";
+import { columnsOf, type Line, summaryOf } from "../../src/dashboard/charts/columns.ts";
+import { durationAxis } from "../../src/dashboard/charts/duration-axis.ts";
+import { spansOf } from "../../src/dashboard/charts/spans.ts";
+import { mergeSteps, stepGrid } from "../../src/dashboard/charts/step-grid.ts";
+
+describe("the axis of durations", () => {
+  const [minute, hour, day] = [60, 3_600, 86_400];
+  const cases: readonly [why: string, values: readonly (number | null)[], expected: object][] = [
+    ["has round ends and ticks", [0.3, 40], { isLog: true, min: 0.2, max: minute }],
+    [
+      "begins at 1 ms where no job waited: a logarithm has no 0",
+      [0, 40],
+      { isLog: true, min: 0.001, max: minute },
+    ],
+    ["begins at 1 ms for less than that", [0.0004, 0.02], { isLog: true, min: 0.001, max: 0.05 }],
+    [
+      "ends above a round maximum, so that its line is not on the border",
+      [1, 20],
+      { isLog: true, min: 1, max: 30 },
+    ],
+    ["reaches from milliseconds to months", [0.001, 80 * day], { isLog: true, min: 0.001, max: 90 * day }],
+    ["reaches beyond its ladder", [1, 4_000 * day], { isLog: true, min: 1, max: 8_000 * day }],
+    ["leaves unknown values out", [null, 5, null, 50], { isLog: true, min: 5, max: minute }],
+    [
+      "is linear when all values are equal",
+      [45, 45, null],
+      { isLog: false, min: 0, max: minute, ticks: [0, 30, 60] },
+    ],
+    ["is linear when no job ever waited", [0, 0], { isLog: false, min: 0, max: 1 }],
+    ["is linear when there is no value", [null], { isLog: false, min: 0, max: 1 }],
+    [
+      "has few, round ticks within an hour",
+      [30, 50 * minute],
+      { ticks: [30, minute, 5 * minute, 15 * minute, hour] },
+    ],
+  ];
+  test.each(cases)("%s", (_, values, expected) => {
+    const axis = durationAxis(values);
+    expect(axis).toMatchObject(expected);
+    expect(axis.ticks.length).toBeLessThanOrEqual(6);
+    expect(axis.ticks.length).toBeGreaterThanOrEqual(2);
+    expect(axis.ticks).toEqual([...new Set(axis.ticks)].sort((a, b) => a - b));
+    for (const tick of axis.ticks) expect(tick >= axis.min && tick <= axis.max).toBe(true);
+    // A value is never outside of the chart.
+    for (const value of values) {
+      if (value === null) continue;
+      expect(positionOn(axis, value)).toBeGreaterThanOrEqual(positionOn(axis, axis.min));
+      expect(positionOn(axis, value)).toBeLessThanOrEqual(positionOn(axis, axis.max));
+    }
+  });
+
+  test("has at most six ticks, and at least two, for every range", () => {
+    for (let low = 0.001; low < 1e7; low *= 1.7) {
+      for (let high = low * 1.3; high < 2e7; high *= 2.3) {
+        const { ticks } = durationAxis([low, high]);
+        expect(ticks.length, `${low} to ${high}`).toBeGreaterThanOrEqual(2);
+        expect(ticks.length, `${low} to ${high}`).toBeLessThanOrEqual(6);
+      }
+    }
+  });
+});
+
+describe("the axis of counts", () => {
+  const cases: readonly [
+    why: string,
+    values: readonly (number | null)[],
+    smallest: number,
+    ticks: readonly number[],
+  ][] = [
+    ["has no half of a job", [0, 1], 1, [0, 1, 2]],
+    ["has fractions of a rate", [0.3], 0, [0, 0.1, 0.2, 0.3, 0.4]],
+    ["has room above the maximum", [100], 1, [0, 50, 100, 150]],
+    ["has an end where all is 0", [0, null], 1, [0, 1]],
+    ["has an end where no value is known", [null], 1, [0, 1]],
+  ];
+  test.each(cases)("%s", (_, values, smallest, ticks) => {
+    const axis = countAxis(values, smallest);
+    expect(axis.ticks).toEqual(ticks);
+    expect(axis.max).toBe(ticks.at(-1));
+  });
+});
+
+describe("steps on a time axis", () => {
+  const base = 1_790_000_000_000;
+  const step = (place: number, value: number | null = place) => ({ atMs: base + place * 10_000, value });
+  const range = { fromMs: base, toMs: base + 60_000, stepMs: 10_000 };
+  const line = (now: number | null): Line<{ value: number | null }> => ({
+    ...{ label: "latency", tone: "latency", now },
+    of: ({ value }) => value,
+  });
+  const drawn = (steps: readonly ReturnType<typeof step>[], now: number | null, toMs = range.toMs) => {
+    const grid = stepGrid(steps, { ...range, toMs });
+    const { x, lines } = columnsOf(grid, [line(now)], toMs);
+    return { x: x.map((seconds) => seconds - base / 1000), ...lines[0] };
+  };
+
+  test("makes a gap, and no zero, of a step that is missing", () => {
+    const { values } = drawn([step(0), step(1), step(4), step(5)], 9);
+    expect(values).toEqual([0, 1, null, null, 4, 5, 9]);
+  });
+
+  test("puts each step at its middle, and now at the end", () => {
+    expect(drawn([step(0)], 1).x).toEqual([5, 15, 25, 35, 45, 55, 60]);
+  });
+
+  test("draws a dashed line from the last step to now, also while the newest is not listed yet", () => {
+    expect(drawn([step(4), step(5)], 9).running).toEqual([null, null, null, null, null, 5, 9]);
+    expect(drawn([step(3), step(4)], 9).running).toEqual([null, null, null, null, 4, null, 9]);
+  });
+
+  test("draws no dashed line over a gap", () => {
+    expect(drawn([step(0), step(1)], 9).running).toEqual([null, null, null, null, null, null, 9]);
+  });
+
+  test("draws no dashed line from before a step without a value", () => {
+    expect(drawn([step(4), step(5, null)], 9).running).toEqual([null, null, null, null, null, null, 9]);
+  });
+
+  test("draws no dashed line when the present is not known", () => {
+    expect(drawn([step(4), step(5)], null).running).toEqual(new Array(7).fill(null));
+  });
+
+  test("has no place for now in a range of the past", () => {
+    const grid = stepGrid([step(0), step(5)], range);
+    const { x, lines } = columnsOf(grid, [line(3)], null);
+    expect(x).toHaveLength(6);
+    expect(lines[0]?.values).toEqual([0, null, null, null, null, 5]);
+    expect(lines[0]?.running).toEqual(new Array(6).fill(null));
+  });
+
+  test("leaves out the running step, and those outside of the range", () => {
+    const { values } = drawn([step(-1), step(0), step(6), step(7)], null, range.toMs + 4_000);
+    expect(values).toEqual([0, null, null, null, null, null, null]);
+  });
+
+  test("replaces a step that is read again, and drops those that have left the range", () => {
+    const merged = mergeSteps([step(0), step(1, 7), step(2)], [step(1, 8), step(3)], base + 10_000);
+    expect(merged).toEqual([step(1, 8), step(2), step(3)]);
+  });
+
+  test("is summed up as minimum, maximum and last value", () => {
+    const lines = [
+      { label: "p50", values: [3, 1, null, 2] },
+      { label: "p99", values: [null] },
+    ];
+    const text = "Waits. p50: minimum 1s, maximum 3s, last 2s; p99: no data.";
+    expect(summaryOf("Waits", lines, (value) => `${value}s`)).toBe(text);
+  });
+});
+
+describe("the spans of alerts", () => {
+  const at = (minute: number) => new Date(1_790_000_000_000 + minute * 60_000).toISOString();
+  const alert = (firedAt: string | null, endedAt: string | null) => ({ rule: "Late", firedAt, endedAt });
+  test("are those that reach into the range, the earliest first", () => {
+    const alerts = [
+      alert(at(50), null),
+      alert(at(5), at(15)),
+      alert(at(0), at(9)),
+      alert(at(70), null),
+      alert(null, null),
+    ];
+    const spans = spansOf(alerts, Date.parse(at(10)), Date.parse(at(60)));
+    expect(spans.map(({ fromMs, toMs }) => [fromMs, toMs])).toEqual([
+      [Date.parse(at(5)), Date.parse(at(15))],
+      [Date.parse(at(50)), null],
+    ]);
+  });
+});
