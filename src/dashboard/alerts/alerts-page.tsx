@@ -1,8 +1,83 @@
-/** Alerts that are pending and firing, and those that ended. */
+import { useEffect } from "preact/hooks";
+import { alertChanged } from "../graphql/documents.ts";
+import { ErrorNotice } from "../parts/notice.tsx";
+import { usePageQuery } from "../parts/use-page-query.ts";
+import { AlertCard } from "./alert-card.tsx";
+import { alertList, alertsError, readEnded } from "./alert-feed.ts";
+import { EndedAlerts } from "./ended-alerts.tsx";
+import { NotificationSettings } from "./notification-settings.tsx";
+import { Receivers } from "./receivers.tsx";
+
+/** What fires, what may fire soon, what ended, and whether notifications arrive. */
 export function AlertsPage() {
+  useEffect(() => void readEnded(null), []);
+  usePageQuery(alertChanged, {});
+  const error = alertsError.value;
+  if (error?.code === "NO_ALERT_RULES") return <NoRules />;
+  const { active, ended } = alertList.value;
+  const firing = active.filter(({ state }) => state === "FIRING");
+  const pending = active.filter(({ state }) => state === "PENDING");
   return (
-    <main>
-      <h1>Alerts</h1>
+    <main class="alerts-page">
+      <header class="page-head">
+        <h1>Alerts</h1>
+        <p class="hint">
+          {firing.length} firing, {pending.length} pending
+        </p>
+      </header>
+      <ErrorNotice error={error} />
+      <NotificationSettings />
+      <section aria-labelledby="firing">
+        <h2 id="firing">Firing</h2>
+        {firing.length === 0 && <p class="hint">No alert fires.</p>}
+        <div class="alert-cards">
+          {firing.map((alert) => (
+            <AlertCard key={alert.id} alert={alert} />
+          ))}
+        </div>
+      </section>
+      {pending.length > 0 && (
+        <section aria-labelledby="pending">
+          <h2 id="pending">Pending</h2>
+          <p class="hint">The condition holds, but not yet for as long as the rule demands.</p>
+          <div class="alert-cards">
+            {pending.map((alert) => (
+              <AlertCard key={alert.id} alert={alert} />
+            ))}
+          </div>
+        </section>
+      )}
+      <EndedAlerts alerts={ended} />
+      <Receivers />
     </main>
   );
 }
+
+function NoRules() {
+  return (
+    <main class="alerts-page">
+      <header class="page-head">
+        <h1>Alerts</h1>
+      </header>
+      <p>
+        This server has no rules for alerts. Write them to a file, and start the server with the setting{" "}
+        <code>ALERTS_FILE</code>:
+      </p>
+      <pre>
+        <code>{example}</code>
+      </pre>
+      <p class="hint">The file is read again when it changes.</p>
+    </main>
+  );
+}
+
+const example = `rules:
+  - name: MailIsLate
+    queues: [mail, "mail-*"]
+    latency_above: 60
+    for: 2m
+    severity: critical
+  - name: Stalled
+    queues: "*"
+    health: [STALLED, FALLING_BEHIND]
+`;

@@ -47,3 +47,103 @@ export const sparklines = graphql(`
       history(from: $from, step: ONE_MINUTE) { at maxLatency }
     }
   }`);
+
+/** All of one queue but its history, for its page. */
+export const queueNow = graphql(`
+  subscription QueueNow($queue: String!) {
+    queueLatency(queues: [$queue], minIntervalMs: 500) {
+      queue source state health objective latency oldestSince measuredAt depth scheduled lost accuracy stale clockSkew
+      throughput { enqueuedPerSecond dequeuedPerSecond }
+      waitTime(window: ONE_MINUTE) { count p50 p95 p99 }
+      forecast {
+        unstable
+        drainSeconds { low likely high }
+        breachSeconds { low likely high }
+        capacityRatio { low likely high }
+      }
+    }
+  }`);
+
+/** The charts of one queue. At most 1,000 steps are answered at once. */
+export const queueHistory = graphql(`
+  query QueueHistory($queue: String!, $from: DateTime!, $to: DateTime!, $step: HistoryStep!) {
+    queueLatency(queues: [$queue]) {
+      queue
+      history(from: $from, to: $to, step: $step) {
+        at samples incompleteSamples maxLatency maxDepth enqueued dequeued
+        waitTime { count p50 p95 p99 }
+      }
+    }
+  }`);
+
+/** The jobs of one queue that have waited longest. */
+export const waitingJobs = graphql(`
+  query WaitingJobs($queue: String!, $first: Int! = 50) {
+    waitingJobs(queue: $queue, first: $first) { jobId attempt since waited }
+  }`);
+
+export const removeJobs = graphql(`
+  mutation RemoveJobs($queue: String!, $jobs: [WaitingJobInput!]!) {
+    removeWaitingJobs(queue: $queue, jobs: $jobs)
+  }`);
+
+export const trustQueue = graphql(`
+  mutation TrustQueue($queue: String!) {
+    trustQueue(queue: $queue)
+  }`);
+
+const alertFields = graphql(`
+  fragment AlertFields on Alert {
+    id rule queue state severity since firedAt endedAt end subject value threshold acknowledgedAt acknowledgedBy
+    labels { name text }
+    annotations { name text }
+    facts {
+      measuredAt latency depth accuracy
+      throughput { enqueuedPerSecond dequeuedPerSecond }
+      health { health since }
+    }
+  }`);
+
+/** Alerts as they begin, fire, are acknowledged and end. */
+export const alertChanged = graphql(
+  `
+  subscription AlertChanged($first: Int! = 100) {
+    alertChanged(first: $first) { ...AlertFields }
+  }`,
+  [alertFields],
+);
+
+/** Alerts that are PENDING or FIRING. */
+export const activeAlerts = graphql(
+  `
+  query ActiveAlerts($first: Int! = 100) {
+    alerts(first: $first) { ...AlertFields }
+  }`,
+  [alertFields],
+);
+
+/** Alerts that have ended, of one queue or of all. */
+export const endedAlerts = graphql(
+  `
+  query EndedAlerts($queue: String, $first: Int! = 100) {
+    alerts(state: RESOLVED, queue: $queue, first: $first) { ...AlertFields }
+  }`,
+  [alertFields],
+);
+
+export const acknowledgeAlert = graphql(
+  `
+  mutation AcknowledgeAlert($id: ID!) {
+    acknowledgeAlert(id: $id) { ...AlertFields }
+  }`,
+  [alertFields],
+);
+
+/** How the rules are evaluated, and how the receivers of alerts accept notifications. */
+export const alertStatus = graphql(`
+  query AlertStatus {
+    alertStatus {
+      rules pending firing decidedAt outbox ignored unreadable
+      receivers { receiver waiting delivered failed dropped }
+    }
+  }`);

@@ -1,12 +1,37 @@
-interface QueuePageProps {
-  readonly queue: string;
-}
+import { queueNow } from "../graphql/documents.ts";
+import { ErrorNotice } from "../parts/notice.tsx";
+import { useFeed } from "../parts/use-feed.ts";
+import { usePageQuery } from "../parts/use-page-query.ts";
+import { NowPanel } from "./now-panel.tsx";
+import { QueueAlerts } from "./queue-alerts.tsx";
+import { createQueueFeed } from "./queue-feed.ts";
+import { QueueHistory } from "./queue-history.tsx";
+import { TrustQueue } from "./trust-queue.tsx";
+import { WaitingJobs } from "./waiting-jobs.tsx";
 
-/** One queue. */
-export function QueuePage({ queue }: QueuePageProps) {
+/** One queue: how it is now and why, what was, and its oldest jobs. */
+export function QueuePage({ queue }: { readonly queue: string }) {
+  const feed = useFeed(() => createQueueFeed(queue), [queue]);
+  usePageQuery(queueNow, { queue });
+  const now = feed?.now.value ?? null;
+  const error = feed?.error.value ?? null;
   return (
-    <main>
-      <h1>{queue}</h1>
+    <main class="queue-page">
+      <header class="page-head">
+        <h1>{queue}</h1>
+        {now !== null && now.source !== null && now.source !== "events" && (
+          <p class="hint">read from {now.source}</p>
+        )}
+      </header>
+      <ErrorNotice error={error} />
+      {now === null && error === null && <p class="hint">Reading…</p>}
+      {now !== null && <NowPanel now={now} />}
+      {now?.accuracy === "INCOMPLETE" && <TrustQueue queue={queue} />}
+      <QueueAlerts queue={queue} />
+      <QueueHistory queue={queue} now={now} />
+      {now !== null && now.state !== "MISSING" && (
+        <WaitingJobs queue={queue} source={now.source ?? "events"} />
+      )}
     </main>
   );
 }

@@ -1,0 +1,101 @@
+import { formatCount, formatRate } from "../format/count.ts";
+import { formatDuration } from "../format/duration.ts";
+import { formatTime } from "../format/instant.ts";
+
+export type AlertEnd = "RECOVERED" | "QUEUE_GONE" | "RULE_GONE" | "DISPLACED";
+
+/** What the sentences about an alert read. */
+export interface ExplainedAlert {
+  readonly subject: "LATENCY" | "DEPTH" | "P50" | "P95" | "P99" | "HEALTH" | "UNKNOWN" | "DROPPED_ALERTS";
+  readonly value: number | null;
+  readonly threshold: number | null;
+  readonly end: AlertEnd | null;
+}
+
+const waits = {
+  P50: "median wait",
+  P95: "95th percentile of waits",
+  P99: "99th percentile of waits",
+} as const;
+
+/** The condition that is met, as a clause: "latency 42s, above 30s". */
+export function explainCondition({ subject, value, threshold }: ExplainedAlert): string {
+  switch (subject) {
+    case "HEALTH":
+      return "health as the rule names it";
+    case "UNKNOWN":
+      return "the state of the queue is not known";
+    case "DROPPED_ALERTS":
+      return `${value === null ? "alerts" : `${formatCount(value)} alerts`} dropped: there are too many`;
+    case "DEPTH":
+      return comparison("depth", value, threshold, formatCount);
+    case "LATENCY":
+      return comparison("latency", value, threshold, formatDuration);
+    default:
+      return comparison(waits[subject], value, threshold, formatDuration);
+  }
+}
+
+function comparison(
+  name: string,
+  value: number | null,
+  threshold: number | null,
+  format: (value: number) => string,
+): string {
+  const found = value === null ? "not known" : format(value);
+  return threshold === null ? `${name} ${found}` : `${name} ${found}; the rule allows ${format(threshold)}`;
+}
+
+const ends: Readonly<Record<AlertEnd, string>> = {
+  RECOVERED: "Recovered: the condition no longer holds.",
+  QUEUE_GONE: "The queue is gone: it was forgotten, or its job system no longer lists it.",
+  RULE_GONE: "The rule is gone, or no longer matches this queue.",
+  DISPLACED: "Displaced: there were too many alerts, and this one gave its place to another queue's.",
+};
+
+export function explainEnd(end: AlertEnd): string {
+  return ends[end];
+}
+
+/** State of the queue when the alert fired. */
+export interface FiringFacts {
+  readonly latency: number | null;
+  readonly depth: number | null;
+  readonly accuracy: "EXACT" | "ESTIMATED" | "LOWER_BOUND" | "INCOMPLETE" | "UNKNOWN";
+  readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
+  readonly health: readonly { readonly health: string; readonly since: string }[];
+}
+
+const accuracies: Readonly<Record<FiringFacts["accuracy"], string | null>> = {
+  EXACT: null,
+  ESTIMATED: "The age was an estimate: it comes from another clock.",
+  LOWER_BOUND: "The age was a lower bound: the job may have waited longer.",
+  INCOMPLETE: "Redis had lost events: the numbers may have been too high or too low.",
+  UNKNOWN: null,
+};
+
+/** What was known when the alert fired, a sentence each. */
+export function explainFacts(facts: FiringFacts): readonly string[] {
+  const { latency, depth, throughput, health } = facts;
+  const sentences = [
+    latency === null
+      ? "The age of the oldest job was not known."
+      : latency === 0
+        ? "No job waited."
+        : `The oldest job had waited ${formatDuration(latency)}.`,
+  ];
+  if (depth !== null && depth > 0) {
+    sentences.push(depth === 1 ? "1 job waited." : `${formatCount(depth)} jobs waited.`);
+  }
+  if (throughput !== null) {
+    const { enqueuedPerSecond, dequeuedPerSecond } = throughput;
+    sentences.push(`${formatRate(enqueuedPerSecond)}/s came, ${formatRate(dequeuedPerSecond)}/s left.`);
+  }
+  const accuracy = accuracies[facts.accuracy];
+  if (accuracy !== null) sentences.push(accuracy);
+  if (health.length > 0) {
+    const course = health.map(({ health, since }) => `${health} at ${formatTime(since)}`).join(", ");
+    sentences.push(`Health: ${course}.`);
+  }
+  return sentences;
+}

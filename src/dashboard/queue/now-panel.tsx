@@ -1,0 +1,82 @@
+import { formatCount, formatRate } from "../format/count.ts";
+import { formatDuration } from "../format/duration.ts";
+import { formatInstant } from "../format/instant.ts";
+import { HealthLabel } from "../parts/health.tsx";
+import { Latency } from "../parts/latency.tsx";
+import { explainForecast, explainHealth } from "./explain-health.ts";
+import type { QueueNow } from "./queue-feed.ts";
+
+/** What is known of a queue now: the number, why it has its health, and what comes next. */
+export function NowPanel({ now }: { readonly now: QueueNow }) {
+  const { reason, advice } = explainHealth(now);
+  return (
+    <section class="now-panel" aria-label="Now" data-health={now.health}>
+      <p class="now-latency">
+        <span class="label">Latency{now.stale && `, as of ${formatInstant(now.measuredAt)}`}</span>
+        <Latency of={now} />
+      </p>
+      <div class="now-why">
+        <p class="now-health">
+          <HealthLabel health={now.health} />
+          {now.oldestSince !== null && (
+            <span>
+              oldest job waits since <time dateTime={now.oldestSince}>{formatInstant(now.oldestSince)}</time>
+            </span>
+          )}
+        </p>
+        <p class="now-reason">{reason}</p>
+        {advice !== null && <p class="now-advice">{advice}</p>}
+      </div>
+      <dl class="facts">
+        <Fact name="Objective" value={now.objective === null ? "none" : formatDuration(now.objective)} />
+        <Fact name="Depth" value={count(now.depth)} />
+        <Fact name="Scheduled" value={count(now.scheduled)} />
+        <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond)} />
+        <Fact name="Out" value={rate(now.throughput?.dequeuedPerSecond)} />
+        <Fact name="Wait p95, 1 m" value={waitOf(now)} />
+        {now.lost !== null && now.lost > 0 && (
+          <Fact name="Dropped after MAX_WAIT" value={formatCount(now.lost)} />
+        )}
+        {now.clockSkew !== null && Math.abs(now.clockSkew) >= 1 && (
+          <Fact name="Producer's clock" value={skew(now.clockSkew)} />
+        )}
+      </dl>
+      {now.state !== "MISSING" && (
+        <div class="now-forecast">
+          <h3>If the last five minutes continue</h3>
+          {explainForecast(now).map((sentence) => (
+            <p key={sentence}>{sentence}</p>
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Fact({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+const unknown = "not known";
+
+function count(value: number | null): string {
+  return value === null ? unknown : formatCount(value);
+}
+
+function rate(perSecond: number | undefined): string {
+  return perSecond === undefined ? unknown : `${formatRate(perSecond)}/s`;
+}
+
+function waitOf({ waitTime }: QueueNow): string {
+  if (waitTime === null) return unknown;
+  return waitTime.count === 0 ? "no job taken" : formatDuration(waitTime.p95);
+}
+
+function skew(seconds: number): string {
+  return `${formatDuration(Math.abs(seconds))} ${seconds > 0 ? "ahead" : "behind"}`;
+}

@@ -1,0 +1,17 @@
+import { useEffect } from "preact/hooks";
+import { AlertCard } from "../alerts/alert-card.tsx";
+import { alertList, readEnded } from "../alerts/alert-feed.ts";
+
+/** The alerts of one queue that have not ended; those that did are marked on the chart of latency. */
+export function QueueAlerts({ queue }: { readonly queue: string }) {
+  useEffect(() => void readEnded(queue), [queue]);
+  const active = alertList.value.active.filter((alert) => alert.queue === queue);
+  if (active.length === 0) return null;
+  return (
+    <section class="queue-alerts" aria-label="Alerts of this queue">
+      {active.map((alert) => (
+        <AlertCard key={alert.id} alert={alert} />
+      ))}
+    </section>
+  );
+}

@@ -1,0 +1,78 @@
+import { useComputed } from "@preact/signals";
+import { alertList } from "../alerts/alert-feed.ts";
+import { nowMs } from "../clock.ts";
+import { queueHistory } from "../graphql/documents.ts";
+import { graphiqlHref } from "../graphql/graphiql-link.ts";
+import { ErrorNotice } from "../parts/notice.tsx";
+import { useFeed } from "../parts/use-feed.ts";
+import { params, setParams } from "../route.ts";
+import { createHistoryFeed, type HistoryStep } from "./history-feed.ts";
+import { QueueCharts } from "./queue-charts.tsx";
+import type { QueueNow } from "./queue-feed.ts";
+import { paramsOf, rangeOf, requestsOf, stepRangeOf } from "./range.ts";
+import { RangePicker } from "./range-picker.tsx";
+
+interface QueueHistoryProps {
+  readonly queue: string;
+  readonly now: QueueNow | null;
+}
+
+/** The charts of a queue, and the range that they show. */
+export function QueueHistory({ queue, now }: QueueHistoryProps) {
+  const range = rangeOf(params.value);
+  const feed = useFeed(() => createHistoryFeed(queue, range), [queue, JSON.stringify(range)]);
+  const alerts = useComputed(() => {
+    const { active, ended } = alertList.value;
+    return [...active, ...ended].filter((alert) => alert.queue === queue);
+  });
+  const steps = feed?.steps.value ?? null;
+  return (
+    <section class="queue-history" aria-labelledby="history">
+      <div class="section-head">
+        <h2 id="history">History</h2>
+        <RangePicker range={range} onPick={(picked) => setParams(paramsOf(picked), "push")} />
+      </div>
+      <ErrorNotice error={feed?.error.value ?? null} />
+      {steps !== null && <HistoryNotes steps={steps} />}
+      <QueueCharts
+        {...{ now, range }}
+        steps={steps ?? []}
+        nowMs={nowMs.value}
+        alerts={alerts.value}
+        queryHref={queryHrefOf(queue, stepRangeOf(range, nowMs.peek()))}
+        onSelect={(fromMs, toMs) => setParams(paramsOf({ last: null, fromMs, toMs }), "push")}
+      />
+    </section>
+  );
+}
+
+/** What the lines alone do not show. */
+function HistoryNotes({ steps }: { readonly steps: readonly HistoryStep[] }) {
+  const incomplete = steps.filter(({ incompleteSamples }) => incompleteSamples > 0).length;
+  if (steps.length === 0) {
+    return (
+      <p class="hint">
+        There is no history of this queue in this range: no server ran, the queue was not known, or
+        HISTORY_MAX_QUEUES leaves it out.
+      </p>
+    );
+  }
+  if (incomplete === 0) return null;
+  return (
+    <p class="hint">
+      Redis had lost events in {incomplete === 1 ? "one step" : `${incomplete} steps`} of this range: numbers
+      there may be too high or too low.
+    </p>
+  );
+}
+
+function queryHrefOf(queue: string, range: ReturnType<typeof stepRangeOf>): string {
+  const [asked = range] = requestsOf(range);
+  const variables = {
+    queue,
+    from: new Date(asked.fromMs).toISOString(),
+    to: new Date(asked.toMs).toISOString(),
+    step: asked.step,
+  };
+  return graphiqlHref(queueHistory, variables);
+}
