@@ -15,9 +15,21 @@ export interface ScriptCall {
   readonly args: readonly (string | number)[];
 }
 
-/** Reads a script from its source file; of several, the earlier ones define what the last one uses. */
-export function loadScript(name: string, ...urls: readonly URL[]): Script {
-  return { name, lua: urls.map((url) => readFileSync(url, "utf8")).join("\n") };
+/**
+ * Reads a script from its source file. A line `-- @include other.lua`, with a path from that file, stands for the text of the
+ * other file, which comes once however often it is included.
+ */
+export function loadScript(name: string, file: URL): Script {
+  return { name, lua: withIncludes(file, new Set()) };
+}
+
+function withIncludes(file: URL, included: Set<string>): string {
+  return readFileSync(file, "utf8").replace(/^-- @include (\S+)$/gm, (_, path: string) => {
+    const other = new URL(path, file);
+    if (included.has(other.href)) return "";
+    included.add(other.href);
+    return withIncludes(other, included);
+  });
 }
 
 /** The same script, which Redis also runs at its `maxmemory`: for one that makes room, or that writes a bounded amount. */

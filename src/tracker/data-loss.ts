@@ -71,9 +71,7 @@ export function createDataLoss(options: DataLossOptions): DataLoss {
   } = options;
   const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
   // Without it no queue that has lost something could be read while Redis is full.
-  const reportScript = allowOutOfMemory(
-    loadScript("queueLatencyReportDataLoss", lua("includes/memory"), lua("report-data-loss")),
-  );
+  const reportScript = allowOutOfMemory(loadScript("queueLatencyReportDataLoss", lua("report-data-loss")));
   const clearScript = loadScript("queueLatencyClearDataLoss", lua("clear-data-loss"));
   let timer: NodeJS.Timeout | undefined;
   let retryTimer: NodeJS.Timeout | undefined;

@@ -39,13 +39,7 @@ const page = 1000;
 
 /** Keeps queues whose job system's own log is read: each log line is counted once, whichever process reads it and however often. */
 export function createFollower({ redis, keys, index, forget, now }: FollowerOptions): Follower {
-  const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
-  const followScript = loadScript(
-    "queueLatencyFollow",
-    lua("includes/totals"),
-    lua("includes/recent"),
-    lua("follow"),
-  );
+  const followScript = loadScript("queueLatencyFollow", new URL("lua/follow.lua", import.meta.url));
 
   function argsOf(followed: FollowedQueue, name: string, fence: number | undefined): (string | number)[] {
     const { source, events, expected, repair } = followed;

@@ -43,11 +43,7 @@ export function createForget({
   eventWindowMs,
   now,
 }: ForgetOptions): Forget {
-  const script = loadScript(
-    "queueLatencyForget",
-    new URL("lua/includes/memory.lua", import.meta.url),
-    new URL("lua/forget.lua", import.meta.url),
-  );
+  const script = loadScript("queueLatencyForget", new URL("lua/forget.lua", import.meta.url));
   return async (queue, { source = "", fence = "", idleSinceMs = "" } = {}) => {
     // A job system's queue never was.
     if (source === "") await recorded.unmark([queue]);

@@ -128,14 +128,7 @@ const noEvents = new EventColumns();
 
 export function createRecorder(options: RecorderOptions): Recorder {
   const { redis, keys, index, recorded, eventWindowMs, maxWaitMs, writer, clocks, onDataLoss } = options;
-  const lua = (file: string) => new URL(`lua/${file}.lua`, import.meta.url);
-  const script = loadScript(
-    "queueLatencyFold",
-    lua("includes/memory"),
-    lua("includes/totals"),
-    lua("includes/recent"),
-    lua("fold"),
-  );
+  const script = loadScript("queueLatencyFold", new URL("lua/fold.lua", import.meta.url));
   /** Redis does not run the other one any further than to its first write when it is full. */
   const scriptWhenFull = allowOutOfMemory(script);
   const noWriter = ["", ""];

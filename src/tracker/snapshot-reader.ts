@@ -63,11 +63,7 @@ const maxEmptied = 10_000;
 
 export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotReader {
   const { redis, keys, maxWaitMs, eventWindowMs, writer, dataLoss, clocks, clock = monotonicClock } = options;
-  const script = loadScript(
-    "queueLatencySnapshot",
-    new URL("lua/includes/memory.lua", import.meta.url),
-    new URL("lua/snapshot.lua", import.meta.url),
-  );
+  const script = loadScript("queueLatencySnapshot", new URL("lua/snapshot.lua", import.meta.url));
   const unreadable = createUnreadableQueues(options);
   /** Queues that were seen with no job, and how often the clock had been set by then: what came to them later has right times. */
   const emptied = new Map<string, { readonly steps: ClockSteps; readonly count: number }>();

@@ -14,17 +14,14 @@ import { sseTransport, websocketTransport } from "../support/streams.ts";
 import { allParts, openTracker } from "../support/tracker.ts";
 import { createTrackerModel, type TrackerModel } from "../support/tracker-model.ts";
 
-const folds = callsOf(
-  ...["memory", "totals", "recent"].map((name) => `tracker/lua/includes/${name}.lua`),
-  "tracker/lua/fold.lua",
-);
-const reads = callsOf("tracker/lua/includes/memory.lua", "tracker/lua/snapshot.lua");
+const folds = callsOf("tracker/lua/fold.lua");
+const reads = callsOf("tracker/lua/snapshot.lua");
 const takes = callsOf("limits/lua/take.lua");
 const lists = callsOf("tracker/lua/list-recorded.lua");
 const listsAgain = ([name, script]: readonly string[]) =>
   name === "EVAL" &&
   script?.startsWith("#!lua flags=allow-oom\n-- Puts the names of recorded queues") === true;
-const forgets = callsOf("tracker/lua/includes/memory.lua", "tracker/lua/forget.lua");
+const forgets = callsOf("tracker/lua/forget.lua");
 const points: readonly CutPoint[] = ["before it ran", "after it ran", "in its reply"];
 
 let redis: TestRedis;
@@ -340,14 +337,7 @@ describe("what a connection that breaks does to everything else", () => {
         },
         ...{ expected: [], missedUntilMs: null, clockSkewMs: null },
       };
-      const done = proxy.cut(
-        callsOf(
-          "tracker/lua/includes/totals.lua",
-          "tracker/lua/includes/recent.lua",
-          "tracker/lua/follow.lua",
-        ),
-        point,
-      );
+      const done = proxy.cut(callsOf("tracker/lua/follow.lua"), point);
       await expect(opened.tracker.follow(followed)).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
       await done;
       await vi.waitFor(() => opened.redis.ping(), 5_000);

@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { allowOutOfMemory } from "../../src/redis/scripts.ts";
+import { allowOutOfMemory, loadScript } from "../../src/redis/scripts.ts";
 import { createRespReader } from "./resp.ts";
 
 /** A command as it was sent: its name in capitals, then its arguments. */
@@ -27,12 +26,10 @@ export interface CuttingProxy extends AsyncDisposable {
   cut(isIt: (command: SentCommand) => boolean, point: CutPoint, times?: number): Promise<void>;
 }
 
-/** Calls of a script of ours, by the files it is made of, whether it is sent whole or by its hash, and run at maxmemory or not. */
-export function callsOf(...files: readonly string[]): (command: SentCommand) => boolean {
-  const lua = files
-    .map((file) => readFileSync(new URL(`../../src/${file}`, import.meta.url), "utf8"))
-    .join("\n");
-  const scripts = [lua, allowOutOfMemory({ name: "", lua }).lua];
+/** Calls of a script of ours, by its file, whether it is sent whole or by its hash, and run at maxmemory or not. */
+export function callsOf(file: string): (command: SentCommand) => boolean {
+  const script = loadScript("", new URL(`../../src/${file}`, import.meta.url));
+  const scripts = [script.lua, allowOutOfMemory(script).lua];
   const hashes = scripts.map((script) => createHash("sha1").update(script).digest("hex"));
   return ([name, script = ""]) =>
     (name === "EVAL" && scripts.includes(script)) || (name === "EVALSHA" && hashes.includes(script));

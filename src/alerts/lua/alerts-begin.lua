@@ -9,6 +9,8 @@
 --
 -- A key that holds another type than it should is renamed, so that nothing is lost and evaluation goes on.
 
+-- @include ../../redis/lua/includes/now.lua
+
 local firstOutbox, firstReceiver = 4, 7
 local types = { 'hash', 'hash', 'list' }
 local setAside = {}
@@ -25,8 +27,7 @@ if tonumber(ARGV[1]) < newest then return { -newest } end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'receivers', ARGV[5])
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'decidedAt', ARGV[2]) end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = nowMs('')
 local dropped = 0
 for i = firstOutbox, #KEYS do
   -- The ids are by Redis's own time.
@@ -37,5 +38,4 @@ for i = firstOutbox, #KEYS do
   end
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
-if ARGV[6] ~= '' then now = tonumber(ARGV[6]) end
-return { now, dropped, setAside }
+return { nowMs(ARGV[6]), dropped, setAside }

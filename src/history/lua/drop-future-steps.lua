@@ -5,11 +5,9 @@
 -- ARGV  1 now, ms ('' = Redis's own time)
 -- Returns the number of removed steps; when it is 1000, more may remain
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+
+local now = nowMs(ARGV[1])
 
 local ahead = redis.call('XREVRANGE', KEYS[1], '+', string.format('%.0f-0', now + 1), 'COUNT', 1000)
 if #ahead == 0 then return 0 end

@@ -7,11 +7,9 @@
 --   active at: now while the queue has jobs, and for a quarter of an hour after jobs came or went; else when the last event
 --   came; 0 when that is not known
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+
+local now = nowMs(ARGV[1])
 
 local knownAt, eventAt, since, depth = unpack(redis.call('HMGET', KEYS[2], 'knownAt', 'eventAt', 'since', 'depth'))
 -- Of a queue that its job system is asked about, the last observation is all there is.

@@ -4,11 +4,9 @@
 -- ARGV  1 now, ms ('' = Redis's own time)   2 longest wait, ms   3 channel   4 queue's name
 -- Returns 1 when it was marked, else 0
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+
+local now = nowMs(ARGV[1])
 
 local lostAt = tonumber(redis.call('HGET', KEYS[1], 'doubt') or nil)
 if not lostAt then return 0 end

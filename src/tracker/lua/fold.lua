@@ -21,7 +21,11 @@
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
--- depend on the number of events. memory.lua, totals.lua and recent.lua are loaded in front of it.
+-- depend on the number of events.
+
+-- @include ../../redis/lua/includes/now.lua
+-- @include includes/memory.lua
+-- @include includes/recent.lua
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local window, maxWait = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -33,11 +37,7 @@ local chunk = 1000 -- below the number of arguments that Lua's unpack can take
 -- More than a batch can add, so that ghosts never gather; a sweep, which is an empty batch, does more at once.
 local ghostsAtOnce = eventCount == 0 and 1000 or 100 + eventCount
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = nowMs(ARGV[1])
 
 local latest = tonumber(ARGV[15])
 if latest and now > latest then maxWait = maxWait + now - latest end

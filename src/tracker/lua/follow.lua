@@ -1,5 +1,5 @@
 -- Takes down what one queue's own log said behind a cursor, exactly once, and one step of a repair; publishes the queue's
--- name when something changed. totals.lua and recent.lua are loaded in front of it.
+-- name when something changed.
 --
 -- KEYS  1 waiting  2 state  3 recent  4 set of the jobs that the running repair has seen
 -- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 fencing token ('' = is not compared)
@@ -24,6 +24,9 @@
 -- isIncomplete, 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and
 -- missed last, ms.
 
+-- @include ../../redis/lua/includes/now.lua
+-- @include includes/recent.lua
+
 local waitingKey, stateKey, recentKey, seenKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local source, fence, fromCursor, toCursor = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sourceNow, readAgo, uncertainty = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -32,11 +35,7 @@ local eventCount, expectedCount = tonumber(ARGV[16]), tonumber(ARGV[17])
 local firstEvent, perEvent, perPresent, sweepCount = 20, 4, 3, 500
 local seenTtl, standstill, atLeastBelow = 600000, 3000, 0.4
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = nowMs(ARGV[1])
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
   'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt', 'atLeast')

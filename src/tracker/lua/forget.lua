@@ -1,5 +1,5 @@
 -- Removes all that is known of one queue, and publishes its name. Of a queue that is not a job system's, it stays remembered for
--- a while that it was forgotten on purpose: see memory.lua, which is loaded in front of it.
+-- a while that it was forgotten on purpose: see memory.lua.
 --
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 channel  2 queue's name  3 only if it belongs to this source ('' = to any)
@@ -12,11 +12,10 @@
 --   alone, -2 when the stored token is newer, and it was left alone
 --   forgets: how often the queue has been forgotten; 0 where that is not counted; after -2 the newer token
 
-local now, window = tonumber(ARGV[5]), tonumber(ARGV[6])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+-- @include includes/memory.lua
+
+local now, window = nowMs(ARGV[5]), tonumber(ARGV[6])
 
 -- Forgetting is how a queue is repaired whose keys are not what was written: what cannot be read of it is left out.
 local isReadable, state = pcall(readState, KEYS[2], 'fence', 'eventAt')

@@ -7,6 +7,8 @@
 --       11 channel  12 queue's name         13 fencing token of the reader ('' = is not compared)
 -- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
+-- @include ../../redis/lua/includes/now.lua
+
 local stateKey = KEYS[1]
 local source, accuracy, channel, queue = ARGV[2], ARGV[8], ARGV[11], ARGV[12]
 local age, uncertainty, readAgo = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -16,11 +18,7 @@ local fence = tonumber(ARGV[13])
 local stored = fence and tonumber(redis.call('HGET', stateKey, 'fence') or nil)
 if stored and fence < stored then return -stored end
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = nowMs(ARGV[1])
 
 local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil', 'measuredAt')
 -- Several processes may read the same job system: what was read earlier does not undo what was read later.

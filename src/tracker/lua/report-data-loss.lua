@@ -8,16 +8,13 @@
 -- Returns {known, isIncomplete, now, forgets, count}
 --   known: 1 when the queue is known now, and known from events, else 0.  isIncomplete: 1 when the queue was marked, else 0, and then
 --   forgets and count mean nothing; else they are the writer's new answer
---
--- memory.lua is loaded in front of it.
+
+-- @include ../../redis/lua/includes/now.lua
+-- @include includes/memory.lua
 
 local window, writer, answered = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = nowMs(ARGV[1])
 
 local state = readState(KEYS[2])
 local source = state[1]

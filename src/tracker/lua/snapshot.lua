@@ -23,18 +23,15 @@
 --   the mark, which the caller has to set, were set already, and the queue is known, else 0.  totals: '' where there are none, or not asked for,
 --   else one text, which is less for both sides than a list: enqueued, dequeued, removed, unremoved, lost, unlost, waited, and the
 --   waits by their bounds (see totals.lua)
---
--- memory.lua is loaded in front of it.
+
+-- @include ../../redis/lua/includes/now.lua
+-- @include includes/memory.lua
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
 local maxWait = tonumber(ARGV[2])
 local slotsPerWindow, shortestWindow, longestWindow = 20, 60, 900
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = nowMs(ARGV[1])
 
 local state = readState(stateKey, 'doubt', 'countsLostAt')
 local source, lostAt = state[1], state[8]

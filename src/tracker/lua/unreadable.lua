@@ -4,11 +4,9 @@
 -- ARGV  1 now, ms ('' = Redis's own time)
 -- Returns {now, source, paused, has jobs}: source '' where it is not known; paused and has jobs 0 or 1
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+
+local now = nowMs(ARGV[1])
 
 local state = redis.pcall('HMGET', KEYS[2], 'source', 'paused', 'jobs', 'since', 'depth')
 if state.err then state = {} end

@@ -7,11 +7,9 @@
 --   system's own ids, 0 when they are `<attempt>:<jobId>`.  Nothing follows when the queue is not known
 -- Errors  SOURCE: only the job system knows the queue's jobs
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+-- @include ../../redis/lua/includes/now.lua
+
+local now = nowMs(ARGV[1])
 
 local source, cursor, measuredAt, freshUntil = unpack(redis.call('HMGET', KEYS[2], 'source', 'cursor', 'measuredAt', 'freshUntil'))
 local isFollowed = source and source ~= 'events'

@@ -1,4 +1,4 @@
--- Loaded in front of the scripts that remember something for one event window: tombstones, batches, and how much each
+-- For the scripts that remember something for one event window: tombstones, batches, and how much each
 -- writer has written. A writer is a server process, known by a random id.
 --
 -- Whether Redis has lost what it had acknowledged (a failover, a restart from an older file) is found by counting: each fold

@@ -1,6 +1,8 @@
--- Loaded in front of the scripts that count, behind totals.lua: the slots that throughput and wait times are counted in, which
+-- For the scripts that count: the slots that throughput and wait times are counted in, which
 -- snapshot.lua reads, and those of ten seconds from which the history is written (history/step-store.ts). Counts in memory, by
 -- the second, and writes once; every slot is a whole number of seconds long.
+
+-- @include totals.lua
 
 local function createRecent(recentKey, now)
   local recent = {}

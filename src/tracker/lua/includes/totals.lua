@@ -1,4 +1,4 @@
--- Loaded in front of the scripts that count: what has been counted of a queue since it became known, as numbers in its state,
+-- For the scripts that count: what has been counted of a queue since it became known, as numbers in its state,
 -- which snapshot.lua reads.
 --
 --   enqueued, dequeued, removed, lost: lost and removed are less again when one turns out to have been dequeued
