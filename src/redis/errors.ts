@@ -28,7 +28,7 @@ export function unavailableOr(error: unknown): Error {
 }
 
 /** Whether Redis refused to write since it has reached its `maxmemory`. */
-export function isOutOfMemory(error: unknown): boolean {
+export function isOutOfMemory(error: unknown): error is AppError {
   return error instanceof AppError && codeOf(error.cause) === "OOM";
 }
 

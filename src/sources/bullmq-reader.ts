@@ -3,6 +3,7 @@ import { Cluster } from "ioredis";
 import { StartError } from "../core/errors.ts";
 import type { PresentJob } from "../core/log-following.ts";
 import { monotonicClock } from "../runtime/clock.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
 import { createWatchedRedis } from "./watched-redis.ts";
 
@@ -118,13 +119,14 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
       ];
       return await watched.use(async (redis) => {
         const script = redis as unknown as {
-          bullmqRead(...args: readonly (string | number)[]): Promise<[number, RawReply[]]>;
+          bullmqRead(...args: readonly (string | number)[]): Promise<unknown>;
         };
         const sentAtMs = monotonicClock.now();
-        const [sourceNowMs, replies] = await script.bullmqRead(...args);
+        const reply = await script.bullmqRead(...args);
         const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
         const readAtMs = sentAtMs + uncertaintyMs;
-        return { sourceNowMs, readAtMs, uncertaintyMs, replies: replies.map(replyOf) };
+        const { now: sourceNowMs, queues } = namedReply<{ now: number; queues: unknown[] }>(reply);
+        return { sourceNowMs, readAtMs, uncertaintyMs, replies: queues.map(replyOf) };
       });
     },
     async scan(position) {
@@ -182,45 +184,47 @@ function escapeGlob(text: string): string {
   return text.replace(/[*?[\]\\^]/g, "\\$&");
 }
 
-type RawReply = [
-  exists: number,
-  cursor: string,
-  more: number,
-  missedUntil: string,
-  added: string,
-  maxEvents: number,
-  events: string[],
-  counts: number[],
-  there: string[],
-  headIsGone: number,
-  page: string[],
-  looked: number,
-  skew: string,
-];
+/** What bullmq-read.lua returns of one queue, whose header says what it means. */
+interface RawReply {
+  readonly exists: 0 | 1;
+  readonly cursor: string;
+  readonly more: 0 | 1;
+  readonly missedUntil?: string;
+  readonly added?: string;
+  readonly maxEvents: number;
+  readonly events: readonly string[];
+  readonly skew?: string;
+  readonly claimable?: number;
+  readonly delayed?: number;
+  readonly paused?: 0 | 1;
+  readonly there: readonly string[];
+  readonly isGone: 0 | 1;
+  readonly page: readonly string[];
+  readonly looked: number;
+}
 
-function replyOf(raw: RawReply): ReadReply {
-  const [exists, cursor, more, missedUntil, added, maxEvents, events, counts, ...rest] = raw;
-  const [there, headIsGone, page, looked, skew] = rest;
-  const [claimable, delayed, paused] = counts;
+function replyOf(reply: unknown): ReadReply {
+  const raw = namedReply<RawReply>(reply);
+  const { cursor, maxEvents, claimable, delayed, there, looked } = raw;
   const isCounted = claimable !== undefined && delayed !== undefined;
   return {
-    exists: exists === 1,
+    exists: raw.exists === 1,
     cursor,
-    more: more === 1,
-    missedUntilMs: numberOf(missedUntil),
-    added: numberOf(added),
+    more: raw.more === 1,
+    missedUntilMs: numberOf(raw.missedUntil),
+    added: numberOf(raw.added),
     maxEvents,
-    events: inGroups(events, 4).map(([at = "", kind, jobId = "", due = ""]) => {
+    events: inGroups(raw.events, 4).map(([at = "", kind, jobId = "", due]) => {
       return { atMs: Number(at), kind: kind as StreamEvent["kind"], jobId, dueMs: numberOf(due) };
     }),
-    counts: isCounted ? { jobs: claimable + delayed, paused: paused === 1 } : null,
+    counts: isCounted ? { jobs: claimable + delayed, paused: raw.paused === 1 } : null,
     there,
-    headIsGone: headIsGone === 1,
-    page: inGroups(page, 3).map(([jobId = "", time = "", kind = ""]) => {
+    headIsGone: raw.isGone === 1,
+    page: inGroups(raw.page, 3).map(([jobId = "", time, kind = ""]) => {
       return { jobId, sinceMs: numberOf(time), kind: presentKinds[kind] ?? "ESTIMATED" };
     }),
     looked,
-    skewMs: numberOf(skew),
+    skewMs: numberOf(raw.skew),
   };
 }
 
@@ -235,7 +239,7 @@ function inGroups<T>(flat: readonly T[], size: number): T[][] {
 }
 
 /** null: no text, or no number. */
-function numberOf(text: string): number | null {
+function numberOf(text = ""): number | null {
   const number = Number(text);
   return text === "" || !Number.isFinite(number) ? null : number;
 }

@@ -3,6 +3,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript, runScripts } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import type { Service } from "../runtime/service.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
@@ -114,8 +115,8 @@ export function createDataLoss(options: DataLossOptions): DataLoss {
     const known = queues.filter((queue, i) => {
       const reply = replies[i];
       if (reply instanceof Error) return false;
-      const [isKnown, isIncomplete, atMs, forgets, count] = reply as Reply;
-      if (isIncomplete === 1) {
+      const { isKnown, now: atMs, forgets, count } = namedReply<ReportReply>(reply);
+      if (atMs !== undefined && forgets !== undefined && count !== undefined) {
         found.push(queue);
         writer.learn(queue, { forgets, count, atMs });
       }
@@ -211,4 +212,10 @@ const certainties = {
 } as const;
 type Certainty = keyof typeof certainties;
 
-type Reply = [known: number, isIncomplete: number, now: number, forgets: number, count: number];
+/** What report-data-loss.lua returns; the last three only of a queue that it has marked. */
+interface ReportReply {
+  readonly isKnown: 0 | 1;
+  readonly now?: number;
+  readonly forgets?: number;
+  readonly count?: number;
+}

@@ -12,6 +12,7 @@ import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import { monotonicClock } from "../runtime/clock.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
@@ -97,16 +98,16 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
         [["zadd", keys.index, 0, name]],
       );
       if (reply instanceof Error) throw reply;
-      const [applied, cursor, jobs, head, lacks, sweepFrom, repairing] = reply as Reply;
-      if (applied === -1) throw new LeaseLostError(followed.source, Number(cursor));
+      const { newerFence, ...found } = namedReply<FollowReply>(reply);
+      if (newerFence !== undefined) throw new LeaseLostError(followed.source, Number(newerFence));
       return {
-        applied: applied === 1,
-        cursor: cursor || null,
-        jobs,
-        head: head || null,
-        lacksExpected: lacks === 1,
-        sweepFrom: sweepFrom || null,
-        repairing: repairing === 1,
+        applied: found.applied === 1,
+        cursor: found.cursor ?? null,
+        jobs: found.jobs ?? 0,
+        head: found.head ?? null,
+        lacksExpected: found.lacksExpected === 1,
+        sweepFrom: found.sweepFrom ?? null,
+        repairing: found.isRepairing === 1,
       };
     },
 
@@ -137,15 +138,17 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
   };
 }
 
-type Reply = [
-  applied: number,
-  cursor: string,
-  jobs: number,
-  head: string,
-  lacks: number,
-  sweepFrom: string,
-  repairing: number,
-];
+/** What follow.lua returns, whose header says what it means. */
+interface FollowReply {
+  readonly newerFence?: string;
+  readonly applied?: 0 | 1;
+  readonly cursor?: string;
+  readonly isRepairing?: 0 | 1;
+  readonly jobs?: number;
+  readonly head?: string;
+  readonly lacksExpected?: 0 | 1;
+  readonly sweepFrom?: string;
+}
 
 function eventArgs(event: FollowedEvent): (string | number)[] {
   return [kinds[event.kind], event.jobId, event.atMs, event.availableAtMs ?? ""];

@@ -2,6 +2,7 @@ import { LeaseLostError } from "../core/lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
@@ -54,16 +55,25 @@ export function createForget({
         idleSinceMs,
       ],
     });
-    const [forgotten, atMs, forgets] = reply as [forgotten: number, now: number, forgets: number];
-    if (forgotten === -2) throw new LeaseLostError(source, forgets);
-    if (forgets > 0) writer.learn(queue, { forgets, count: 0, atMs });
+    const { newerFence, isLeft, wasKnown, now: atMs, forgets } = namedReply<ForgetReply>(reply);
+    if (newerFence !== undefined) throw new LeaseLostError(source, newerFence);
+    if (atMs !== undefined && forgets !== undefined) writer.learn(queue, { forgets, count: 0, atMs });
     if (source === "") {
       // Another process may have marked it meanwhile; it stays, or the queue does.
-      if (forgotten === -1) await recorded.mark([queue]);
+      if (isLeft === 1) await recorded.mark([queue]);
       else await recorded.unmark([queue]);
     }
     // Out of the index last: one that is listed without a state is passed over, the other way round it would be hidden.
-    if (forgotten !== -1) await index.unlist([queue]);
-    return forgotten === 1;
+    if (isLeft === 0) await index.unlist([queue]);
+    return wasKnown === 1;
   };
+}
+
+/** What forget.lua returns, whose header says what it means. */
+interface ForgetReply {
+  readonly newerFence?: number;
+  readonly isLeft?: 0 | 1;
+  readonly wasKnown?: 0 | 1;
+  readonly now?: number;
+  readonly forgets?: number;
 }

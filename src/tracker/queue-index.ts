@@ -6,6 +6,7 @@ import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import { pause } from "../runtime/pause.ts";
 
 export interface QueueIndexOptions {
@@ -156,7 +157,7 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     if (names.length === 0) return 0;
     const args = [Number.MAX_SAFE_INTEGER, 0, ...names];
     const reply = await ask(() => runScript(redis, scriptWhenFull, { keys: [keys.index], args }));
-    return (reply as ListReply)[2];
+    return namedReply<ListReply>(reply).created;
   }
 
   async function add(queues: readonly string[]): Promise<void> {
@@ -180,8 +181,9 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
       if (unsure.length === 0) return;
       const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
       const reply = await ask(() => runScript(redis, script, { keys: [keys.index], args }));
-      const [isListed, recorded, created, ...newQueues] = reply as ListReply;
-      if (isListed !== 1) throw tooManyQueues({ recorded, created, newQueues, max: maxKnownQueues });
+      const { isListed, created, recorded = 0, refused = [] } = namedReply<ListReply>(reply);
+      if (isListed !== 1)
+        throw tooManyQueues({ recorded, created, newQueues: refused, max: maxKnownQueues });
       remember(unsure);
     },
     add,
@@ -206,7 +208,13 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
 
 const beingCompleted = "the list of queues is made again, since Redis has lost it; retry after 1 s";
 
-type ListReply = [listed: number, recorded: number, created: number, ...newQueues: string[]];
+/** What list-recorded.lua returns, whose header says what it means. */
+interface ListReply {
+  readonly isListed: 0 | 1;
+  readonly created: number;
+  readonly recorded?: number;
+  readonly refused?: readonly string[];
+}
 
 function tooManyQueues(counts: {
   readonly recorded: number;

@@ -4,6 +4,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 
 export interface UnreadableQueuesOptions {
   readonly redis: RedisClient;
@@ -60,12 +61,20 @@ export function createUnreadableQueues({
   };
 }
 
+/** What unreadable.lua returns. */
+interface UnreadableReply {
+  readonly now: number;
+  readonly source?: string;
+  readonly isPaused: 0 | 1;
+  readonly hasJobs: 0 | 1;
+}
+
 function toSnapshot(queue: string, reply: unknown): QueueSnapshot | Error {
   if (reply instanceof Error) return reply;
-  const [atMs, source, isPaused, hasJobs] = reply as [number, string, number, number];
+  const { now: atMs, source = null, isPaused, hasJobs } = namedReply<UnreadableReply>(reply);
   return {
     ...missingSnapshot(queue, atMs),
-    source: source === "" ? null : source,
+    source,
     state: isPaused === 1 ? "PAUSED" : hasJobs === 1 ? "WAITING" : "EMPTY",
     unreadable: true,
     changesAtMs: atMs + rereadMs,

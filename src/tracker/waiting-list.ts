@@ -4,6 +4,7 @@ import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 
 export interface WaitingListOptions {
   readonly redis: RedisClient;
@@ -35,13 +36,20 @@ export function createWaitingList({ redis, keys, maxWaitMs, clocks, now }: Waiti
       throw new AppError("BAD_USER_INPUT", problem);
     }
     if (reply instanceof Error) throw reply;
-    const [nowMs, isFollowed, ...listed] = reply as [number, number, ...(string | number)[]];
-    return Array.from({ length: listed.length / 2 }, (_, i): WaitingJob => {
-      const sinceMs = Number(listed[2 * i + 1]);
-      const identity = identityOf(String(listed[2 * i]), isFollowed === 1);
+    const { now: nowMs, isFollowed, jobs } = namedReply<WaitingReply>(reply);
+    return Array.from({ length: jobs.length / 2 }, (_, i): WaitingJob => {
+      const sinceMs = Number(jobs[2 * i + 1]);
+      const identity = identityOf(String(jobs[2 * i]), isFollowed === 1);
       return { ...identity, sinceMs, waitedMs: Math.max(0, nowMs - sinceMs) };
     });
   };
+}
+
+/** What waiting.lua returns. */
+interface WaitingReply {
+  readonly now: number;
+  readonly isFollowed: 0 | 1;
+  readonly jobs: readonly (string | number)[];
 }
 
 function identityOf(

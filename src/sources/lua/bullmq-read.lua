@@ -6,19 +6,24 @@
 --       then six for each queue: cursor ('' = from the beginning); how many entries the stream had ever had at the cursor
 --       ('' = unknown); 1 to count its jobs else 0; a job to look for ('' = none); the list or set to read a page of, or 'all'
 --       for all of them at once if they hold at most a page together ('' = none); index of the page's first job
--- Returns {now in ms, one array for each queue}, of each queue
---   {exists, cursor, more, missed until, added, max events, events, counts, some jobs that are there, job is gone, page,
---    jobs looked at, skew}
---   exists: 0 when its meta key has gone.  more: 1 when the end of the stream was not reached; then there are neither counts
---   nor page.  missed until: entries from before this time, in ms, were trimmed or deleted unread; '' when none was.
---   added: how many entries the stream had ever had at the new cursor ('' = unknown: Redis before 7.0 does not count them).
---   max events: how many entries BullMQ keeps at least.
---   events: four each: time in ms, kind (W waiting, P promoted, S scheduled, T taken, R removed, p paused, r resumed,
---   c cleaned), job, and for S when it is due in ms.
---   skew: the time that the newest job's producer wrote into it, less the time of its event, in ms; '' when no job was added.
---   counts: {claimable, delayed, paused}.  page: three for each job: its id; since when it is claimable, or when it is due, in
---   ms ('' = unknown); S scheduled, E estimated by the producer's clock, L claimable since then at the latest.
---   jobs looked at: -1 when 'all' are more than a page.
+-- Returns a map: now, ms; and queues, a list with a map for each queue
+--   exists       0 when its meta key has gone, else 1
+--   cursor       the entry that was read last
+--   more         1 when the end of the stream was not reached, else 0: then there are neither counts nor page
+--   missedUntil  entries from before this time, in ms, were trimmed or deleted unread; missing when none was
+--   added        how many entries the stream had ever had at the new cursor; missing when it is unknown: Redis before 7.0 does
+--                not count them
+--   maxEvents    how many entries BullMQ keeps at least
+--   events       a list with four for each event: time in ms; kind (W waiting, P promoted, S scheduled, T taken, R removed,
+--                p paused, r resumed, c cleaned); job; and for S when it is due, ms, for others ''
+--   skew         the time that the newest job's producer wrote into it, less the time of its event, ms; missing when no job was
+--                added
+--   claimable, delayed, paused   how many jobs, and 0 or 1; missing when they were not asked for
+--   there        some jobs that are there
+--   isGone       1 when the job that was looked for is not there, else 0
+--   page         a list with three for each job: its id; since when it is claimable, or when it is due, ms; and S scheduled,
+--                E estimated by the producer's clock, L claimable since then at the latest
+--   looked       how many jobs the page looked at; -1 when 'all' are more than a page
 
 local perQueue, left, pageSize = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local firstArg, perKey, defaultMaxEvents = 4, 6, 10000
@@ -69,11 +74,10 @@ local function readSkew(base, entries, from)
     if event == 'added' and job then
       local fields = redis.call('HMGET', base .. job, 'timestamp', 'opts')
       local time = tonumber(fields[1] or nil)
-      if not time or string.find(fields[2] or '', '"timestamp"', 1, true) then return '' end
+      if not time or string.find(fields[2] or '', '"timestamp"', 1, true) then return nil end
       return string.format('%.0f', time - tonumber(string.match(entries[i][1], '^%d+')))
     end
   end
-  return ''
 end
 
 local function count(base)
@@ -90,7 +94,10 @@ local function count(base)
   end
   local claimable = redis.call('LLEN', base .. 'wait') + redis.call('LLEN', base .. 'paused')
     + redis.call('ZCARD', base .. 'prioritized') - markers
-  return {claimable, redis.call('ZCARD', base .. 'delayed'), redis.call('HEXISTS', base .. 'meta', 'paused')}, there
+  return {
+    claimable = claimable, delayed = redis.call('ZCARD', base .. 'delayed'),
+    paused = redis.call('HEXISTS', base .. 'meta', 'paused'), there = there
+  }
 end
 
 -- What is known of a job that can be claimed: since when at the earliest or latest, and which of the two.
@@ -183,10 +190,14 @@ for key = 1, #KEYS do
   local arg = firstArg + (key - 1) * perKey
   local stream, cursor = KEYS[key], ARGV[arg]
   local base = string.sub(stream, 1, -7)
+  local answer = {
+    exists = 1, cursor = cursor, more = 0, maxEvents = defaultMaxEvents, events = {}, there = {}, isGone = 0, page = {}, looked = 0
+  }
+  answers[key] = {map = answer}
   if left <= 0 then
-    answers[key] = {1, cursor, 1, '', ARGV[arg + 1], defaultMaxEvents, {}, {}, {}, 0, {}, 0, ''}
+    answer.more, answer.added = 1, ARGV[arg + 1] ~= '' and ARGV[arg + 1] or nil
   elseif redis.call('EXISTS', base .. 'meta') == 0 then
-    answers[key] = {0, cursor, 0, '', '', defaultMaxEvents, {}, {}, {}, 0, {}, 0, ''}
+    answer.exists = 0
   else
     local maxEvents = tonumber(redis.call('HGET', base .. 'meta', 'opts.maxLenEvents') or nil) or defaultMaxEvents
     local entries = redis.call('XRANGE', stream, cursor == '' and '-' or cursor, '+', 'COUNT', perQueue)
@@ -194,19 +205,19 @@ for key = 1, #KEYS do
     local first = entries[1] and entries[1][1]
     local more = #entries == perQueue
     local isGap, added, to = gapOf(stream, cursor, tonumber(ARGV[arg + 1]), entries, maxEvents, more)
-    local missedUntil = isGap and (first and string.match(first, '^%d+') or string.format('%.0f', now)) or ''
-    local counts, there, page, looked = {}, {}, {}, 0
+    if isGap then answer.missedUntil = first and string.match(first, '^%d+') or string.format('%.0f', now) end
     if not more then
-      if ARGV[arg + 2] == '1' then counts, there = count(base) end
-      if ARGV[arg + 4] ~= '' then page, looked = readPage(base, ARGV[arg + 4], tonumber(ARGV[arg + 5])) end
+      if ARGV[arg + 2] == '1' then
+        for name, value in pairs(count(base)) do answer[name] = value end
+      end
+      if ARGV[arg + 4] ~= '' then answer.page, answer.looked = readPage(base, ARGV[arg + 4], tonumber(ARGV[arg + 5])) end
     end
     local job = ARGV[arg + 3]
-    local isGone = job ~= '' and redis.call('EXISTS', base .. job) == 0
+    if job ~= '' and redis.call('EXISTS', base .. job) == 0 then answer.isGone = 1 end
     local new = first == cursor and 2 or 1
-    answers[key] = {
-      1, to, more and 1 or 0, missedUntil, added and string.format('%.0f', added) or '', maxEvents,
-      readEvents(entries, new), counts, there, isGone and 1 or 0, page, looked, readSkew(base, entries, new)
-    }
+    answer.cursor, answer.more, answer.maxEvents = to, more and 1 or 0, maxEvents
+    answer.added = added and string.format('%.0f', added)
+    answer.events, answer.skew = readEvents(entries, new), readSkew(base, entries, new)
   end
 end
-return {now, answers}
+return {map = {now = now, queues = answers}}

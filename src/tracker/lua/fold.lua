@@ -12,12 +12,16 @@
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
 --      14 when they are available, ms, as a JSON list (0 = when they happened; '' = all of them)
 --      15 the latest that it can be unless the clock was set, ms ('' = not known): then jobs wait for longer by the difference
--- Returns {accepted, duplicates, early, lost, taken, isIncomplete, known, idle since, now, forgets, count, expired}; now, forgets and
---   count are the writer's new answer
---   lost: ghosts dropped.  taken: jobs that waited or were scheduled until they were removed.  isIncomplete: 1 when writes turned
---   out to be lost that the writer had been answered, or a key of the queue is gone, else 0.  known: 1 when the queue was known before, else 0.
---   expired: enqueues whose job had been claimable for longer than the longest wait
---   idle since: when the last event came, ms, at the latest; -1 unless there are no events here and the queue has no jobs
+-- Returns a map
+--   accepted, duplicates, early   how many events. A batch that was folded before has those of then
+--   expired       enqueues whose job had been claimable for longer than the longest wait
+--   lost          ghosts dropped
+--   taken         jobs that waited or were scheduled until they were removed
+--   isKnown       1 when the queue was known before, else 0
+--   isIncomplete  1 when writes turned out to be lost that the writer had been answered, or a key of the queue is gone, else 0
+--   idleSince     when the last event came, ms, at the latest: only when there are no events here and the queue has no jobs
+--   now           ms; missing when nothing was folded: the queue is a job system's, or not known and left alone
+--   forgets, count   the writer's new answer; missing when nothing was folded, or for no writer
 -- Errors  SOURCE: the queue belongs to a job system; BATCH: the batch id was used for another batch
 --
 -- Reads everything that the batch touches, folds in memory, writes what changed: the number of commands does not
@@ -46,7 +50,9 @@ if latest and now > latest then maxWait = maxWait + now - latest end
 local eventAtPrecision = 60000
 local state = readState(stateKey, 'eventAt')
 local source, eventAt = state[1], tonumber(state[8] or nil)
-local nothing = {0, 0, 0, 0, 0, 0, source and 1 or 0, -1}
+local nothing = {map = {
+  accepted = 0, duplicates = 0, early = 0, expired = 0, lost = 0, taken = 0, isKnown = source and 1 or 0, isIncomplete = 0
+}}
 if source and source ~= 'events' then
   if eventCount == 0 then return nothing end
   return redis.error_reply('SOURCE ' .. source)
@@ -92,11 +98,14 @@ local function finish(accepted, duplicates, early, lost, taken, expired, isNews)
   if #toRemember > 0 then remember(memory, now, window, toRemember) end
   writeState(memory, KEYS, countedAt, isLost and now or nil)
   if isNews or isLost then redis.call('PUBLISH', channel, queue) end
-  local idleSince = -1
+  local idleSince
   if eventCount == 0 and redis.call('EXISTS', waitingKey) == 0 then idleSince = eventAt + eventAtPrecision end
-  return {
-    accepted, duplicates, early, lost, taken, isLost and 1 or 0, source and 1 or 0, idleSince, now, memory.forgets, memory.count, expired
-  }
+  local hasWriter = writer ~= ''
+  return {map = {
+    accepted = accepted, duplicates = duplicates, early = early, expired = expired, lost = lost, taken = taken,
+    isKnown = source and 1 or 0, isIncomplete = isLost and 1 or 0, idleSince = idleSince,
+    now = now, forgets = hasWriter and memory.forgets or nil, count = hasWriter and memory.count or nil
+  }}
 end
 
 if first then return finish(first.accepted, first.duplicates, first.early, 0, 0, first.expired, false) end

@@ -1,28 +1,49 @@
--- Takes down what one queue's own log said behind a cursor, exactly once, and one step of a repair; publishes the queue's
--- name when something changed.
+-- Takes down what one queue's own log says behind a cursor, exactly once, and one step of a repair; publishes the queue's name
+-- when something changed. A repair brings `waiting` in line with the real lists: it adds the jobs that are present, page by
+-- page, and then sweeps away those that were not seen.
 --
 -- KEYS  1 waiting  2 state  3 recent  4 set of the jobs that the running repair has seen
--- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 fencing token ('' = is not compared)
---       4 cursor from ('' = none is stored) 5 cursor to
---       6 the job system's clock when it was read, ms  7 how long ago that was, ms  8 how far that may be off, ms
---       9 for how long this is fresh, ms   10 paused, 0 or 1 ('' = as before)
---      11 repair's token ('' = no repair)  12 accuracy until the repair has ended ('' = it was begun before)
---      13 where to sweep from ('' = no sweep)          14 channel  15 queue's name
---      16 how many events   17 how many expected jobs   18 a producer's clock less the job system's, ms ('' = as before)
+-- ARGV  1 now, ms ('' = Redis's own time)
+--       2 source   3 fencing token ('' = is not compared)
+--       4 cursor from ('' = none is stored)   5 cursor to
+--       6 the job system's clock when it was read, ms   7 how long ago that was, ms   8 how far that may be off, ms
+--       9 for how long this is fresh, ms
+--      10 paused, 0 or 1 ('' = as before)
+--      11 repair's token ('' = no repair)   12 accuracy until the repair has ended ('' = it was begun before)
+--      13 where to sweep from ('' = no sweep)
+--      14 channel   15 queue's name
+--      16 how many events   17 how many expected jobs
+--      18 a producer's clock less the job system's, ms ('' = as before)
 --      19 until when events may be missing, ms by the job system's clock ('' = none is)
---      then four for each event: kind (W waits, P promoted, S scheduled, T taken, R removed), job, at in ms, available at
---      in ms ('' where it has none), by the job system's clock; one for each expected job; and three for each job present:
---      job, since in ms by the job system's clock ('' = unknown), S when it is scheduled until then, E when that is estimated,
---      L when it may have been claimable for longer
--- Returns {applied, cursor, jobs, head, lacks expected, sweep from, repairing}: applied 0 or 1, -1 when the stored
---      token is newer, which cursor then is; cursor, head and sweep from are '' where there is none; repairing 1 while any repair has not ended
+--      then for each event four: its kind (W waits, P promoted, S scheduled, T taken, R removed); job; at, ms; and available at,
+--        ms ('' = none). Both times are by the job system's clock
+--      then for each expected job one: the job
+--      then for each job present three: job; since when, ms by the job system's clock ('' = unknown); and S when it is scheduled until
+--        then, E when that is estimated, L when it may have been claimable for longer
+-- Returns a map
+--   newerFence    the token that is stored, when it is newer: then nothing else is returned, and nothing was written
+--   applied       1, or 0 when another cursor is stored, or another reader's repair is running: then nothing was written
+--   cursor        as stored now; missing where there is none
+--   isRepairing   1 while any repair has not ended, else 0
+--   and when it was applied:
+--   jobs          how many are in `waiting`
+--   head          the first of them; missing when there is none
+--   lacksExpected 1 when an expected job is not in `waiting`, or jobs were missed and no repair runs, else 0
+--   sweepFrom     where the next sweep goes on; missing when none has to
 --
--- In `waiting`, a score that is no whole number marks a time that was not seen: half a ms before it, it is estimated; a fifth of
+-- A score in `waiting` that is no whole number marks a time that was not seen: half a ms before it, it is estimated; a fifth of
 -- a ms before it, the job may have been claimable for longer.
--- State, beside the totals: cursor, offset (Redis's time less the job system's), repair, repairAt, accuracy, paused, measuredAt,
--- freshUntil, skew, missedUntil; atLeast, how many jobs of `waiting` may have been claimable for longer than their score; and what must be there: jobs, members of `waiting`; seen, members of the set of the running repair;
--- isIncomplete, 1 from when jobs were missed until a repair begins; countedAt and countsLostAt, when `recent` was written last, and
--- missed last, ms.
+--
+-- Fields of the state, beside the totals
+--   source, fence, cursor, accuracy, paused
+--   offset        Redis's time less the job system's, ms
+--   skew          as ARGV 18
+--   measuredAt, freshUntil, missedUntil   ms, by Redis's clock
+--   repair, repairAt   token of the running repair, and when its last step came, ms
+--   jobs, seen    how many members `waiting` and the set of the running repair must have: of fewer, Redis has evicted the key
+--   atLeast       how many jobs of `waiting` may have been claimable for longer than their score
+--   isIncomplete  1 from when jobs were missed until a repair begins
+--   countedAt, countsLostAt   when `recent` was written last, and missed last, ms
 
 -- @include ../../redis/lua/includes/now.lua
 -- @include includes/recent.lua
@@ -39,7 +60,7 @@ local now = nowMs(ARGV[1])
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
   'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt', 'atLeast')
-if fence and fence < tonumber(state[2] or fence) then return {-1, state[2], 0, '', 0, '', 0} end
+if fence and fence < tonumber(state[2] or fence) then return {map = {newerFence = state[2]}} end
 if state[1] and not state[3] and fromCursor == '' then
   -- It was known in another way until now.
   redis.call('UNLINK', waitingKey, stateKey, recentKey)
@@ -48,7 +69,9 @@ end
 local cursor, repair = state[3] or '', state[5] or ''
 -- Another reader's repair goes on undisturbed, unless it has come to a standstill.
 local isOthers = token ~= repair and (accuracy == '' or (repair ~= '' and now < tonumber(state[9]) + standstill))
-if cursor ~= fromCursor or (token ~= '' and isOthers) then return {0, cursor, 0, '', 0, '', repair ~= '' and 1 or 0} end
+if cursor ~= fromCursor or (token ~= '' and isOthers) then
+  return {map = {applied = 0, cursor = cursor ~= '' and cursor or nil, isRepairing = repair ~= '' and 1 or 0}}
+end
 
 -- What is on its way only ever makes the offset too large, so a smaller one is better. A larger one counts when it is clearly
 -- off. In between it stays, so that the difference between two events is exact.
@@ -130,7 +153,7 @@ for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
   seen[#seen + 1] = job
 end
 
-local nextSweep = ''
+local nextSweep
 if repair ~= '' then
   for from = 1, #seen, 1000 do
     redis.call('SADD', seenKey, unpack(seen, from, math.min(from + 999, #seen)))
@@ -182,5 +205,8 @@ local firstExpected = firstEvent + eventCount * perEvent
 for i = firstExpected, firstExpected + expectedCount - 1 do
   if not redis.call('ZSCORE', waitingKey, ARGV[i]) then lacks = 1 end
 end
-local head = redis.call('ZRANGE', waitingKey, 0, 0)[1] or ''
-return {1, toCursor, jobCount, head, lacks, nextSweep, repair ~= '' and 1 or 0}
+local head = redis.call('ZRANGE', waitingKey, 0, 0)[1]
+return {map = {
+  applied = 1, cursor = toCursor, isRepairing = repair ~= '' and 1 or 0,
+  jobs = jobCount, head = head, lacksExpected = lacks, sweepFrom = nextSweep
+}}

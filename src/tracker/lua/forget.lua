@@ -7,10 +7,11 @@
 --       5 now, ms ('' = Redis's own time)   6 event window, ms   7 what this process was answered last, as a writer
 --       8 only if it is a recorded queue with no jobs and no event after this time, ms ('' = in any case): all that was
 --         answered of it is older than the event window then, so nothing stays remembered
--- Returns {forgotten, now, forgets}
---   forgotten: 1 when the queue was known, 0 when not, -1 when it belongs to another source, or is not idle, and was left
---   alone, -2 when the stored token is newer, and it was left alone
---   forgets: how often the queue has been forgotten; 0 where that is not counted; after -2 the newer token
+-- Returns a map
+--   newerFence  the token that is stored, when it is newer: then nothing else is returned, and the queue was left alone
+--   isLeft      1 when the queue was left alone: it belongs to another source, or is not idle; else 0
+--   wasKnown    1 when the queue was known, and is not any more; else 0
+--   now, forgets   ms, and how often the queue has been forgotten; missing where that is not counted
 
 -- @include ../../redis/lua/includes/now.lua
 -- @include includes/memory.lua
@@ -21,16 +22,17 @@ local now, window = nowMs(ARGV[5]), tonumber(ARGV[6])
 local isReadable, state = pcall(readState, KEYS[2], 'fence', 'eventAt')
 if not isReadable then state = {} end
 local source, newest = state[1], tonumber(state[8] or nil)
+local leave = {map = {isLeft = 1, wasKnown = 0}}
 local idleSince = tonumber(ARGV[8])
 if idleSince then
   local eventAt = tonumber(state[9] or nil)
-  if source ~= 'events' or not eventAt or eventAt > idleSince or redis.call('EXISTS', KEYS[1]) == 1 then return {-1, now, 0} end
+  if source ~= 'events' or not eventAt or eventAt > idleSince or redis.call('EXISTS', KEYS[1]) == 1 then return leave end
 end
-if source and ARGV[3] ~= '' and source ~= ARGV[3] then return {-1, now, 0} end
+if source and ARGV[3] ~= '' and source ~= ARGV[3] then return leave end
 local fence = tonumber(ARGV[4])
-if fence and fence < (newest or fence) then return {-2, now, newest} end
+if fence and fence < (newest or fence) then return {map = {newerFence = newest}} end
 
-local forgets = 0
+local forgets
 if ARGV[3] == '' and not idleSince and (not source or source == 'events') then
   local hashes = {KEYS[4], KEYS[5]}
   local hasMemory, memory = pcall(readMemory, state, hashes, '', '', {})
@@ -46,4 +48,4 @@ else
 end
 local wasKnown = source or not isReadable
 if wasKnown then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
-return {wasKnown and 1 or 0, now, forgets}
+return {map = {isLeft = 0, wasKnown = wasKnown and 1 or 0, now = forgets and now, forgets = forgets}}

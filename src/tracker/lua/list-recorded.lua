@@ -3,9 +3,11 @@
 -- KEYS  1 index
 -- ARGV  1 how many recorded queues there may be   2 how many sources there are
 --       then the name of each source, whose queues do not count, and the names of the queues
--- Returns {listed, recorded, new, name, ...}
---   listed: 1 when all names are in the index now, else 0.  recorded: how many recorded queues there were.  new: how many of
---   the names were not in the index.  Ten of those names at most follow, when they were not listed
+-- Returns a map
+--   isListed  1 when all names are in the index now, else 0
+--   created   how many of the names were not in the index
+--   recorded  how many recorded queues there were; missing when no name is new
+--   refused   when they were not listed: ten at most of the names that are new
 
 local index, max, sourceCount = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local firstName = 3 + sourceCount
@@ -19,7 +21,7 @@ for from = firstName, #ARGV, chunk do
   end
 end
 -- Writes nothing then, so that it also runs while Redis has no memory left.
-if #new == 0 then return {1, 0, 0} end
+if #new == 0 then return {map = {isListed = 1, created = 0}} end
 
 -- Without the marker: see queue-index.ts.
 local recorded = redis.call('ZLEXCOUNT', index, '(', '+')
@@ -27,7 +29,9 @@ for i = 3, firstName - 1 do
   -- All names between `source/` and what follows them: the byte behind the slash is the digit 0.
   recorded = recorded - redis.call('ZLEXCOUNT', index, '[' .. ARGV[i] .. '/', '(' .. ARGV[i] .. '0')
 end
-if recorded + #new > max then return {0, recorded, #new, unpack(new, 1, math.min(#new, 10))} end
+if recorded + #new > max then
+  return {map = {isListed = 0, created = #new, recorded = recorded, refused = {unpack(new, 1, math.min(#new, 10))}}}
+end
 
 for from = 1, #new, chunk do
   local scored = {}
@@ -37,4 +41,4 @@ for from = 1, #new, chunk do
   end
   redis.call('ZADD', index, unpack(scored))
 end
-return {1, recorded, #new}
+return {map = {isListed = 1, created = #new, recorded = recorded}}

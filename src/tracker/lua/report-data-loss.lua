@@ -5,9 +5,9 @@
 -- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
 --       5 channel   6 queue's name   7 '1' to raise it in any case, if the queue is known
 --       '2' to raise it also if the queue is not known, unless it was forgotten
--- Returns {known, isIncomplete, now, forgets, count}
---   known: 1 when the queue is known now, and known from events, else 0.  isIncomplete: 1 when the queue was marked, else 0, and then
---   forgets and count mean nothing; else they are the writer's new answer
+-- Returns a map
+--   isKnown       1 when the queue is known now, and known from events, else 0
+--   now, forgets, count   the writer's new answer; missing when the queue was not marked
 
 -- @include ../../redis/lua/includes/now.lua
 -- @include includes/memory.lua
@@ -18,14 +18,14 @@ local now = nowMs(ARGV[1])
 
 local state = readState(KEYS[2])
 local source = state[1]
-if source and source ~= 'events' then return {0, 0, now, 0, 0} end
+if source and source ~= 'events' then return {map = {isKnown = 0}} end
 local memory = readMemory(state, {KEYS[4], KEYS[5]}, writer, '', {})
 local isLost = hasLostWrites(memory, answered, now, window) or isKeyMissing(state, KEYS, now, window)
   or (ARGV[7] == '1' and source) or (ARGV[7] == '2' and not source and memory.forgets == 0)
-if not isLost then return {source and 1 or 0, 0, now, 0, 0} end
+if not isLost then return {map = {isKnown = source and 1 or 0}} end
 
 letOldGo(memory, now, window)
 remember(memory, now, window, {countWrite(memory, answered)})
 writeState(memory, KEYS, nil, now)
 redis.call('PUBLISH', ARGV[5], ARGV[6])
-return {1, 1, now, memory.forgets, memory.count}
+return {map = {isKnown = 1, now = now, forgets = memory.forgets, count = memory.count}}

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 waiting  2 state
 -- ARGV  1 now, ms ('' = Redis's own time)
--- Returns {now, source, paused, has jobs}: source '' where it is not known; paused and has jobs 0 or 1
+-- Returns a map: now, ms; source, missing where it is not known; isPaused and hasJobs, 0 or 1
 
 -- @include ../../redis/lua/includes/now.lua
 
@@ -15,4 +15,4 @@ local function isAtLeast(value, min) return (tonumber(value or '') or -1) >= min
 local waiting = redis.pcall('ZCARD', KEYS[1])
 local hasJobs = (type(waiting) == 'number' and waiting > 0)
   or isAtLeast(state[3], 1) or isAtLeast(state[4], 0) or isAtLeast(state[5], 1)
-return {now, state[1] or '', state[2] == '1' and 1 or 0, hasJobs and 1 or 0}
+return {map = {now = now, source = state[1] or nil, isPaused = state[2] == '1' and 1 or 0, hasJobs = hasJobs and 1 or 0}}
