@@ -1,6 +1,7 @@
-import { AppError, messageOf } from "../core/errors.ts";
+import { AppError } from "../core/errors.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { createWakeablePause, pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 
@@ -24,7 +25,6 @@ export interface DeliveryLoop extends Service {
 }
 
 const maxRetryMs = 60_000;
-const failed = "alert delivery failed; retrying";
 
 export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
   const { receiver, send, everyMs, logger, retryMs = 1_000, clock = monotonicClock } = options;
@@ -33,7 +33,11 @@ export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
   let isWoken = false;
   const idle = createWakeablePause(stopping.signal);
   let failures = 0;
-  let isWarned = false;
+  const outage = createOutageLog({
+    ...{ logger, fields: { receiver } },
+    begins: "alert delivery failed; retrying",
+    ends: "alert delivery recovered",
+  });
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
@@ -50,20 +54,14 @@ export function createDeliveryLoop(options: DeliveryLoopOptions): DeliveryLoop {
   async function tryToSend(): Promise<number> {
     try {
       await send(stopping.signal);
-      if (isWarned) logger.info({ receiver, failures }, "alert delivery recovered");
-      isWarned = false;
+      outage.recovered({ failures });
       failures = 0;
       return everyMs;
     } catch (error) {
       if (stopping.signal.aborted) return 0;
       failures += 1;
-      const fields = { receiver, failures, err: messageOf(error) };
-      // One warning for each outage; the connection itself logs that Redis is away.
-      if (isWarned || error instanceof AppError) logger.debug(fields, failed);
-      else {
-        logger.warn(fields, failed);
-        isWarned = true;
-      }
+      // The connection itself logs that Redis is away.
+      if (!(error instanceof AppError)) outage.failed(error, { failures });
       return retryDelayMs(failures, retryMs);
     }
   }

@@ -4,6 +4,7 @@ import { AppError, messageOf } from "../core/errors.ts";
 import { type Hold, LeaseLostError } from "../core/lease.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { type AlertCapacity, createAlertCapacity } from "./alert-capacity.ts";
@@ -54,7 +55,6 @@ export interface Evaluator extends Service {
 }
 
 const queuesPerRead = 500;
-const failed = "alerts could not be evaluated; retrying each second";
 
 interface Firing {
   readonly alert: Alert;
@@ -80,7 +80,11 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   /** The rules that all of `active` are known to be of. */
   let activeOf: readonly AlertRule[] | null = null;
   let lastRound: Round | null = null;
-  let problem = "";
+  const outage = createOutageLog({
+    ...{ logger, fields: {}, level: "error" },
+    begins: "alerts could not be evaluated; retrying each second",
+    ends: "alerts are evaluated again",
+  });
   /** In the last round. */
   let droppedBefore = 0;
   let running: Promise<void> = Promise.resolve();
@@ -249,8 +253,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
       const startedAtMs = monotonicClock.now();
       try {
         await round();
-        if (problem !== "") logger.info({}, "alerts are evaluated again");
-        problem = "";
+        outage.recovered();
       } catch (error) {
         noteFailure(error);
       }
@@ -265,13 +268,8 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     isActiveKnown = false;
     // After a failover the node that has the lease may have lost its newest tokens, with a clock that is behind them.
     if (error instanceof LeaseLostError && error.newerFence !== null) hold.supersede(error.newerFence);
-    const message = messageOf(error);
     // The connection itself logs that Redis is away, and a process that has lost the lease is stopped in a moment.
-    if (error instanceof AppError || error instanceof LeaseLostError) logger.debug({ err: message }, failed);
-    else if (message !== problem) {
-      logger.error({ err: error }, failed);
-      problem = message;
-    }
+    if (!(error instanceof AppError || error instanceof LeaseLostError)) outage.failed(error);
   }
 
   return {

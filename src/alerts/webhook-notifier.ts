@@ -3,6 +3,7 @@ import { maxOutbox, maxRefusals } from "../core/alerts.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import { type MonotonicClock, monotonicClock, type WallClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { createWakeablePause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createDeliverySchedule, type DueNotification } from "./delivery-schedule.ts";
@@ -61,7 +62,11 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
   let readAllAtMs = Number.NEGATIVE_INFINITY;
   let hasNews = true;
   const idle = createWakeablePause(signal);
-  let isWarned = false;
+  const outage = createOutageLog({
+    ...{ logger, fields: { receiver } },
+    begins: "webhook delivery failed; retrying",
+    ends: "webhook delivery recovered",
+  });
 
   /** Reads what is new; now and then everything, in case that Redis has lost its newest entries or its clock was set back. */
   async function readOutbox(): Promise<void> {
@@ -118,7 +123,7 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
         if (signal.aborted) return;
         count("failed");
         const refused = schedule.failed(id, error instanceof ReceiverError && error.isRefusal, clock.now());
-        warnOnce(error);
+        outage.failed(error, { failing: schedule.failing });
         if (refused < maxRefusals) return;
         count("dropped");
         logger.error({ receiver, alert: alertId, reason: messageOf(error) }, "gave up a notification");
@@ -127,17 +132,7 @@ export function createWebhookNotifier(options: WebhookNotifierOptions): WebhookN
     await outbox.remove(id);
     schedule.remove(id);
     delivered.delete(id);
-    if (isWarned && schedule.failing === 0) {
-      isWarned = false;
-      logger.info({ receiver }, "webhook delivery recovered");
-    }
-  }
-
-  function warnOnce(error: unknown): void {
-    const fields = { receiver, err: messageOf(error), failing: schedule.failing };
-    if (isWarned) logger.debug(fields, "webhook delivery failed; retrying");
-    else logger.warn(fields, "webhook delivery failed; retrying");
-    isWarned = true;
+    if (schedule.failing === 0) outage.recovered();
   }
 
   function begin(notification: DueNotification): void {

@@ -93,3 +93,8 @@ export function withoutStackTrace<T extends Error>(make: () => T): T {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Whether Redis did not answer, or refused: what was asked may be asked again. */
+export function isUnavailable(error: unknown): error is AppError {
+  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
+}

@@ -1,8 +1,9 @@
 import { StatsD } from "hot-shots";
-import { AppError, messageOf } from "../core/errors.ts";
+import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { type QueueReader, readAllQueues } from "./all-queues.ts";
@@ -43,9 +44,13 @@ export function createStatsd(options: StatsdOptions): Service {
   const stopping = new AbortController();
   let client: StatsD | undefined;
   let running: Promise<void> | undefined;
-  let isFailing = false;
-  let isSaid = false;
+  let wasOverflowing = false;
   let sendError: Error | undefined;
+  const outage = createOutageLog({
+    ...{ logger, fields: { host, port } },
+    begins: "StatsD delivery failed",
+    ends: "StatsD delivery recovered",
+  });
 
   function open(): StatsD {
     return new StatsD({
@@ -85,13 +90,13 @@ export function createStatsd(options: StatsdOptions): Service {
     });
     to.gauge("queue.omitted", omitted + unreadable);
     await flush(to);
-    if (omitted > 0 && !isSaid) {
+    if (omitted > 0 && !wasOverflowing) {
       logger.warn(
         { omitted, maxQueues },
         "some queues are not sent to StatsD: more than METRICS_MAX_QUEUES are known",
       );
     }
-    isSaid = omitted > 0;
+    wasOverflowing = omitted > 0;
   }
 
   /** One round. The connection logs outages of Redis. */
@@ -103,10 +108,8 @@ export function createStatsd(options: StatsdOptions): Service {
       if (stopping.signal.aborted || error instanceof AppError) return;
       sendError ??= error as Error;
     }
-    const err = sendError === undefined ? undefined : messageOf(sendError);
-    if (err !== undefined && !isFailing) logger.warn({ err, host, port }, "StatsD delivery failed");
-    if (err === undefined && isFailing) logger.info({ host, port }, "StatsD delivery recovered");
-    isFailing = err !== undefined;
+    if (sendError === undefined) outage.recovered();
+    else outage.failed(sendError);
   }
 
   async function run(to: StatsD): Promise<void> {

@@ -1,4 +1,4 @@
-import { AppError, messageOf } from "../core/errors.ts";
+import { isUnavailable } from "../core/errors.ts";
 import type { HistoryReader, HistoryStep } from "../core/history.ts";
 import type { Lease } from "../core/lease.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
@@ -6,6 +6,7 @@ import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { inBackground, type Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
@@ -64,7 +65,11 @@ export function createHistory(options: HistoryOptions): History {
     const stopping = new AbortController();
     let writing = Promise.resolve();
     let sampling = Promise.resolve();
-    let isFailing = false;
+    const outage = createOutageLog({
+      ...{ logger, fields: {} },
+      begins: "queues cannot be sampled",
+      ends: "queues are sampled again",
+    });
     own.setFeedLive(isFeedLive);
     listedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -80,12 +85,10 @@ export function createHistory(options: HistoryOptions): History {
           }
           await own.sample();
           writing = writing.then(() => outbox.flush(writer.write));
-          isFailing = false;
+          outage.recovered();
         } catch (error) {
           // The connection logs outages of Redis.
-          if (!isFailing && !isAway(error))
-            logger.warn({ err: messageOf(error) }, "queues cannot be sampled");
-          isFailing = true;
+          if (!isUnavailable(error)) outage.failed(error);
         }
         await pause(Math.max(0, beganAtMs + everyMs - performance.now()), stopping.signal);
       }
@@ -155,8 +158,4 @@ export function createHistory(options: HistoryOptions): History {
       return all.map((steps) => steps.map(({ atMs, record }) => toRecentStep(atMs, record)));
     },
   };
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }

@@ -1,4 +1,4 @@
-import { AppError, messageOf } from "../core/errors.ts";
+import { isUnavailable, messageOf } from "../core/errors.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
@@ -53,11 +53,11 @@ export function createStepOutbox(options: StepOutboxOptions): StepOutbox {
             await write(step);
             isWritten = true;
           } catch (error) {
-            if (!isAway(error)) failures.push(error);
+            if (!isUnavailable(error)) failures.push(error);
             else if (clock.now() < givenUpAtMs) return void again.push(...steps.slice(i));
             else {
               isGivenUp = true;
-              gaps.failed(messageOf(error));
+              gaps.failed(error);
             }
           }
         }
@@ -75,8 +75,4 @@ export function createStepOutbox(options: StepOutboxOptions): StepOutbox {
       }
     },
   };
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }

@@ -1,4 +1,4 @@
-import { AppError } from "../core/errors.ts";
+import { isUnavailable } from "../core/errors.ts";
 import type { QueueChoice } from "../core/queue-choice.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts, type Window } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
@@ -227,8 +227,4 @@ function hasCounts(snapshot: QueueSnapshot | undefined): boolean {
     rates.some((each) => each !== null && each.enqueuedPerSecond + each.dequeuedPerSecond > 0) ||
     waits.some((each) => each !== null && each.count > 0)
   );
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }

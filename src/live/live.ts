@@ -1,4 +1,4 @@
-import { AppError, messageOf } from "../core/errors.ts";
+import { isUnavailable, messageOf } from "../core/errors.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { wallClock as machineClock, monotonicClock, type WallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -370,8 +370,4 @@ export function createLive(options: LiveOptions): Live {
       return control.watch;
     },
   };
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
 }

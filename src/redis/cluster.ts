@@ -131,7 +131,7 @@ function logDisconnections(cluster: Cluster, connection: string, logger: Logger)
     node.on("error", (error: Error) => {
       // The error of a first attempt goes to the caller that opens the connection. A master that a replica has followed
       // is listed, and connected to, for as long as it fails.
-      if (wasReady && needed?.has(nodeOf(node)) !== false) outage.failed(error.message);
+      if (wasReady && needed?.has(nodeOf(node)) !== false) outage.failed(error);
     });
     node.on("ready", outage.recovered);
   });

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { Hold, Lease } from "../core/lease.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
+import { pause } from "../runtime/pause.ts";
 import type { RedisClient } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "./scripts.ts";
@@ -119,7 +120,7 @@ export function createLease(options: LeaseOptions): Lease {
     async acquire(signal) {
       // Of this attempt alone: a release that arrives late must not end the hold that comes after it.
       const owner = randomBytes(12).toString("base64url");
-      let hasWarned = false;
+      const outage = createOutageLog({ logger, begins: "lease request failed", fields: { lease: name } });
       for (;;) {
         signal.throwIfAborted();
         let waitMs = retryMs;
@@ -129,19 +130,11 @@ export function createLease(options: LeaseOptions): Lease {
           if (fence > 0) return hold(owner, fence, sentAtMs);
           if (freeInMs >= 0) waitMs = Math.min(retryMs, freeInMs + 1);
         } catch (error) {
-          // The connection logs outages of Redis; every other failure is logged once.
-          if (!hasWarned && !(error instanceof AppError)) {
-            logger.warn({ lease: name, err: messageOf(error) }, "lease request failed");
-            hasWarned = true;
-          }
+          // The connection itself logs that Redis is away.
+          if (!(error instanceof AppError)) outage.failed(error);
         }
         await pause(waitMs, signal);
       }
     },
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  // An abort is no failure of a pause, but its end.
-  await delay(Math.max(0, ms), undefined, { signal, ref: false }).catch(() => {});
 }

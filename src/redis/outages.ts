@@ -26,7 +26,7 @@ export function logDisconnections(redis: Redis, connection: string, logger: Logg
   redis.on("end", () => clearTimeout(soon));
   // Without a listener ioredis prints every failed attempt.
   redis.on("error", (error: Error) => {
-    if (wasReady) outage.failed(error.message);
+    if (wasReady) outage.failed(error);
   });
   redis.on("close", () => {
     const wasStable = readyAtMs !== null && monotonicClock.now() >= readyAtMs + calmMs;

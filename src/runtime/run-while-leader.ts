@@ -1,5 +1,6 @@
 import type { Hold, Lease } from "../core/lease.ts";
 import type { Logger } from "./logger.ts";
+import { createOutageLog } from "./outage-log.ts";
 import { pause } from "./pause.ts";
 import type { Service } from "./service.ts";
 
@@ -29,7 +30,7 @@ export interface RunWhileLeaderOptions {
 export function runWhileLeader(options: RunWhileLeaderOptions): Service {
   const { lease, create, logFields, startedMessage, failedMessage, logger, retryMs = 1_000 } = options;
   const stopping = new AbortController();
-  let failing = false;
+  const outage = createOutageLog({ logger, begins: failedMessage, fields: logFields, level: "error" });
   let running: Promise<void> | undefined;
 
   async function run(): Promise<void> {
@@ -51,13 +52,11 @@ export function runWhileLeader(options: RunWhileLeaderOptions): Service {
       service = create(hold);
       await Promise.race([service.start(), aborted(over)]);
       if (!over.aborted) logger.info({ ...logFields, fence: hold.fence }, startedMessage);
-      failing = false;
+      outage.recovered();
       await aborted(over);
       return true;
     } catch (err) {
-      if (failing) logger.debug({ ...logFields, err }, failedMessage);
-      else logger.error({ ...logFields, err }, failedMessage);
-      failing = true;
+      outage.failed(err);
       return false;
     } finally {
       await service?.stop().catch((err: unknown) => {

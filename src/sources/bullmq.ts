@@ -1,4 +1,3 @@
-import { messageOf } from "../core/errors.ts";
 import type { FollowedCursor, FollowSink } from "../core/log-following.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock } from "../runtime/clock.ts";
@@ -90,7 +89,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   }
 
   function fail(error: unknown): void {
-    if (!stopping.signal.aborted) away.failed(messageOf(error));
+    if (!stopping.signal.aborted) away.failed(error);
   }
 
   /** The queues that were followed before: some of them may have gone since. */
@@ -234,7 +233,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     try {
       return await writing;
     } catch (error) {
-      unstored.failed(messageOf(error));
+      unstored.failed(error);
       throw new NotStored();
     }
   }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { messageOf, StartError } from "../../core/errors.ts";
+import { StartError } from "../../core/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
+import { createOutageLog } from "../../runtime/outage-log.ts";
 import type { Service } from "../../runtime/service.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { createFileGuard, type FileGuard } from "./file-guard.ts";
@@ -84,16 +85,18 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
     logger.error({ socketPath, pid }, "redis-server went away, it is started again");
     // One that ends again and again shortly after its start is started ever more rarely.
     if (performance.now() - runningSinceMs > maxBackoffMs) backoffMs = minBackoffMs;
-    for (let logged = ""; !stopping.signal.aborted; ) {
+    const outage = createOutageLog({
+      ...{ logger, fields: { socketPath } },
+      begins: "redis-server cannot be started, trying again",
+    });
+    while (!stopping.signal.aborted) {
       try {
         await sleep(backoffMs, undefined, { ref: false, signal: stopping.signal });
         backoffMs = Math.min(2 * backoffMs, maxBackoffMs);
         return await run("redis-server is back");
       } catch (error) {
         if (stopping.signal.aborted) return;
-        const message = messageOf(error);
-        if (message !== logged) logger.warn({ err: error }, "redis-server cannot be started, trying again");
-        logged = message;
+        outage.failed(error);
       }
     }
   }
