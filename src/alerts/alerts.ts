@@ -7,6 +7,7 @@ import type { Keys } from "../redis/keys.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
+import { createSharedReading } from "../runtime/shared-reading.ts";
 import { type AlertStore, createAlertStore } from "./alert-store.ts";
 import { type AlertFeed, createAlertStream } from "./alert-stream.ts";
 import type { AlertFilter, AlertWatch } from "./alert-watches.ts";
@@ -163,22 +164,15 @@ function evaluateUnder(
 
 /** Reads all alerts once for all queries within half a second. */
 function createReadings(store: AlertStore) {
-  const held = new Map<string, Promise<Alert[]>>();
-
-  function hold(what: string, read: () => Promise<Alert[]>): Promise<Alert[]> {
-    const known = held.get(what);
-    if (known !== undefined) return known;
-    const reading = read();
-    held.set(what, reading);
-    const forget = () => held.get(what) === reading && held.delete(what);
-    reading.then(() => setTimeout(forget, holdMs).unref(), forget);
-    return reading;
-  }
-
+  const newestFirst = async () => (await store.active()).sort((a, b) => b.sinceMs - a.sinceMs);
+  const active = createSharedReading(newestFirst, holdMs);
+  const resolved = createSharedReading(() => store.resolved(1_000), holdMs);
   return {
-    /** The newest first. */
-    active: () => hold("active", async () => (await store.active()).sort((a, b) => b.sinceMs - a.sinceMs)),
-    resolved: () => hold("resolved", () => store.resolved(1_000)),
-    forget: () => held.clear(),
+    active: active.read,
+    resolved: resolved.read,
+    forget() {
+      active.forget();
+      resolved.forget();
+    },
   };
 }

@@ -1,6 +1,8 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
+import { createSharedReading } from "../runtime/shared-reading.ts";
 import { alertSeries } from "./alert-series.ts";
 import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
 import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";
@@ -38,8 +40,7 @@ const shareMs = 1_000;
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   const { reader, maxQueues, historyMaxQueues, server, alertStatus, logger } = options;
-  let shared: Promise<readonly Buffer[]> | undefined;
-  let isAlertStatusBroken = false;
+  const outage = createOutageLog({ logger, begins: "alerts have no metrics", fields: {}, level: "error" });
 
   async function queueSeries(): Promise<readonly Buffer[]> {
     const pages = queueMetrics.map((metric) => [Buffer.from(headOf(metric))]);
@@ -67,12 +68,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
   async function ofAlerts(): Promise<string> {
     try {
       const series = alertSeries(await alertStatus());
-      isAlertStatusBroken = false;
+      outage.recovered();
       return series;
     } catch (error) {
-      const isBroken = !(error instanceof AppError);
-      if (isBroken && !isAlertStatusBroken) logger.error({ err: error }, "alerts have no metrics");
-      isAlertStatusBroken = isBroken;
+      if (!(error instanceof AppError)) outage.failed(error);
       return "";
     }
   }
@@ -93,17 +92,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   return {
     contentType: "text/plain; version=0.0.4; charset=utf-8",
-    read() {
-      if (shared === undefined) {
-        const mine = collect();
-        shared = mine;
-        const forget = () => {
-          if (shared === mine) shared = undefined;
-        };
-        mine.then(() => setTimeout(forget, shareMs).unref(), forget);
-      }
-      return shared;
-    },
+    read: createSharedReading(collect, shareMs).read,
   };
 }
 

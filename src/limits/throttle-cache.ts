@@ -1,4 +1,5 @@
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 import { type Bucket, fits, fullBucket, type Rate, refilled } from "./token-bucket.ts";
 
 /** What a request takes: points for what it reads, events for what it records. Each has a token bucket of its own. */
@@ -31,7 +32,7 @@ const maxClients = 10_000;
 const maxRefusalMs = 1_000;
 
 export function createThrottleCache(rates: Rates, clock: MonotonicClock = monotonicClock): ThrottleCache {
-  const known = new Map<string, Buckets & { readonly seenAtMs: number }>();
+  const known = createRecentMap<string, Buckets & { readonly seenAtMs: number }>({ maxSize: maxClients });
 
   function of(client: string): Buckets {
     const { points = fullBucket, events = fullBucket } = known.get(client) ?? {};
@@ -40,11 +41,7 @@ export function createThrottleCache(rates: Rates, clock: MonotonicClock = monoto
   }
 
   function remember(client: string, buckets: Buckets, seenAtMs: number): void {
-    // The client that was charged longest ago is forgotten first.
-    known.delete(client);
     known.set(client, { ...buckets, seenAtMs });
-    const [oldest] = known.keys();
-    if (known.size > maxClients && oldest !== undefined) known.delete(oldest);
   }
 
   return {

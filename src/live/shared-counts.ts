@@ -1,6 +1,7 @@
 import { AppError } from "../core/errors.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 
 /** Which windows are wanted of what is counted. */
 export type CountParts = Pick<SnapshotParts, "throughput" | "waitTime">;
@@ -26,14 +27,14 @@ interface Held {
 }
 
 /** What was read longer ago than this is of no use. */
-export const longestHoldMs = 900;
+const longestHoldMs = 900;
 
 export function createSharedCounts(
   read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>,
   clock: MonotonicClock = monotonicClock,
 ): SharedCounts {
-  /** By what is wanted of which queue; the oldest read stands first. */
-  const held = new Map<string, Held>();
+  /** By what is wanted of which queue. */
+  const held = createRecentMap<string, Held>({ maxAgeMs: longestHoldMs, clock });
 
   function counted(snapshot: QueueSnapshot, parts: CountParts, holdMs: number): Held["counted"] {
     const now = clock.now();
@@ -44,16 +45,11 @@ export function createSharedCounts(
     }
     const fresh = read([snapshot.queue], { depth: false, scheduled: false, lost: false, ...parts });
     const entry = { of: snapshot, readAtMs: now, counted: fresh.then(([each]) => each) };
-    held.delete(key);
     held.set(key, entry);
     // Those who wait for a read get its failure; later ones read again.
     entry.counted.catch(() => {
       if (held.get(key) === entry) held.delete(key);
     });
-    for (const [oldest, { readAtMs }] of held) {
-      if (now < readAtMs + longestHoldMs) break;
-      held.delete(oldest);
-    }
     return entry.counted;
   }
 

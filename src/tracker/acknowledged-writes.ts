@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { monotonicClock } from "../runtime/clock.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 
 /** How far Redis has come with one queue, as it said to this process. */
 export interface WriterAnswer {
@@ -33,31 +33,20 @@ export interface WriterOptions {
 }
 
 export function createWriter({ eventWindowMs, maxQueues = 10_000 }: WriterOptions): Writer {
-  /** In the order in which they were learned. */
-  const answers = new Map<string, WriterAnswer & { readonly learnedAtMs: number }>();
-
-  function remembered(queue: string) {
-    const answer = answers.get(queue);
-    if (answer === undefined || monotonicClock.now() < answer.learnedAtMs + eventWindowMs) return answer;
-    answers.delete(queue);
-    return undefined;
-  }
+  const answers = createRecentMap<string, WriterAnswer>({ maxSize: maxQueues, maxAgeMs: eventWindowMs });
 
   return {
     id: randomBytes(9).toString("base64url"),
     answered(queue) {
-      const answer = remembered(queue);
+      const answer = answers.get(queue);
       return answer === undefined ? "" : `${answer.forgets} ${answer.count} ${answer.atMs}`;
     },
     learn(queue, answer) {
-      const known = remembered(queue);
+      const known = answers.get(queue);
       if (known !== undefined && !isLater(answer, known)) return;
-      answers.delete(queue);
-      answers.set(queue, { ...answer, learnedAtMs: monotonicClock.now() });
-      const [oldest] = answers.keys();
-      if (answers.size > maxQueues && oldest !== undefined) answers.delete(oldest);
+      answers.set(queue, answer);
     },
-    queues: () => [...answers.keys()].filter((queue) => remembered(queue) !== undefined),
+    queues: () => [...answers.keys()],
   };
 }
 

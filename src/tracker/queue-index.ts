@@ -1,13 +1,14 @@
-import { Cluster, type Redis } from "ioredis";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
+import { mastersOf } from "../redis/masters.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import { pause } from "../runtime/pause.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 
 export interface QueueIndexOptions {
   readonly redis: RedisClient;
@@ -75,8 +76,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
   const setAsideScript = allowOutOfMemory(loadScript("queueLatencySetAside", setAsideUrl));
   /** For queues that have a state: what they take in the index is little beside that. */
   const scriptWhenFull = allowOutOfMemory(script);
-  /** When names were listed by this process, the one listed longest ago first. */
-  const admittedAtMs = new Map<string, number>();
+  /** Names that this process has listed. */
+  const admitted = createRecentMap<string, true>({ maxSize: maxAdmitted, maxAgeMs: admittedForMs, clock });
   let completing: Promise<void> | undefined;
   let completeFailedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -135,23 +136,6 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     if (!isDone) throw new AppError("SERVICE_UNAVAILABLE", beingCompleted, { retryAfterSeconds: 1 });
   }
 
-  function isAdmitted(queue: string): boolean {
-    const atMs = admittedAtMs.get(queue);
-    return atMs !== undefined && clock.now() < atMs + admittedForMs;
-  }
-
-  function remember(queues: readonly string[]): void {
-    const atMs = clock.now();
-    for (const queue of queues) {
-      admittedAtMs.delete(queue);
-      admittedAtMs.set(queue, atMs);
-    }
-    for (const oldest of admittedAtMs.keys()) {
-      if (admittedAtMs.size <= maxAdmitted) break;
-      admittedAtMs.delete(oldest);
-    }
-  }
-
   /** @returns how many of them were not listed. */
   async function addAll(names: readonly string[]): Promise<number> {
     if (names.length === 0) return 0;
@@ -177,20 +161,19 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     },
     count: () => ask(() => redis.zlexcount(keys.index, behindMarker, "+")),
     async admit(queues) {
-      const unsure = queues.filter((queue) => !isAdmitted(queue));
+      const unsure = queues.filter((queue) => admitted.get(queue) === undefined);
       if (unsure.length === 0) return;
       const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
       const reply = await ask(() => runScript(redis, script, { keys: [keys.index], args }));
       const { isListed, created, recorded = 0, refused = [] } = namedReply<ListReply>(reply);
-      if (isListed !== 1)
-        throw tooManyQueues({ recorded, created, newQueues: refused, max: maxKnownQueues });
-      remember(unsure);
+      if (isListed !== 1) throw tooManyQueues({ recorded, created, newQueues: refused, max: maxKnownQueues });
+      for (const queue of unsure) admitted.set(queue, true);
     },
     add,
     complete,
     async unlist(queues) {
       if (queues.length === 0) return;
-      for (const queue of queues) admittedAtMs.delete(queue);
+      for (const queue of queues) admitted.delete(queue);
       await ask(() => redis.zrem(keys.index, ...queues));
       // A process that recorded one of them meanwhile listed it before its name was taken out, or does so after we look.
       const states = await Promise.allSettled(queues.map((queue) => redis.exists(keys.state(queue))));
@@ -228,10 +211,6 @@ function tooManyQueues(counts: {
     `too many queues: ${created} of the batch are new, ${recorded} are recorded, and the limit is ${max} (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue`,
     { details: { newQueues } },
   );
-}
-
-function mastersOf(redis: RedisClient): readonly Redis[] {
-  return redis instanceof Cluster ? redis.nodes("master") : [redis];
 }
 
 async function answered<T>(reply: Promise<T>): Promise<T> {

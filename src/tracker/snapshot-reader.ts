@@ -20,6 +20,7 @@ import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { DataLoss } from "./data-loss.ts";
 import { createUnreadableQueues } from "./unreadable-queues.ts";
@@ -66,7 +67,9 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   const script = loadScript("queueLatencySnapshot", new URL("lua/snapshot.lua", import.meta.url));
   const unreadable = createUnreadableQueues(options);
   /** Queues that were seen with no job, and how often the clock had been set by then: what came to them later has right times. */
-  const emptied = new Map<string, { readonly steps: ClockSteps; readonly count: number }>();
+  const emptied = createRecentMap<string, { readonly steps: ClockSteps; readonly count: number }>({
+    maxSize: maxEmptied,
+  });
 
   function callOf(queue: string, parts: SnapshotParts): ScriptCall {
     const answered = writer.answered(queue);
@@ -102,10 +105,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   function noteEmpty(queue: string, reply: Reply): void {
     const steps = clocks.stepsOf(queue);
     if (!hasNoJobs(reply) || steps.wrongTimes().length === 0) return;
-    emptied.delete(queue);
     emptied.set(queue, { steps, count: steps.count() });
-    const [oldest] = emptied.keys();
-    if (emptied.size > maxEmptied && oldest !== undefined) emptied.delete(oldest);
   }
 
   /** A queue that cannot be read, or whose keys are not what was written, does not affect the others. */
