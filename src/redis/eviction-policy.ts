@@ -1,5 +1,6 @@
-import { Cluster, type Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import type { RedisClient } from "./connect.ts";
+import { mastersOf, nodeName } from "./masters.ts";
 
 /** A Redis that may evict keys at its memory limit. */
 export interface EvictingNode {
@@ -14,11 +15,11 @@ export interface EvictingNode {
  * rejects.
  */
 export async function findEvictingNodes(redis: RedisClient): Promise<readonly EvictingNode[]> {
-  const masters = redis instanceof Cluster ? redis.nodes("master") : [redis];
+  const masters = mastersOf(redis);
   const policies = await Promise.all(masters.map(policyOf));
   return masters.flatMap((master, i) => {
     const policy = policies[i];
-    return policy == null || policy === "noeviction" ? [] : [{ node: nameOf(master), policy }];
+    return policy == null || policy === "noeviction" ? [] : [{ node: nodeName(master), policy }];
   });
 }
 
@@ -35,8 +36,4 @@ async function policyOf(redis: Redis): Promise<string | null> {
   } catch {
     return null;
   }
-}
-
-function nameOf({ options: { path, host, port } }: Redis): string {
-  return path ?? `${host}:${port}`;
 }

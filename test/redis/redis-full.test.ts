@@ -7,10 +7,10 @@ import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createLease } from "../../src/redis/lease.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 import { createDataLoss } from "../../src/tracker/data-loss.ts";
+import { createExpirySweeper } from "../../src/tracker/expiry-sweeper.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
-import { createSweeper } from "../../src/tracker/sweeper.ts";
 import type { Tracker } from "../../src/tracker/tracker.ts";
 import { silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
@@ -148,7 +148,7 @@ describe("while Redis is full", () => {
     const index = createQueueIndex({ redis, keys, logger: silentLogger });
     const recorded = createRecordedQueues({ redis, keys, logger: silentLogger });
     const writer = createWriter(options);
-    const sweeper = createSweeper({
+    const sweeper = createExpirySweeper({
       ...{ redis, keys, index, recorded, logger: silentLogger, everyMs: 20, queueTtlMs: 86_400_000 },
       recorder: openRecorder(opened, options),
       dataLoss: createDataLoss({ redis, keys, index, recorded, writer, logger: silentLogger, ...options }),
@@ -229,6 +229,18 @@ describe("while Redis is full", () => {
     const forgotten = await ask(app.url, `mutation { forgetQueue(queue: "http") }`);
     expect(forgotten.body).toMatchObject({ data: { forgetQueue: true } });
   });
+});
+
+it("is in /ready, which is 200 all the same, until there is room", async () => {
+  await using app = await startHttp();
+  const ready = async () => {
+    const response = await fetch(`${app.url}/ready`);
+    return { status: response.status, body: await response.json() };
+  };
+  const warnings = [expect.stringMatching(/refuses writes: it is full \(maxmemory\)/)];
+  expect(await ready()).toEqual({ status: 200, body: { status: "ok", warnings } });
+  await makeRoom();
+  expect(await ready()).toEqual({ status: 200, body: { status: "ok" } });
 });
 
 it("a Redis that cannot save is distinguished from one that is away, and reads are answered", async () => {
