@@ -1,10 +1,9 @@
 import { BlockList, isIP } from "node:net";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { durationMs } from "./duration.ts";
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/** A duration with its unit, such as 250ms, 60s, 5m, 12h or 7d; 0 needs none. */
+/** A duration; its grammar is that of {@link durationMs}. */
 export function duration(defaultValue: string, low: string, high: string) {
   return z
     .string()
@@ -18,12 +17,6 @@ export function duration(defaultValue: string, low: string, high: string) {
       });
       return z.NEVER;
     });
-}
-
-function durationMs(text: string): number | null {
-  if (text === "0") return 0;
-  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
-  return amount === undefined ? null : Number(amount) * unitMs[unit as keyof typeof unitMs];
 }
 
 export function whole(defaultValue: number, low: number, high: number) {

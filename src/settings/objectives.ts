@@ -1,9 +1,11 @@
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { matchesGlob } from "../core/glob.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { parseInWorker } from "../runtime/parse-in-worker.ts";
+import { createRecentMap } from "../runtime/recent-map.ts";
 import { createReloadableFile } from "../runtime/reloadable-file.ts";
 import type { Service } from "../runtime/service.ts";
+import { durationMs } from "./duration.ts";
+import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
 
 /** Within how long jobs of some queues are to be taken. */
 export interface Objective {
@@ -47,11 +49,11 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
     return first === undefined ? objectiveMsInName(queue) : first.objectiveMs;
   };
   let knownOf = file.value;
-  const known = new Map<string, number | null>();
+  const known = createRecentMap<string, number | null>({ maxSize: maxKnown });
   return {
     objectiveMsOf(queue) {
       // Ordering all queues by lateness asks for each of them every second.
-      if (knownOf !== file.value || known.size > maxKnown) known.clear();
+      if (knownOf !== file.value) known.clear();
       knownOf = file.value;
       const before = known.get(queue);
       if (before !== undefined) return before;
@@ -67,72 +69,33 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
 const maxKnown = 50_000;
 
 /**
- * Reads a YAML mapping of globs to seconds, in the order in which they are tried. `none` in place of seconds removes
+ * Reads a YAML map of globs to durations, in the order in which they are tried. `none` removes
  * the objective in a name.
  *
  * @throws Error that lists all mistakes, each with its line.
  */
 export function parseObjectives(text: string): readonly Objective[] {
-  const lines = new LineCounter();
-  // Texts as they stand: a queue may be named 42, or null.
-  const document = parseDocument(text, {
-    ...{ lineCounter: lines, schema: "failsafe", prettyErrors: false },
-    // The package compares each key with all others.
-    uniqueKeys: false,
+  const reader = createYamlReader(text);
+  const objectives = (reader.entries(reader.root) ?? []).map(([glob, value]): Objective => {
+    if (glob === "") reader.wrong(value, "expected a glob of queue names");
+    return { glob, objectiveMs: readObjective(reader, value) };
   });
-  const textLines = text.split("\n");
-  const globs = new Set<string>();
-  const objectives: Objective[] = [];
-  const problems: Problem[] = [];
-  const lineAt = (offset: number | undefined) => lines.linePos(offset ?? 0).line;
-
-  for (const { pos, message } of [...document.errors, ...document.warnings]) {
-    const line = lineAt(pos[0]);
-    const isStar = /^\s*\*/.test(textLines[line - 1] ?? "");
-    problems.push({ line, problem: isStar ? 'expected quotes around a glob that begins with "*"' : message });
-  }
-  if (isMap(document.contents)) {
-    for (const { key, value } of document.contents.items) {
-      const glob = isScalar(key) ? String(key.value) : "";
-      const objectiveMs = isScalar(value) ? objectiveMsIn(String(value.value)) : undefined;
-      const line = lineAt((key as { readonly range?: readonly number[] }).range?.[0]);
-      if (glob === "") problems.push({ line, problem: "expected a glob of queue names" });
-      else if (globs.has(glob)) problems.push({ line, problem: "Map keys must be unique" });
-      else if (objectiveMs === undefined) problems.push({ line, problem: `${glob}: ${expectedValue}` });
-      else objectives.push({ glob, objectiveMs });
-      globs.add(glob);
-    }
-  } else if (problems.length === 0) {
-    problems.push({ line: 1, problem: `expected lines such as "mail/*": 30` });
-  }
-  if (problems.length > 0) throw new Error(messageOf(problems));
+  const problems = reader.problems();
+  if (problems.length > 0) throw new Error(problems.join("; "));
   return objectives;
 }
 
-interface Problem {
-  readonly line: number;
-  readonly problem: string;
-}
+const maxObjectiveMs = 3_650 * 86_400_000;
 
-/** One for each line: YAML's later words of a line follow from its first. */
-function messageOf(problems: readonly Problem[]): string {
-  const byLine = Map.groupBy(problems, ({ line }) => line);
-  return [...byLine]
-    .sort(([a], [b]) => a - b)
-    .map(([line, [first]]) => `line ${line}: ${first?.problem}`)
-    .join("; ");
-}
-
-const maxSeconds = 315_360_000;
-const expectedValue = `expected seconds, above 0 and at most ${maxSeconds}, or none`;
-
-function objectiveMsIn(text: string): number | null | undefined {
+function readObjective(reader: YamlReader, value: Place): number | null {
+  const text = reader.text(value);
   if (text === "none") return null;
-  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  return seconds > 0 && seconds <= maxSeconds ? seconds * 1000 : undefined;
+  const ms = durationMs(text, "s") ?? 0;
+  if (ms > 0 && ms <= maxObjectiveMs) return ms;
+  reader.wrong(value, "expected seconds, or a duration such as 500ms, 30s or 5m, of at most 3650d; or none");
+  return null;
 }
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const inName =
   /(?:^|[^\p{L}\p{N}])(?:within|latency)[_.-]?(\d{1,9})[_.-]?(ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)$/iu;
 
@@ -144,6 +107,6 @@ export function objectiveMsInName(queue: string): number | null {
   const [, amount, unit] = inName.exec(queue) ?? [];
   if (amount === undefined || unit === undefined) return null;
   const lower = unit.toLowerCase();
-  const ms = Number(amount) * unitMs[lower === "ms" ? "ms" : (lower.charAt(0) as keyof typeof unitMs)];
-  return ms > 0 && ms <= maxSeconds * 1000 ? ms : null;
+  const ms = durationMs(`${amount}${lower === "ms" ? lower : lower.charAt(0)}`) ?? 0;
+  return ms > 0 && ms <= maxObjectiveMs ? ms : null;
 }

@@ -28,8 +28,6 @@ export interface YamlReader {
   entries(place: Place): readonly (readonly [key: string, value: Place])[] | null;
   /** The items of a list; a value that is not a list is a list of one. */
   items(place: Place): readonly Place[];
-  /** Text, a number, true or false as they are; undefined for all else. */
-  scalar(place: Place): unknown;
   /** The text as it is in the file, also where YAML reads a number or a boolean: `007`, `1.10`. "" for all else. */
   text(place: Place): string;
 }
@@ -37,9 +35,16 @@ export interface YamlReader {
 export function createYamlReader(text: string): YamlReader {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
-  const found: { readonly line: number; readonly problem: string }[] = document.errors.map(
-    ({ pos, message }) => ({ line: lines.linePos(pos[0]).line, problem: message }),
-  );
+  // One for each line: the parser's later words of a line follow from its first.
+  const broken = new Map<number, string>();
+  const textLines = text.split("\n");
+  for (const { pos, code, message } of [...document.errors, ...document.warnings]) {
+    const line = lines.linePos(pos[0]).line;
+    const isStar = code === "BAD_ALIAS" || /^\s*(- *)?\*/.test(textLines[line - 1] ?? "");
+    const problem = isStar ? 'expected quotes around a text that begins with "*"' : message;
+    if (!broken.has(line)) broken.set(line, problem);
+  }
+  const found = [...broken].map(([line, problem]) => ({ line, problem }));
   const root: Place = { node: document.contents, path: "" };
 
   /** An alias stands for what it names; the parser allows no loops among them. */
@@ -47,7 +52,8 @@ export function createYamlReader(text: string): YamlReader {
   const lineOf = (node: unknown) => lines.linePos((node as Node | null)?.range?.[0] ?? 0).line || 1;
 
   function wrong({ node, path }: Place, expected: string): void {
-    found.push({ line: lineOf(node), problem: `${path === "" ? "" : `${path}: `}${expected}` });
+    const line = lineOf(node);
+    if (!broken.has(line)) found.push({ line, problem: `${path === "" ? "" : `${path}: `}${expected}` });
   }
 
   function map(place: Place): YAMLMap | null {
@@ -62,7 +68,7 @@ export function createYamlReader(text: string): YamlReader {
     if (node === null) return null;
     const names = new Set<string>();
     return node.items.map(({ key, value }) => {
-      const name = isScalar(key) ? textOf(key) : String(key);
+      const name = isScalar(key) ? textOf(key) : "";
       // Reported here and not by the parser, which stops at its first error.
       if (names.has(name))
         wrong({ node: key, path: place.path }, `Map keys must be unique, found "${name}" again`);
@@ -93,10 +99,6 @@ export function createYamlReader(text: string): YamlReader {
       const node = resolved(place.node);
       if (!isSeq(node)) return [place];
       return node.items.map((item, i) => ({ node: item, path: `${place.path}[${i}]` }));
-    },
-    scalar({ node }) {
-      const value = resolved(node);
-      return isScalar(value) ? (value.value ?? undefined) : undefined;
     },
     text({ node }) {
       const value = resolved(node);

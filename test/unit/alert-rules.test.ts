@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { createRuleMatcher } from "../../src/core/alert-rules.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 
 const rule = (lines: string) => `rules:\n  - name: A\n    queues: mail\n${lines.replace(/^/gm, "    ")}\n`;
 
 function problemsOf(text: string): readonly string[] {
   try {
-    parseRules(text);
+    parseAlertRules(text);
   } catch (error) {
     return (error as AggregateError).errors;
   }
@@ -29,7 +29,7 @@ rules:
 queue_unknown: { for: 90s, severity: info }
 alerts_dropped: { severity: 1 }
 `;
-    expect(parseRules(text)).toEqual([
+    expect(parseAlertRules(text)).toEqual([
       {
         name: "MailIsLate",
         queues: ["mail", "mail-*"],
@@ -77,7 +77,7 @@ alerts_dropped: { severity: 1 }
       condition: { subject: "health", among: ["SLOW", "FALLING_BEHIND"] },
     },
   ])("takes $lines", ({ lines, condition }) => {
-    expect(parseRules(rule(lines))[0]).toMatchObject({
+    expect(parseAlertRules(rule(lines))[0]).toMatchObject({
       condition,
       forMs: 0,
       severity: "warning",
@@ -90,7 +90,7 @@ alerts_dropped: { severity: 1 }
   - { name: A, queues: a, depth_above: 1, labels: &ours { team: x } }
   - { name: B, queues: b, depth_above: 1, labels: *ours }
 `;
-    expect(parseRules(text)[1]).toMatchObject({ name: "B", labels: { team: "x" } });
+    expect(parseAlertRules(text)[1]).toMatchObject({ name: "B", labels: { team: "x" } });
   });
 
   test.each([
@@ -266,7 +266,7 @@ alerts_dropped: { severity: 1 }
   });
 
   test("matches queues by globs", () => {
-    const [first, unknown] = parseRules(
+    const [first, unknown] = parseAlertRules(
       rule("depth_above: 1").replace("queues: mail", 'queues: [mail, "faktory/*"]'),
     );
     const rulesOf = createRuleMatcher([first!, unknown!]);

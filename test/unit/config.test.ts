@@ -137,6 +137,7 @@ const durations = [
 describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
   test.each([
     { given: "1500ms", ms: 1_500 },
+    { given: "1.5s", ms: 1_500 },
     { given: "90s", ms: 90_000 },
     { given: "2m", ms: 120_000 },
     { given: "1h", ms: 3_600_000 },
@@ -154,7 +155,8 @@ describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
     { given: "0s", why: "too short" },
     { given: "1ms", why: "too short" },
     { given: "3651d", why: "too long" },
-    { given: "1.5h", why: "no fraction" },
+    { given: "1,5h", why: "a fraction has a point" },
+    { given: "1.h", why: "half a fraction" },
     { given: "-5m", why: "no sign" },
     { given: "5 m", why: "no space" },
     { given: "5M", why: "units are small letters" },

@@ -1,11 +1,11 @@
 import { type AlertRule, type Condition, droppedRuleName, unknownRuleName } from "../core/alert-rules.ts";
 import { type Health, healths } from "../core/health.ts";
+import { durationMs } from "./duration.ts";
 import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
 
 const maxRules = 200;
 const maxItems = 50;
-const unitSeconds = { ms: 0.001, s: 1, m: 60, h: 3_600, d: 86_400 } as const;
-const maxSeconds = 30 * 86_400;
+const maxDurationMs = 30 * 86_400_000;
 
 const builtIn: readonly string[] = [unknownRuleName, droppedRuleName];
 
@@ -33,7 +33,7 @@ const badHealths: readonly Health[] = healths.filter((health) => health !== "OK"
  *
  * @throws AggregateError with all mistakes, each with its line, and what was expected.
  */
-export function parseRules(text: string): readonly AlertRule[] {
+export function parseAlertRules(text: string): readonly AlertRule[] {
   const reader = createYamlReader(text);
   const rules = reader.problems().length > 0 ? [] : readFile(reader);
   const problems = reader.problems();
@@ -164,18 +164,15 @@ function readHealths(reader: YamlReader, place: Place): readonly Health[] {
 /** Seconds, or jobs. */
 function readAmount(reader: YamlReader, place: Place, key: SubjectKey): number | null {
   if (key !== "depth_above") return readSeconds(reader, place);
-  const value = reader.scalar(place);
-  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  const text = reader.text(place);
+  if (/^\d{1,15}$/.test(text)) return Number(text);
   reader.wrong(place, "expected a number of jobs, 0 or more");
   return null;
 }
 
 function readSeconds(reader: YamlReader, place: Place): number | null {
-  const value = reader.scalar(place);
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value)) ?? [];
-  const seconds =
-    amount === undefined ? value : Number(amount) * unitSeconds[unit as keyof typeof unitSeconds];
-  if (typeof seconds === "number" && seconds >= 0 && seconds <= maxSeconds) return seconds;
+  const ms = durationMs(reader.text(place), "s");
+  if (ms !== null && ms <= maxDurationMs) return ms / 1_000;
   reader.wrong(place, "expected seconds, or a duration such as 90s, 5m or 1h, of at most 30d");
   return null;
 }
