@@ -1,5 +1,4 @@
-import { checkBound } from "./check-bound.ts";
-import type { RequestBounds } from "./request-bounds.ts";
+import { checkBound, type RequestBounds } from "./request-bounds.ts";
 
 const quote = '"'.charCodeAt(0);
 const backslash = "\\".charCodeAt(0);

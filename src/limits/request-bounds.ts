@@ -1,7 +1,7 @@
-import type { ErrorCode } from "../core/errors.ts";
+import { AppError, type ErrorCode } from "../core/errors.ts";
 
 /** How much of something is let through; one more is refused. */
-export interface Bound {
+interface Bound {
   readonly most: number;
   readonly code: ErrorCode;
   /** What is counted, as the message says it. */
@@ -72,4 +72,10 @@ export function requestBounds(listed: number) {
 
 function bound(most: number, code: ErrorCode, what: string): Bound {
   return { most, code, what };
+}
+
+/** @throws AppError with the bound's code when there is more than it lets through. */
+export function checkBound({ most, code, what }: Bound, count: number, isAll = true): void {
+  if (count <= most) return;
+  throw new AppError(code, `expected at most ${most} ${what}, got ${isAll ? count : "more"}`);
 }

@@ -1,12 +1,10 @@
 import type { DocumentNode } from "graphql";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
-import { checkBound } from "./check-bound.ts";
 import { charactersOf } from "./cost.ts";
-import { type DocumentShape, shapeOf } from "./document-shape.ts";
+import { checkShape, checkTexts, type DocumentShape, parseDocument, shapeOf } from "./document-bounds.ts";
 import { checkJson, checkVariables } from "./json-bounds.ts";
-import { checkTexts, parseDocument } from "./parse-document.ts";
-import { type RequestBounds, requestBounds } from "./request-bounds.ts";
+import { checkBound, requestBounds } from "./request-bounds.ts";
 
 export interface RequestGuardOptions {
   readonly maxQueues: number;
@@ -68,9 +66,4 @@ export function createRequestGuard(options: RequestGuardOptions): RequestGuard<D
       };
     },
   };
-}
-
-/** Of all that is counted as it is written. @throws AppError what there is too much of. */
-export function checkShape({ writtenOut: _, ...shape }: DocumentShape, bounds: RequestBounds): void {
-  for (const name of Object.keys(shape) as (keyof typeof shape)[]) checkBound(bounds[name], shape[name]);
 }

@@ -3,7 +3,7 @@ import { GraphQLError, getIntrospectionQuery, Lexer, parse } from "graphql";
 import { describe, expect, test, vi } from "vitest";
 import { schema } from "../../src/api/schema.ts";
 import { AppError, type ErrorCode } from "../../src/core/errors.ts";
-import { shapeOf } from "../../src/limits/document-shape.ts";
+import { shapeOf } from "../../src/limits/document-bounds.ts";
 import { requestBounds } from "../../src/limits/request-bounds.ts";
 import { createRequestGuard } from "../../src/limits/request-guard.ts";
 
