@@ -4,6 +4,7 @@ import { createChangeFeed } from "../../src/live/change-feed.ts";
 import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
 import { createTracker, type Tracker } from "../../src/tracker/tracker.ts";
+import { onThisMachine } from "../support/busy-machine.ts";
 import { startCluster, type TestCluster } from "../support/cluster.ts";
 import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "../support/redis.ts";
@@ -92,7 +93,7 @@ describe("a slot that moves", () => {
     const move = await cluster.beginMove(keys.state(queue), other);
     const startedAtMs = performance.now();
     await expect(record(queue, "refused")).rejects.toMatchObject(unavailable);
-    expect(performance.now() - startedAtMs).toBeLessThan(2_000);
+    expect(performance.now() - startedAtMs).toBeLessThan(onThisMachine(2_000));
     await move.finish();
     for (let i = 0; i < 20; i++) await record(queue, "after");
     expect(await depthOf(queue)).toBe(2);
@@ -121,7 +122,7 @@ describe("a master that is away", () => {
       const [ofIts, ofOthers] = await Promise.allSettled([depthOf(queue), depthOf(sound)]);
       expect(ofIts).toMatchObject({ reason: unavailable });
       expect(ofOthers).toMatchObject({ value: 1 });
-      expect(performance.now() - startedAtMs).toBeLessThan(1_000);
+      expect(performance.now() - startedAtMs).toBeLessThan(onThisMachine(500));
     }
     await expect(connections.assertServes()).rejects.toThrow();
     await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis unreachable"]));
@@ -154,7 +155,7 @@ describe("a master that is away", () => {
       expect(record(queue, "late")).rejects.toMatchObject(unavailable),
       expect(connections.assertServes()).rejects.toThrow(),
     ]);
-    expect(performance.now() - startedAtMs).toBeLessThan(2_000);
+    expect(performance.now() - startedAtMs).toBeLessThan(onThisMachine(2_000));
     process.kill(master.pid, "SIGCONT");
     // It had arrived there: it was applied, but nobody was told that it was.
     await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), 10_000);
