@@ -53,7 +53,7 @@ export function ended(alert: Alert, end: AlertEnd, value: number | null, nowMs: 
 }
 
 /** The body of the webhook that says that an alert fires or has ended. */
-export function notificationBody(alert: Alert): object {
+function notificationBody(alert: Alert): object {
   const isFiring = alert.state === "FIRING";
   const atMs = (isFiring ? alert.firedAtMs : alert.endedAtMs) ?? alert.sinceMs;
   const time = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());

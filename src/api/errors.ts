@@ -3,7 +3,7 @@ import { AppError, errorStatus, withoutStackTrace } from "../core/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
 
 /** An error as clients see it: its code in the extensions, and the HTTP status and headers of the response. */
-export function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
+function toGraphQLError(error: AppError, at?: GraphQLError): GraphQLError {
   const { code, retryAfterSeconds, details } = error;
   const headers = {
     ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),

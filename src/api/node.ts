@@ -24,12 +24,12 @@ export const NodeInterface = builder.interfaceRef<QueueSnapshot>("Node").impleme
   }),
 });
 
-export function nodeIdOf(queue: string): string {
+function nodeIdOf(queue: string): string {
   return Buffer.from(kind + queue).toString("base64url");
 }
 
 /** The queue of an id; null when {@link nodeIdOf} makes no such id. */
-export function queueOfNodeId(id: string): string | null {
+function queueOfNodeId(id: string): string | null {
   const text = Buffer.from(id, "base64url").toString();
   const queue = text.slice(kind.length);
   const isOurs = text.startsWith(kind) && nodeIdOf(queue) === id;

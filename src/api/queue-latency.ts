@@ -41,7 +41,7 @@ export const AccuracyEnum = builder.enumType("Accuracy", {
   }),
 });
 
-export const WindowEnum = builder.enumType("Window", {
+const WindowEnum = builder.enumType("Window", {
   description: "Time window of rates and wait times, up to now.",
   values: describedValues(windows, {
     ONE_MINUTE: "The last 60 seconds.",

@@ -7,7 +7,7 @@ import type { WaitTime } from "./snapshot.ts";
 export const gamma = 1.04;
 
 /** Wait in ms that stands for all waits of one bucket. Bucket 0 holds those of 0 ms, bucket 1 those of 1 ms. */
-export function bucketMs(bucket: number): number {
+function bucketMs(bucket: number): number {
   if (bucket === 0) return 0;
   if (bucket === 1) return 1;
   return (2 * gamma ** (bucket - 1)) / (gamma + 1);

@@ -8,7 +8,7 @@ import { acceptedMediaTypes, type MediaType } from "./media-types.ts";
  * On every response: it is of the type that it says, no page of another origin frames, opens or embeds it, it runs nothing,
  * no cache keeps it, and its address is no referrer.
  */
-export const securityHeaders: Readonly<Record<string, string>> = {
+const securityHeaders: Readonly<Record<string, string>> = {
   "Cache-Control": "no-store",
   "Content-Security-Policy":
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
