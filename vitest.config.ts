@@ -11,7 +11,7 @@ import { defineConfig } from "vitest/config";
  *   Redis is asked.
  */
 const alsoOnCluster = [
-  "test/redis/{alerts,clock-set,follow,history,known-queues,lease,lost-keys,observe,leader-only-source,queue-choice,sweeper,tracker,tracker-model}.test.ts",
+  "test/redis/{alerts,clock-set,follow,history,known-queues,lease,lost-keys,observe,leader-only-source,queue-choice,expiry-sweeper,tracker,tracker-model}.test.ts",
   "test/e2e/{api,subscription,waiting-jobs}.test.ts",
 ];
 

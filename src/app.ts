@@ -9,7 +9,7 @@ import { createIdentify } from "./auth/identify.ts";
 import { createRateLimitKey } from "./auth/rate-limit-key.ts";
 import { createTokenFile } from "./auth/token-file.ts";
 import type { Config } from "./config.ts";
-import { AppError, messageOf, StartError } from "./core/errors.ts";
+import { AppError } from "./core/errors.ts";
 import type { FollowSink } from "./core/log-following.ts";
 import { rateWindow, waitWindow } from "./core/queue-order.ts";
 import { createExporters } from "./exporters/exporters.ts";
@@ -29,16 +29,17 @@ import { createSharedCounts } from "./live/shared-counts.ts";
 import { createSnapshotCache } from "./live/snapshot-cache.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
-import { findEvictingNodes } from "./redis/eviction-policy.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
+import { readinessOf } from "./redis/readiness.ts";
 import { inBackground, type Logger } from "./runtime/logger.ts";
 import type { Service } from "./runtime/service.ts";
+import { checkedTogether, inOrder, together } from "./runtime/services.ts";
 import { createDashboard } from "./server/dashboard.ts";
 import { createServer, type RouteAnswer, type ServerState } from "./server/server.ts";
+import { createAlertRulesFile } from "./settings/alert-rules-file.ts";
 import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
-import { createRuleFile } from "./settings/rule-file.ts";
 import type { SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
@@ -114,7 +115,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
   );
 
-  const ruleFile = config.alertsFile === null ? undefined : createRuleFile(config.alertsFile, logger);
+  const ruleFile = config.alertsFile === null ? undefined : createAlertRulesFile(config.alertsFile, logger);
   const alerts = createAlerts({
     redis,
     keys,
@@ -248,7 +249,7 @@ export function createApp(config: Config, logger: Logger): App {
     dashboard,
     exampleTabs,
     needsToken: tokenFile !== undefined,
-    routes: { "/health": async () => alive, "/ready": (state) => readiness(connections, state) },
+    routes: { "/health": async () => alive, "/ready": (state) => readyAnswer(connections, state) },
     texts: { "/metrics": { ...exporters.metrics, scope: "read" } },
     onAnswered: exporters.server.answered,
     graceMs: config.shutdownGraceMs,
@@ -311,21 +312,11 @@ const rereadMs = 5_000;
 
 const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
 
-async function readiness(
-  { assertServes, commands }: RedisConnections,
-  { isLeaving }: ServerState,
-): Promise<RouteAnswer> {
+async function readyAnswer(connections: RedisConnections, { isLeaving }: ServerState): Promise<RouteAnswer> {
   if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
-  try {
-    await assertServes();
-    const warnings = (await findEvictingNodes(commands)).map(
-      ({ node, policy }) =>
-        `maxmemory-policy of Redis at ${node} is ${policy}: it may evict keys of queues, which are INCOMPLETE then; set it to noeviction`,
-    );
-    return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
-  } catch {
-    return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
-  }
+  const { isReady, warnings } = await readinessOf(connections);
+  if (!isReady) return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
+  return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
 }
 
 /** Before a client asks: what was written last before a power failure may be missing in any queue. */
@@ -341,49 +332,4 @@ function reportingLoss(embedded: EmbeddedRedis, tracker: { reportAll(): Promise<
 /** A second server on the same DATA_DIR then reports where this one listens. */
 function announcing(embedded: EmbeddedRedis, server: { readonly url: string }): Service {
   return { start: () => embedded.announce(server.url), stop: async () => {} };
-}
-
-/** Starts and stops services that have nothing to do with each other, so that a slow one does not hold up the rest. */
-function together(services: readonly Service[]): Service {
-  return {
-    start: async () => void (await Promise.all(services.map((service) => service.start()))),
-    stop: async () => void (await Promise.all(services.map((service) => service.stop()))),
-  };
-}
-
-/** Starts services whose failures are mistakes of the operator: all of them are reported, and can be mended at once. */
-function checkedTogether(services: readonly Service[]): Service {
-  return {
-    async start() {
-      const starts = await Promise.allSettled(services.map((service) => service.start()));
-      const errors = starts.flatMap((start) => (start.status === "rejected" ? [start.reason] : []));
-      const unexpected = errors.find((error) => !(error instanceof StartError));
-      if (errors.length > 0) throw unexpected ?? new StartError(errors.map(messageOf).join("\n"));
-    },
-    stop: together(services).stop,
-  };
-}
-
-/** Starts services one after the other; stops those that were started, and the one that failed, in reverse. */
-function inOrder(services: readonly Service[]): Service {
-  const started: Service[] = [];
-  let isStopping = false;
-  async function stop(): Promise<void> {
-    isStopping = true;
-    const errors: unknown[] = [];
-    for (let service = started.pop(); service !== undefined; service = started.pop()) {
-      await service.stop().catch((error: unknown) => errors.push(error));
-    }
-    if (errors.length > 0) throw new AggregateError(errors, "not everything stopped cleanly");
-  }
-  return {
-    async start() {
-      for (const service of services) {
-        if (isStopping) return;
-        started.push(service);
-        await service.start();
-      }
-    },
-    stop,
-  };
 }

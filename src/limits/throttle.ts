@@ -72,7 +72,7 @@ export function createThrottle({
   logger,
   clock = monotonicClock,
 }: ThrottleOptions): Throttle {
-  const script = loadScript("queueLatencyTake", new URL("lua/take.lua", import.meta.url));
+  const script = loadScript("queueLatencyThrottle", new URL("lua/throttle.lua", import.meta.url));
   const cache = createThrottleCache(rates, clock);
   const inAdvance = createPointsInAdvance(maxAdvanceOf(rates.points), clock);
   let isPutBackSoon = false;

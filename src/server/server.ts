@@ -6,11 +6,11 @@ import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError, messageOf, StartError } from "../core/errors.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Service } from "../runtime/service.ts";
-import { type BrowserGuardOptions, createBrowserGuard } from "./browser-guard.ts";
 import { createByteBudget } from "./byte-budget.ts";
 import { callerAt, callerOf } from "./caller.ts";
 import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
 import { createConnectionReader } from "./connection-reader.ts";
+import { type CrossOriginProtectionOptions, createCrossOriginProtection } from "./cross-origin-protection.ts";
 import type { Dashboard } from "./dashboard.ts";
 import { endpoint } from "./endpoint.ts";
 import { createFairScheduler } from "./fair-scheduler.ts";
@@ -43,7 +43,7 @@ export interface ServerState {
   readonly isLeaving: boolean;
 }
 
-export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, BrowserGuardOptions {
+export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, CrossOriginProtectionOptions {
   /** Who a request is from. */
   readonly identify: Identify;
   /** The rate-limit key of a connection: its client, or its address until a token names the client. */
@@ -142,7 +142,7 @@ export function createServer(options: ServerOptions): Server {
     logger,
   });
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
-  const browsers = createBrowserGuard(options);
+  const browsers = createCrossOriginProtection(options);
   const sendText = createTextRoutes(identify, refuse);
   const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
   const stalled = createStalledSockets({

@@ -56,10 +56,7 @@ export interface FoldReply {
  *
  * @param isFull to run it also while Redis is at its `maxmemory`. @returns an entry a queue, in order: a reply or an error.
  */
-export type Fold = (
-  folds: readonly QueueFold[],
-  isFull?: boolean,
-) => Promise<readonly (FoldReply | Error)[]>;
+export type Fold = (folds: readonly QueueFold[], isFull?: boolean) => Promise<readonly (FoldReply | Error)[]>;
 
 const onlyArgument = { "known queues": 1, "known jobs": 2 } as const;
 

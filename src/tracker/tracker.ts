@@ -7,6 +7,7 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { createWriter } from "./acknowledged-writes.ts";
 import { createDataLoss, type DataLoss } from "./data-loss.ts";
+import { createExpirySweeper } from "./expiry-sweeper.ts";
 import { createFollower } from "./follower.ts";
 import { createForget, type Forget } from "./forget.ts";
 import { createObserver } from "./observer.ts";
@@ -15,7 +16,6 @@ import { createQueueIndex, type QueueIndex } from "./queue-index.ts";
 import { createRecordedQueues } from "./recorded-queues.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
 import { createSnapshotReader, type SnapshotReader } from "./snapshot-reader.ts";
-import { createSweeper } from "./sweeper.ts";
 import { createWaitingList, type WaitingList } from "./waiting-list.ts";
 
 export interface TrackerOptions {
@@ -89,7 +89,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     if (isForgotten || condition === undefined) await onForgotten(queue);
     return isForgotten;
   };
-  const sweeper = createSweeper({
+  const sweeper = createExpirySweeper({
     ...{ redis, keys, index, recorded, recorder, dataLoss, logger, forget: forgetAll },
     queueTtlMs: Math.max(queueTtlMs, eventWindowMs),
     ...(options.sweepEveryMs === undefined ? {} : { everyMs: options.sweepEveryMs }),

@@ -16,7 +16,7 @@ import { createTrackerModel, type TrackerModel } from "../support/tracker-model.
 
 const folds = callsOf("tracker/lua/fold.lua");
 const reads = callsOf("tracker/lua/snapshot.lua");
-const takes = callsOf("limits/lua/take.lua");
+const takes = callsOf("limits/lua/throttle.lua");
 const lists = callsOf("tracker/lua/list-recorded.lua");
 const listsAgain = ([name, script]: readonly string[]) =>
   name === "EVAL" &&

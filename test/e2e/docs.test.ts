@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } f
 import type { ObservedSource } from "../../src/core/observation.ts";
 import type { Service } from "../../src/runtime/service.ts";
 import { parseObjectives } from "../../src/settings/objectives.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { silentLogger } from "../support/logger.ts";
 import { type Block, blocks, project } from "../support/pages.ts";
 import { programPath, promtool, whyNoPrometheus } from "../support/prometheus.ts";
@@ -182,7 +182,7 @@ describe("files", () => {
   test.each(ofLanguage("yaml").filter(({ text }) => !text.startsWith("scrape_configs")))(
     "YAML of $at is taken by the server",
     ({ text }) => {
-      const parsed = text.startsWith("rules:") ? parseRules(text) : parseObjectives(text);
+      const parsed = text.startsWith("rules:") ? parseAlertRules(text) : parseObjectives(text);
       expect(parsed.length).toBeGreaterThan(1);
     },
   );

@@ -6,13 +6,13 @@ import { changeTo, createAlert, ended, fired } from "../../src/alerts/make-alert
 import { createNotifiers, type Receivers, receiverNames } from "../../src/alerts/notifiers.ts";
 import { type Alert, maxRefusals, type ReceiverStatus } from "../../src/core/alerts.ts";
 import { wallClock } from "../../src/runtime/clock.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { openAlerts } from "../support/alerts.ts";
 import { type HttpReceiver, type ReceivedRequest, startReceiver } from "../support/http-receiver.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 const yaml = `rules: [{ name: Late, queues: "*", latency_above: 60, severity: page, labels: { team: x }, annotations: { summary: Slow. } }]`;
-const [rule] = parseRules(yaml) as [ReturnType<typeof parseRules>[number]];
+const [rule] = parseAlertRules(yaml) as [ReturnType<typeof parseAlertRules>[number]];
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const nowMs = wallClock.epochMs();
 
@@ -363,7 +363,7 @@ describe("a webhook that fails for some notifications", () => {
   const hook = ({ url }: HttpReceiver) => ({ webhooks: [{ url, secret }] });
   const queueOf = ({ body }: ReceivedRequest): string => JSON.parse(body).data.queue;
   const named = (name: string) =>
-    parseRules(`rules: [{ name: ${name}, queues: "*", latency_above: 60 }]`)[0] as typeof rule;
+    parseAlertRules(`rules: [{ name: ${name}, queues: "*", latency_above: 60 }]`)[0] as typeof rule;
   const firingOf = (name: string, queue: string) =>
     fired(createAlert(named(name), queue, 61, nowMs), named(name), { value: 90, facts: null, nowMs });
 

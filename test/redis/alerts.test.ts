@@ -1,7 +1,7 @@
 import { describe, expect, inject, test } from "vitest";
 import { createAlert } from "../../src/alerts/make-alert.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { openAlerts, startMs } from "../support/alerts.ts";
 
 const late = "rules: [{ name: Late, queues: mail*, latency_above: 60, resolve_below: 20, for: 30s }]";
@@ -476,7 +476,7 @@ describe("a record in Redis that is not an alert", () => {
     return { ...opened, evaluator };
   };
   const stored = (rest: object) => {
-    const alert = { ...createAlert(parseRules(late)[0]!, "x", 1, startMs), id: "x", ...rest };
+    const alert = { ...createAlert(parseAlertRules(late)[0]!, "x", 1, startMs), id: "x", ...rest };
     return `\n${JSON.stringify(alert)}`;
   };
 

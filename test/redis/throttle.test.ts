@@ -235,9 +235,9 @@ test("counts in this process while Redis is full, says so once, and counts in Re
 test("a bucket in Redis is the one of the model, after any takes at any times", async () => {
   const { redis, keys } = await openThrottle({ max: 1 });
   // The time, and what expires by it, is Redis's own: here the script is handed a time, and nothing expires.
-  const { lua } = loadScript("take", new URL("../../src/limits/lua/take.lua", import.meta.url));
+  const { lua } = loadScript("throttle", new URL("../../src/limits/lua/throttle.lua", import.meta.url));
   const timed = {
-    name: "queueLatencyTakeAt",
+    name: "queueLatencyThrottleAt",
     lua: lua
       .replace("redis.call('TIME')", "{ 0, tonumber(table.remove(ARGV)) }")
       .replace(", 'PX', math.ceil(fullInMs) + 1", ""),

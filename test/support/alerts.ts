@@ -9,7 +9,7 @@ import type { Health } from "../../src/core/health.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { createClient, type RedisClient } from "../../src/redis/connect.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { snapshot } from "./live.ts";
 import { recordingLogger, silentLogger } from "./logger.ts";
 import { uniquePrefix } from "./redis.ts";
@@ -119,7 +119,7 @@ export async function openAlerts(
   const keys = createKeys(uniquePrefix());
   let now = startMs;
   let steppedMs = 0;
-  let rules: readonly AlertRule[] = parseRules(yaml);
+  let rules: readonly AlertRule[] = parseAlertRules(yaml);
   const queues = testQueues();
   const logger = recordingLogger();
   const superseded: number[] = [];
@@ -146,7 +146,7 @@ export async function openAlerts(
       steppedMs += ms;
     },
     rule(text) {
-      rules = parseRules(text);
+      rules = parseAlertRules(text);
     },
     async evaluate(fence, { maxActive } = {}) {
       const hold = { fence, supersede: (newer: number) => void superseded.push(newer) };

@@ -3,10 +3,10 @@ import { createAlertStream } from "../../src/alerts/alert-stream.ts";
 import { createAlert, ended, fired } from "../../src/alerts/make-alert.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import { AppError } from "../../src/core/errors.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { silentLogger } from "../support/logger.ts";
 
-const [rule] = parseRules('rules: [{ name: Late, queues: "*", latency_above: 60 }]');
+const [rule] = parseAlertRules('rules: [{ name: Late, queues: "*", latency_above: 60 }]');
 const pending = (queue: string) => createAlert(rule!, queue, 61, 1_000);
 const firing = (queue: string) => fired(pending(queue), rule!, { value: 90, facts: null, nowMs: 2_000 });
 const over = (alert: Alert) => ended(alert, "RECOVERED", 1, 3_000);

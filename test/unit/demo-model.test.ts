@@ -4,7 +4,7 @@ import { createRandom, type DemoEvent, demoPlans, simulate } from "../../script/
 import { nextStep, type Step } from "../../src/alerts/alert-state-machine.ts";
 import { evaluateCondition } from "../../src/alerts/evaluate-condition.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const minutes = 30;
@@ -94,7 +94,7 @@ describe("the demo's queues", () => {
   });
 
   test("demo/falling-behind makes its alert fire once in each six minutes, and end before the next", async () => {
-    const rules = parseRules(
+    const rules = parseAlertRules(
       await readFile(new URL("../../script/demo-alerts.yml", import.meta.url), "utf8"),
     );
     const { condition, forMs } = rules.find(({ name }) => name === "DemoIsLate")!;

@@ -1,11 +1,11 @@
 import { expect, test, vi } from "vitest";
 import { createQueueObservations } from "../../src/alerts/queue-observations.ts";
 import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
-import { parseRules } from "../../src/settings/parse-rules.ts";
+import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { snapshot } from "../support/live.ts";
 import { recordingLogger } from "../support/logger.ts";
 
-const rules = parseRules(`rules:
+const rules = parseAlertRules(`rules:
   - { name: Late, queues: "*", latency_above: 1 }
   - { name: Slow, queues: "*", p95_above: 1 }
   - { name: Ill, queues: "*", health: SLOW }`);

@@ -178,8 +178,8 @@ describe("a reloadable file that is checked by hand", () => {
 });
 
 test("a parser runs in a thread of its own, and its message comes back", async () => {
-  const module = new URL("../../src/settings/parse-rules.ts", import.meta.url);
-  const parse = parseInWorker<readonly { readonly name: string }[]>({ module, name: "parseRules" });
+  const module = new URL("../../src/settings/parse-alert-rules.ts", import.meta.url);
+  const parse = parseInWorker<readonly { readonly name: string }[]>({ module, name: "parseAlertRules" });
   const rules = await parse("rules: [{ name: A, queues: q, latency_above: 1 }]");
   expect(rules[0]).toMatchObject({ name: "A", condition: { subject: "latency", above: 1 } });
   await expect(parse("rules: [{ name: A }]")).rejects.toThrow(/^line 1: /);

@@ -2,10 +2,10 @@ import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { createWriter } from "../../src/tracker/acknowledged-writes.ts";
 import { createDataLoss } from "../../src/tracker/data-loss.ts";
+import { createExpirySweeper } from "../../src/tracker/expiry-sweeper.ts";
 import { createForget } from "../../src/tracker/forget.ts";
 import { createQueueIndex } from "../../src/tracker/queue-index.ts";
 import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
-import { createSweeper } from "../../src/tracker/sweeper.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
 import { openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
@@ -46,7 +46,7 @@ async function openSwept({
     forgotten: [],
     logger,
     async startSweeper() {
-      const sweeper = createSweeper({
+      const sweeper = createExpirySweeper({
         ...{ redis, keys, index, recorded, recorder, dataLoss, queueTtlMs, logger, everyMs: 20 },
         async forget(queue, condition) {
           const isForgotten = await forget(queue, condition);

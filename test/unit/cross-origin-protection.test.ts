@@ -1,5 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type BrowserRequest, createBrowserGuard } from "../../src/server/browser-guard.ts";
+import {
+  type BrowserRequest,
+  createCrossOriginProtection,
+} from "../../src/server/cross-origin-protection.ts";
 import { isLoopback } from "../../src/settings/fields.ts";
 
 const host = "127.0.0.1:4000";
@@ -85,7 +88,7 @@ describe("whether a request is served", () => {
   ];
 
   test.each(rows)("$isServed: $why", ({ headers, method = "GET", isPage = false, isServed }) => {
-    const guard = createBrowserGuard({ corsOrigins: [dashboard], isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isOwnName: isLoopback });
     expect(guard.refusalOf({ method, headers }, isPage)?.code).toBe(isServed ? undefined : "FORBIDDEN");
   });
 });
@@ -118,7 +121,7 @@ describe("the Host", () => {
   ];
 
   test.each(own)("$host: $code, $why", ({ host, code }) => {
-    const guard = createBrowserGuard({ corsOrigins: [dashboard], isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isOwnName: isLoopback });
     expect(guard.refusalOf({ method: "GET", headers: { host } }, true)?.code).toBe(code);
   });
 
@@ -126,7 +129,7 @@ describe("the Host", () => {
     { corsOrigins: [], isOwnName: null, why: "with tokens the name does not matter" },
     { corsOrigins: ["*"], isOwnName: isLoopback, why: "the pages of all may come in anyway" },
   ])("may be any host where $why", ({ corsOrigins, isOwnName }) => {
-    const guard = createBrowserGuard({ corsOrigins, isOwnName });
+    const guard = createCrossOriginProtection({ corsOrigins, isOwnName });
     for (const { host, code } of own) {
       const expected = code === "BAD_USER_INPUT" ? code : undefined;
       expect(guard.refusalOf({ method: "GET", headers: { host } }, false)?.code, host).toBe(expected);
@@ -155,7 +158,7 @@ describe("what a page may read", () => {
   ];
 
   test.each(rows)("of $origin with CORS_ORIGINS $corsOrigins", ({ corsOrigins, origin, headers }) => {
-    const guard = createBrowserGuard({ corsOrigins, isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins, isOwnName: isLoopback });
     const request = { method: "POST", headers: { host, ...(origin !== undefined && { origin }) } };
     expect(guard.headersFor(request)).toEqual(headers);
   });

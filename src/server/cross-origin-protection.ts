@@ -1,7 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { AppError } from "../core/errors.ts";
 
-export interface BrowserGuardOptions {
+export interface CrossOriginProtectionOptions {
   /** Origins beside the server's own whose pages may use it; `*` alone: all. */
   readonly corsOrigins: readonly string[];
   /**
@@ -16,7 +16,7 @@ export interface BrowserGuardOptions {
 export type BrowserRequest = Pick<IncomingMessage, "method" | "headers">;
 
 /** Keeps pages of others from using the server through the browsers of those who may. */
-export interface BrowserGuard {
+export interface CrossOriginProtection {
   /** Headers of the answer, whatever it is: whether the page that asks may read it. */
   headersFor(request: BrowserRequest): OutgoingHttpHeaders;
   /**
@@ -37,7 +37,10 @@ const allowedHeaders = [
   ...["apollo-require-preflight", "apollographql-client-name", "apollographql-client-version"],
 ].join(", ");
 
-export function createBrowserGuard({ corsOrigins, isOwnName }: BrowserGuardOptions): BrowserGuard {
+export function createCrossOriginProtection({
+  corsOrigins,
+  isOwnName,
+}: CrossOriginProtectionOptions): CrossOriginProtection {
   const isOpen = corsOrigins.includes("*");
   const listed = new Set(corsOrigins);
   /** The last one that was. Nearly all requests have the same. */

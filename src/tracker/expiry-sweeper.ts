@@ -10,7 +10,7 @@ import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
 import type { EmptyQueue, Recorder } from "./recorder.ts";
 
-export interface SweeperOptions {
+export interface ExpirySweeperOptions {
   readonly redis: RedisClient;
   readonly keys: Keys;
   readonly index: Pick<QueueIndex, "list" | "unlist" | "complete">;
@@ -32,7 +32,7 @@ const page = 200;
  * longer used, takes the names of queues that have no state out of the index, and completes an index that was evicted. One process at a time does it. What is read
  * leaves ghosts out whether they have been dropped or not.
  */
-export function createSweeper({
+export function createExpirySweeper({
   redis,
   keys,
   index,
@@ -43,7 +43,7 @@ export function createSweeper({
   queueTtlMs,
   logger,
   everyMs = 60_000,
-}: SweeperOptions): Service {
+}: ExpirySweeperOptions): Service {
   const turnUrl = new URL("lua/sweep-turn.lua", import.meta.url);
   // A sweep makes room.
   const turnScript = allowOutOfMemory(loadScript("queueLatencySweepTurn", turnUrl));
