@@ -1,4 +1,4 @@
-import { AppError } from "../core/errors.ts";
+import { isUnavailable } from "../core/errors.ts";
 import type { HistoryReader, RecentStep } from "../core/history.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { windowMs } from "./window.ts";
@@ -55,7 +55,7 @@ export function createHistoryWindows(options: HistoryWindowsOptions): HistoryWin
       return steps;
     } catch (error) {
       held.delete(queue);
-      if (error instanceof AppError && error.code === "SERVICE_UNAVAILABLE") return [];
+      if (isUnavailable(error)) return [];
       throw error;
     }
   }
