@@ -1,28 +1,24 @@
 import DataLoader from "dataloader";
+import { Cluster } from "ioredis";
 import { AppError } from "../core/errors.ts";
 import {
-  type Accuracy,
-  accuracies,
   missingSnapshot,
   type QueueSnapshot,
-  type QueueTotals,
   type SnapshotParts,
-  type Throughput,
-  type WaitTime,
   type Window,
   windowSeconds,
 } from "../core/snapshot.ts";
-import { waitTimeOf } from "../core/wait-time.ts";
 import type { ClockSteps } from "../redis/clock-steps.ts";
 import type { ClockWatch } from "../redis/clock-watch.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
-import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
+import { loadScript, runScripts } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createRecentMap } from "../runtime/recent-map.ts";
 import type { Writer } from "./acknowledged-writes.ts";
 import type { DataLoss } from "./data-loss.ts";
+import { hasNoJobs, rowOf, snapshotOf } from "./snapshot-row.ts";
 import { createUnreadableQueues } from "./unreadable-queues.ts";
 
 export interface SnapshotReaderOptions {
@@ -53,12 +49,24 @@ export interface SnapshotReader {
 }
 
 interface Wanted {
-  readonly queue: string;
+  readonly queues: readonly string[];
   readonly parts: SnapshotParts;
 }
 
+/** Queues that are read alike, by one call of the script. */
+interface Call {
+  readonly queues: string[];
+  readonly keys: string[];
+  readonly args: (string | number)[];
+}
+
+/** What Redis says of one queue. */
+type Answer = Error | { readonly nowMs: number; readonly row: unknown };
+
 /** More queues than this are read in several round trips, so that no answer is huge. */
 const queuesPerRoundTrip = 1000;
+/** A call of the script blocks Redis: for this number of queues about half a millisecond. */
+const queuesPerCall = 25;
 /** Of more queues, those that were seen empty longest ago stay UNKNOWN after the clock was set. */
 const maxEmptied = 10_000;
 
@@ -70,17 +78,36 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
   const emptied = createRecentMap<string, { readonly steps: ClockSteps; readonly count: number }>({
     maxSize: maxEmptied,
   });
+  /** With a time of their own tests have no clock that could be set. */
+  const isClockWatched = options.now === undefined || options.clock !== undefined;
 
-  function callOf(queue: string, parts: SnapshotParts): ScriptCall {
-    const answered = writer.answered(queue);
+  /** In a Redis Cluster each queue has a slot of its own, and no call may have keys of two. */
+  function callsFor(asked: ReadonlyMap<string, SnapshotParts>): readonly Call[] {
+    const calls: Call[] = [];
+    const open = new Map<string, Call>();
+    for (const [queue, parts] of asked) {
+      const args = argsOf(queue, parts);
+      const key = args.join(";");
+      const call = open.get(key) ?? { queues: [], keys: [], args };
+      if (call.queues.length === 0) calls.push(call);
+      call.queues.push(queue);
+      call.keys.push(...keys.all(queue));
+      call.args.push(writer.answered(queue));
+      if (redis instanceof Cluster || call.queues.length >= maxQueues(parts)) open.delete(key);
+      else open.set(key, call);
+    }
+    return calls;
+  }
+
+  /** Those that all queues of a call share. */
+  function argsOf(queue: string, parts: SnapshotParts): (string | number)[] {
     const longestMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
-    const args = [options.now?.() ?? "", longestMs, ...partsArgs(parts), eventWindowMs, ...clockArgs(queue)];
-    return { keys: keys.all(queue), args: answered === "" ? args : [...args, writer.id, answered] };
+    const now = options.now?.() ?? "";
+    return [now, longestMs, eventWindowMs, ...partsArgs(parts), ...clockArgs(queue), writer.id];
   }
 
   function clockArgs(queue: string): (string | number)[] {
-    // With a time of their own tests have no clock that could be set.
-    if (options.now !== undefined && options.clock === undefined) return ["", 0];
+    if (!isClockWatched) return ["", 0];
     const steps = clocks.stepsOf(queue);
     const empty = emptied.get(queue);
     const isSame = empty?.steps === steps && empty.count === steps.count();
@@ -89,66 +116,72 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     return [JSON.stringify(ranges), Math.max(0, Math.ceil(eventWindowMs - steps.sinceForwardMs()))];
   }
 
-  /** @returns whether the clock of a Redis turns out to have been set: then what was asked of it has to be asked again. */
-  function observeClocks(queues: readonly string[], replies: readonly unknown[], sentAtMs: number): boolean {
-    if (options.now !== undefined && options.clock === undefined) return false;
+  async function ask(asked: ReadonlyMap<string, SnapshotParts>) {
+    const calls = callsFor(asked);
+    const sentAtMs = clock.now();
+    const replies = await runScripts(redis, script, calls);
     const receivedAtMs = clock.now();
-    let isSet = false;
-    queues.forEach((queue, i) => {
+    const answers = new Map<string, Answer>();
+    let isClockSet = false;
+    calls.forEach(({ queues }, i) => {
       const reply = replies[i];
-      if (!Array.isArray(reply)) return;
-      if (clocks.stepsOf(queue).observe(reply[0] as number, sentAtMs, receivedAtMs) !== 0) isSet = true;
+      if (!Array.isArray(reply)) {
+        for (const queue of queues) answers.set(queue, reply as Error);
+        return;
+      }
+      const [nowMs, ...rows] = reply;
+      const steps = clocks.stepsOf(queues[0] ?? "");
+      if (isClockWatched && steps.observe(nowMs, sentAtMs, receivedAtMs) !== 0) isClockSet = true;
+      queues.forEach((queue, j) => {
+        answers.set(queue, { nowMs, row: rows[j] });
+      });
     });
-    return isSet;
+    return { answers, isClockSet };
   }
 
-  function noteEmpty(queue: string, reply: Reply): void {
+  function noteEmpty(queue: string): void {
     const steps = clocks.stepsOf(queue);
-    if (!hasNoJobs(reply) || steps.wrongTimes().length === 0) return;
+    if (steps.wrongTimes().length === 0) return;
     emptied.set(queue, { steps, count: steps.count() });
   }
 
   /** A queue that cannot be read, or whose keys are not what was written, does not affect the others. */
-  async function readAll(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[]> {
-    const partsOf = new Map<string, SnapshotParts>();
-    for (const { queue, parts } of wanted) {
-      const known = partsOf.get(queue);
-      partsOf.set(queue, known === undefined ? parts : union(known, parts));
-    }
-    const asked = [...partsOf];
-    const queues = asked.map(([queue]) => queue);
-    const ask = () =>
-      runScripts(
-        redis,
-        script,
-        asked.map(([queue, parts]) => callOf(queue, parts)),
-      );
-    const sentAtMs = clock.now();
-    let replies = await ask();
-    if (observeClocks(queues, replies, sentAtMs)) replies = await ask();
-    const read = new Map<string, QueueSnapshot | Error>();
-    const gone = queues.filter((_, i) => isMissing(replies[i]));
+  async function readAll(
+    asked: ReadonlyMap<string, SnapshotParts>,
+  ): Promise<ReadonlyMap<string, QueueSnapshot | Error>> {
+    let { answers, isClockSet } = await ask(asked);
+    // What was asked by a clock that was set has to be asked again.
+    if (isClockSet) ({ answers } = await ask(asked));
+    const missing = [...asked.keys()].filter((queue) => isMissing(answers.get(queue)));
     try {
-      if ((await dataLoss.reportGone(gone)).length > 0) replies = await ask();
+      if ((await dataLoss.reportGone(missing)).length > 0) ({ answers } = await ask(asked));
     } catch (error) {
-      replies = replies.map((reply) => (isMissing(reply) ? error : reply));
+      for (const queue of missing) answers.set(queue, error as Error);
     }
+    const read = new Map<string, QueueSnapshot | Error>();
     const incomplete: string[] = [];
     const broken = new Map<string, Error>();
-    asked.forEach(([queue, parts], i) => {
-      const reply = replies[i];
-      if (reply instanceof AppError) read.set(queue, reply);
-      else if (reply instanceof Error) broken.set(queue, reply);
-      else if (!isWhole(reply))
-        broken.set(queue, new Error("the fields of its state are not what was written"));
+    for (const [queue, parts] of asked) {
+      const answer = answers.get(queue) ?? new Error("the script has lost a queue");
+      if (answer instanceof AppError) read.set(queue, answer);
+      else if (answer instanceof Error) broken.set(queue, answer);
+      else if (answer.row instanceof Error) broken.set(queue, answer.row);
       else {
+        const row = answer.row === null ? null : rowOf(answer.row);
+        if (answer.row !== null && row === null) {
+          broken.set(queue, new Error("the fields of its state are not what was written"));
+          continue;
+        }
         const countedMs = clocks.stepsOf(queue).sinceStepMs();
-        read.set(queue, snapshotOf(queue, parts, reply, countedMs));
+        read.set(
+          queue,
+          row === null ? missingSnapshot(queue, answer.nowMs) : snapshotOf(queue, parts, row, countedMs),
+        );
         unreadable.readable(queue);
-        noteEmpty(queue, reply);
-        if (reply[15] === 1) incomplete.push(queue);
+        if (row === null || hasNoJobs(row)) noteEmpty(queue);
+        if (row?.hasLost === true) incomplete.push(queue);
       }
-    });
+    }
     if (broken.size > 0) for (const [queue, known] of await unreadable.read(broken)) read.set(queue, known);
     // Before the answer is used, the others must not have a better one.
     if (incomplete.length > 0) {
@@ -156,29 +189,43 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
         for (const queue of incomplete) read.set(queue, error);
       });
     }
-    return wanted.map(({ queue }) => read.get(queue) as QueueSnapshot | Error);
+    return read;
   }
 
-  const loader = new DataLoader<Wanted, QueueSnapshot>(readAll, {
+  async function readFor(wanted: readonly Wanted[]): Promise<(QueueSnapshot[] | Error)[]> {
+    const partsOf = new Map<string, SnapshotParts>();
+    for (const { queues, parts } of wanted) {
+      for (const queue of queues) {
+        const known = partsOf.get(queue);
+        partsOf.set(queue, known === undefined || known === parts ? parts : union(known, parts));
+      }
+    }
+    const all = [...partsOf];
+    const trips = Array.from({ length: Math.ceil(all.length / queuesPerRoundTrip) }, (_, i) =>
+      readAll(new Map(all.slice(i * queuesPerRoundTrip, (i + 1) * queuesPerRoundTrip))),
+    );
+    const read = new Map((await Promise.all(trips)).flatMap((each) => [...each]));
+    return wanted.map(({ queues }) => {
+      const snapshots = queues.map((queue) => read.get(queue) as QueueSnapshot | Error);
+      return snapshots.find((each) => each instanceof Error) ?? (snapshots as QueueSnapshot[]);
+    });
+  }
+
+  const loader = new DataLoader<Wanted, QueueSnapshot[]>(readFor, {
     cache: false,
-    maxBatchSize: queuesPerRoundTrip,
     batchScheduleFn: setImmediate,
   });
 
-  return {
-    read: (queues, parts) => Promise.all(queues.map((queue) => loader.load({ queue, parts }))),
-  };
+  return { read: (queues, parts) => loader.load({ queues, parts }) };
 }
 
-function isMissing(reply: unknown): boolean {
-  return Array.isArray(reply) && reply.length === 1;
+function isMissing(answer: Answer | undefined): boolean {
+  return answer !== undefined && !(answer instanceof Error) && answer.row === null;
 }
 
-/** Of a recorded queue: it has no head, and no job that is due later. */
-function hasNoJobs(reply: Reply): boolean {
-  if (reply.length === 1) return true;
-  const [, source, since, , , changesAt] = reply;
-  return source === "events" && since === -1 && changesAt === -1;
+/** How many queues one call may read. A window takes Redis about as long as all the rest of a queue. */
+function maxQueues({ throughput, waitTime }: SnapshotParts): number {
+  return Math.ceil(queuesPerCall / (1 + throughput.size + waitTime.size));
 }
 
 function union(a: SnapshotParts, b: SnapshotParts): SnapshotParts {
@@ -203,144 +250,4 @@ function partsArgs(parts: SnapshotParts): (string | number)[] {
     secondsOf(parts.waitTime),
     Number(parts.totals ?? false),
   ];
-}
-
-/** What snapshot.lua returns; only the time when the queue is not known. */
-type Reply =
-  | [now: number]
-  | [
-      now: number,
-      source: string,
-      since: number,
-      depth: number,
-      scheduled: number,
-      changesAt: number,
-      accuracy: Accuracy,
-      paused: number,
-      measuredAt: number,
-      stale: number,
-      throughputs: string[],
-      waitTimes: number[][],
-      counted: number,
-      skew: string,
-      lost: number,
-      hasLostWrites: number,
-      totals: string,
-    ];
-
-/** A field that is missing ends a reply early, and garbage in one is no number. */
-function isWhole(reply: unknown): reply is Reply {
-  if (!Array.isArray(reply)) return false;
-  if (reply.length === 1) return true;
-  const [
-    now,
-    source,
-    since,
-    depth,
-    scheduled,
-    changesAt,
-    accuracy,
-    paused,
-    measuredAt,
-    stale,
-    ,
-    ,
-    ,
-    skew,
-    lost,
-  ] = reply;
-  const numbers = [now, since, depth, scheduled, changesAt, paused, measuredAt, stale, Number(skew), lost];
-  const totals = String(reply[16] ?? "absent");
-  return (
-    reply.length === 17 &&
-    typeof source === "string" &&
-    accuracies.includes(accuracy) &&
-    numbers.every(Number.isFinite) &&
-    (totals === "" || totals.split(" ").every((total) => Number.isFinite(Number(total))))
-  );
-}
-
-/** @param countedMs for how long the clock has not been set: what is counted by it of longer windows is not known. */
-function snapshotOf(queue: string, parts: SnapshotParts, reply: Reply, countedMs: number): QueueSnapshot {
-  if (reply.length === 1) return missingSnapshot(queue, reply[0]);
-  const [, source, since, depth, scheduled, changesAt, accuracy, paused, measuredAtMs, stale] = reply;
-  const [rates, waits, counted, skew, lost, , totals] = reply.slice(10) as [
-    string[],
-    number[][],
-    number,
-    string,
-    number,
-    number,
-    string,
-  ];
-  const waiting = since >= 0;
-  const isCounted = counted === 1;
-  const isKnown = accuracy !== "UNKNOWN";
-  return {
-    queue,
-    source,
-    state: paused === 1 ? "PAUSED" : waiting ? "WAITING" : "EMPTY",
-    oldestSinceMs: waiting && isKnown ? since : null,
-    latencyMs: isKnown ? (waiting ? Math.max(0, measuredAtMs - since) : 0) : null,
-    depth: parts.depth ? numberOrNull(depth) : null,
-    scheduled: parts.scheduled ? numberOrNull(scheduled) : null,
-    lost: numberOrNull(lost),
-    accuracy,
-    measuredAtMs,
-    stale: stale === 1,
-    changesAtMs: changesAt >= 0 ? changesAt : null,
-    clockSkewMs: skew === "" ? null : Number(skew),
-    throughput: isCounted
-      ? byWindow(parts.throughput, countedMs, (window, i) => throughputOf(window, rates, i))
-      : null,
-    waitTime: isCounted
-      ? byWindow(parts.waitTime, countedMs, (_, i) => (waits[i]?.length ? waitTimeOf(waits[i]) : null))
-      : null,
-    ...(totals === "" ? {} : { totals: totalsOf(totals, source === "events") }),
-  };
-}
-
-/** -1 stands for null in the replies of snapshot.lua. */
-function numberOrNull(value: number): number | null {
-  return value >= 0 ? value : null;
-}
-
-/** What is taken back is added again: see totals.lua. */
-function totalsOf(text: string, knowsLost: boolean): QueueTotals {
-  const [
-    enqueued = 0,
-    dequeued = 0,
-    removed = 0,
-    unremoved = 0,
-    lost = 0,
-    unlost = 0,
-    waitedMs = 0,
-    ...waits
-  ] = text.split(" ").map(Number);
-  return {
-    enqueued,
-    dequeued,
-    removed: removed + unremoved,
-    lost: knowsLost ? lost + unlost : null,
-    waitedMs,
-    waits,
-  };
-}
-
-/** null: not everything was counted in the window. */
-function throughputOf(window: Window, counts: readonly string[], i: number): Throughput | null {
-  if (counts[2 * i] === "") return null;
-  const perSecond = (count: string | undefined) => Number(count ?? 0) / windowSeconds[window];
-  return { enqueuedPerSecond: perSecond(counts[2 * i]), dequeuedPerSecond: perSecond(counts[2 * i + 1]) };
-}
-
-function byWindow<T extends Throughput | WaitTime>(
-  windows: ReadonlySet<Window>,
-  countedMs: number,
-  value: (window: Window, i: number) => T | null,
-): Partial<Record<Window, T | null>> {
-  const isCounted = (window: Window) => windowSeconds[window] * 1_000 <= countedMs;
-  return Object.fromEntries(
-    [...windows].map((window, i) => [window, isCounted(window) ? value(window, i) : null]),
-  );
 }

@@ -144,30 +144,64 @@ describe("what Redis has to do", () => {
     });
   });
 
-  it("is one script call a queue, all in one round trip, however many ask in one tick", async () => {
-    const queues = Array.from({ length: 20 }, (_, i) => `queue-${i}`);
+  it.each([
+    { queueCount: 20, parts: headOnly, calls: 1, why: "queues that are read alike share a call" },
+    {
+      queueCount: 60,
+      parts: headOnly,
+      calls: 3,
+      why: "a call of more than 25 queues would hold up other clients",
+    },
+    {
+      queueCount: 20,
+      parts: allParts,
+      calls: 5,
+      why: "a queue with six windows takes as long as seven without",
+    },
+  ])(
+    "is $calls script calls for $queueCount queues, all in one round trip, however many ask in one tick: $why",
+    async ({ queueCount, parts, calls }) => {
+      const queues = Array.from({ length: queueCount }, (_, i) => `queue-${i}`);
+      await opened.tracker.record(
+        queues.map((queue) => event("ENQUEUED", queue, "a", 1_000)),
+        null,
+      );
+      const writes = vi.spyOn((opened.redis as Redis).stream, "uncork");
+      try {
+        const commands = await commandsOf(async () => {
+          const answers = await Promise.all(
+            Array.from({ length: 50 }, (_, i) => opened.tracker.read(queues, i % 2 === 0 ? headOnly : parts)),
+          );
+          for (const answer of answers) {
+            expect(answer.map(({ queue }) => queue)).toEqual(queues);
+            expect(answer.every(({ latencyMs }) => latencyMs === 1_000)).toBe(true);
+          }
+        });
+        // Of each queue the range of its head, and of what is due next.
+        expect(commands).toMatchObject({ evalsha: calls, zrange: 2 * queueCount });
+        expect(writes).toHaveBeenCalledTimes(1);
+      } finally {
+        writes.mockRestore();
+      }
+    },
+  );
+
+  it("is a script call for each of the parts that queues are read with, and one of all parts for a queue that is read with several", async () => {
+    const [a, b, c] = ["parts-a", "parts-b", "parts-c"];
     await opened.tracker.record(
-      queues.map((queue) => event("ENQUEUED", queue, "a", 1_000)),
+      [a, b, c].map((queue) => event("ENQUEUED", queue, "a", 1_000)),
       null,
     );
-    const writes = vi.spyOn((opened.redis as Redis).stream, "uncork");
-    try {
-      const commands = await commandsOf(async () => {
-        const answers = await Promise.all(
-          Array.from({ length: 50 }, (_, i) =>
-            opened.tracker.read(queues, i % 2 === 0 ? headOnly : allParts),
-          ),
-        );
-        for (const answer of answers) {
-          expect(answer.map(({ queue }) => queue)).toEqual(queues);
-          expect(answer.every(({ latencyMs }) => latencyMs === 1_000)).toBe(true);
-        }
-      });
-      expect(commands).toMatchObject({ evalsha: 20 });
-      expect(writes).toHaveBeenCalledTimes(1);
-    } finally {
-      writes.mockRestore();
-    }
+    const withDepth = { ...headOnly, depth: true };
+    const commands = await commandsOf(async () => {
+      const [first, second] = await Promise.all([
+        opened.tracker.read([a, b], headOnly),
+        opened.tracker.read([b, c], withDepth),
+      ]);
+      expect(first?.map(({ queue }) => queue)).toEqual([a, b]);
+      expect(second?.map(({ depth }) => depth)).toEqual([1, 1]);
+    });
+    expect(commands).toMatchObject({ evalsha: 2, zrange: 6, zcount: 2 });
   });
 
   it("is one script call a queue for a batch of many events, and the index only for queues that are new", async () => {

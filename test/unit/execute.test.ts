@@ -9,6 +9,8 @@ import {
   type GraphQLScalarType,
   getIntrospectionQuery,
   getNamedType,
+  getOperationAST,
+  getVariableValues,
   isLeafType,
   isObjectType,
   parse,
@@ -23,12 +25,14 @@ import { execute } from "../../src/server/execute.ts";
 /** Every form of a type, and resolvers that answer at once, later, with nothing, or with an error. */
 const schema = buildSchema(`
   enum Color { RED GREEN }
+  input Deep { x: Int = 7 list: [Int!] color: Color deep: Deep }
   scalar Odd
   interface Node { id: ID! self: Node }
   union Thing = A | B
   type A implements Node {
     id: ID! self: Node a: A n(x: Int = 1, color: Color): Int must: Int! text: String color: Color odd: Odd flag: Boolean
     list: [A!] loose: [A] strict: [A!]! numbers: [Int] matrix: [[Int!]!] thing: Thing things: [Thing]
+    took(deep: Deep = { x: 1, deep: { color: GREEN } }, deeps: [Deep!], x: Int): String
   }
   type B implements Node { id: ID! self: Node b: String must: Int! color: Color! deep: A! }
   type Query { a: A b: B must: A! node: Node thing: Thing things: [Thing!] n(x: Int!): Int }
@@ -85,6 +89,7 @@ for (const type of Object.values(schema.getTypeMap())) {
       for (let each: typeof info.path | undefined = info.path; each; each = each.prev) at += ` ${each.key}`;
       const chance = hash(`${seed} ${at} ${JSON.stringify(args)}`);
       const isAtOnce = seed % 2 === 0;
+      if (info.fieldName === "took") return JSON.stringify(args);
       if (isAtOnce || chance % 3 !== 0) return resultOf(info, chance, isAtOnce);
       return Promise.resolve().then(() => resultOf(info, chance, isAtOnce));
     };
@@ -92,7 +97,11 @@ for (const type of Object.values(schema.getTypeMap())) {
 }
 
 const fields: Readonly<Record<string, readonly string[]>> = {
-  Query: ["a", "b", "must", "node", "thing", "things", "n(x: 2)", "n(x: $x)", "x: n(x: 3)"],
+  Query: [
+    ...["a", "b", "must", "node", "thing", "things", "n(x: 2)", "n(x: $x)", "x: n(x: 3)"],
+    '__type(name: "A") { name kind fields(includeDeprecated: $yes) { name args { name defaultValue type { name } } } }',
+    "__schema { queryType { name } types { kind possibleTypes { name } enumValues { name } inputFields { name } } }",
+  ],
   Mutation: ["a", "b", "n(x: 2)", "x: n(x: $x)"],
   A: [
     ...[
@@ -110,6 +119,16 @@ const fields: Readonly<Record<string, readonly string[]>> = {
       "flag",
     ],
     ...["list", "loose", "strict", "numbers", "matrix", "thing", "things"],
+    ...[
+      "took",
+      "took2: took(x: $x, deep: null)",
+      "took3: took(deep: { x: $x, deep: { list: [1, $x], color: $color } })",
+    ],
+    ...[
+      "took4: took(deep: $deep)",
+      "took5: took(deeps: [{ deep: $deep }, $given], x: 3)",
+      "took6: took(deeps: $given)",
+    ],
   ],
   B: ["id", "self", "b", "must", "color", "deep"],
   Node: ["id", "self"],
@@ -122,16 +141,13 @@ const typeBelow: Readonly<Record<string, string>> = {
 
 function selection(type: string, depth: number): fc.Arbitrary<string> {
   const condition = fc.constantFrom(
-    "",
-    "",
-    "",
-    " @skip(if: $yes)",
-    " @include(if: $no)",
-    " @include(if: $yes)",
+    ...["", "", "", " @skip(if: $yes)", " @include(if: $no)", " @include(if: $yes)"],
+    ...[" @skip(if: $no) @include(if: $yes)", " @skip(if: false)", " @include(if: false)"],
   );
   const leafOrObject = fc
     .constantFrom("__typename", "name: __typename", ...(fields[type] ?? []))
     .chain((name) => {
+      if (name.endsWith("}")) return fc.constant(name);
       const bare = name.replace(/^\w+: /, "").replace(/\(.*/, "");
       const below =
         type === "A" && bare === "b" ? undefined : type === "B" && bare === "b" ? undefined : typeBelow[bare];
@@ -149,6 +165,7 @@ function selection(type: string, depth: number): fc.Arbitrary<string> {
           fc
             .tuple(fc.constantFrom("A", "B", "Node"), condition)
             .chain(([on, text]) => selection(on, depth - 1).map((inner) => `... on ${on}${text} ${inner}`)),
+          fc.tuple(condition, selection(type, depth - 1)).map(([text, inner]) => `...${text} ${inner}`),
         ];
   const isAbstract = type === "Node" || type === "Thing";
   const spread = isAbstract || type === "A" ? [fc.constantFrom("...OnNode", "...OnA")] : [];
@@ -161,14 +178,33 @@ function selection(type: string, depth: number): fc.Arbitrary<string> {
 }
 
 const fragments =
-  "fragment OnNode on Node { id self { __typename } } fragment OnA on A { text list { id ...OnNode } }";
+  "fragment OnNode on Node { id self { __typename } ... on A @skip(if: $no) { flag } } fragment OnA on A { text list { id ...OnNode @include(if: $yes) } }";
+const declarations =
+  "$x: Int = 4, $yes: Boolean = true, $no: Boolean = false, $color: Color, $deep: Deep, $given: Deep = { x: 2 }";
 const documents = fc
   .constantFrom("query", "mutation")
   .chain((kind) =>
     selection(kind === "query" ? "Query" : "Mutation", 3).map(
-      (text) => `${kind} ($x: Int = 4, $yes: Boolean = true, $no: Boolean = false) ${text} ${fragments}`,
+      (text) => `${kind} (${declarations}) ${text} ${fragments}`,
     ),
   );
+/** As a client sends them; absent ones have their defaults. */
+const deep = fc.record(
+  {
+    x: fc.constantFrom(null, 5),
+    list: fc.constantFrom(null, 6, [7, 8]),
+    color: fc.constantFrom("RED", null),
+    deep: fc.constantFrom({ x: 9 }, null),
+  },
+  { requiredKeys: [] },
+);
+const anyVariables = fc.record(
+  {
+    ...{ x: fc.constantFrom(0, 3, null), color: fc.constantFrom("GREEN", null), deep, given: deep },
+    ...{ yes: fc.constantFrom(true, true, false, null), no: fc.constantFrom(true, false, false, null) },
+  },
+  { requiredKeys: [] },
+);
 
 /**
  * Errors by the null that each has made. Of several that make the same one, as in a list of which two elements are missing, which are
@@ -190,30 +226,47 @@ function nullsOf(data: unknown, errors: readonly GraphQLError[] = []): readonly 
   return [...new Set(nulls)].sort();
 }
 
+/** As resolvers get them. */
+function coerced({
+  schema,
+  document,
+  variableValues = {},
+}: ExecutionArgs): Readonly<Record<string, unknown>> {
+  const definitions = getOperationAST(document)?.variableDefinitions ?? [];
+  const { coerced, errors } = getVariableValues(schema, definitions, variableValues ?? {});
+  if (coerced === undefined) throw new Error(`expected variables that fit, got ${errors?.join()}`);
+  return coerced;
+}
+
 const rules = specifiedRules.filter(({ name }) => !name.startsWith("NoUnused"));
 
 async function results(args: ExecutionArgs) {
   const expected = await executeByGraphQL(args);
-  const { data, errors } = await execute(args);
+  const { data, errors } = await execute({ ...args, variableValues: coerced(args) });
   return { expected, data: JSON.parse(data), errors };
 }
 
 describe("executes as graphql does", () => {
   test("whatever is selected, and whatever resolvers answer", async () => {
     let compared = 0;
-    const run = fc.asyncProperty(documents, fc.nat(), async (text, seed) => {
-      const document = parse(text);
-      if (validate(schema, document, rules).length > 0) return;
-      compared += 1;
-      const variableValues = { x: 4, yes: true, no: false };
-      const args = { schema, document, variableValues, contextValue: seed };
-      // Twice, since the second run finds what the first has found out.
-      for (let i = 0; i < 2; i++) {
-        const { expected, data, errors } = await results(args);
-        expect(data).toEqual(JSON.parse(JSON.stringify(expected.data)));
-        expect(nullsOf(data, errors)).toEqual(nullsOf(data, expected.errors));
-      }
-    });
+    const run = fc.asyncProperty(
+      documents,
+      anyVariables,
+      anyVariables,
+      fc.nat(),
+      async (text, first, second, seed) => {
+        const document = parse(text);
+        if (validate(schema, document, rules).length > 0) return;
+        compared += 1;
+        // More than once, since the later runs find what the first has found out, which is to fit other variables too.
+        for (const variableValues of [first, second, first]) {
+          const args = { schema, document, variableValues, contextValue: seed };
+          const { expected, data, errors } = await results(args);
+          expect(data).toEqual(JSON.parse(JSON.stringify(expected.data)));
+          expect(nullsOf(data, errors)).toEqual(nullsOf(data, expected.errors));
+        }
+      },
+    );
     await fc.assert(run, { numRuns: 500 });
     expect(compared).toBeGreaterThan(100);
   });

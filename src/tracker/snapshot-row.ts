@@ -1,0 +1,150 @@
+import {
+  type Accuracy,
+  accuracies,
+  type QueueSnapshot,
+  type QueueTotals,
+  type SnapshotParts,
+  type Throughput,
+  type WaitTime,
+  type Window,
+  windowSeconds,
+} from "../core/snapshot.ts";
+import { waitTimeOf } from "../core/wait-time.ts";
+
+/** What snapshot.lua returns of one queue that is known, by name. Instants are ms by Redis's clock. */
+export interface SnapshotRow {
+  readonly source: string;
+  readonly sinceMs: number | null;
+  readonly depth: number | null;
+  readonly scheduled: number | null;
+  readonly changesAtMs: number | null;
+  readonly accuracy: Accuracy;
+  readonly isPaused: boolean;
+  readonly measuredAtMs: number;
+  readonly isStale: boolean;
+  /** Two for each window. */
+  readonly throughputs: readonly string[];
+  readonly waitTimes: readonly (readonly number[])[];
+  readonly isCounted: boolean;
+  readonly clockSkewMs: number | null;
+  readonly lost: number | null;
+  /** Redis has lost something of the queue, which is to be reported before the row is used. */
+  readonly hasLost: boolean;
+  readonly totals: readonly number[] | null;
+}
+
+const rowLength = 16;
+
+/** @returns null when it is not what snapshot.lua makes of what was written: a missing field ends a row early, and garbage is no number. */
+export function rowOf(reply: unknown): SnapshotRow | null {
+  if (!Array.isArray(reply) || reply.length !== rowLength) return null;
+  const [source, since, depth, scheduled, changesAt, accuracy, paused, measuredAt, stale, ...counts] = reply;
+  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText] = counts;
+  const totals = totalsText === "" ? null : String(totalsText).split(" ").map(Number);
+  const numbers = [since, depth, scheduled, changesAt, paused, measuredAt, stale, Number(skew), lost];
+  const isWhole = numbers.every(Number.isFinite) && totals?.every(Number.isFinite) !== false;
+  if (!isWhole || typeof source !== "string" || !accuracies.includes(accuracy)) return null;
+  return {
+    source,
+    sinceMs: numberOrNull(since),
+    depth: numberOrNull(depth),
+    scheduled: numberOrNull(scheduled),
+    changesAtMs: numberOrNull(changesAt),
+    accuracy,
+    isPaused: paused === 1,
+    measuredAtMs: measuredAt,
+    isStale: stale === 1,
+    throughputs,
+    waitTimes,
+    isCounted: counted === 1,
+    clockSkewMs: skew === "" ? null : Number(skew),
+    lost: numberOrNull(lost),
+    hasLost: hasLost === 1,
+    totals,
+  };
+}
+
+/** -1 stands for null. */
+function numberOrNull(value: number): number | null {
+  return value >= 0 ? value : null;
+}
+
+/** Whether a recorded queue has no head, and no job that is due later. */
+export function hasNoJobs({ source, sinceMs, changesAtMs }: SnapshotRow): boolean {
+  return source === "events" && sinceMs === null && changesAtMs === null;
+}
+
+/** @param countedMs for how long the clock has not been set: what is counted by it of longer windows is not known. */
+export function snapshotOf(
+  queue: string,
+  parts: SnapshotParts,
+  row: SnapshotRow,
+  countedMs: number,
+): QueueSnapshot {
+  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, isCounted, totals } = row;
+  const isKnown = accuracy !== "UNKNOWN";
+  return {
+    queue,
+    source,
+    state: row.isPaused ? "PAUSED" : sinceMs === null ? "EMPTY" : "WAITING",
+    oldestSinceMs: isKnown ? sinceMs : null,
+    latencyMs: isKnown ? (sinceMs === null ? 0 : Math.max(0, measuredAtMs - sinceMs)) : null,
+    depth: parts.depth ? row.depth : null,
+    scheduled: parts.scheduled ? row.scheduled : null,
+    lost: row.lost,
+    accuracy,
+    measuredAtMs,
+    stale: row.isStale,
+    changesAtMs: row.changesAtMs,
+    clockSkewMs: row.clockSkewMs,
+    throughput: isCounted
+      ? byWindow(parts.throughput, countedMs, (window, i) => throughputOf(window, throughputs, i))
+      : null,
+    waitTime: isCounted
+      ? byWindow(parts.waitTime, countedMs, (_, i) =>
+          waitTimes[i]?.length ? waitTimeOf(waitTimes[i]) : null,
+        )
+      : null,
+    ...(totals === null ? {} : { totals: totalsOf(totals, source === "events") }),
+  };
+}
+
+/** What is taken back is added again: see totals.lua. */
+function totalsOf(totals: readonly number[], knowsLost: boolean): QueueTotals {
+  const [
+    enqueued = 0,
+    dequeued = 0,
+    removed = 0,
+    unremoved = 0,
+    lost = 0,
+    unlost = 0,
+    waitedMs = 0,
+    ...waits
+  ] = totals;
+  return {
+    enqueued,
+    dequeued,
+    removed: removed + unremoved,
+    lost: knowsLost ? lost + unlost : null,
+    waitedMs,
+    waits,
+  };
+}
+
+/** null: not everything was counted in the window. */
+function throughputOf(window: Window, counts: readonly string[], i: number): Throughput | null {
+  if (counts[2 * i] === "") return null;
+  const perSecond = (count: string | undefined) => Number(count ?? 0) / windowSeconds[window];
+  return { enqueuedPerSecond: perSecond(counts[2 * i]), dequeuedPerSecond: perSecond(counts[2 * i + 1]) };
+}
+
+function byWindow<T extends Throughput | WaitTime>(
+  windows: ReadonlySet<Window>,
+  countedMs: number,
+  value: (window: Window, i: number) => T | null,
+): Partial<Record<Window, T | null>> {
+  const isCounted = (window: Window) => windowSeconds[window] * 1_000 <= countedMs;
+  return Object.fromEntries(
+    [...windows].map((window, i) => [window, isCounted(window) ? value(window, i) : null]),
+  );
+}
