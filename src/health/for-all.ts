@@ -31,6 +31,8 @@ interface Computed<T> {
 const holdMs = 10_000;
 /** Their steps are decoded at a stretch. */
 const queuesPerBatch = 50;
+/** So that Redis reads some while others are decoded. */
+const maxBatchesInFlight = 10;
 const slices = createTimeSlices(2);
 
 /**
@@ -55,6 +57,7 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
 
   async function computeAll({ snapshots, agedAt }: QueueReading): Promise<readonly T[]> {
     const values: T[] = [];
+    const inFlight: Promise<unknown>[] = [];
     for (let from = 0; from < snapshots.length; from += queuesPerBatch) {
       if (!slices.has()) await slices.next();
       const nowMs = clock.now();
@@ -74,8 +77,10 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
         if (points instanceof Promise) reads.push(points.then(take));
         else take(points);
       });
-      await Promise.all(reads);
+      if (reads.length > 0) inFlight.push(settled(reads));
+      if (inFlight.length > maxBatchesInFlight) await inFlight.shift();
     }
+    await Promise.all(inFlight);
     return values;
   }
 
@@ -86,6 +91,13 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
     known.set(reading, values);
     return values;
   };
+}
+
+/** A failure is thrown to the one who awaits it, and is not unhandled until then. */
+function settled(reads: readonly Promise<void>[]): Promise<unknown> {
+  const all = Promise.all(reads);
+  all.catch(() => {});
+  return all;
 }
 
 /** In ms. */

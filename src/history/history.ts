@@ -13,7 +13,7 @@ import type { Service } from "../runtime/service.ts";
 
 import { createSampler, type Sampler } from "./sampler.ts";
 import { createStepOutbox } from "./step-outbox.ts";
-import { toPoint, toRecentStep } from "./step-record.ts";
+import { toPoint } from "./step-record.ts";
 import { createStepStore } from "./step-store.ts";
 import { createHistoryWriter } from "./writer.ts";
 
@@ -152,10 +152,6 @@ export function createHistory(options: HistoryOptions): History {
       const steps = await store.range(queue, step, { fromMs, toMs });
       return steps.map(({ atMs, record }) => toPoint(atMs, record));
     },
-    async latest(queues, sinceMs) {
-      const range = { fromMs: sinceMs, toMs: null };
-      const all = await Promise.all(queues.map((queue) => store.range(queue, "TEN_SECONDS", range)));
-      return all.map((steps) => steps.map(({ atMs, record }) => toRecentStep(atMs, record)));
-    },
+    latest: (queues, sinceMs) => Promise.all(queues.map((queue) => store.recent(queue, sinceMs))),
   };
 }

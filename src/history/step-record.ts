@@ -106,6 +106,43 @@ export function encodeRecord(record: StepRecord): Buffer {
 
 /** @throws Error when it is not what {@link encodeRecord} made. */
 export function decodeRecord(bytes: Uint8Array): StepRecord {
+  const { numbers, incompleteSamples } = numbersIn(bytes);
+  const at = (index: number): number => numbers[index] ?? 0;
+  return {
+    samples: at(0),
+    waitingSamples: at(1),
+    pausedSamples: at(2),
+    incompleteSamples,
+    maxLatencyMs: at(3),
+    sumLatencyMs: at(4),
+    lastLatencyMs: at(5),
+    maxDepth: at(6),
+    lastDepth: at(7),
+    counts: numbers.length === 8 ? null : decodeCounts(numbers.slice(8)),
+  };
+}
+
+/** Takes a third of the time, without the wait times. @throws Error as {@link decodeRecord}. */
+export function decodeRecentStep(atMs: number, bytes: Uint8Array): RecentStep {
+  const { numbers, incompleteSamples } = numbersIn(bytes);
+  const at = (index: number): number => numbers[index] ?? 0;
+  return {
+    atMs,
+    samples: at(0),
+    waitingSamples: at(1),
+    pausedSamples: at(2),
+    incompleteSamples,
+    lastLatencyMs: at(5),
+    maxDepth: at(6),
+    lastDepth: at(7),
+    counts: numbers.length === 8 ? null : { enqueued: at(8), dequeued: at(9) },
+  };
+}
+
+function numbersIn(bytes: Uint8Array): {
+  readonly numbers: readonly number[];
+  readonly incompleteSamples: number;
+} {
   const decoded = decode(bytes);
   const isNested = Array.isArray(decoded) && Array.isArray(decoded[0]);
   const [numbers, incompleteSamples]: unknown[] = isNested ? decoded : [decoded, 0];
@@ -117,19 +154,7 @@ export function decodeRecord(bytes: Uint8Array): StepRecord {
   ) {
     throw new Error("expected the numbers of a step");
   }
-  const at = (index: number): number => numbers[index] ?? 0;
-  return {
-    samples: at(0),
-    waitingSamples: at(1),
-    pausedSamples: at(2),
-    incompleteSamples: Number(incompleteSamples),
-    maxLatencyMs: at(3),
-    sumLatencyMs: at(4),
-    lastLatencyMs: at(5),
-    maxDepth: at(6),
-    lastDepth: at(7),
-    counts: numbers.length === 8 ? null : decodeCounts(numbers.slice(8)),
-  };
+  return { numbers, incompleteSamples: Number(incompleteSamples) };
 }
 
 function decodeCounts(numbers: readonly number[]): StepCounts {
@@ -150,23 +175,4 @@ export function toPoint(atMs: number, record: StepRecord): HistoryPoint {
   const { enqueued, dequeued, waits, sumMs, maxMs, buckets } = counts;
   const waitTime = waitTimeOf([waits, sumMs, maxMs, ...[...buckets].flat()], historyBucketMs);
   return { ...point, counts: { enqueued, dequeued, waitTime } };
-}
-
-/** Without what is only shown: quantiles take longer than all else. */
-export function toRecentStep(atMs: number, record: StepRecord): RecentStep {
-  const { counts, samples, waitingSamples, pausedSamples, incompleteSamples } = record;
-  const { lastLatencyMs, maxDepth, lastDepth } = record;
-  return {
-    ...{
-      atMs,
-      samples,
-      waitingSamples,
-      pausedSamples,
-      incompleteSamples,
-      lastLatencyMs,
-      maxDepth,
-      lastDepth,
-    },
-    counts: counts === null ? null : { enqueued: counts.enqueued, dequeued: counts.dequeued },
-  };
 }

@@ -172,7 +172,15 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     await listAgain();
     const startedAtMs = clock.now();
     const due = [...entries.values()].filter((entry) => isDue(entry, startedAtMs));
-    for (let i = 0; i < due.length; i += queuesPerBatch) await readEntries(due.slice(i, i + queuesPerBatch));
+    let reading: Promise<void> | undefined;
+    for (let i = 0; i < due.length; i += queuesPerBatch) {
+      const before = reading;
+      reading = readEntries(due.slice(i, i + queuesPerBatch));
+      // Redis reads these while those before are taken. When those fail, these are not awaited.
+      reading.catch(() => {});
+      await before;
+    }
+    await reading;
     const nowMs = clock.now();
     const readable = [...entries.values()].filter(({ snapshot }) => snapshot !== undefined);
     const clocks = readable.map(({ clock: itsClock }) => itsClock);

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  decodeRecentStep,
   decodeRecord,
   encodeRecord,
   historyBucket,
@@ -62,6 +63,12 @@ describe("a record of a step", () => {
     fc.assert(
       fc.property(recordArb, (record) => {
         expect(decodeRecord(encodeRecord(record))).toEqual(record);
+        const { maxLatencyMs, sumLatencyMs, counts, ...recent } = record;
+        const { enqueued = 0, dequeued = 0 } = counts ?? {};
+        expect(decodeRecentStep(7, encodeRecord(record))).toEqual({
+          ...{ atMs: 7, ...recent },
+          counts: counts === null ? null : { enqueued, dequeued },
+        });
       }),
     );
   });
