@@ -222,8 +222,11 @@ export function createSubscriptionGroup(options: SubscriptionGroupOptions): Subs
 
   function write(member: Member, { result, number: seen, isOwn }: Payload): void {
     member.seen = seen;
-    if (isOwn) member.notBeforeMs = nextStepMs();
     if (result !== null) member.subscriber.write(result);
+    if (!isOwn) return;
+    member.notBeforeMs = nextStepMs();
+    // There may have been another push while this one was made.
+    serve(member);
   }
 
   function nextStepMs(): number {

@@ -76,6 +76,25 @@ describe("a member of a group", () => {
     expect(run).toHaveBeenCalledTimes(1);
   });
 
+  test("that catches up while another push comes gets that one, too, with no further push", async () => {
+    const { join, push, run } = open();
+    const [quick, slow] = [await join(), await join()];
+    await push("a");
+    slow.reads(false);
+    await push("b");
+    const { promise: caughtUp, resolve: goOn } = Promise.withResolvers<void>();
+    run.mockImplementationOnce(async (pushed) => {
+      await caughtUp;
+      return encoded(pushed);
+    });
+    slow.reads(true);
+    await push("c");
+    goOn();
+    await settled();
+    expect(quick.written()).toEqual(["a", "b", "c"]);
+    expect(slow.written()).toEqual(["a", "b", "c"]);
+  });
+
   test("that is alone and slow holds up the source, which then has the newest of all that changes", async () => {
     const { join, push, taken } = open();
     const member = await join();
@@ -174,7 +193,7 @@ function open({ minIntervalMs = 0 } = {}) {
   const scheduler = createFairScheduler({ shareMs: 2, clock: cpuClock });
   const { source, push, end, isEnded, joins } = createTestSource(minIntervalMs);
   const next = vi.spyOn(source, "next");
-  const run = vi.fn(async (pushed: unknown) => encodeResult({ data: JSON.stringify({ names: pushed }) }));
+  const run = vi.fn(async (pushed: unknown) => encoded(pushed));
   const onClose = vi.fn();
   const group = createSubscriptionGroup({
     open: async () => source,
@@ -221,6 +240,10 @@ function open({ minIntervalMs = 0 } = {}) {
       await settled();
     },
   };
+}
+
+function encoded(pushed: unknown) {
+  return encodeResult({ data: JSON.stringify({ names: pushed }) });
 }
 
 const cpuClock = { now: () => Number(process.hrtime.bigint()) / 1e6 };
