@@ -1,6 +1,6 @@
+import { type Bucket, fits, fullBucket, type Rate, refilled } from "../core/token-bucket.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { createRecentMap } from "../runtime/recent-map.ts";
-import { type Bucket, fits, fullBucket, type Rate, refilled } from "./token-bucket.ts";
 
 /** What a request takes: points for what it reads, events for what it records. Each has a token bucket of its own. */
 export interface Charge {

@@ -2,6 +2,7 @@ import DataLoader from "dataloader";
 import type { GraphQLResolveInfo } from "graphql";
 import { getGraphQLRateLimiter, Store } from "graphql-rate-limit";
 import type { ThrottleStatus } from "../core/admission.ts";
+import { availableIn, type Rate, waitMs } from "../core/token-bucket.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { refusalOf } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -11,7 +12,6 @@ import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { advanceMs, createPointsInAdvance, type Exchange } from "./points-in-advance.ts";
 import { type Buckets, bucketNames, type Charge, createThrottleCache, type Rates } from "./throttle-cache.ts";
-import { availableIn, type Rate, waitMs } from "./token-bucket.ts";
 
 /** What is left in a client's buckets. */
 export type Left = Readonly<Record<keyof Charge, ThrottleStatus>>;

@@ -1,27 +1,57 @@
 /** Bounds how many of something each client has at a time. */
 export interface ConcurrencyLimiter {
-  /** @returns a function that releases what was acquired, once, however often it is called; null when the client is at the limit. */
-  acquire(client: string): (() => void) | null;
+  /** @returns null when the client is at the limit. */
+  acquire(client: string): Slot | null;
   /** How many the client has. */
   count(client: string): number;
 }
 
+/** One of the things that are counted. */
+export interface Slot {
+  /** Whose it is. */
+  readonly client: string;
+  /** Counts it as this client's from now on. @returns false when that client is at the limit, or the slot is released. */
+  moveTo(client: string): boolean;
+  /** Releases it, once, however often it is called. */
+  release(): void;
+}
+
 export function createConcurrencyLimiter(max: number): ConcurrencyLimiter {
   const counts = new Map<string, number>();
-  return {
-    count: (client) => counts.get(client) ?? 0,
-    acquire(client) {
-      const count = counts.get(client) ?? 0;
-      if (count >= max) return null;
-      counts.set(client, count + 1);
-      let isReleased = false;
-      return () => {
-        if (isReleased) return;
-        isReleased = true;
-        const left = (counts.get(client) ?? 0) - 1;
-        if (left > 0) counts.set(client, left);
-        else counts.delete(client);
-      };
-    },
-  };
+
+  function count(client: string): number {
+    return counts.get(client) ?? 0;
+  }
+
+  function add(client: string, change: 1 | -1): void {
+    const changed = count(client) + change;
+    if (changed > 0) counts.set(client, changed);
+    else counts.delete(client);
+  }
+
+  class CountedSlot implements Slot {
+    client: string;
+    #isReleased = false;
+
+    constructor(client: string) {
+      this.client = client;
+      add(client, 1);
+    }
+
+    moveTo(client: string): boolean {
+      if (client === this.client) return true;
+      if (this.#isReleased || count(client) >= max) return false;
+      add(client, 1);
+      add(this.client, -1);
+      this.client = client;
+      return true;
+    }
+
+    release(): void {
+      if (!this.#isReleased) add(this.client, -1);
+      this.#isReleased = true;
+    }
+  }
+
+  return { count, acquire: (client) => (count(client) < max ? new CountedSlot(client) : null) };
 }

@@ -22,6 +22,11 @@ export interface ConnectionReader {
   isBusy(socket: Socket): boolean;
   /** From now on the socket is read by others. */
   release(socket: Socket): void;
+  /**
+   * Takes the connection of a response whose head has been written from Node's HTTP server, as an upgrade does. For all who listen to it
+   * the socket has closed, so that its parser, request and response are released. A request behind that one is not answered.
+   */
+  take(response: ServerResponse): Socket;
   /** Destroys a socket that Node's HTTP server does not serve any more, and closes its responses. */
   cut(socket: Socket): void;
 }
@@ -47,12 +52,21 @@ const bodySliceBytes = 65_536;
 export function createConnectionReader(scheduler: FairScheduler): ConnectionReader {
   const connections = new Map<Socket, Connection>();
 
-  function release(socket: Socket): void {
+  function stopReading(socket: Socket): void {
     const connection = connections.get(socket);
     if (connection === undefined) return;
     connection.isReleased = true;
     socket.off("readable", connection.pump);
     socket.off("resume", connection.pump);
+  }
+
+  function forget(this: Socket): void {
+    stopReading(this);
+    connections.delete(this);
+  }
+
+  function unansweredOn(socket: Socket): readonly ServerResponse[] {
+    return [...(connections.get(socket)?.unanswered ?? [])];
   }
 
   return {
@@ -83,7 +97,7 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       socket.on("readable", pump);
       // A body that was not read is read on.
       socket.on("resume", pump);
-      socket.on("close", () => connections.delete(socket));
+      socket.on("close", forget);
     },
     begin(response, client) {
       const { socket, headers } = response.req;
@@ -106,7 +120,7 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
     unanswered: () => [...connections.values()].flatMap(({ unanswered }) => unanswered.slice(-1)),
     isBusy: (socket) => (connections.get(socket)?.unanswered.length ?? 0) > 0,
     drop({ req: { socket } }) {
-      release(socket);
+      stopReading(socket);
       // Of the parser.
       socket.removeAllListeners("data");
       // When its buffer is full, a socket is not read until it is asked for more.
@@ -114,16 +128,33 @@ export function createConnectionReader(scheduler: FairScheduler): ConnectionRead
       socket.on("readable", () => socket.read());
       socket.read();
     },
-    release,
+    release(socket) {
+      socket.off("close", forget);
+      forget.call(socket);
+    },
+    take(response) {
+      const { socket } = response.req;
+      const unanswered = unansweredOn(socket);
+      // Node would destroy it for a request that came behind in the same slice.
+      socket.destroy = () => socket;
+      socket.emit("close", false);
+      Reflect.deleteProperty(socket, "destroy");
+      socket.removeAllListeners();
+      socket.setTimeout(0);
+      closeAll(unanswered);
+      return socket;
+    },
     cut(socket) {
-      const unanswered = [...(connections.get(socket)?.unanswered ?? [])];
-      // Node closes only the first of them.
-      socket.once("close", () => {
-        for (const response of unanswered) if (!response.closed) response.destroy().emit("close");
-      });
+      const unanswered = unansweredOn(socket);
+      socket.once("close", () => closeAll(unanswered));
       socket.destroy();
     },
   };
+}
+
+/** Node closes only the first response of a connection that has closed. */
+function closeAll(responses: readonly ServerResponse[]): void {
+  for (const response of responses) if (!response.closed) response.destroy().emit("close");
 }
 
 function sliceOf({ response, bodyBytesLeft }: Connection): number {

@@ -48,7 +48,16 @@ export function eventOf(json: string): string {
 
 /** A chunk of an HTTP response (RFC 9112, section 7.1). */
 export function chunkOf(text: string): Buffer {
-  return Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+  return Buffer.from(chunkTextOf(text));
+}
+
+/** The end of an HTTP response in chunks, with a text before it. */
+export function lastChunks(text: string): string {
+  return `${text === "" ? "" : chunkTextOf(text)}0\r\n\r\n`;
+}
+
+function chunkTextOf(text: string): string {
+  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 }
 
 /** The same result with its cost among the extensions. */

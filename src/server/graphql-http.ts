@@ -132,7 +132,7 @@ export function createGraphQLHttp({
       ? operations.subscribe(operation)
       : operations.execute(operation));
     if ("json" in result) send(response, mediaType, client.id, result, cost);
-    else streams.send(response, result, { client: client.id, cost });
+    else await streams.send(response, result, client.id, cost);
   }
 
   async function jsonOf(operation: Prepared | Invalid): Promise<string> {

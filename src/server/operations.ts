@@ -7,11 +7,11 @@ import { createEngine, type EngineOptions } from "./engine.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { isValid, readOperations } from "./read-operations.ts";
 import { createRequestDeduplication } from "./request-deduplication.ts";
+import type { Subscription } from "./subscriber.ts";
 import {
   createSubscriptionDeduplication,
   type SubscriptionDeduplicationOptions,
 } from "./subscription-deduplication.ts";
-import type { Subscription } from "./subscription-group.ts";
 
 export interface OperationsOptions extends EngineOptions {
   readonly admit: Admit<DocumentNode>;

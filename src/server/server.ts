@@ -119,7 +119,12 @@ export function createServer(options: ServerOptions): Server {
   const budget = createByteBudget(Math.max(minBytesInFlight, 4 * guard.maxBodyBytes));
   const tarpit = createTarpit();
   const connections = createConnectionReader(scheduler);
-  const streams = createEventStreams(budget);
+  const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
+  const stalled = createStalledSockets({
+    timeoutMs: timeouts.unreadMs,
+    onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
+  });
+  const streams = createEventStreams({ take: connections.take, budget, requests, stalled });
   const answerGraphQL = createGraphQLHttp({
     operations,
     streams,
@@ -130,7 +135,6 @@ export function createServer(options: ServerOptions): Server {
   });
   const webSockets = createWebSockets({
     operations,
-    schema: options.schema,
     identify,
     rateLimitKeyOf,
     sockets: createConcurrencyLimiter(maxSubscriptions + spareSockets),
@@ -144,11 +148,6 @@ export function createServer(options: ServerOptions): Server {
   const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createCrossOriginProtection(options);
   const sendText = createTextRoutes(identify, refuse);
-  const requests = createConcurrencyLimiter(maxRequestsAtOnce + maxSubscriptions);
-  const stalled = createStalledSockets({
-    timeoutMs: timeouts.unreadMs,
-    onStalled: () => logger.debug({ unreadMs: timeouts.unreadMs }, "cut a connection: it reads nothing"),
-  });
   const http = createHttpServer({
     ServerResponse: SecuredResponse,
     headersTimeout: timeouts.headMs,
@@ -268,8 +267,8 @@ export function createServer(options: ServerOptions): Server {
     const client = sender instanceof AppError ? rateLimitKeyOf(caller) : sender.id;
     connections.begin(response, client);
     response.on("close", () => connections.end(response));
-    const release = requests.acquire(client);
-    if (release === null) {
+    const slot = requests.acquire(client);
+    if (slot === null) {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
         retryAfterSeconds: 1,
       });
@@ -278,7 +277,7 @@ export function createServer(options: ServerOptions): Server {
     }
     // It closes once; `once` would keep more for as long as a stream lasts.
     response.on("close", () => {
-      release();
+      slot.release();
       if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
     answer(request, response, sender).catch((error: unknown) => {
@@ -300,10 +299,13 @@ export function createServer(options: ServerOptions): Server {
     else void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", nothingHere), 404);
   });
   http.on("connect", (request, socket) => {
-    connections.release(socket as Socket);
     socket.on("error", () => socket.destroy());
-    if (connections.isBusy(request.socket)) connections.cut(request.socket);
-    else void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", "this is no proxy"), 405);
+    if (connections.isBusy(request.socket)) {
+      connections.cut(request.socket);
+      return;
+    }
+    connections.release(request.socket);
+    void refuseUpgrade(request, socket, new AppError("BAD_USER_INPUT", "this is no proxy"), 405);
   });
 
   return {
@@ -330,9 +332,10 @@ export function createServer(options: ServerOptions): Server {
       for (const response of connections.unanswered())
         if (!response.headersSent) response.setHeader("Connection", "close");
       // Meanwhile the server still listens: new requests are refused, and probes get the reason.
-      const isBusy = () => connections.unanswered().length > 0 || webSockets.isBusy();
+      const isBusy = () => connections.unanswered().length > 0 || streams.isBusy() || webSockets.isBusy();
       while (isBusy() && monotonicClock.now() < deadline) await setTimeout(10);
       if (isBusy()) logger.warn({ graceMs }, "requests were still running; closed their connections");
+      streams.stop();
       await webSockets.stop(Math.max(0, deadline - monotonicClock.now()));
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       http.closeAllConnections();

@@ -16,36 +16,43 @@ export interface StalledSockets {
 }
 
 interface Progress {
-  sentBytes: number;
-  atMs: number;
+  readonly sentBytes: number;
+  readonly atMs: number;
 }
 
 export function createStalledSockets(options: StalledSocketsOptions): StalledSockets {
   const { timeoutMs, onStalled, clock = monotonicClock } = options;
-  const watched = new Map<Socket, Progress>();
+  const watched = new Set<Socket>();
+  /** Of those that have bytes to send: since when how many have left. */
+  const waiting = new Map<Socket, Progress>();
   let timer: NodeJS.Timeout | undefined;
 
   function look(): void {
     const now = clock.now();
-    for (const [socket, progress] of watched) {
+    for (const socket of watched) {
       // Bytes that wait in this process, after the buffers of the kernel are full; the kernel bounds its own.
       const waitingBytes = socket.writableLength;
       const sentBytes = socket.bytesWritten - waitingBytes;
-      if (waitingBytes === 0 || sentBytes !== progress.sentBytes) {
-        progress.sentBytes = sentBytes;
-        progress.atMs = now;
-      } else if (now - progress.atMs >= timeoutMs) {
+      const progress = waiting.get(socket);
+      if (waitingBytes === 0) waiting.delete(socket);
+      else if (sentBytes !== progress?.sentBytes) waiting.set(socket, { sentBytes, atMs: now });
+      else if (now - progress.atMs >= timeoutMs) {
         onStalled();
         socket.destroy();
       }
     }
   }
 
+  function forget(this: Socket): void {
+    watched.delete(this);
+    waiting.delete(this);
+  }
+
   return {
     watch(socket) {
       timer ??= setInterval(look, timeoutMs / 4).unref();
-      watched.set(socket, { sentBytes: 0, atMs: clock.now() });
-      socket.on("close", () => watched.delete(socket));
+      watched.add(socket);
+      socket.on("close", forget);
     },
     stop() {
       clearInterval(timer);

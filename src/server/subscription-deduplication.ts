@@ -14,12 +14,8 @@ import { boundResult, type ErrorBounds } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
 import { execute, type JsonResult } from "./execute.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
-import {
-  createSubscriptionGroup,
-  type Refusal,
-  type Subscription,
-  type SubscriptionGroup,
-} from "./subscription-group.ts";
+import type { Refusal, Subscription } from "./subscriber.ts";
+import { createSubscriptionGroup, type SubscriptionGroup } from "./subscription-group.ts";
 
 export interface SubscriptionDeduplicationOptions {
   readonly schema: GraphQLSchema;

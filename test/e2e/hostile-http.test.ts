@@ -1,9 +1,12 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { buildSchema } from "graphql";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { ServerOptions } from "../../src/server/server.ts";
 import { startBareServer } from "../support/bare-server.ts";
 import { recordingLogger } from "../support/logger.ts";
-import { openRaw } from "../support/raw-http.ts";
+import { createTestSource } from "../support/push-source.ts";
+import { openRaw, type RawConnection } from "../support/raw-http.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 
@@ -356,5 +359,128 @@ describe("a client", () => {
     deaf.socket.resume();
     await deaf.closed;
     expect(deaf.text().length).toBeLessThan(300 * 100_000);
+  });
+});
+
+describe("a stream of events", () => {
+  const body = '{"query":"subscription { pushes }"}';
+  const accept = `${host}Accept: text/event-stream\r\nContent-Type: application/json\r\n`;
+  const subscribing = (version: string) =>
+    `POST /graphql HTTP/${version}\r\n${accept}Content-Length: ${body.length}\r\n\r\n${body}`;
+  const url = `/graphql?query=${encodeURIComponent("subscription { pushes }")}`;
+  const next = (n: number) => `event: next\ndata: {"data":{"pushes":"${n}"}}\n\n`;
+  const complete = "event: complete\ndata:\n\n";
+  const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
+  const chunked = `${chunk(":\n\n")}${chunk(next(1))}${chunk(next(2))}${chunk(complete)}0\r\n\r\n`;
+
+  /** A server whose one subscription pushes what the test says. */
+  async function startPushing(options: Partial<ServerOptions> = {}) {
+    const schema = buildSchema("type Query { a: String } type Subscription { pushes: String }");
+    const field = schema.getSubscriptionType()?.getFields().pushes;
+    if (field === undefined) throw new Error("the field was just declared");
+    const test = createTestSource();
+    field.subscribe = () => test.source;
+    field.resolve = (push) => push;
+    return { ...test, server: await startBareServer({ schema, ...options }) };
+  }
+
+  test.each([
+    { what: "to a POST", sent: subscribing("1.1"), got: chunked },
+    { what: "to a GET", sent: `GET ${url} HTTP/1.1\r\n${accept}\r\n`, got: chunked },
+    {
+      what: "to a GET with a body, which says nothing",
+      sent: `GET ${url} HTTP/1.1\r\n${accept}Content-Length: 5\r\n\r\nhello`,
+      got: chunked,
+    },
+    { what: "behind which a line is sent", sent: `${subscribing("1.1")}\r\n`, got: chunked },
+    {
+      what: "behind which another request is sent, which is not answered",
+      sent: subscribing("1.1") + get("/health"),
+      got: chunked,
+    },
+    {
+      what: "behind which more requests are sent than are read",
+      sent: subscribing("1.1") + get("/health").repeat(1_000),
+      got: chunked,
+    },
+    {
+      what: "in HTTP/1.0, with no chunks",
+      sent: subscribing("1.0"),
+      got: `:\n\n${next(1)}${next(2)}${complete}`,
+    },
+  ])("$what has each push as it comes, and closes the connection", async ({ sent, got }) => {
+    const { server, push, end } = await startPushing();
+    await using _ = server;
+    await using raw = await openRaw(server.url);
+    raw.send(sent);
+    await raw.until(/:\n\n/);
+    push("1");
+    await raw.until(/"pushes":"1"/);
+    push("2");
+    await raw.until(/"pushes":"2"/);
+    end();
+    await raw.closed;
+    const [head = "", ...rest] = raw.text().split("\r\n\r\n");
+    expect(head).toMatch(/^HTTP\/1\.1 200 .*^Content-Type: text\/event-stream\r$.*^Connection: close\r?$/ms);
+    expect(rest.join("\r\n\r\n")).toBe(got);
+  });
+
+  test.each([
+    { how: "is closed", go: ({ socket }: RawConnection) => void socket.end() },
+    { how: "is reset", go: ({ socket }: RawConnection) => void socket.resetAndDestroy() },
+    {
+      how: "is reset behind more than is read of it",
+      go({ socket }: RawConnection) {
+        socket.write(get("/health").repeat(20_000));
+        socket.resetAndDestroy();
+      },
+    },
+  ])("whose connection $how by the client ends its subscription", async ({ go }) => {
+    const { server, isEnded, push } = await startPushing();
+    await using _ = server;
+    await using raw = await openRaw(server.url);
+    raw.send(subscribing("1.1"));
+    await raw.until(/:\n\n/);
+    go(raw);
+    await expect
+      .poll(() => {
+        // A broken connection is noticed at a write, of a ping at the latest.
+        push("1");
+        return isEnded();
+      })
+      .toBe(true);
+  });
+
+  test("comes behind the answer to an earlier request on its connection", async () => {
+    const gate = Promise.withResolvers<void>();
+    const wait = async () => {
+      await gate.promise;
+      return { status: 200, body: { is: "earlier" } };
+    };
+    const { server, push, isEnded } = await startPushing({ routes: { "/wait": wait } });
+    await using _ = server;
+    await using raw = await openRaw(server.url);
+    await using gone = await openRaw(server.url);
+    for (const each of [raw, gone]) each.send(get("/wait") + subscribing("1.1"));
+    push("1");
+    gone.socket.resetAndDestroy();
+    gate.resolve();
+    await raw.until(/^HTTP.*"earlier".*^HTTP.*"pushes":"1"/ms);
+    expect(isEnded()).toBe(false);
+    raw.socket.resetAndDestroy();
+    await expect.poll(isEnded).toBe(true);
+  });
+
+  test("does not begin before the body that its GET announces has come", async () => {
+    const { server, push } = await startPushing();
+    await using _ = server;
+    await using raw = await openRaw(server.url);
+    raw.send(`GET ${url} HTTP/1.1\r\n${accept}Content-Length: 5\r\n\r\nhel`);
+    expect((await fetch(`${server.url}/health`)).status).toBe(200);
+    expect(raw.text()).toBe("");
+    raw.send("lo");
+    await raw.until(/:\n\n/);
+    push("1");
+    await raw.until(/"pushes":"1"/);
   });
 });

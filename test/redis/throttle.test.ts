@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
+import { availableIn, type Bucket, fits, refilled } from "../../src/core/token-bucket.ts";
 import { createThrottle, type Taken } from "../../src/limits/throttle.ts";
 import type { Charge } from "../../src/limits/throttle-cache.ts";
-import { availableIn, type Bucket, fits, refilled } from "../../src/limits/token-bucket.ts";
 import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { loadScript, runScript } from "../../src/redis/scripts.ts";

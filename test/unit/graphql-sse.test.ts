@@ -1,12 +1,14 @@
 import type { ServerResponse } from "node:http";
-import { Writable } from "node:stream";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { GraphQLError } from "graphql";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { createByteBudget } from "../../src/server/byte-budget.ts";
+import { createConcurrencyLimiter } from "../../src/server/concurrency-limiter.ts";
 import { encodeResult } from "../../src/server/encoded-result.ts";
 import type { JsonResult } from "../../src/server/execute.ts";
 import { createEventStreams } from "../../src/server/graphql-sse.ts";
-import type { Subscriber } from "../../src/server/subscription-group.ts";
+import type { Subscriber } from "../../src/server/subscriber.ts";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
@@ -63,85 +65,98 @@ it("reports the cost once, with the first push", async () => {
 });
 
 it("ends the subscription when the client has gone, and sends no more pings", async () => {
-  const { response, left } = begin();
-  response.destroy();
+  const { socket, left } = begin();
+  socket.destroy();
   await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
   expect(vi.getTimerCount()).toBe(0);
 });
 
 it("ends the subscription of a client that had gone before it began", async () => {
-  const response = new Writable();
-  response.destroy();
-  await vi.waitFor(() => expect(response.closed).toBe(true));
-  const { left } = begin(response);
+  const socket = new Duplex();
+  socket.destroy();
+  await vi.waitFor(() => expect(socket.closed).toBe(true));
+  const { left } = begin(socket);
   expect(left).toHaveBeenCalledOnce();
   expect(vi.getTimerCount()).toBe(0);
 });
 
 it("cuts a client that leaves more unread than its byte budget", async () => {
   const budget = createByteBudget(1_000);
-  const { response, reads, push, left } = begin(new Writable(), budget);
+  const { socket, reads, push, left } = begin(new Duplex({ read() {} }), budget);
   reads(false);
   push({ data: `"${"x".repeat(2_000)}"` });
   // Its only push in flight may be of any size.
-  expect(response.destroyed).toBe(false);
+  expect(socket.destroyed).toBe(false);
   expect(budget.reserve("token:a", 1)).toBeNull();
   reads(true);
   await vi.waitFor(() => expect(budget.reserve("token:a", 999)).not.toBeNull());
   reads(false);
   push({ data: "{}" });
-  expect(response.destroyed).toBe(true);
+  expect(socket.destroyed).toBe(true);
   await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
 });
 
 it("completes a subscription that is over", async () => {
-  const { response, written, end } = begin();
+  const { socket, written, end } = begin();
   end();
-  await vi.waitFor(() => expect(response.writableFinished).toBe(true));
+  await vi.waitFor(() => expect(socket.writableFinished).toBe(true));
   expect(written()).toBe(":\n\nevent: complete\ndata:\n\n");
 });
 
 it("says why it ends a subscription for a reason, and completes it", async () => {
-  const { response, written, fail } = begin();
+  const { socket, written, fail } = begin();
   fail(new GraphQLError("revoked", { extensions: { code: "UNAUTHENTICATED", http: { status: 401 } } }));
-  await vi.waitFor(() => expect(response.writableFinished).toBe(true));
+  await vi.waitFor(() => expect(socket.writableFinished).toBe(true));
   expect(written()).toBe(
     ':\n\nevent: next\ndata: {"errors":[{"message":"revoked","extensions":{"code":"UNAUTHENTICATED"}}]}\n\nevent: complete\ndata:\n\n',
   );
 });
 
 it("ends a subscription without complete when the server leaves, so that its client comes back", async () => {
-  const { response, written, leave, left } = begin();
+  const { socket, written, leave, left } = begin();
   leave();
   await vi.waitFor(() => expect(left).toHaveBeenCalledOnce());
-  expect(response.writableFinished).toBe(true);
+  expect(socket.writableFinished).toBe(true);
   expect(written()).toBe(":\n\n");
 });
 
 it("cuts the connection when the subscription breaks, since there is nothing to be said of it", async () => {
-  const { response, fail, written } = begin();
+  const { socket, fail, written } = begin();
   fail();
-  await vi.waitFor(() => expect(response.destroyed).toBe(true));
+  await vi.waitFor(() => expect(socket.destroyed).toBe(true));
   expect(written()).not.toContain("complete");
 });
 
 /** A subscription whose reader may stop to read. */
-function begin(response = new Writable(), budget = createByteBudget(1_000)) {
+function begin(socket = new Duplex({ read() {} }), budget = createByteBudget(1_000)) {
   let text = "";
   let isReading = true;
-  let left = () => {};
-  response._write = (chunk: Buffer, _encoding, done) => {
+  let flush = () => {};
+  socket._write = (chunk: Buffer, _encoding, done) => {
     text += chunk.toString();
     if (isReading) done();
-    else left = done;
+    else flush = done;
   };
   let subscriber: Subscriber | undefined;
   const drained = vi.fn();
   const leave = vi.fn();
   const throttleStatus = { maximumAvailable: 1, currentlyAvailable: 1, restoreRate: 1 };
-  const streams = createEventStreams(budget);
-  streams.send(
-    Object.assign(response, { writeHead() {}, flushHeaders() {} }) as unknown as ServerResponse,
+  const requests = createConcurrencyLimiter(1);
+  const streams = createEventStreams({
+    take: () => taken,
+    ...{ budget, requests, stalled: { watch() {} } },
+  });
+  const destroySoon = () => socket.once("finish", () => socket.destroy());
+  const taken = Object.assign(socket, { destroySoon }) as unknown as Socket;
+  const response = {
+    req: { readableEnded: true, socket },
+    writeHead() {},
+    flushHeaders() {},
+    // As for HTTP/1.0: what is written is the body as it is.
+    chunkedEncoding: false,
+  };
+  void streams.send(
+    response as unknown as ServerResponse,
     {
       begin(given) {
         subscriber = given;
@@ -150,18 +165,20 @@ function begin(response = new Writable(), budget = createByteBudget(1_000)) {
       leave,
       fail: () => expect.unreachable(),
     },
-    { client: "token:a", cost: { requestedQueryCost: 1, actualQueryCost: 1, throttleStatus } },
+    "token:a",
+    { requestedQueryCost: 1, actualQueryCost: 1, throttleStatus },
   );
   const begun = () => subscriber ?? expect.unreachable();
   return {
-    response,
+    socket,
     drained,
     left: leave,
+    requests: () => requests.count("token:a"),
     written: () => text,
     isReady: () => begun().isReady(),
     reads(isWilling: boolean) {
       isReading = isWilling;
-      if (isReading) left();
+      if (isReading) flush();
     },
     push: (value: JsonResult) => begun().write(encodeResult(value)),
     end: () => begun().end(null),

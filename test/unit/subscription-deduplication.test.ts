@@ -164,7 +164,12 @@ function open() {
       write: (result) => void results.push(result),
       end: (error) => void ends.push(error),
     });
-    return { results, ends, written: () => results.map(({ json }) => json), leave: subscription.leave };
+    return {
+      results,
+      ends,
+      written: () => results.map(({ json }) => json),
+      leave: () => subscription.leave(),
+    };
   }
   return {
     subscribe,

@@ -219,7 +219,7 @@ function open({ minIntervalMs = 0 } = {}) {
     return {
       results,
       ends,
-      leave: subscription.leave,
+      leave: () => subscription.leave(),
       left: () => onLeave.mock.calls.length,
       written: () => results.map(({ json }) => (JSON.parse(json).data.names as string[]).join(" ")),
       reads(isReading: boolean) {

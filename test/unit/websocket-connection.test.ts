@@ -1,33 +1,28 @@
 import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
-import type { Server } from "graphql-ws";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { WebSocket } from "ws";
 import { createByteBudget } from "../../src/server/byte-budget.ts";
+import { createConcurrencyLimiter } from "../../src/server/concurrency-limiter.ts";
 import { createFairScheduler } from "../../src/server/fair-scheduler.ts";
-import { type ServedExtra, serveConnection } from "../../src/server/websocket-connection.ts";
+import { WebSocketConnection } from "../../src/server/websocket-connection.ts";
 import { silentLogger } from "../support/logger.ts";
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
-afterEach(() => void vi.useRealTimers());
-
-const tickMs = 12_000;
-
-it("pings an idle socket every 12 seconds, and cuts one that has not answered by the next ping", () => {
-  const { socket, ping, terminate } = serve();
-  vi.advanceTimersByTime(tickMs);
+it("pings an idle socket at every heartbeat, and cuts one that has not answered by the next", () => {
+  const { socket, connection, ping, terminate } = open();
+  connection.ping();
   socket.emit("pong");
-  vi.advanceTimersByTime(tickMs);
+  connection.ping();
   expect([ping.mock.calls.length, terminate.mock.calls.length]).toEqual([2, 0]);
-  vi.advanceTimersByTime(tickMs);
+  connection.ping();
   expect([ping.mock.calls.length, terminate.mock.calls.length]).toEqual([2, 1]);
 });
 
-it("pings a socket that it pushes to once a minute, and cuts it all the same when it does not answer", () => {
-  const { push, ping, terminate } = serve();
+it("pings a socket that it pushes to at every fifth, and cuts it all the same when it does not answer", () => {
+  const { connection, ping, terminate } = open();
   const pushed = () => {
-    push("{", "}");
-    vi.advanceTimersByTime(tickMs);
+    connection.output.push("{", "}");
+    connection.ping();
   };
   for (let n = 0; n < 4; n++) pushed();
   expect(ping).not.toHaveBeenCalled();
@@ -39,33 +34,26 @@ it("pings a socket that it pushes to once a minute, and cuts it all the same whe
 });
 
 /** A connection whose other end is the test. */
-function serve() {
+function open() {
   const ping = vi.fn();
   const terminate = vi.fn();
   const socket = Object.assign(new EventEmitter(), { OPEN: 1, readyState: 1, ping, terminate });
-  let extra: ServedExtra | undefined;
-  const server = {
-    opened(_socket: object, given: ServedExtra) {
-      extra = given;
-      return async () => {};
-    },
-  };
-  serveConnection(
-    server as unknown as Server<ServedExtra>,
+  const sockets = createConcurrencyLimiter(1);
+  const slot = sockets.acquire("token:a") ?? expect.unreachable();
+  const connection = new WebSocketConnection(
     {
-      caller: { address: undefined, forwardedFor: undefined, authorization: undefined },
       socket: socket as unknown as WebSocket,
-      client: () => "token:a",
-      reassignTo: () => true,
-    },
-    {
       source: new PassThrough(),
-      maxAtOnce: () => 1,
+      slot,
+      caller: { address: undefined, forwardedFor: undefined, authorization: undefined },
+    },
+    () => ({ handle: async () => {}, end() {} }),
+    {
       scheduler: createFairScheduler({ shareMs: 1 }),
       budget: createByteBudget(1_000_000),
-      refusalOf: () => null,
+      countSockets: sockets.count,
+      logger: silentLogger,
     },
-    silentLogger,
   );
-  return { socket, ping, terminate, push: extra?.push ?? expect.unreachable() };
+  return { socket, connection, ping, terminate };
 }
