@@ -156,12 +156,10 @@ function send(
   body: Buffer,
   headers: OutgoingHttpHeaders & { readonly ETag: string },
 ): void {
-  const { ETag, "Cache-Control": cacheControl, Vary } = headers;
   // Proxies that compress an answer anew call its tag weak.
-  if (request.headers["if-none-match"]?.includes(ETag) === true) {
-    response
-      .writeHead(304, { ETag, "Cache-Control": cacheControl, ...(Vary !== undefined && { Vary }) })
-      .end();
+  if (request.headers["if-none-match"]?.includes(headers.ETag) === true) {
+    // With all headers: a browser takes them for those of the page that it has, the policy too.
+    response.writeHead(304, headers).end();
     return;
   }
   response.writeHead(200, { ...headers, "Content-Length": body.length });

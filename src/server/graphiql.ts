@@ -69,8 +69,12 @@ export function createGraphiQL(
       throw error;
     });
     const { body, etag, contentSecurityPolicy } = await page;
-    // Asked for each time, and sent only when it is another one.
-    const headers = { ETag: etag, "Cache-Control": "no-cache" };
+    // Asked for each time, and sent only when it is another one. A browser takes the policy of a 304 for that of the page.
+    const headers = {
+      ETag: etag,
+      "Cache-Control": "no-cache",
+      "Content-Security-Policy": contentSecurityPolicy,
+    };
     // Proxies that pack a page anew call its tag weak.
     if (request.headers["if-none-match"]?.includes(etag) === true) {
       response.writeHead(304, headers).end();
@@ -81,7 +85,6 @@ export function createGraphiQL(
       "Content-Type": "text/html; charset=utf-8",
       "Content-Encoding": "gzip",
       "Content-Length": body.length,
-      "Content-Security-Policy": contentSecurityPolicy,
     });
     response.end(body);
   };

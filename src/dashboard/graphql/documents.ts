@@ -14,14 +14,17 @@ export type QueueRow = ResultOf<typeof queueRow>;
 export const queuePage = graphql(
   `
   subscription Queues(
-    $orderBy: QueueOrder! = LATENESS, $first: Int! = 50,
-    $search: String, $source: String, $state: [QueueState!], $health: [Health!]
+    $orderBy: QueueOrder! = HEALTH, $reverse: Boolean! = false, $offset: Int! = 0, $first: Int! = 50,
+    $search: String, $source: [String!], $state: [QueueState!], $health: [Health!]
   ) {
     queues(
-      orderBy: $orderBy, first: $first,
+      orderBy: $orderBy, reverse: $reverse, offset: $offset, first: $first,
       search: $search, source: $source, state: $state, health: $health
     ) {
       edges { node { ...QueueRow } }
+      totalCount
+      healthCounts { health count }
+      sourceCounts { source count }
       measuredAt
       omitted
     }
@@ -147,3 +150,5 @@ export const alertStatus = graphql(`
       receivers { receiver waiting delivered failed dropped }
     }
   }`);
+/** What the token of this tab may do. */
+export const viewer = graphql(`query Viewer { viewer { scopes } }`);

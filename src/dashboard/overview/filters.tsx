@@ -18,6 +18,10 @@ const sortWords: Readonly<Record<SortKey, string>> = {
   latency: "Latency",
   lateness: "Latency ÷ objective",
   depth: "Depth",
+  in: "In per second",
+  out: "Out per second",
+  p95: "p95 wait",
+  forecast: "Drains last",
 };
 const typingMs = 250;
 
@@ -41,7 +45,7 @@ export function Filters({ choice, sources, search }: FiltersProps) {
           ref={search}
           type="search"
           name="q"
-          placeholder="Search queues: mail, *_low"
+          placeholder="Search: mail, *_low"
           autocomplete="off"
           spellcheck={false}
           maxLength={200}

@@ -2,9 +2,8 @@ import { effect, type ReadonlySignal, signal, untracked } from "@preact/signals"
 import { isPaused, observeServerTime } from "../clock.ts";
 import type { ApiError } from "../graphql/api-error.ts";
 import { subscribe } from "../graphql/client.ts";
-import { type QueueRow, queuePage, queueRows } from "../graphql/documents.ts";
+import { type QueuePage, type QueueRow, queuePage, queueRows } from "../graphql/documents.ts";
 import type { VariablesOf } from "../graphql/graphql.ts";
-import { type Health, healths } from "../parts/health.tsx";
 import type { Choice, SortKey } from "./choice.ts";
 
 /** Rows of the table by their place in the order. */
@@ -18,33 +17,39 @@ export interface LoadedPage {
   readonly offset: number;
   readonly rows: readonly QueueRow[];
   readonly total: number;
-  readonly healthCounts: readonly { readonly health: Health; readonly count: number }[];
-  readonly sourceCounts: readonly { readonly source: string; readonly count: number }[];
+  readonly healthCounts: QueuePage["healthCounts"];
+  readonly sourceCounts: QueuePage["sourceCounts"];
   readonly omitted: number;
 }
 
 export type PageVariables = VariablesOf<typeof queuePage>;
 
 const orders: Readonly<Record<SortKey, NonNullable<PageVariables["orderBy"]>>> = {
-  worst: "LATENESS",
+  worst: "HEALTH",
   name: "NAME",
   latency: "LATENCY",
   lateness: "LATENESS",
   depth: "DEPTH",
+  in: "ENQUEUED_PER_SECOND",
+  out: "DEQUEUED_PER_SECOND",
+  p95: "WAIT_TIME_P95",
+  forecast: "DRAIN_SECONDS",
 };
 
 /** On a screen on the wall only what is not OK is shown, unless other healths were chosen. */
 const notOk = ["STALLED", "FALLING_BEHIND", "SLOW", "UNKNOWN"] as const;
 
 /** Of the subscription for what a person chose, in the range that is on the screen. What is not chosen is left out. */
-export function pageVariables(choice: Choice, { first }: Range): PageVariables {
-  const { search, source, state, sort, isTv } = choice;
+export function pageVariables(choice: Choice, { offset, first }: Range): PageVariables {
+  const { search, source, state, sort, isReversed, isTv } = choice;
   const healths = choice.healths.length > 0 ? choice.healths : isTv ? notOk : null;
   return {
     orderBy: orders[sort],
+    ...(isReversed && { reverse: true }),
+    offset,
     first,
     ...(search !== "" && { search }),
-    ...(source !== null && { source }),
+    ...(source !== null && { source: [source] }),
     ...(state !== null && { state: [state] }),
     ...(healths !== null && { health: [...healths] }),
   };
@@ -71,14 +76,11 @@ export function createQueueStore(variables: ReadonlySignal<PageVariables>): Queu
         error.value = null;
         if (queues.measuredAt !== null) observeServerTime(queues.measuredAt);
         newest.value = {
-          offset: 0,
+          offset: asked.offset ?? 0,
           rows: queues.edges.map(({ node }) => node),
-          total: queues.edges.length,
-          healthCounts: healths.map((health) => ({
-            health,
-            count: queues.edges.filter(({ node }) => node.health === health).length,
-          })),
-          sourceCounts: [],
+          total: queues.totalCount,
+          healthCounts: queues.healthCounts,
+          sourceCounts: queues.sourceCounts,
           omitted: queues.omitted,
         };
       },

@@ -105,10 +105,10 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
             <Column name="objective" title="Objective" sort="lateness" />
             <Column name="spark" title="30 minutes" />
             <Column name="depth" title="Depth" sort="depth" />
-            <Column name="in" title="In/s" />
-            <Column name="out" title="Out/s" />
-            <Column name="p95" title="p95 wait" />
-            <Column name="forecast" title="Forecast" />
+            <Column name="in" title="In/s" sort="in" />
+            <Column name="out" title="Out/s" sort="out" />
+            <Column name="p95" title="p95 wait" sort="p95" />
+            <Column name="forecast" title="Forecast" sort="forecast" />
           </tr>
         </thead>
         <tbody ref={body} style={{ height: `${page.total * visible.rowHeight}px` }}>

@@ -18,7 +18,10 @@ interface SparklineProps {
 
 const [width, height] = [120, 24];
 
-/** Latency over time, as an area with gaps. Its own maximum, or the objective, is its top. */
+/** The height is at least this many seconds: below it, changes are noise. */
+const minTop = 1;
+
+/** Latency over time, as an area with gaps. The objective is in it, so that what is far below looks calm. */
 export function Sparkline({ points, fromMs, toMs, stepMs, objective }: SparklineProps) {
   if (points.length === 0)
     return (
@@ -28,7 +31,7 @@ export function Sparkline({ points, fromMs, toMs, stepMs, objective }: Sparkline
     );
   const values = points.map(({ value }) => value);
   const max = Math.max(...values);
-  const top = Math.max(max, objective !== null && objective < max * 4 ? objective : 0, 0.001) * 1.05;
+  const top = Math.max(max, objective ?? 0, minTop) * 1.05;
   const xOf = (atMs: number) => ((atMs - fromMs) / (toMs - fromMs)) * width;
   const yOf = (value: number) => height - 1 - (value / top) * (height - 2);
   const runs = runsOf(points, stepMs);
@@ -57,9 +60,7 @@ export function Sparkline({ points, fromMs, toMs, stepMs, objective }: Sparkline
           </g>
         );
       })}
-      {objective !== null && objective <= top && (
-        <path class="limit" d={`M0,${round(yOf(objective))}H${width}`} />
-      )}
+      {objective !== null && <path class="limit" d={`M0,${round(yOf(objective))}H${width}`} />}
     </svg>
   );
 }

@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest";
+import { formatCount, formatRate } from "../../src/dashboard/format/count.ts";
+import { formatDuration } from "../../src/dashboard/format/duration.ts";
+import { holdOrder, isOutdated, rowsOf } from "../../src/dashboard/overview/held-order.ts";
+import { pathOf, routeOf } from "../../src/dashboard/route-path.ts";
+
+describe("a duration", () => {
+  test.each([
+    [0, "0 s", "no job waits"],
+    [0.0002, "<1 ms", "a little is not nothing"],
+    [0.075, "75 ms", "below a second"],
+    [0.3, "300 ms", "0.3 * 1000 is a little more than 300"],
+    [0.9999, "999 ms", "rounded down: a second has not passed"],
+    [4.85, "4.8 s", "tenths below ten seconds"],
+    [4.9, "4.9 s", "4.9 * 10 is 49 and a little more"],
+    [9.99, "9.9 s", "rounded down"],
+    [59.9, "59 s", "never 60 s"],
+    [60, "1 m", "a second unit of 0 is left out"],
+    [90, "1 m 30 s", "two units"],
+    [3_599.9, "59 m 59 s", "rounded down"],
+    [7_500, "2 h 5 m", "two units"],
+    [86_399, "23 h 59 m", "the largest of hours"],
+    [273_600, "3 d 4 h", "days"],
+    [-75, "-1 m 15 s", "a clock that is behind"],
+  ])("of %f s is %s: %s", (seconds, text, _why) => {
+    expect(formatDuration(seconds)).toBe(text);
+  });
+});
+
+describe("a number", () => {
+  test.each([
+    [0, "0"],
+    [9_999, "9,999"],
+    [99_999, "99,999"],
+    [120_500, "120.5K"],
+    [10_000_000, "10M"],
+  ])("of %i jobs is %s", (count, text) => {
+    expect(formatCount(count)).toBe(text);
+  });
+
+  test.each([
+    [0, "0", "none"],
+    [0.001, "<0.01", "a little is not nothing"],
+    [0.033, "0.03", "two a minute"],
+    [3.24, "3.2", "tenths"],
+    [48.6, "49", "whole from ten on"],
+    [1_234, "1,234", "with separators"],
+  ])("of %f a second is %s: %s", (rate, text, _why) => {
+    expect(formatRate(rate)).toBe(text);
+  });
+});
+
+describe("the order that is held", () => {
+  const held = rowsOf(["a", "b", "c"], 0);
+  test.each([
+    { names: ["a", "b", "c"], rows: ["a", "b", "c"], outdated: false, why: "nothing has changed" },
+    { names: ["c", "a", "b"], rows: ["a", "b", "c"], outdated: true, why: "rows keep their queue" },
+    { names: ["x", "a", "b"], rows: ["a", "b", "c"], outdated: true, why: "also one that has left the page" },
+    {
+      names: ["a", "b", "c", "d"],
+      rows: ["a", "b", "c", "d"],
+      outdated: false,
+      why: "a new row takes what is new",
+    },
+    {
+      names: ["d", "a", "b", "c"],
+      rows: ["a", "b", "c", "d"],
+      outdated: true,
+      why: "wherever it is in the page",
+    },
+    { names: [], rows: ["a", "b", "c"], outdated: false, why: "an empty page moves nothing" },
+  ])("of a, b, c is $rows when the page is $names: $why", ({ names, rows, outdated }) => {
+    expect([...holdOrder(held, names, 0).values()]).toEqual(rows);
+    expect(isOutdated(held, names, 0)).toBe(outdated);
+  });
+
+  test("takes rows further down from a page that begins there, each queue once", () => {
+    const rows = holdOrder(rowsOf(["a", "b"], 10), ["b", "x", "y"], 11);
+    expect([...rows]).toEqual([
+      [10, "a"],
+      [11, "b"],
+      [12, "x"],
+      [13, "y"],
+    ]);
+  });
+});
+
+describe("a path", () => {
+  test.each([
+    ["", { page: "overview" }, "the root"],
+    ["alerts", { page: "alerts" }, "alerts"],
+    ["queues/mail", { page: "queue", queue: "mail" }, "a name"],
+    ["queues/demo%2Fsteady", { page: "queue", queue: "demo/steady" }, "with a slash"],
+    ["queues/demo/steady", { page: "queue", queue: "demo/steady" }, "with a slash that a proxy has decoded"],
+    ["queues/100%25", { page: "queue", queue: "100%" }, "with a percent sign"],
+    ["queues/100%", { page: "queue", queue: "100%" }, "as a person types it"],
+    ["queues/", { page: "overview" }, "no name"],
+    ["elsewhere", { page: "overview" }, "unknown"],
+  ] as const)("%s is the page %o: %s", (path, route, _why) => {
+    expect(routeOf(path)).toEqual(route);
+    expect(routeOf(pathOf(route))).toEqual(route);
+  });
+});
