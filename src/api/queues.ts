@@ -66,7 +66,7 @@ interface QueuesArgs {
   readonly reverse: boolean;
   readonly prefix?: string | null | undefined;
   readonly search?: string | null | undefined;
-  readonly source?: readonly string[] | null | undefined;
+  readonly source?: string | null | undefined;
   readonly state?: readonly QueueState[] | null | undefined;
   readonly health?: readonly Health[] | null | undefined;
   readonly first: number;
@@ -93,7 +93,7 @@ const queuesArgs = (arg: Argument) => ({
   search: arg.string({
     description: `Only queues whose names match: a glob of the whole name, \`*\` for any text and \`?\` for one character; without either, a part of the name. Case matters. At most ${maxSearchBytes} bytes.`,
   }),
-  source: arg.stringList({ description: "Only queues of one of these sources, such as `events`." }),
+  source: arg.string({ description: "Only queues of this `source`, such as `events`." }),
   state: arg({ type: [QueueStateEnum], description: "Only queues in one of these states." }),
   health: arg({
     type: [HealthEnum],
@@ -145,7 +145,7 @@ function requestOf(args: QueuesArgs, info?: GraphQLResolveInfo): QueuePageReques
     reverse: args.reverse,
     prefix: args.prefix || null,
     search: args.search || null,
-    sources: args.source ?? null,
+    source: args.source ?? null,
     states: args.state ?? null,
     healths: args.health ?? null,
     first: args.first,
@@ -205,7 +205,7 @@ const directRequest = {
   orderBy: "NAME",
   reverse: false,
   search: null,
-  sources: null,
+  source: null,
   states: null,
   healths: null,
   offset: 0,

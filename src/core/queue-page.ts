@@ -22,7 +22,7 @@ export interface QueueFilter {
   readonly prefix: string | null;
   /** A glob of whole names; without a wildcard, a part of them. */
   readonly search: string | null;
-  readonly sources: readonly string[] | null;
+  readonly source: string | null;
   readonly states: readonly QueueState[] | null;
   readonly healths: readonly Health[] | null;
 }
@@ -54,7 +54,7 @@ export interface QueueEdge {
 export interface QueueCounts {
   /** How many pass the filter. */
   readonly total: number;
-  /** By source, how many pass the filter but for `sources`; sources without one are left out. */
+  /** By source, how many pass the filter but for `source`; sources without one are left out. */
   readonly bySource: ReadonlyMap<string, number>;
   /** How many pass the filter but for `healths`; null where the health of the queues was not needed. */
   readonly byHealth: Readonly<Record<Health, number>> | null;

@@ -123,10 +123,10 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     share: Pick<CpuShare, "begin">,
   ): Promise<Selection> {
     const { selections } = madeOf(reading);
-    const { orderBy, reverse, prefix, search, sources, states } = request;
+    const { orderBy, reverse, prefix, search, states } = request;
     const needsHealth = orderBy === "HEALTH" || request.healths !== null || request.hasHealthCounts;
     const key = JSON.stringify([
-      ...[orderBy, reverse, atMs, prefix, search, sources, states, request.healths],
+      ...[orderBy, reverse, atMs, prefix, search, request.source, states, request.healths],
       needsHealth,
     ]);
     const known = selections.get(key);
@@ -135,7 +135,6 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     const forecasts = isAmong(forecastOrders, orderBy) ? await forecastOfAll(reading) : null;
     const ranked = await inTurn(share, () => inOrder(reading, request, atMs, { healths, forecasts }));
     const passes = filterOf(request);
-    const wantedSources = sources === null ? null : new Set(sources);
     const wantedHealths = request.healths === null ? null : new Set(request.healths);
     const queues: Ranked[] = [];
     const bySource = new Map<string, number>();
@@ -144,7 +143,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     function add(each: Ranked): void {
       const { source } = each.snapshot;
       const health = healths?.[each.index] ?? "UNKNOWN";
-      const isOfSource = wantedSources === null || (source !== null && wantedSources.has(source));
+      const isOfSource = request.source === null || source === request.source;
       const isOfHealth = wantedHealths === null || wantedHealths.has(health);
       if (!(isOfSource || isOfHealth) || !passes(each.snapshot)) return;
       if (isOfSource) byHealth[health] += 1;

@@ -14,7 +14,7 @@ afterEach(() => {
 });
 
 const request: QueuePageRequest = {
-  ...{ orderBy: "DEPTH", prefix: null, search: null, sources: null, states: null, healths: null },
+  ...{ orderBy: "DEPTH", prefix: null, search: null, source: null, states: null, healths: null },
   ...{ reverse: false, first: 10, after: null, offset: 0, hasCounts: true, hasHealthCounts: true },
   ...{ throughput: ["ONE_MINUTE"], waitTime: [] },
 };

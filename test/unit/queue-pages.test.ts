@@ -30,7 +30,7 @@ const likely = (seconds: number) => ({ low: seconds / 2, likely: seconds, high: 
 const empty = (queue: string) => snapshot(queue, { measuredAtMs: nowMs });
 
 const everything: QueuePageRequest = {
-  ...{ orderBy: "NAME", prefix: null, search: null, sources: null, states: null, healths: null },
+  ...{ orderBy: "NAME", prefix: null, search: null, source: null, states: null, healths: null },
   ...{ reverse: false, first: 100, after: null, offset: 0, hasCounts: true, hasHealthCounts: false },
   ...{ throughput: [], waitTime: [] },
 };
@@ -282,7 +282,7 @@ describe("walking through the pages", () => {
       why: "in its direction",
     },
     {
-      request: { offset: 1, search: "?", sources: ["none"] },
+      request: { offset: 1, search: "?", source: "none" },
       names: [],
       hasMore: false,
       why: "of those that match",
@@ -351,12 +351,8 @@ describe("filters", () => {
     { filter: { search: "?ail" }, names: ["Mail"], why: "one character" },
     { filter: { search: "ail", prefix: "Ma" }, names: ["Mail"], why: "both" },
     { filter: { prefix: "faktory/" }, names: ["faktory/mail", "faktory/paused"], why: "how the name begins" },
-    { filter: { sources: ["faktory"] }, names: ["faktory/mail", "faktory/paused"], why: "one source" },
-    {
-      filter: { sources: ["faktory", "events"], search: "mail" },
-      names: ["faktory/mail", "mail/bulk", "mail/urgent"],
-      why: "two sources",
-    },
+    { filter: { source: "faktory" }, names: ["faktory/mail", "faktory/paused"], why: "one source" },
+    { filter: { source: "events", search: "mail" }, names: ["mail/bulk", "mail/urgent"], why: "and a name" },
     { filter: { states: ["WAITING"] }, names: ["Mail", "mail/urgent"], why: "one state" },
     {
       filter: { states: ["WAITING", "PAUSED"] },
@@ -364,8 +360,7 @@ describe("filters", () => {
       why: "two",
     },
     { filter: { states: [] }, names: [], why: "none of them" },
-    { filter: { sources: ["other"] }, names: [], why: "there is none" },
-    { filter: { sources: [] }, names: [], why: "no source" },
+    { filter: { source: "other" }, names: [], why: "there is none" },
   ] as const)("$filter: $why", async ({ filter, names }) => {
     expect(await pagesOf(queues).names(filter)).toEqual(names);
     expect(await pagesOf(queues).walk({ ...filter, first: 1 })).toEqual(names);
@@ -413,14 +408,14 @@ describe("filters", () => {
       why: "a count by health does not depend on the filter by health, and one by source does",
     },
     {
-      filter: { sources: ["faktory"] },
+      filter: { source: "faktory" },
       total: 2,
       byHealth: { STALLED: 1, OK: 1 },
       bySource: { events: 3, faktory: 2 },
       why: "and the other way round",
     },
     {
-      filter: { sources: ["faktory"], healths: ["SLOW"] },
+      filter: { source: "faktory", healths: ["SLOW"] },
       total: 0,
       byHealth: { STALLED: 1, OK: 1 },
       bySource: { events: 2 },
