@@ -33,16 +33,16 @@ export interface QueueFold {
   readonly only?: "known queues" | "known jobs";
 }
 
-/** What fold.lua returns, whose header says what it means. */
+/** What fold.lua returns, whose header says what it means. A number that is missing is 0. */
 export interface FoldReply {
-  readonly accepted: number;
-  readonly duplicates: number;
-  readonly early: number;
-  readonly expired: number;
-  readonly lost: number;
-  readonly taken: number;
-  readonly isKnown: 0 | 1;
-  readonly isIncomplete: 0 | 1;
+  readonly accepted?: number;
+  readonly duplicates?: number;
+  readonly early?: number;
+  readonly expired?: number;
+  readonly lost?: number;
+  readonly taken?: number;
+  readonly isKnown?: 1;
+  readonly isIncomplete?: 1;
   readonly idleSince?: number;
   /** Missing when nothing was folded. */
   readonly now?: number;
@@ -96,7 +96,7 @@ export function createFold(options: FoldOptions): Fold {
     folds.forEach(({ queue }, i) => {
       const reply = replies[i];
       if (reply === undefined || reply instanceof Error) return;
-      const { now: atMs, forgets, count, isIncomplete } = reply;
+      const { now: atMs, forgets, count, isIncomplete = 0 } = reply;
       if (atMs === undefined || forgets === undefined || count === undefined) return;
       writer.learn(queue, { forgets, count, atMs });
       incomplete += isIncomplete;

@@ -88,7 +88,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
     refused.forEach(({ queue, events }, i) => {
       const reply = again[i];
       if (reply === undefined || reply instanceof Error) return;
-      if (reply.accepted + reply.duplicates === events.size) done.set(queue, reply);
+      const { accepted = 0, duplicates = 0 } = reply;
+      if (accepted + duplicates === events.size) done.set(queue, reply);
     });
     const queues = [...batch.keys()];
     return replies.map((reply, i) => done.get(queues[i] as string) ?? reply);
@@ -138,7 +139,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       for (const job of jobs)
         events.push({ ...job, queue, type: "REMOVED", atMs: null, availableAtMs: null });
       const [reply] = await fold([{ queue, events, only: "known queues" }]);
-      return folded(reply as FoldReply | Error, queue).taken;
+      return folded(reply as FoldReply | Error, queue).taken ?? 0;
     },
 
     async sweep(queues) {
@@ -157,9 +158,9 @@ export function createRecorder(options: RecorderOptions): Recorder {
           failures.push(reply);
           return;
         }
-        const { isKnown, idleSince, now: atMs } = reply;
-        lost += reply.lost;
-        if (isKnown === 0) unknown.push(queue);
+        const { isKnown, idleSince, now: atMs, lost: ghosts = 0 } = reply;
+        lost += ghosts;
+        if (isKnown === undefined) unknown.push(queue);
         // Of a job system's queue nothing is folded.
         if (atMs === undefined) return;
         if (isKnown === 1) known.push(queue);
@@ -174,7 +175,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
 const nothing: RecordResult = { accepted: 0, duplicates: 0, early: 0, expired: 0 };
 
 function isNew(reply: FoldReply | Error | undefined): boolean {
-  return reply !== undefined && !(reply instanceof Error) && reply.isKnown === 0;
+  return reply !== undefined && !(reply instanceof Error) && reply.isKnown === undefined;
 }
 
 /** @throws AppError BAD_USER_INPUT, or the error that Redis answered. */
@@ -192,11 +193,14 @@ function folded(reply: FoldReply | Error, queue: string): FoldReply {
   throw reply;
 }
 
-function sum(a: RecordResult, b: RecordResult): RecordResult {
+function sum(
+  all: RecordResult,
+  { accepted = 0, duplicates = 0, early = 0, expired = 0 }: FoldReply,
+): RecordResult {
   return {
-    accepted: a.accepted + b.accepted,
-    duplicates: a.duplicates + b.duplicates,
-    early: a.early + b.early,
-    expired: a.expired + b.expired,
+    accepted: all.accepted + accepted,
+    duplicates: all.duplicates + duplicates,
+    early: all.early + early,
+    expired: all.expired + expired,
   };
 }
