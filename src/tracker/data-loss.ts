@@ -32,6 +32,12 @@ export interface DataLoss extends Service {
    * @returns them. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   reportGone(queues: readonly string[]): Promise<readonly string[]>;
+  /**
+   * Marks those of the queues that were recorded as new ones though all of their keys had to be there.
+   *
+   * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+   */
+  reportAnew(queues: readonly string[]): Promise<void>;
   /** This number of queues was marked: where something was lost there may be more. */
   reported(queues: number): void;
   /** Clears the mark of a queue. @returns false when there was none. */
@@ -167,6 +173,10 @@ export function createDataLoss(options: DataLossOptions): DataLoss {
       if (found.length > 0) check();
       return found;
     },
+    async reportAnew(queues) {
+      if (queues.length > 0 && (await reportOf(queues, "all of a queue that is recorded anew")).length > 0)
+        check();
+    },
     async reportAll() {
       for (let after: string | null = null; ; ) {
         const names: string[] = await index.list({ after, limit: page });
@@ -209,6 +219,7 @@ const certainties = {
   "what was acknowledged": 0,
   "anything of a known queue": 1,
   "all of a recorded queue": 2,
+  "all of a queue that is recorded anew": 3,
 } as const;
 type Certainty = keyof typeof certainties;
 

@@ -8,8 +8,12 @@ import type { Logger } from "../runtime/logger.ts";
  * evicted all of its keys, and nothing else shows that jobs may wait in it.
  */
 export interface RecordedQueues {
-  /** Once they have a state. Best effort: the sweep does it again. */
-  mark(queues: readonly string[]): Promise<void>;
+  /**
+   * Once they have a state. Best effort: the sweep does it again.
+   *
+   * @returns those that were here before.
+   */
+  mark(queues: readonly string[]): Promise<readonly string[]>;
   /** Before their state is removed, and once it is. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   unmark(queues: readonly string[]): Promise<void>;
   /** Those of the queues that are here. @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
@@ -36,18 +40,24 @@ export function createRecordedQueues({ redis, keys, logger }: RecordedQueuesOpti
     }
   }
 
+  async function marked(queues: readonly string[]): Promise<readonly string[]> {
+    if (queues.length === 0) return [];
+    const isMarked = await answeredOr(redis.smismember(key, ...queues), []);
+    return queues.filter((_, i) => isMarked[i] === 1);
+  }
+
   return {
     async mark(queues) {
-      if (queues.length === 0) return;
-      await answeredOr(redis.sadd(key, ...queues), 0).catch(() => {});
+      if (queues.length === 0) return [];
+      // On one connection, so in this order.
+      const [before] = await Promise.all([marked(queues), answeredOr(redis.sadd(key, ...queues), 0)]).catch(
+        () => [[]],
+      );
+      return before;
     },
     async unmark(queues) {
       if (queues.length > 0) await answeredOr(redis.srem(key, ...queues), 0);
     },
-    async marked(queues) {
-      if (queues.length === 0) return [];
-      const isMarked = await answeredOr(redis.smismember(key, ...queues), []);
-      return queues.filter((_, i) => isMarked[i] === 1);
-    },
+    marked,
   };
 }

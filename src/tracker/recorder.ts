@@ -9,6 +9,8 @@ import type { RecordedQueues } from "./recorded-queues.ts";
 export interface RecorderOptions extends FoldOptions {
   readonly index: Pick<QueueIndex, "admit" | "add">;
   readonly recorded: Pick<RecordedQueues, "mark">;
+  /** Called with queues that were recorded as new ones, though they were recorded before and never forgotten. */
+  readonly onRecordedAnew: (queues: readonly string[]) => Promise<void>;
 }
 
 export interface Recorder {
@@ -111,7 +113,9 @@ export function createRecorder(options: RecorderOptions): Recorder {
     // Listed again once there is a state: until then another process may have taken the name out. A name that is listed without
     // a state is passed over, a state without a name would be hidden.
     const created = queues.filter((_, i) => isNew(replies[i]));
-    await Promise.all([index.add(created), recorded.mark(created)]);
+    const [, lost] = await Promise.all([index.add(created), recorded.mark(created)]);
+    // Only an eviction of all keys of a queue takes its state and leaves its mark.
+    await options.onRecordedAnew(lost);
     return replies;
   }
 

@@ -79,6 +79,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     writer,
     clocks,
     onDataLoss: dataLoss.reported,
+    onRecordedAnew: dataLoss.reportAnew,
   });
   const reader = createSnapshotReader({ ...options, writer, dataLoss, clocks });
   const forget = createForget({ ...options, index, recorded, writer });

@@ -61,6 +61,7 @@ export function openRecorder(
     writer: createWriter(options),
     clocks: { stepsOf: () => steps },
     onDataLoss: () => {},
+    onRecordedAnew: async () => {},
   });
 }
 
