@@ -261,7 +261,7 @@ export function createServer(options: ServerOptions): Server {
   http.on("request", (request: IncomingMessage, response: SecuredResponse) => {
     response.originHeaders = browsers.headersFor(request);
     // After an upgrade that it does not make, Node drops the rest of what it was parsing.
-    if (isLeaving || wantsWebSocket(request)) response.setHeader("Connection", "close");
+    if (isLeaving || request.headers.upgrade !== undefined) response.setHeader("Connection", "close");
     const caller = callerOf(request);
     const sender = senderOf(caller);
     const client = sender instanceof AppError ? rateLimitKeyOf(caller) : sender.id;

@@ -140,6 +140,15 @@ describe("an odd request", () => {
     },
   ];
 
+  test("an offer of HTTP/2 is declined with the end of the connection, since Node drops what follows it", async () => {
+    await using raw = await openRaw(app.url);
+    const offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+    raw.send(get("/health", offer) + get("/health"));
+    await raw.closed;
+    expect(raw.text()).toMatch(/^HTTP\/1\.1 200 .*\r\nConnection: close\r\n/s);
+    expect(raw.text().split("HTTP/1.1 ").length).toBe(2);
+  });
+
   test.each(rows)("is answered with $status: $what", async ({ sent, status }) => {
     await using raw = await openRaw(app.url);
     raw.send(Buffer.from(sent, "latin1"));
