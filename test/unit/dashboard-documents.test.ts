@@ -38,7 +38,7 @@ describe("a document with the values of its variables as defaults", () => {
       finds: "$health: [Health!] = [SLOW, OK]",
       why: "lists of them neither",
     },
-    { variables: { source: ["events"] }, finds: '$source: [String!] = ["events"]', why: "strings have" },
+    { variables: { source: "events" }, finds: '$source: String = "events"', why: "strings have" },
     {
       variables: { search: 'a"b*\\,)' },
       finds: '$search: String = "a\\"b*\\\\,)"',

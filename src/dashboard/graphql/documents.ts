@@ -15,7 +15,7 @@ export const queuePage = graphql(
   `
   subscription Queues(
     $orderBy: QueueOrder! = HEALTH, $reverse: Boolean! = false, $offset: Int! = 0, $first: Int! = 50,
-    $search: String, $source: [String!], $state: [QueueState!], $health: [Health!]
+    $search: String, $source: String, $state: [QueueState!], $health: [Health!]
   ) {
     queues(
       orderBy: $orderBy, reverse: $reverse, offset: $offset, first: $first,

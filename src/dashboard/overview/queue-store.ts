@@ -49,7 +49,7 @@ export function pageVariables(choice: Choice, { offset, first }: Range): PageVar
     offset,
     first,
     ...(search !== "" && { search }),
-    ...(source !== null && { source: [source] }),
+    ...(source !== null && { source }),
     ...(state !== null && { state: [state] }),
     ...(healths !== null && { health: [...healths] }),
   };
