@@ -1,4 +1,5 @@
 import type { Signal } from "@preact/signals";
+import { alertList } from "./alerts/alert-feed.ts";
 import { isPaused, togglePause } from "./clock.ts";
 import { formatTime } from "./format/instant.ts";
 import { connection } from "./graphql/connection.ts";
@@ -20,6 +21,7 @@ export function Header({ isHelpOpen }: { readonly isHelpOpen: Signal<boolean> })
         </Link>
         <Link to={{ page: "alerts" }} aria-current={page === "alerts" ? "page" : undefined}>
           Alerts
+          <FiringCount />
         </Link>
       </nav>
       <ConnectionState />
@@ -65,6 +67,17 @@ export function Header({ isHelpOpen }: { readonly isHelpOpen: Signal<boolean> })
         </button>
       </div>
     </header>
+  );
+}
+
+/** On every page: how many alerts fire. */
+function FiringCount() {
+  const count = alertList.value.active.filter(({ state }) => state === "FIRING").length;
+  return count === 0 ? null : (
+    <span class="firing-count">
+      {count}
+      <span class="visually-hidden"> firing</span>
+    </span>
   );
 }
 

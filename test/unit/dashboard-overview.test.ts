@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { formatCount, formatRate } from "../../src/dashboard/format/count.ts";
 import { formatDuration } from "../../src/dashboard/format/duration.ts";
+import { forecastOf } from "../../src/dashboard/overview/forecast.ts";
 import { holdOrder, isOutdated, rowsOf } from "../../src/dashboard/overview/held-order.ts";
 import { pathOf, routeOf } from "../../src/dashboard/route-path.ts";
 
@@ -82,6 +83,49 @@ describe("the order that is held", () => {
       [12, "x"],
       [13, "y"],
     ]);
+  });
+});
+
+describe("a forecast", () => {
+  const none = { unstable: false, drainSeconds: null, breachSeconds: null };
+  const likely = (seconds: number) => ({ likely: seconds });
+  test.each([
+    { forecast: null, text: undefined, why: "the server has none" },
+    { forecast: none, text: undefined, why: "no estimate is sure enough" },
+    { forecast: { ...none, unstable: true }, text: "never drains", isBad: true, why: "more come than leave" },
+    {
+      forecast: { ...none, breachSeconds: likely(130) },
+      text: "late in 2 m",
+      isBad: true,
+      why: "in one unit",
+    },
+    {
+      forecast: { ...none, drainSeconds: likely(4.2) },
+      text: "drains in 4 s",
+      isBad: false,
+      why: "no tenths",
+    },
+    {
+      forecast: { ...none, drainSeconds: likely(85) },
+      text: "drains in 85 s",
+      isBad: false,
+      why: "1 m says less",
+    },
+    {
+      forecast: { ...none, drainSeconds: likely(0.1) },
+      text: "drains in 1 s",
+      isBad: false,
+      why: "not 0: it has not",
+    },
+    {
+      ...{ forecast: { ...none, drainSeconds: likely(7_200), breachSeconds: likely(0) }, latency: 40 },
+      ...{ text: "drains in 2 h", isBad: true, why: "it is late already" },
+    },
+    { forecast: { ...none, drainSeconds: likely(0) }, latency: 0, text: undefined, why: "no job waits" },
+  ])("of $forecast is $text: $why", ({ forecast, latency = 10, text, isBad }) => {
+    expect(forecastOf({ forecast, latency, objective: 30 })).toEqual(
+      text === undefined ? null : { text, isBad },
+    );
   });
 });
 

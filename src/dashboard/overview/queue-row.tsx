@@ -8,7 +8,7 @@ import { Latency } from "../parts/latency.tsx";
 import { Link } from "../parts/link.tsx";
 import { ObjectiveBar } from "../parts/objective-bar.tsx";
 import { Sparkline } from "../parts/sparkline.tsx";
-import { ForecastText } from "./forecast.tsx";
+import { forecastOf } from "./forecast.ts";
 import { sparklineStepMs, sparks } from "./sparkline-store.ts";
 
 interface QueueTableRowProps {
@@ -102,6 +102,18 @@ function Figure({ name, label, children }: FigureProps) {
       )}
     </td>
   );
+}
+
+function ForecastText({ of }: { readonly of: QueueRow }) {
+  const forecast = forecastOf(of);
+  if (forecast === null) {
+    return (
+      <span class="none" title="no forecast">
+        –
+      </span>
+    );
+  }
+  return <span data-bad={forecast.isBad ? "" : undefined}>{forecast.text}</span>;
 }
 
 function RowSparkline({ row }: { readonly row: QueueRow }) {
