@@ -1,5 +1,6 @@
 import type { HistoryStep } from "../../src/core/history.ts";
 import { encodeCursor } from "../../src/core/queue-order.ts";
+import type { QueueOrder } from "../../src/core/queue-page.ts";
 import type { StepRecord } from "../../src/history/step-record.ts";
 
 export interface CostRow {
@@ -75,8 +76,8 @@ const asked = (names: readonly string[], selection: string) => ({
 const few = "queue latency state";
 const leaves =
   "queue source state latency oldestSince depth scheduled lost accuracy measuredAt stale clockSkew objective";
-/** Of the order by latency. */
-const cursorOf = (atMs: number) => encodeCursor("LATENCY", { queue: "a", rank: [1e12, 0], atMs });
+const cursorOf = (order: QueueOrder, rank: readonly number[], turn: number) =>
+  encodeCursor(order, { queue: "a", rank, atMs: Date.now() - turn });
 const wait = "{ count mean p50 p95 p99 max }";
 const rates = "{ enqueuedPerSecond dequeuedPerSecond }";
 const estimate = "{ low likely high }";
@@ -117,8 +118,8 @@ const inFragments = (count: number, next: number, body: string) =>
       `fragment F${i} on Query { ${repeat(Math.min(next, count - 1 - i), (j) => `...F${i + j + 1}`)} ${body} }`,
   );
 
-const worst = (orderBy: string, offset: number, filter = "") =>
-  `{ queues(first: 10, orderBy: ${orderBy}, offset: ${offset}, ${filter}) {
+const worst = (orderBy: string, offset: number) =>
+  `{ queues(first: 10, orderBy: ${orderBy}, offset: ${offset}) {
     edges { node { ${few} health } } totalCount healthCounts { health count } sourceCounts { source count }
   } }`;
 
@@ -280,7 +281,7 @@ export const costRows: readonly CostRow[] = [
     what: "ordered: by LATENCY, behind a cursor of another instant",
     times: 30,
     request: (turn) => ({
-      query: `{ queues(first: 10, orderBy: LATENCY, after: "${cursorOf(Date.now() - turn)}") { edges { node { ${few} } } } }`,
+      query: `{ queues(first: 10, orderBy: LATENCY, after: "${cursorOf("LATENCY", [1e12, 0], turn)}") { edges { node { ${few} } } } }`,
     }),
   },
   {
@@ -295,9 +296,25 @@ export const costRows: readonly CostRow[] = [
     request: (turn) => ({ query: worst("HEALTH", turn) }),
   },
   {
-    what: "ordered: all counts of a search that finds all",
+    what: "ordered: by WAIT_TIME_P95, the first in its second",
+    times: 5,
+    pauseMs: 1_000,
+    request: () => ({ query: `{ queues(first: 10, orderBy: WAIT_TIME_P95) { edges { node { ${few} } } } }` }),
+  },
+  {
+    what: "ordered: by BREACH_SECONDS, the first in its second",
+    times: 5,
+    pauseMs: 1_000,
+    request: () => ({
+      query: `{ queues(first: 10, orderBy: BREACH_SECONDS) { edges { node { ${few} } } } }`,
+    }),
+  },
+  {
+    what: "ordered: by HEALTH, behind a cursor of another instant",
     times: 30,
-    request: (turn) => ({ query: worst("NAME", 0, `search: "${"*".repeat(turn)}"`) }),
+    request: (turn) => ({
+      query: `{ queues(first: 10, orderBy: HEALTH, after: "${cursorOf("HEALTH", [9, 0, 0], turn)}") { edges { node { ${few} } } } }`,
+    }),
   },
   {
     what: "ordered: a search that finds nothing",
