@@ -21,6 +21,10 @@ export interface WindowOptions {
   readonly width?: number;
   readonly height?: number;
   readonly theme?: "light" | "dark";
+  /** As if it had been entered before. */
+  readonly token?: string;
+  /** What the person allows the page, such as `notifications`. */
+  readonly permissions?: readonly string[];
 }
 
 /** @param path of the page, such as `/alerts`. */
@@ -28,9 +32,18 @@ export async function openDashboard(
   browser: Browser,
   url: string,
   path = "/",
-  { width = 1280, height = 800, theme = "light" }: WindowOptions = {},
+  { width = 1280, height = 800, theme = "light", token, permissions = [] }: WindowOptions = {},
 ): Promise<Dashboard> {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: theme,
+    timezoneId: "UTC",
+    permissions: [...permissions],
+  });
+  if (token !== undefined) {
+    const item = ["queue-latency:token", token].map((text) => JSON.stringify(text)).join();
+    await context.addInitScript({ content: `try { sessionStorage.setItem(${item}) } catch {}` });
+  }
   const page = await context.newPage();
   const complaints: string[] = [];
   const foreignRequests: string[] = [];

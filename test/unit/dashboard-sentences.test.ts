@@ -70,6 +70,21 @@ describe("the reason for a health", () => {
       "1.5 times",
     ],
     [
+      "gives no number of workers that is not sure",
+      {
+        health: "FALLING_BEHIND",
+        forecast: { ...forecast, capacityRatio: { low: 0.6, likely: 1.5, high: 3.9 } },
+      },
+      "older",
+      "Add workers, or slow",
+    ],
+    [
+      "says of a slow one that it never drains",
+      { health: "SLOW", latency: 42, forecast: { ...forecast, unstable: true } },
+      "42 s",
+      "More jobs come than are taken",
+    ],
+    [
       "leaves out rates that are not known",
       { health: "FALLING_BEHIND", throughput: null },
       "have come than left, and",

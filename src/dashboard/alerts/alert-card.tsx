@@ -40,7 +40,7 @@ export function AlertCard({ alert }: { readonly alert: Alert }) {
       </p>
       {facts !== null && (
         <p class="alert-facts">
-          <span class="label">When it fired:</span> {explainFacts(facts).join(" ")}
+          <span class="lead">When it fired:</span> {explainFacts(facts).join(" ")}
         </p>
       )}
       {labels.length > 0 && (

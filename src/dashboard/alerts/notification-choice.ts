@@ -7,7 +7,7 @@ export interface NotifiedAlert {
 }
 
 /** An alert that fired longer ago is known: a page that is opened an hour later does not ring. */
-const maxAgeMs = 120_000;
+export const maxNotifiedAgeMs = 120_000;
 
 /**
  * The alerts to show a notification for: those that fire since a moment ago, are not acknowledged, and of which no tab has shown one.
@@ -24,7 +24,7 @@ export function alertsToNotify<A extends NotifiedAlert>(
       state === "FIRING" &&
       acknowledgedAt === null &&
       firedAt !== null &&
-      nowMs - Date.parse(firedAt) <= maxAgeMs &&
+      nowMs - Date.parse(firedAt) <= maxNotifiedAgeMs &&
       !shown.has(id),
   );
 }

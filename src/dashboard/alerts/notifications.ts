@@ -2,7 +2,7 @@ import { effect, type ReadonlySignal, signal } from "@preact/signals";
 import { hrefOf } from "../route.ts";
 import { type Alert, alertList } from "./alert-feed.ts";
 import { explainCondition } from "./explain-alert.ts";
-import { alertsToNotify } from "./notification-choice.ts";
+import { alertsToNotify, maxNotifiedAgeMs } from "./notification-choice.ts";
 
 const notifyKey = "queue-latency:notify";
 const soundKey = "queue-latency:sound";
@@ -50,13 +50,30 @@ export function startNotifications(): () => void {
   return effect(() => {
     const { active } = alertList.value;
     if (!notify.value && !sound.value) return;
-    const shown = readShown();
-    const news = alertsToNotify(active, new Set(shown), Date.now());
-    if (news.length === 0) return;
-    const ids = [...news.map(({ id }) => id), ...shown].slice(0, maxShown);
-    localStorage.setItem(shownKey, JSON.stringify(ids));
-    if (notify.value) for (const alert of news) show(alert);
-    if (sound.value) ring();
+    for (const alert of alertsToNotify(active, new Set(readShown()), Date.now())) {
+      void claim(alert.id, () => {
+        if (notify.peek()) show(alert);
+        if (sound.peek()) ring();
+      });
+    }
+  });
+}
+
+/**
+ * Runs an action in one tab of this browser: that which gets the lock of the alert. The lock is kept for as long as another tab might come
+ * to the same alert, since what one tab writes to `localStorage` another one may read a moment later.
+ */
+async function claim(id: string, action: () => void): Promise<void> {
+  const act = () => {
+    localStorage.setItem(shownKey, JSON.stringify([id, ...readShown()].slice(0, maxShown)));
+    action();
+  };
+  // Without HTTPS there are no locks, and no notifications.
+  if (!("locks" in navigator)) return act();
+  await navigator.locks.request(`queue-latency:alert:${id}`, { ifAvailable: true }, async (lock) => {
+    if (lock === null) return;
+    act();
+    await new Promise((resolve) => setTimeout(resolve, maxNotifiedAgeMs));
   });
 }
 
@@ -69,7 +86,7 @@ function readShown(): readonly string[] {
   }
 }
 
-/** The tag is the alert's: two tabs that come at the same moment make one notification. */
+/** A notification with the same tag replaces the one before. */
 function show(alert: Alert): void {
   const summary = alert.annotations.find(({ name }) => name === "summary")?.text;
   const notification = new Notification(`${alert.rule}${alert.queue === null ? "" : `: ${alert.queue}`}`, {
@@ -82,8 +99,14 @@ function show(alert: Alert): void {
   });
 }
 
+/** Several alerts at once ring once. */
+const ringEveryMs = 1_000;
+let rangMs = Number.NEGATIVE_INFINITY;
+
 /** Two short tones; no file is loaded. */
 function ring(): void {
+  if (performance.now() - rangMs < ringEveryMs) return;
+  rangMs = performance.now();
   const context = new AudioContext();
   const gain = context.createGain();
   gain.gain.value = 0.1;

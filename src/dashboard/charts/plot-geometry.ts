@@ -79,14 +79,23 @@ export function nearestPlace(x: readonly number[], seconds: number): number {
   return low;
 }
 
-/** Moves labels apart, from the lowest up, so that none covers another. @returns in the order given. */
-export function spread(tops: readonly number[], distance: number, bottom: number): readonly number[] {
-  const order = [...tops.keys()].sort((a, b) => (tops[b] ?? 0) - (tops[a] ?? 0));
-  const placed = [...tops];
+/** Moves labels apart, so that none covers another, and none is above `top` or below `bottom`. @returns in the order given. */
+export function spread(
+  wanted: readonly number[],
+  distance: number,
+  { top, bottom }: { readonly top: number; readonly bottom: number },
+): readonly number[] {
+  const upwards = [...wanted.keys()].sort((a, b) => (wanted[b] ?? 0) - (wanted[a] ?? 0));
+  const placed = [...wanted];
   let limit = bottom;
-  for (const i of order) {
-    placed[i] = Math.min(tops[i] ?? 0, limit);
+  for (const i of upwards) {
+    placed[i] = Math.min(placed[i] ?? 0, limit);
     limit = (placed[i] ?? 0) - distance;
+  }
+  limit = top;
+  for (const i of upwards.reverse()) {
+    placed[i] = Math.max(placed[i] ?? 0, limit);
+    limit = (placed[i] ?? 0) + distance;
   }
   return placed;
 }

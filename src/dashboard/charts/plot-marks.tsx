@@ -47,7 +47,7 @@ export function Level({ value, label, geometry }: LevelProps) {
   return (
     <g class="level">
       <path d={`M${left} ${y}H${right}`} />
-      <text x={right - 6} y={textY}>
+      <text x={left + 6} y={textY}>
         {label}
       </text>
     </g>
@@ -69,7 +69,7 @@ export function EndLabels({ lines, geometry }: EndLabelsProps) {
   const tops = spread(
     ends.map(({ top }) => top),
     14,
-    geometry.bottom + 4,
+    { top: geometry.top + 6, bottom: geometry.bottom },
   );
   return ends.map(({ label, tone }, i) => (
     <text key={label} class={`end-label tone-${tone}`} x={geometry.right + 6} y={tops[i]}>

@@ -17,6 +17,8 @@ interface PlotProps {
 }
 
 export const plotHeight = 190;
+/** Lines of steps that are narrower than this are thin: they would cover each other. */
+const minStepPx = 1.5;
 /** A shorter drag is a click. */
 const minDragPx = 8;
 
@@ -24,15 +26,16 @@ const minDragPx = 8;
 export function Plot({ content, width, label, cursor, onSelect }: PlotProps) {
   const { columns, fromSeconds, toSeconds } = content;
   const geometry = geometryOf({ ...content, width, height: plotHeight });
+  const isDense = columns.x.length > width / minStepPx;
   return (
     <svg class="plot" width={width} height={plotHeight} role="img" aria-label={label}>
       <Axes content={content} geometry={geometry} />
       <Spans spans={content.spans} toMs={toSeconds * 1000} geometry={geometry} />
       {content.level !== null && <Level {...content.level} geometry={geometry} />}
-      {columns.lines.map(({ label: name, tone, values, running }) => {
+      {columns.lines.toReversed().map(({ label: name, tone, values, running }) => {
         const hasRunning = running.at(-1) != null;
         return (
-          <g key={name} class={`line tone-${tone}`}>
+          <g key={name} class={`line tone-${tone}`} data-dense={isDense ? "" : undefined}>
             <path d={linePath(columns.x, hasRunning ? values.with(-1, null) : values, geometry)} />
             {hasRunning && <path class="running" d={linePath(columns.x, running, geometry, true)} />}
           </g>
@@ -61,7 +64,8 @@ function Axes({ content: { axis, format, fromSeconds, toSeconds }, geometry }: P
         <g key={tick}>
           <path class="grid" d={`M${left} ${yOf(tick)}H${right}`} />
           <text class="tick tick-value" x={left - 8} y={yOf(tick)}>
-            {axis.isLog && tick === shortestDuration ? `≤ ${format(tick)}` : format(tick)}
+            {axis.isLog && tick === shortestDuration && "≤ "}
+            {format(tick).replace(/\.0(?=\D)/, "")}
           </text>
         </g>
       ))}

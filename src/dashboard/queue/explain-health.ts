@@ -91,7 +91,7 @@ function explainAccuracy(queue: ExplainedQueue): Explanation | null {
 }
 
 function explainHealthOf(queue: ExplainedQueue): Explanation {
-  const { health, latency, objective, throughput, forecast } = queue;
+  const { health, latency, objective, throughput } = queue;
   const age = formatDuration(latency ?? 0);
   switch (health) {
     case "OK":
@@ -106,23 +106,16 @@ function explainHealthOf(queue: ExplainedQueue): Explanation {
     case "SLOW":
       return {
         reason: `The oldest job has waited ${queue.accuracy === "LOWER_BOUND" ? "at least " : ""}${age}; the objective is ${formatDuration(objective ?? 0)}.`,
-        advice:
-          forecast?.drainSeconds == null
-            ? "If it stays, add workers."
-            : "It is a burst that is being drained. If it comes again and again, add workers.",
+        advice: adviceForSlow(queue),
       };
     case "FALLING_BEHIND": {
       const rates =
         throughput === null
           ? ""
           : ` (now ${formatRate(throughput.enqueuedPerSecond)}/s in, ${formatRate(throughput.dequeuedPerSecond)}/s out)`;
-      const ratio = forecast?.capacityRatio ?? null;
       return {
         reason: `For five minutes more jobs have come than left${rates}, and the oldest job has grown older, to ${age}.`,
-        advice:
-          ratio === null
-            ? "Add workers, or slow the producers."
-            : `Add workers, ${ratio.likely.toFixed(1)} times as many as now, or slow the producers.`,
+        advice: moreWorkers(queue),
       };
     }
     case "STALLED":
@@ -139,6 +132,20 @@ function explainHealthOf(queue: ExplainedQueue): Explanation {
           "If it stays, check whether HISTORY_MAX_QUEUES leaves this queue out, or its job system is read too seldom.",
       };
   }
+}
+
+function adviceForSlow({ forecast, ...queue }: ExplainedQueue): string {
+  if (forecast?.unstable === true)
+    return `More jobs come than are taken. ${moreWorkers({ ...queue, forecast })}`;
+  if (forecast?.drainSeconds == null) return "If it stays, add workers.";
+  return "It is a burst that is being drained. If it comes again and again, add workers.";
+}
+
+/** With the number, where it is sure that the capacity is too small. */
+function moreWorkers({ forecast }: ExplainedQueue): string {
+  const ratio = forecast?.capacityRatio ?? null;
+  if (ratio === null || ratio.low <= 1) return "Add workers, or slow the producers.";
+  return `Add workers, ${ratio.likely.toFixed(1)} times as many as now, or slow the producers.`;
 }
 
 /** What happens if the last five minutes continue: a sentence for each part of the forecast that is known. */

@@ -12,7 +12,7 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
   return (
     <section class="now-panel" aria-label="Now" data-health={now.health}>
       <p class="now-latency">
-        <span class="label">Latency{now.stale && `, as of ${formatInstant(now.measuredAt)}`}</span>
+        <span class="lead">Latency{now.stale && `, as of ${formatInstant(now.measuredAt)}`}</span>
         <Latency of={now} />
       </p>
       <div class="now-why">
@@ -43,7 +43,7 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
       </dl>
       {now.state !== "MISSING" && (
         <div class="now-forecast">
-          <h3>If the last five minutes continue</h3>
+          <h2>If the last five minutes continue</h2>
           {explainForecast(now).map((sentence) => (
             <p key={sentence}>{sentence}</p>
           ))}

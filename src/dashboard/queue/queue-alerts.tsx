@@ -8,7 +8,10 @@ export function QueueAlerts({ queue }: { readonly queue: string }) {
   const active = alertList.value.active.filter((alert) => alert.queue === queue);
   if (active.length === 0) return null;
   return (
-    <section class="queue-alerts" aria-label="Alerts of this queue">
+    <section class="queue-alerts" aria-labelledby="queue-alerts">
+      <h2 id="queue-alerts" class="visually-hidden">
+        Alerts
+      </h2>
       {active.map((alert) => (
         <AlertCard key={alert.id} alert={alert} />
       ))}

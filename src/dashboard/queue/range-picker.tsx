@@ -18,9 +18,9 @@ export function RangePicker({ range, onPick }: RangePickerProps) {
             type="button"
             key={last.name}
             aria-pressed={range.last?.name === last.name}
-            aria-label={`Last ${last.text}`}
             onClick={() => onPick({ last })}
           >
+            <span class="visually-hidden">Last </span>
             {last.label}
           </button>
         ))}

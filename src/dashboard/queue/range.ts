@@ -6,17 +6,16 @@ const day = 24 * hour;
 
 /** Ranges up to now, by their names in the address. */
 export const lastRanges = [
-  { name: "15m", label: "15 m", text: "15 minutes", ms: 15 * minute, step: "TEN_SECONDS" },
-  { name: "1h", label: "1 h", text: "hour", ms: hour, step: "TEN_SECONDS" },
-  { name: "6h", label: "6 h", text: "6 hours", ms: 6 * hour, step: "ONE_MINUTE" },
-  { name: "24h", label: "24 h", text: "24 hours", ms: day, step: "ONE_MINUTE" },
-  { name: "7d", label: "7 d", text: "7 days", ms: 7 * day, step: "ONE_HOUR" },
-  { name: "30d", label: "30 d", text: "30 days", ms: 30 * day, step: "ONE_HOUR" },
-  { name: "90d", label: "90 d", text: "90 days", ms: 90 * day, step: "ONE_HOUR" },
+  { name: "15m", label: "15 m", ms: 15 * minute, step: "TEN_SECONDS" },
+  { name: "1h", label: "1 h", ms: hour, step: "TEN_SECONDS" },
+  { name: "6h", label: "6 h", ms: 6 * hour, step: "ONE_MINUTE" },
+  { name: "24h", label: "24 h", ms: day, step: "ONE_MINUTE" },
+  { name: "7d", label: "7 d", ms: 7 * day, step: "ONE_HOUR" },
+  { name: "30d", label: "30 d", ms: 30 * day, step: "ONE_HOUR" },
+  { name: "90d", label: "90 d", ms: 90 * day, step: "ONE_HOUR" },
 ] as const satisfies readonly {
   readonly name: string;
   readonly label: string;
-  readonly text: string;
   readonly ms: number;
   readonly step: StepName;
 }[];

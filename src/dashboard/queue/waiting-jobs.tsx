@@ -71,7 +71,7 @@ function Jobs({ feed, queue, source }: WaitingJobsProps & { readonly feed: Waiti
       <ErrorNotice error={feed.error.value} />
       {reading?.jobs.length === 0 && <p class="hint">No job waits.</p>}
       {reading !== null && reading.jobs.length > 0 && (
-        <TableScroll label="Oldest jobs">
+        <TableScroll label="List of the oldest jobs">
           <table class="jobs">
             <thead>
               <tr>

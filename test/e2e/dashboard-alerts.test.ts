@@ -1,0 +1,220 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { startBrowser, whyNoBrowser } from "../support/browser.ts";
+import {
+  accessibilityFindings,
+  type Dashboard,
+  openDashboard,
+  type WindowOptions,
+} from "../support/dashboard.ts";
+import { freePort, uniquePrefix } from "../support/redis.ts";
+import { post, startServer, type TestServer } from "../support/server.ts";
+import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
+
+const title = whyNoBrowser === null ? "the page of alerts" : `the page of alerts (${whyNoBrowser})`;
+const within = { timeout: 20_000, interval: 50 };
+
+describe.skipIf(whyNoBrowser !== null)(title, () => {
+  let directory: string;
+  let tokens: TestTokens;
+  let server: TestServer;
+  let browser: Browser;
+  let windows: Dashboard[] = [];
+  /** Queues of the test. */
+  const used = new Set<string>();
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "ql-dashboard-"));
+    const rules = join(directory, "alerts.yml");
+    await writeFile(
+      rules,
+      `rules:
+  - name: JobsWait
+    queues: "fires-*"
+    depth_above: 1
+    severity: page
+    labels: { team: post }
+    annotations: { summary: Customers wait for their mail. }
+  - name: WaitsLong
+    queues: "pends-*"
+    latency_above: 1
+    for: 1h
+`,
+    );
+    tokens = await tokenFile({ ops: "read,record,admin", visitor: "read" });
+    server = await startServer({
+      ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), LOG_LEVEL: "silent" },
+      ...{ API_TOKENS_FILE: tokens.path, ALERTS_FILE: rules, RATE_LIMIT_MAX: "1000000" },
+      // No receiver listens there.
+      ALERT_WEBHOOK_URL: `http://127.0.0.1:${await freePort()}/hook`,
+      ALERT_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32, 7).toString("base64")}`,
+    });
+    browser = await startBrowser();
+  });
+  afterEach(async () => {
+    for (const queue of used) {
+      await post(server.url, { query: `mutation { forgetQueue(queue: "${queue}") }` }, bearer("ops"));
+    }
+    used.clear();
+    const closed = windows;
+    windows = [];
+    for (const window of closed) await window[Symbol.asyncDispose]();
+    expect(closed.flatMap(({ foreignRequests }) => foreignRequests)).toEqual([]);
+    expect(closed.flatMap(complaintsOf)).toEqual([]);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.stop();
+    await tokens?.[Symbol.asyncDispose]();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function record(type: string, queue: string, ids: readonly string[]): Promise<void> {
+    used.add(queue);
+    const query = `mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }`;
+    const events = ids.map((jobId) => ({ type, queue, jobId }));
+    const { body } = await post(server.url, { query, variables: { events } }, bearer("ops"));
+    expect(body.errors).toBeUndefined();
+  }
+
+  async function open(path: string, options: WindowOptions = {}): Promise<Page> {
+    const window = await openDashboard(browser, server.url, path, { token: "ops", ...options });
+    windows.push(window);
+    await window.page.getByRole("heading", { level: 1 }).first().waitFor();
+    return window.page;
+  }
+
+  const card = (page: Page, queue: string) => page.getByRole("article").filter({ hasText: queue });
+  const icon = (page: Page) => page.locator("#icon").getAttribute("href");
+
+  test("shows an alert that fires, with its facts, until it ends; on every page in the title and the icon", async () => {
+    const page = await open("/alerts");
+    const overview = await open("/");
+    // The alerts of the test before have ended.
+    await page.getByText("0 firing, 0 pending").waitFor();
+    await expect.poll(() => overview.title(), within).toBe("queue-latency");
+    const [calmTitle, calmIcon] = [await overview.title(), await icon(overview)];
+    await record("ENQUEUED", "fires-1", ["1", "2", "3"]);
+    const alert = card(page, "fires-1");
+    await alert.getByText("depth 3; the rule allows 1").waitFor();
+    await alert.getByText("Customers wait for their mail.").waitFor();
+    await alert.getByText(/The oldest job had waited .*3 jobs waited\./).waitFor();
+    await alert.getByText("team=post").waitFor();
+    await expect.poll(() => overview.title(), within).toMatch(/^\(\d+\) /);
+    expect(await icon(overview)).not.toBe(calmIcon);
+
+    await record("DEQUEUED", "fires-1", ["1", "2", "3"]);
+    await alert.waitFor({ state: "hidden" });
+    const row = page.getByRole("row", { name: "fires-1" });
+    await row.getByText("Recovered: the condition no longer holds.").waitFor();
+    await expect.poll(() => overview.title(), within).toBe(calmTitle);
+    expect(await icon(overview)).toBe(calmIcon);
+    // Also after the page is loaded again, when it is in no push.
+    await page.reload();
+    await row.getByText("Recovered").waitFor();
+  });
+
+  test("acknowledges an alert, and shows to others who did", async () => {
+    await record("ENQUEUED", "fires-2", ["1", "2"]);
+    const mine = await open("/alerts");
+    const theirs = await open("/alerts", { token: "visitor" });
+    await card(theirs, "fires-2").waitFor();
+    await card(mine, "fires-2").getByRole("button", { name: "Acknowledge" }).click();
+    await card(mine, "fires-2").getByText("Acknowledged by ops at").waitFor();
+    await card(theirs, "fires-2").getByText("Acknowledged by ops at").waitFor();
+    expect(await theirs.getByRole("button", { name: "Acknowledge" }).count()).toBe(0);
+    // On the page of the queue, too.
+    await card(theirs, "fires-2").getByRole("link", { name: "fires-2" }).click();
+    await theirs.getByRole("heading", { level: 1, name: "fires-2" }).waitFor();
+    await card(theirs, "fires-2").getByText("Acknowledged by ops at").waitFor();
+    await record("DEQUEUED", "fires-2", ["1", "2"]);
+    await card(theirs, "fires-2").waitFor({ state: "hidden" });
+    // The chart of latency marks when it fired.
+    await expect.poll(() => theirs.locator(".span").count(), within).toBe(1);
+  });
+
+  test("shows what is pending apart from what fires", async () => {
+    await record("ENQUEUED", "pends-1", ["1"]);
+    const page = await open("/alerts");
+    const pending = page.getByRole("region", { name: "Pending" });
+    await pending.getByRole("link", { name: "pends-1" }).waitFor();
+    await record("DEQUEUED", "pends-1", ["1"]);
+    await pending.waitFor({ state: "hidden" });
+    // It ended before it fired.
+    expect(await page.getByRole("row", { name: "pends-1" }).count()).toBe(0);
+  });
+
+  test("says that a receiver does not accept notifications", async () => {
+    await record("ENQUEUED", "fires-3", ["1", "2"]);
+    const page = await open("/alerts");
+    await page.getByText(/^webhook has not accepted \d+ notifications? yet/).waitFor();
+  });
+
+  test("shows a notification of each alert once, in one of two tabs, when it is asked for", async () => {
+    const page = await open("/alerts", { permissions: ["notifications"] });
+    const count = `(() => {
+      window.shown = [];
+      window.Notification = class extends Notification {
+        constructor(title, options) { super(title, options); window.shown.push(title); }
+      };
+    })()`;
+    const shown = (tab: Page) => tab.evaluate<string[]>("window.shown");
+    const second = await page.context().newPage();
+    await second.goto(`${server.url}/alerts`);
+    for (const tab of [page, second]) await tab.evaluate(count);
+    const box = page.getByRole("checkbox", { name: "show a notification" });
+    expect(await box.isChecked()).toBe(false);
+    await record("ENQUEUED", "fires-4", ["1", "2"]);
+    await card(page, "fires-4").waitFor();
+    expect(await shown(page)).toEqual([]);
+    await record("DEQUEUED", "fires-4", ["1", "2"]);
+    await card(page, "fires-4").waitFor({ state: "hidden" });
+
+    await box.check();
+    await second.reload();
+    await second.evaluate(count);
+    await expect
+      .poll(() => second.getByRole("checkbox", { name: "show a notification" }).isChecked(), within)
+      .toBe(true);
+    await record("ENQUEUED", "fires-5", ["1", "2"]);
+    for (const tab of [page, second]) await card(tab, "fires-5").waitFor();
+    const all = async () => [...(await shown(page)), ...(await shown(second))];
+    await expect.poll(all, within).toEqual(["JobsWait: fires-5"]);
+  });
+
+  test("says what is missing on a server without rules", async () => {
+    await using bare = await startServer({
+      ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), LOG_LEVEL: "silent" },
+    });
+    await using window = await openDashboard(browser, bare.url, "/alerts");
+    await window.page.getByText("This server has no rules for alerts.").waitFor();
+    expect(await accessibilityFindings(window.page)).toEqual([]);
+    expect(complaintsOf(window)).toEqual([]);
+  });
+
+  test.each([
+    [390, "light"],
+    [390, "dark"],
+    [1280, "light"],
+    [1280, "dark"],
+  ] as const)("fits a window of %i pixels, and has no finding of axe-core in %s", async (width, theme) => {
+    await record("ENQUEUED", "fires-6", ["1", "2"]);
+    await record("ENQUEUED", "pends-6", ["1"]);
+    const page = await open("/alerts", { width, theme });
+    for (const queue of ["fires-6", "pends-6"]) await card(page, queue).waitFor();
+    await page
+      .getByRole("cell", { name: "webhook" })
+      .or(page.getByRole("rowheader", { name: "webhook" }))
+      .waitFor();
+    expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
+    expect(await accessibilityFindings(page)).toEqual([]);
+  });
+});
+
+/** Without what the browser itself says of requests that are refused, or that it cannot send. */
+function complaintsOf({ complaints }: Dashboard): readonly string[] {
+  return complaints.filter((text) => !/^(Failed to load resource|WebSocket connection to)/.test(text));
+}
