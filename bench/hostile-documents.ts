@@ -9,7 +9,7 @@ import { AppError } from "../src/core/errors.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
 import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
-import { isValid, type ReadOperation, readOperations } from "../src/server/read-operations.ts";
+import { createOperationReader, isValid, type ReadOperation } from "../src/server/read-operations.ts";
 import { attacks, repeat } from "../test/support/hostile-documents.ts";
 
 // That of the server: the one beside this file is the peers', and takes no schema of another's.
@@ -63,16 +63,19 @@ const rows: readonly (SentParams & { readonly what: string; readonly query: stri
   ...attacks.map(({ attack, query, variables }) => ({ what: `refused: ${attack}`, query, variables })),
 ];
 
-const parser = {
-  parse: guard.parse,
-  validate: (document: DocumentNode) =>
-    validate(schema, document, undefined, { maxErrors: guard.maxErrors - 1 }),
-};
+const reader = createOperationReader(
+  {
+    parse: guard.parse,
+    validate: (document: DocumentNode) =>
+      validate(schema, document, undefined, { maxErrors: guard.maxErrors - 1 }),
+  },
+  guard,
+);
 
 /** Parses and validates, as the server does it with no cache. */
 function read(params: SentParams): ReadOperation {
   try {
-    const [operation] = readOperations([params], parser, guard);
+    const [operation] = reader.read(reader.parse({ params }));
     return operation ?? { errors: [] };
   } catch (error) {
     if (error instanceof AppError) return { errors: [error] };

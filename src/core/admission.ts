@@ -8,6 +8,8 @@ export interface Operation<Document> {
   readonly document: Document;
   readonly operationName: string | null;
   readonly variables: Variables;
+  /** The same for queries that ask the same. Absent: it is no query. */
+  readonly key?: string;
 }
 
 /** In the place of an operation whose document is not valid: validating it took time, which is charged. */

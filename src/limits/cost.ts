@@ -13,22 +13,12 @@ export interface CostOptions {
   readonly context: object;
 }
 
-/** Prices of queries by operation and variables, since clients ask the same again and again. */
+/** Prices of queries, since clients ask the same again and again. */
 export function createPriceList(options: CostOptions): (operation: Operation<DocumentNode>) => Price {
   const known = createTextKeyedCache<Price>();
-  const serials = new WeakMap<DocumentNode, number>();
-  let lastSerial = 0;
-
-  function serialOf(document: DocumentNode): number {
-    const serial = serials.get(document) ?? ++lastSerial;
-    serials.set(document, serial);
-    return serial;
-  }
-
   return (operation) => {
-    const { document, operationName, variables } = operation;
-    if (getOperationAST(document, operationName)?.operation !== "query") return priceOf(operation, options);
-    const key = `${serialOf(document)} ${operationName} ${JSON.stringify(variables)}`;
+    const { key } = operation;
+    if (key === undefined) return priceOf(operation, options);
     const before = known.get(key);
     if (before !== undefined) return before;
     const price = priceOf(operation, options);

@@ -100,8 +100,13 @@ export function createSnapshotCache(options: SnapshotCacheOptions): SnapshotCach
       const nowMs = clock.now();
       turn(nowMs);
       const key = keyOf(parts);
-      const entries = queues.map((queue) => find(queue, key, nowMs));
-      const known = entries.flatMap((entry) => entry?.snapshot ?? []);
+      const entries: (Entry | undefined)[] = [];
+      const known: QueueSnapshot[] = [];
+      for (const queue of queues) {
+        const entry = find(queue, key, nowMs);
+        entries.push(entry);
+        if (entry?.snapshot !== undefined) known.push(entry.snapshot);
+      }
       if (known.length === queues.length) return known;
       const missing = [...new Set(queues.filter((_, i) => entries[i] === undefined))];
       const begun = new Map(

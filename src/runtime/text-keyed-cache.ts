@@ -12,9 +12,19 @@ export interface TextKeyedCache<T> {
  * Long texts are rarely used twice, and are not kept.
  */
 export function createTextKeyedCache<T>(): TextKeyedCache<T> {
-  /** The one used last is the last. */
-  const kept = new Map<string, T>();
+  interface Entry {
+    readonly value: T;
+    /** How many had been put last by then. */
+    readonly place: number;
+  }
+  /** Those used last are in the later half. */
+  const kept = new Map<string, Entry>();
   let characters = 0;
+  let lastPlace = 0;
+
+  function putLast(key: string, value: T): void {
+    kept.set(key, { value, place: ++lastPlace });
+  }
 
   function remove(key: string): void {
     if (kept.delete(key)) characters -= key.length;
@@ -22,16 +32,19 @@ export function createTextKeyedCache<T>(): TextKeyedCache<T> {
 
   return {
     get(key) {
-      const value = kept.get(key);
-      if (value === undefined) return undefined;
-      kept.delete(key);
-      kept.set(key, value);
-      return value;
+      const entry = kept.get(key);
+      if (entry === undefined) return undefined;
+      // To move an entry takes several times as long as to find it.
+      if (lastPlace - entry.place > kept.size / 2) {
+        kept.delete(key);
+        putLast(key, entry.value);
+      }
+      return entry.value;
     },
     set(key, value) {
       if (key.length > maxKeyCharacters) return;
       remove(key);
-      kept.set(key, value);
+      putLast(key, value);
       characters += key.length;
       for (const oldest of kept.keys()) {
         if (kept.size <= maxEntries && characters <= maxCharacters) return;

@@ -5,7 +5,8 @@ import { bytesOf } from "./text-frame.ts";
 
 /** A result as it is written, once for all that get it. */
 export interface EncodedResult {
-  /** A JSON object with `data`, `errors` or both. */
+  /** A JSON object with `data`, `errors` or both, without the brace that closes it. */
+  readonly open: string;
   readonly json: string;
   /** What decides the status of an HTTP response. */
   readonly errors: readonly GraphQLError[];
@@ -17,25 +18,26 @@ export interface EncodedResult {
 
 /** @param result its `data` is JSON, and absent when nothing was executed. */
 export function encodeResult({ data, errors }: Partial<JsonResult>): EncodedResult {
-  const members = [
-    ...(data === undefined ? [] : [`"data":${data}`]),
-    ...(errors === undefined ? [] : [`"errors":${JSON.stringify(errors.map(formatError))}`]),
-  ];
-  return encodedJson(`{${members.join(",")}}`, errors ?? []);
+  if (errors === undefined) return encoded(`{"data":${data}`, []);
+  const head = data === undefined ? "{" : `{"data":${data},`;
+  return encoded(`${head}"errors":${JSON.stringify(errors.map(formatError))}`, errors);
 }
 
-function encodedJson(json: string, errors: readonly GraphQLError[]): EncodedResult {
+function encoded(open: string, errors: readonly GraphQLError[]): EncodedResult {
   let chunk: Buffer | undefined;
   let messageEnd: string | undefined;
   return {
-    json,
+    open,
     errors,
+    get json() {
+      return `${open}}`;
+    },
     get chunk() {
-      chunk ??= chunkOf(eventOf(json));
+      chunk ??= chunkOf(eventOf(`${open}}`));
       return chunk;
     },
     get messageEnd() {
-      messageEnd ??= bytesOf(`${json}}`);
+      messageEnd ??= bytesOf(`${open}}}`);
       return messageEnd;
     },
   };
@@ -61,14 +63,17 @@ function chunkTextOf(text: string): string {
 }
 
 /** The same result with its cost among the extensions. */
-export function resultWithCost({ json, errors }: EncodedResult, cost: CostReport | undefined): EncodedResult {
-  return encodedJson(withCost(json, cost), errors);
+export function resultWithCost({ open, errors }: EncodedResult, cost: CostReport | undefined): EncodedResult {
+  return encoded(openWithCost(open, cost), errors);
 }
 
 /** The JSON of a result with its cost among the extensions. */
-export function withCost(json: string, cost: CostReport | undefined): string {
-  if (cost === undefined) return json;
-  return `${json.slice(0, -1)},"extensions":${JSON.stringify({ cost })}}`;
+export function withCost({ open }: Pick<EncodedResult, "open">, cost: CostReport | undefined): string {
+  return `${openWithCost(open, cost)}}`;
+}
+
+function openWithCost(open: string, cost: CostReport | undefined): string {
+  return cost === undefined ? open : `${open},"extensions":${JSON.stringify({ cost })}`;
 }
 
 /** An error as a client sees it: without the status and headers for HTTP. */

@@ -1,23 +1,22 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DocumentNode, OperationTypeNode } from "graphql";
-import type { Client, CostReport } from "../core/admission.ts";
+import type { Client } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { type EncodedResult, encodeResult, withCost } from "./encoded-result.ts";
-import type { FairScheduler } from "./fair-scheduler.ts";
 import { type EventStreams, sendOneEvent } from "./graphql-sse.ts";
 import { headOf, type ResponseHead, sendText } from "./http-response.ts";
 import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
 import type { Invalid, Operations, Prepared } from "./operations.ts";
 import { createBodyReader, tooManyBytesInFlight } from "./request-body.ts";
+import type { Sent } from "./sent-request.ts";
 
 export interface GraphQLHttpOptions {
   readonly operations: Operations;
   readonly streams: EventStreams;
-  readonly scheduler: FairScheduler;
   readonly budget: ByteBudget;
-  readonly guard: RequestGuard<DocumentNode>;
+  readonly guard: Pick<RequestGuard<DocumentNode>, "maxBodyBytes">;
   /** Counts a refusal. @returns what resolves when it may be sent. */
   readonly holdBack: (response: ServerResponse) => Promise<void> | null;
 }
@@ -33,7 +32,6 @@ export type AnswerGraphQL = (
 export function createGraphQLHttp({
   operations,
   streams,
-  scheduler,
   budget,
   guard,
   holdBack,
@@ -41,12 +39,16 @@ export function createGraphQLHttp({
   const bodies = createBodyReader({ maxBytes: guard.maxBodyBytes, budget });
 
   /** @returns null when the client hung up. @throws AppError */
-  async function read(request: IncomingMessage, response: ServerResponse, client: Client): Promise<unknown> {
-    if (request.method !== "POST") return paramsOf(request.url ?? "", guard);
+  async function read(
+    request: IncomingMessage,
+    response: ServerResponse,
+    client: Client,
+  ): Promise<Sent | null> {
+    if (request.method !== "POST") return { target: request.url ?? "" };
     const body = await bodies.read(request, client.id);
     if (body === null) return null;
     response.once("close", body.release);
-    return scheduler.begin(client.id, () => parseBody(body.text, guard));
+    return { body: body.text };
   }
 
   /** Of the refused operation nothing is kept for as long as this is held back. */
@@ -57,7 +59,7 @@ export function createGraphQLHttp({
   }
 
   function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
-    const text = withCost(encodeResult({ errors }).json, cost);
+    const text = withCost(encodeResult({ errors }), cost);
     sendLate(response, mediaType, text, headOf(errors, mediaType));
   }
 
@@ -68,7 +70,7 @@ export function createGraphQLHttp({
     { errors, cost }: Invalid,
     count: number,
   ): void {
-    const text = withCost(encodeResult({ errors }).json, cost);
+    const text = withCost(encodeResult({ errors }), cost);
     const isListed = count > 0 && count <= maxListed;
     const all = isListed ? `[${Array(count).fill(text).join(",")}]` : text;
     sendLate(response, mediaType, all, headOf(errors, mediaType));
@@ -79,10 +81,9 @@ export function createGraphQLHttp({
     response: ServerResponse,
     mediaType: MediaType,
     client: string,
-    { json, errors }: Pick<EncodedResult, "json" | "errors">,
-    cost: CostReport | undefined,
+    text: string,
+    errors: EncodedResult["errors"],
   ): void {
-    const text = withCost(json, cost);
     const release = budget.reserve(client, text.length);
     if (release === null) throw tooManyBytesInFlight(budget);
     response.once("close", release);
@@ -101,22 +102,20 @@ export function createGraphQLHttp({
     if (mediaType === undefined) throw notAcceptable();
     const sent = await read(request, response, client);
     if (sent === null) return;
-    const isBatch = Array.isArray(sent);
-    const { refusal, operations: all } = await operations.prepare(client, isBatch ? sent : [sent], (kind) =>
+    const {
+      batchLength,
+      refusal,
+      operations: all,
+    } = await operations.prepare(client, sent, (kind, isBatch) =>
       assertServed(kind, request, isBatch, accepted),
     );
-    if (refusal !== null && isBatch) refuseBatch(response, jsonType(mediaType), refusal, sent.length);
+    if (refusal !== null && batchLength !== null)
+      refuseBatch(response, jsonType(mediaType), refusal, batchLength);
     else if (refusal !== null) sendInvalid(response, mediaType, refusal);
-    else if (isBatch) {
+    else if (batchLength !== null) {
       if (all.every((each) => "errors" in each)) await holdBack(response);
       const results = await Promise.all(all.map((each) => jsonOf(each)));
-      send(
-        response,
-        jsonType(mediaType),
-        client.id,
-        { json: `[${results.join(",")}]`, errors: [] },
-        undefined,
-      );
+      send(response, jsonType(mediaType), client.id, `[${results.join(",")}]`, []);
     } else await sendOne(response, mediaType, all[0]);
   }
 
@@ -131,13 +130,13 @@ export function createGraphQLHttp({
     const result = await (kind === "subscription"
       ? operations.subscribe(operation)
       : operations.execute(operation));
-    if ("json" in result) send(response, mediaType, client.id, result, cost);
+    if ("json" in result) send(response, mediaType, client.id, withCost(result, cost), result.errors);
     else await streams.send(response, result, client.id, cost);
   }
 
   async function jsonOf(operation: Prepared | Invalid): Promise<string> {
     const result = "errors" in operation ? encodeResult(operation) : await operations.execute(operation);
-    return withCost(result.json, operation.cost);
+    return withCost(result, operation.cost);
   }
 
   return async (request, response, sender) => {
@@ -196,36 +195,4 @@ function assertServed(
 
 function notAcceptable(): AppError {
   return new AppError("NOT_ACCEPTABLE", `expected an Accept header with one of ${mediaTypes.join(", ")}`);
-}
-
-/** @throws AppError BAD_USER_INPUT, VARIABLES_TOO_DEEP or VARIABLES_TOO_LARGE. */
-function parseBody(text: string, guard: RequestGuard<DocumentNode>): object {
-  const body = parseJson(text, "the body", guard);
-  if (typeof body === "object" && body !== null) return body;
-  const got = body === null ? "null" : `a ${typeof body}`;
-  throw new AppError("BAD_USER_INPUT", `expected the body to be an object or a list, got ${got}`);
-}
-
-function paramsOf(url: string, guard: RequestGuard<DocumentNode>): object {
-  const search = new URLSearchParams(url.includes("?") ? url.slice(url.indexOf("?") + 1) : "");
-  const json = (name: string) => {
-    const text = search.get(name);
-    return text ? parseJson(text, name, guard) : null;
-  };
-  return {
-    query: search.get("query"),
-    operationName: search.get("operationName") || null,
-    variables: json("variables"),
-    extensions: json("extensions"),
-  };
-}
-
-function parseJson(text: string, what: string, guard: RequestGuard<DocumentNode>): unknown {
-  try {
-    return guard.parseJson(text);
-  } catch (error) {
-    // The parser's own message repeats what was sent.
-    if (error instanceof SyntaxError) throw new AppError("BAD_USER_INPUT", `expected ${what} to be JSON`);
-    throw error;
-  }
 }

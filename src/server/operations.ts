@@ -1,12 +1,13 @@
 import type { DocumentNode, GraphQLError, OperationTypeNode } from "graphql";
-import type { Admit, Client, CostReport, Variables } from "../core/admission.ts";
+import type { Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
 import { createEngine, type EngineOptions } from "./engine.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
-import { isValid, readOperations } from "./read-operations.ts";
+import { createOperationReader, isValid, type ParsedRequest } from "./read-operations.ts";
 import { createRequestDeduplication } from "./request-deduplication.ts";
+import type { Sent } from "./sent-request.ts";
 import type { Subscription } from "./subscriber.ts";
 import {
   createSubscriptionDeduplication,
@@ -22,13 +23,9 @@ export interface OperationsOptions extends EngineOptions {
 }
 
 /** An operation that passed every check and was charged. */
-export interface Prepared {
+export interface Prepared extends Operation<DocumentNode> {
   readonly client: Client;
   readonly kind: OperationTypeNode;
-  readonly document: DocumentNode;
-  readonly operationName: string | null;
-  /** As they came. */
-  readonly variables: Variables;
   /** As resolvers get them. */
   readonly coercedVariables: Variables;
   readonly cost: CostReport | undefined;
@@ -42,9 +39,13 @@ export interface Invalid {
 }
 
 /** What comes of the operations of a request, in order; or why none of them runs. */
-export type Preparation =
+export type Preparation = {
+  /** How many operations came as a batch; null: it is none. */
+  readonly batchLength: number | null;
+} & (
   | { readonly refusal: Invalid; readonly operations?: never }
-  | { readonly refusal: null; readonly operations: readonly (Prepared | Invalid)[] };
+  | { readonly refusal: null; readonly operations: readonly (Prepared | Invalid)[] }
+);
 
 /** The one pipeline of HTTP, server-sent events and WebSockets. */
 export interface Operations {
@@ -52,13 +53,12 @@ export interface Operations {
    * Bounds, parses, validates, authorizes, prices and charges the operations of one request together: all of them may run, or
    * none. Never rejects.
    *
-   * @param sent the parameters of each operation, unchecked.
    * @param assertServed throws an AppError for a kind of operation that the transport cannot serve.
    */
   prepare(
     client: Client,
-    sent: readonly unknown[],
-    assertServed: (kind: OperationTypeNode) => void,
+    sent: Sent,
+    assertServed: (kind: OperationTypeNode, isBatch: boolean) => void,
   ): Promise<Preparation>;
   /** Runs a query or a mutation. Never rejects. */
   execute(prepared: Prepared): Promise<EncodedResult>;
@@ -72,7 +72,8 @@ export interface Operations {
 export function createOperations(options: OperationsOptions): Operations {
   const { schema, requestSchema, admit, contextOf, maskError, guard, scheduler, takeSlot } = options;
   const engine = createEngine(options);
-  const running = createRequestDeduplication<DocumentNode, EncodedResult>();
+  const reader = createOperationReader(engine, guard);
+  const running = createRequestDeduplication<EncodedResult>();
   const subscriptions = createSubscriptionDeduplication({
     ...{ schema, contextOf, maskError, scheduler, takeSlot },
     bounds: guard,
@@ -80,11 +81,12 @@ export function createOperations(options: OperationsOptions): Operations {
 
   async function readAndAdmit(
     client: Client,
-    sent: readonly unknown[],
-    assertServed: (kind: OperationTypeNode) => void,
+    request: ParsedRequest,
+    assertServed: (kind: OperationTypeNode, isBatch: boolean) => void,
   ): Promise<Preparation> {
-    const all = readOperations(sent, engine, guard);
-    for (const each of all) if (isValid(each)) assertServed(each.kind);
+    const { batchLength } = request;
+    const all = reader.read(request);
+    for (const each of all) if (isValid(each)) assertServed(each.kind, batchLength !== null);
     const { refusal, costs, variables } = await admit(
       client,
       all.map((each) => {
@@ -93,9 +95,13 @@ export function createOperations(options: OperationsOptions): Operations {
       }),
     );
     if (refusal !== null)
-      return { refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs) } };
-    const maxErrors = Math.ceil(guard.maxErrors / Math.max(1, sent.length));
+      return {
+        batchLength,
+        refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs) },
+      };
+    const maxErrors = Math.ceil(guard.maxErrors / Math.max(1, all.length));
     return {
+      batchLength,
       refusal,
       operations: all.map((each, i) => {
         const cost = costs[i];
@@ -128,20 +134,24 @@ export function createOperations(options: OperationsOptions): Operations {
 
   return {
     async prepare(client, sent, assertServed) {
+      let batchLength: number | null = null;
       try {
-        return await scheduler.begin(client.id, () => readAndAdmit(client, sent, assertServed));
+        return await scheduler.begin(client.id, () => {
+          const request = reader.parse(sent);
+          batchLength = request.batchLength;
+          return readAndAdmit(client, request, assertServed);
+        });
       } catch (error) {
         // A request that is refused for its form costs nothing, and asks Redis for nothing.
         const { costs } = await admit(client, [null]);
         const cost = costs.map((each) => ({ ...each, actualQueryCost: null }))[0];
-        return { refusal: { errors: boundErrors([maskError(error)], guard), cost } };
+        return { batchLength, refusal: { errors: boundErrors([maskError(error)], guard), cost } };
       }
     },
     execute(prepared) {
-      if (prepared.kind !== "query") return run(prepared);
-      const { client, document, operationName, variables } = prepared;
-      const key = JSON.stringify([[...client.scopes], operationName, variables]);
-      return running.run(document, key, () => run(prepared));
+      const { client, key } = prepared;
+      if (key === undefined) return run(prepared);
+      return running.run(key, [...client.scopes].join(), () => run(prepared));
     },
     subscribe: subscriptions.subscribe,
     refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),

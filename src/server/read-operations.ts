@@ -1,8 +1,10 @@
 import { type DocumentNode, GraphQLError, getOperationAST, type OperationTypeNode } from "graphql";
 import type { Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
-import type { RequestGuard } from "../core/request-guard.ts";
+import type { RequestBudget, RequestGuard } from "../core/request-guard.ts";
+import { createTextKeyedCache } from "../runtime/text-keyed-cache.ts";
 import { operationParams } from "./request-params.ts";
+import { parseText, type Sent } from "./sent-request.ts";
 
 /** The part of the engine that parses and validates, with its caches. */
 export interface Parser {
@@ -28,47 +30,106 @@ export function isValid(read: ReadOperation): read is ValidOperation {
   return "kind" in read;
 }
 
+/** A request that is parsed. */
+export interface ParsedRequest {
+  /** How many operations came as a batch; null: it is none. */
+  readonly batchLength: number | null;
+  /** Of each operation, unchecked. */
+  readonly params: readonly unknown[];
+  /** Of a text that was read before. */
+  readonly operations: readonly ReadOperation[] | null;
+  /** Called with what was read of it. */
+  readonly keep: (operations: readonly ReadOperation[]) => void;
+}
+
+/** Reads the operations of requests, each step only when the steps before it allow it. */
+export interface OperationReader {
+  /** @throws AppError when it is not JSON, or beyond a bound. */
+  parse(sent: Sent): ParsedRequest;
+  /**
+   * Errors of one operation are its own.
+   *
+   * @throws AppError when the request as a whole is beyond a bound: none of its operations may run.
+   */
+  read(request: ParsedRequest): readonly ReadOperation[];
+}
+
 const maxBatch = 50;
 
-/**
- * Reads the operations of one request, each step only when the steps before it allow it. Errors of one operation are its own.
- *
- * @param sent the parameters of each operation, unchecked.
- * @throws AppError when the request as a whole is beyond a bound: none of its operations may run.
- */
-export function readOperations(
-  sent: readonly unknown[],
-  parser: Parser,
-  guard: RequestGuard<DocumentNode>,
-): readonly ReadOperation[] {
-  if (sent.length > maxBatch) {
-    throw new AppError(
-      "BAD_USER_INPUT",
-      `too many operations in a batch (limit ${maxBatch}), got ${sent.length}`,
-    );
-  }
-  const budget = guard.begin(sent.map((each) => (typeof each === "object" ? each : null)));
+/** Clients ask the same again and again: a text that was read, and only asks, is not read again. */
+export function createOperationReader(parser: Parser, guard: RequestGuard<DocumentNode>): OperationReader {
+  const byBody = createTextKeyedCache<ParsedRequest>();
+  const byTarget = createTextKeyedCache<ParsedRequest>();
+  const serials = new WeakMap<DocumentNode, number>();
+  let lastSerial = 0;
 
-  function read(params: unknown): ReadOperation {
-    const { query, operationName, variables } = operationParams(params);
+  function serialOf(document: DocumentNode): number {
+    const serial = serials.get(document) ?? ++lastSerial;
+    serials.set(document, serial);
+    return serial;
+  }
+
+  function readOne(sent: unknown, budget: RequestBudget<DocumentNode>): ReadOperation {
+    const { query, operationName, variables } = operationParams(sent);
     const document = parser.parse(query);
     budget.spend(document);
     const kind = getOperationAST(document, operationName)?.operation;
     if (kind === undefined) throw unknownOperation(operationName);
     const errors = parser.validate(document);
     if (errors.length > 0) return { errors, document };
-    return { kind, operation: { document, operationName, variables } };
+    const operation = { document, operationName, variables };
+    if (kind !== "query") return { kind, operation };
+    const key = `${serialOf(document)} ${operationName} ${JSON.stringify(variables)}`;
+    return { kind, operation: { ...operation, key } };
   }
 
-  return sent.map((params) => {
-    try {
-      return read(params);
-    } catch (error) {
-      const isOwn = error instanceof GraphQLError || (error instanceof AppError && ownErrors.has(error.code));
-      if (isOwn) return { errors: [error] };
-      throw error;
+  function read(params: readonly unknown[]): readonly ReadOperation[] {
+    if (params.length > maxBatch) {
+      throw new AppError(
+        "BAD_USER_INPUT",
+        `too many operations in a batch (limit ${maxBatch}), got ${params.length}`,
+      );
     }
-  });
+    const budget = guard.begin(params.map((each) => (typeof each === "object" ? each : null)));
+    return params.map((each) => {
+      try {
+        return readOne(each, budget);
+      } catch (error) {
+        const isOwn =
+          error instanceof GraphQLError || (error instanceof AppError && ownErrors.has(error.code));
+        if (isOwn) return { errors: [error] };
+        throw error;
+      }
+    });
+  }
+
+  return {
+    parse(sent) {
+      if ("params" in sent) return requestOf(sent.params);
+      const [cache, text] = "body" in sent ? [byBody, sent.body] : [byTarget, sent.target];
+      const known = cache.get(text);
+      if (known !== undefined) return known;
+      const request = requestOf(parseText(sent, guard));
+      return { ...request, keep: (operations) => cache.set(text, { ...request, params: [], operations }) };
+    },
+    read({ params, operations, keep }) {
+      if (operations !== null) return operations;
+      const all = read(params);
+      if (all.every((each) => isValid(each) && each.kind === "query")) keep(all);
+      return all;
+    },
+  };
+}
+
+/** @param parsed the parameters of an operation, or a list of them. */
+function requestOf(parsed: unknown): ParsedRequest {
+  const isBatch = Array.isArray(parsed);
+  return {
+    batchLength: isBatch ? parsed.length : null,
+    params: isBatch ? parsed : [parsed],
+    operations: null,
+    keep: () => {},
+  };
 }
 
 /** Errors of one operation of a batch, beside which the others run. */

@@ -91,37 +91,35 @@ function bytesOf(
   errorOf: (length: number, cost: number) => AppError | null,
 ): Promise<Buffer | null> {
   return new Promise((resolve, reject) => {
-    let buffer: Buffer = Buffer.alloc(0);
+    let buffer: Buffer = nothing;
     let length = 0;
     let cost = 0;
-    const detach = () => {
-      for (const [event, listener] of Object.entries(listeners)) request.off(event, listener);
-    };
+    function read(chunk: Buffer): void {
+      cost += chunk.length + chunkOverheadBytes;
+      const error = errorOf(length + chunk.length, cost);
+      if (error !== null) {
+        request.off("data", read);
+        // The connection is closed after the response: what still comes is not even parsed.
+        request.pause();
+        reject(error);
+        return;
+      }
+      buffer = length === 0 ? chunk : appended(buffer, length, chunk, maxBytes);
+      length += chunk.length;
+    }
     const finish = (bytes: Buffer | null) => {
-      detach();
+      // A stream of events keeps its request, which keeps the listeners.
+      buffer = nothing;
       resolve(bytes);
     };
-    const listeners = {
-      data(chunk: Buffer) {
-        cost += chunk.length + chunkOverheadBytes;
-        const error = errorOf(length + chunk.length, cost);
-        if (error !== null) {
-          detach();
-          // The connection is closed after the response: what still comes is not even parsed.
-          request.pause();
-          reject(error);
-          return;
-        }
-        buffer = length === 0 ? chunk : appended(buffer, length, chunk, maxBytes);
-        length += chunk.length;
-      },
-      end: () => finish(buffer.subarray(0, length)),
-      close: () => finish(null),
-      error: () => finish(null),
-    };
-    for (const [event, listener] of Object.entries(listeners)) request.on(event, listener);
+    request.on("data", read);
+    request.on("end", () => finish(buffer.subarray(0, length)));
+    request.on("close", () => finish(null));
+    request.on("error", () => finish(null));
   });
 }
+
+const nothing = Buffer.alloc(0);
 
 /** The buffer with the chunk behind its first bytes; another, larger one when it is full. */
 function appended(buffer: Buffer, length: number, chunk: Buffer, maxBytes: number): Buffer {

@@ -128,7 +128,6 @@ export function createServer(options: ServerOptions): Server {
   const answerGraphQL = createGraphQLHttp({
     operations,
     streams,
-    scheduler,
     budget,
     guard,
     holdBack,

@@ -38,9 +38,9 @@ export class SocketOperation implements Subscriber, DrainListener {
   }
 
   /** Sends the one result, which ends the operation. */
-  async answer({ json }: EncodedResult, cost: CostReport | undefined): Promise<void> {
+  async answer(result: EncodedResult, cost: CostReport | undefined): Promise<void> {
     if (!this.#finish()) return;
-    await this.#owner.output.send(`${this.#head}${withCost(json, cost)}}`, this.#complete());
+    await this.#owner.output.send(`${this.#head}${withCost(result, cost)}}`, this.#complete());
   }
 
   /** Sends why the operation does not run. */

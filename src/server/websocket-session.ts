@@ -215,7 +215,7 @@ export class WebSocketSession implements SocketSession, OperationOwner {
     } catch (error) {
       return operations.refuse(error);
     }
-    const { refusal, operations: [operation] = [] } = await operations.prepare(client, [params], () => {});
+    const { refusal, operations: [operation] = [] } = await operations.prepare(client, { params }, () => {});
     const prepared = refusal ?? operation;
     if (prepared === undefined) throw new Error("an operation was lost");
     return prepared;

@@ -1,9 +1,10 @@
 import { type DocumentNode, validate } from "graphql";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { schema } from "../../src/api/schema.ts";
 import type { AppError } from "../../src/core/errors.ts";
 import { createRequestGuard } from "../../src/limits/request-guard.ts";
-import { isValid, type ReadOperation, readOperations } from "../../src/server/read-operations.ts";
+import { createOperationReader, isValid, type ReadOperation } from "../../src/server/read-operations.ts";
+import type { Sent } from "../../src/server/sent-request.ts";
 import { attacks, repeat } from "../support/hostile-documents.ts";
 
 const guard = createRequestGuard({ maxQueues: 100, maxEvents: 1_000, introspection: true });
@@ -15,7 +16,8 @@ function read(...sent: readonly unknown[]) {
   let refusal: AppError | null = null;
   let operations: readonly ReadOperation[] = [];
   try {
-    operations = readOperations(sent, { parse, validate: validated }, guard);
+    const reader = createOperationReader({ parse, validate: validated }, guard);
+    operations = reader.read(reader.parse({ params: sent }));
   } catch (error) {
     refusal = error as AppError;
   }
@@ -115,5 +117,79 @@ describe("what is not refused", () => {
     const { refusal, operations, parsed } = read(sent);
     expect({ refusal, parsed }).toEqual({ refusal: null, parsed: 0 });
     expect(operations).toMatchObject([{ errors: [{ code }] }]);
+  });
+});
+
+describe("a text that was read before", () => {
+  const query = "query ($a: Int!) { queues(first: $a) { edges { cursor } } }";
+  const body = JSON.stringify({ query, variables: { a: 1 } });
+  const inBatch = JSON.stringify([{ query, variables: { a: 1 } }, { query: "{ __typename }" }]);
+  const target = `/graphql?query=${encodeURIComponent("{ __typename }")}`;
+  const event = 'recordEvents(events: [{ type: ENQUEUED, queue: "a", jobId: 1 }]) { accepted }';
+  const rows: readonly { readonly sent: Sent; readonly isKept: boolean; readonly why: string }[] = [
+    { sent: { body }, isKept: true, why: "clients ask the same again and again" },
+    { sent: { body: inBatch }, isKept: true, why: "a batch of queries is as good" },
+    { sent: { target }, isKept: true, why: "the target of a GET is a text" },
+    { sent: { params: { query } }, isKept: false, why: "what is parsed has no text" },
+    {
+      sent: { body: JSON.stringify({ query: `mutation { ${event} }` }) },
+      isKept: false,
+      why: "no two batches of events are the same",
+    },
+    {
+      sent: { body: JSON.stringify({ query: 'subscription { queueLatency(queues: "a") { queue } }' }) },
+      isKept: false,
+      why: "it is sent once",
+    },
+    { sent: { body: '{"query":"{ nothing }"}' }, isKept: false, why: "it is not valid" },
+    { sent: { body: '{"query":1}' }, isKept: false, why: "it is not a request" },
+    {
+      sent: { body: JSON.stringify({ query: "#".padEnd(4_000) + query }) },
+      isKept: false,
+      why: "it is long",
+    },
+  ];
+
+  test.each(rows)("is read again: $isKept, since $why", ({ sent, isKept }) => {
+    const checked = vi.spyOn(guard, "begin");
+    onTestFinished(() => checked.mockRestore());
+    const reader = createOperationReader(
+      { parse: guard.parse, validate: (document) => validate(schema, document) },
+      guard,
+    );
+    const [first, second] = [0, 1].map(() => reader.read(reader.parse(sent)));
+    expect(second?.map(isValid)).toEqual(first?.map(isValid));
+    expect(checked).toHaveBeenCalledTimes(isKept ? 1 : 2);
+  });
+
+  test("is not that of another transport", () => {
+    const reader = createOperationReader(
+      { parse: guard.parse, validate: (document) => validate(schema, document) },
+      guard,
+    );
+    expect(reader.read(reader.parse({ target })).every(isValid)).toBe(true);
+    expect(() => reader.parse({ body: target })).toThrow("expected the body to be JSON");
+  });
+
+  test("has the key of all queries that ask the same, and of no others", () => {
+    const parsed = new Map<string, DocumentNode>();
+    const parse = (source: string) => parsed.get(source) ?? guard.parse(source);
+    for (const source of [query, `${query} `]) parsed.set(source, guard.parse(source));
+    const reader = createOperationReader(
+      { parse, validate: (document) => validate(schema, document) },
+      guard,
+    );
+    const keyOf = (params: object) => {
+      const [read] = reader.read(reader.parse({ body: JSON.stringify(params) }));
+      return read !== undefined && isValid(read) ? read.operation.key : undefined;
+    };
+    const key = keyOf({ query, variables: { a: 1 } });
+    expect(key).toBeDefined();
+    expect(keyOf({ variables: { a: 1 }, extensions: {}, query })).toBe(key);
+    for (const other of [
+      { query, variables: { a: 2 } },
+      { query: `${query} `, variables: { a: 1 } },
+    ])
+      expect(keyOf(other)).not.toBe(key);
   });
 });
