@@ -4,18 +4,30 @@ import { monotonicClock } from "./clock.ts";
 export interface TimeSlices {
   /** Whether the current slice is not over. When none was begun lately, the first begins at once. */
   has(): boolean;
-  /** Resolves when a slice of the caller's own begins, in order. */
+  /** Resolves in a later turn of the event loop, in order, when a slice begins or what came before has left some of it. */
   next(): Promise<void>;
 }
 
 export function createTimeSlices(sliceMs: number): TimeSlices {
   const waiting: (() => void)[] = [];
   let endsAtMs = 0;
+  let isScheduled = false;
 
-  function begin(): void {
+  function schedule(): void {
+    if (isScheduled || waiting.length === 0) return;
+    isScheduled = true;
+    setImmediate(begin);
+  }
+
+  async function begin(): Promise<void> {
     endsAtMs = monotonicClock.now() + sliceMs;
-    waiting.shift()?.();
-    if (waiting.length > 0) setImmediate(begin);
+    do {
+      waiting.shift()?.();
+      // It works until it waits again. Many that have little to do share a slice.
+      await null;
+    } while (waiting.length > 0 && monotonicClock.now() < endsAtMs);
+    isScheduled = false;
+    schedule();
   }
 
   return {
@@ -29,7 +41,7 @@ export function createTimeSlices(sliceMs: number): TimeSlices {
     next() {
       return new Promise((resolve) => {
         waiting.push(resolve);
-        if (waiting.length === 1) setImmediate(begin);
+        schedule();
       });
     },
   };

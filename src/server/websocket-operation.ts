@@ -25,6 +25,8 @@ export class SocketOperation implements Subscriber, DrainListener {
   running: Promise<void> | null = null;
   readonly #id: string;
   readonly #owner: OperationOwner;
+  /** That of the owner: each push looks at it. */
+  readonly #output: WebSocketOutput;
   /** What a `next` message begins with, before the result. */
   readonly #head: string;
   #subscription: Subscription | null = null;
@@ -34,19 +36,20 @@ export class SocketOperation implements Subscriber, DrainListener {
   constructor(id: string, owner: OperationOwner) {
     this.#id = id;
     this.#owner = owner;
+    this.#output = owner.output;
     this.#head = `{"id":${asciiJson(id)},"type":"${MessageType.Next}","payload":`;
   }
 
   /** Sends the one result, which ends the operation. */
   async answer(result: EncodedResult, cost: CostReport | undefined): Promise<void> {
     if (!this.#finish()) return;
-    await this.#owner.output.send(`${this.#head}${withCost(result, cost)}}`, this.#complete());
+    await this.#output.send(`${this.#head}${withCost(result, cost)}}`, this.#complete());
   }
 
   /** Sends why the operation does not run. */
   async refuse(invalid: Invalid): Promise<void> {
     if (!this.#finish()) return;
-    await this.#owner.output.send(errorMessage(asciiJson(this.#id), invalid));
+    await this.#output.send(errorMessage(asciiJson(this.#id), invalid));
     this.#revokeIn(invalid.errors);
   }
 
@@ -68,7 +71,7 @@ export class SocketOperation implements Subscriber, DrainListener {
   }
 
   isReady(): boolean {
-    return this.#owner.output.isReady(this);
+    return this.#output.isReady(this);
   }
 
   drained(): void {
@@ -78,7 +81,7 @@ export class SocketOperation implements Subscriber, DrainListener {
   write(result: EncodedResult): void {
     const { messageEnd } = this.#unreported === undefined ? result : resultWithCost(result, this.#unreported);
     this.#unreported = undefined;
-    this.#owner.output.push(this.#head, messageEnd);
+    this.#output.push(this.#head, messageEnd);
   }
 
   end(error: GraphQLError | null): void {
@@ -86,7 +89,7 @@ export class SocketOperation implements Subscriber, DrainListener {
     const errors = error === null ? [] : [error];
     const message =
       error === null ? this.#complete() : errorMessage(asciiJson(this.#id), { errors, cost: undefined });
-    void this.#owner.output.send(message);
+    void this.#output.send(message);
     this.#revokeIn(errors);
   }
 
