@@ -23,6 +23,8 @@ export const faktoryRow: RowGroup = {
       title: "Answer times of Faktory's queues, against Faktory",
       purpose: "What a tool that asks Faktory for `QUEUE LATENCY` loses or wins by asking here instead.",
       how: "A real Faktory with 100 queues of two jobs whose arguments have 100 bytes, and 100 with 100 KB. The server reads it once a second, also while Faktory itself is asked. One connection, on which the four clients take turns, asks 64 different queries for 1, 10 or 100 of the queues, one after the other; the other side is one connection that asks Faktory `QUEUE LATENCY` for the same lists, with the connection of faktory-worker. Medians of the answer times in each round. Ours are asked for eight fields of each queue, and have tokens, prices and limits.",
+      obstacle:
+        "one queue is the least that can be asked, so what each request takes is nearly all of the answer time: HTTP on both sides, the token, the price, the points, and eight fields. Most answers come from memory; the profile is that of row 1a. Faktory's protocol has one line each way, and a connection is identified once. A WebSocket, on which the client is known and there are no headers, was not measured.",
     },
   ],
   async measure(plan) {

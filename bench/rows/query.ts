@@ -21,7 +21,7 @@ const mercurius =
   "It is Mercurius on Fastify, with its just-in-time compiler on, a schema of these fields only, no logger and no limits.";
 
 const profileOfAnswers =
-  "A profile: 15 % writing responses to sockets, 15 % reading and parsing requests, 14 % reading snapshots again that are too old or have changed, 8 % garbage collection, 4 % executing, 4 % checking the JSON of the body; the rest is spread over the headers, the token, the price, the throttle and the fair scheduler, each with less than 3 %.";
+  "A profile of all four clients: 25 % in the system call that writes a response, 14 % reading and parsing requests, 11 % reading snapshots again that are too old or have changed, of which 8 % is the system call, 9 % garbage collection, 8 % executing and encoding, 2 % the hash of the token; the rest is spread over the headers, the price, the throttle, the fair scheduler and promises, each with less than 2 %.";
 
 export const queryRows: RowGroup = {
   rows: [
@@ -31,7 +31,7 @@ export const queryRows: RowGroup = {
       purpose:
         "Whether a client of any kind gets its answers at least twice as cheaply here as from a GraphQL server that a team would write for this one field.",
       how: `${common} Ours has its default settings, so it answers from snapshots of up to \`MAX_AGE\`. ${plainReads} ${mercurius}`,
-      obstacle: `no part of the server's work stands out. ${profileOfAnswers} node:http would allow it: a handler that sends as many bytes after one script call took 30 µs of CPU time, the server about 160 (not in one run). Executing past Yoga's hooks took 0.94 (15 short rounds beside the server as it is, on a busy machine); they are kept, since Yoga is the engine. Keeping what was read of a request by its bytes would save the 6 % of the JSON, the lookups of document and price, and their checks, for clients that send the same again. Neither \`MAX_AGE=1s\` nor Node's own way to read connections made a difference beyond the noise.`,
+      obstacle: `no part of the server's own work stands out. ${profileOfAnswers} node:http would allow it: a handler that sends as many bytes after one script call took 30 µs of CPU time, the server about 150 (not in one run). Yoga's hooks, which are kept since Yoga is the engine, are 2 to 3 %. What made no difference beyond the noise: \`MAX_AGE=1s\`, Node's own way to read connections, a young generation of four times the size. Reading queues together that are half of \`MAX_AGE\` old made it slower.`,
     },
     {
       id: "1b",
@@ -40,7 +40,7 @@ export const queryRows: RowGroup = {
         "Whether authentication, prices, limits and exact reads cost more than Mercurius saves by having none of them.",
       how: `As row 1a, with \`MAX_AGE=0\`: each answer is read from Redis. ${plainReads} ${mercurius}`,
       obstacle:
-        "ten queues are ten script calls. A profile of the server: 12 % writing them to Redis's socket, 11 % in ioredis, 10 % reading the replies, 14 % writing responses, 11 % garbage collection, 6 % executing and encoding, 3 % making snapshots of replies. One script call for several queues would reach it, on one Redis: a Redis Cluster needs one for each, so there would be two ways to read, and a queue with broken keys would have to be told apart in Lua.",
+        "a profile of all four clients: 16 % writing script calls, most of it in the system call, 14 % writing responses, 12 % garbage collection, 10 % in ioredis, 8 % reading replies, 12 % executing and encoding, 6 % reading requests. A script call is handed five keys of each queue. If it made four of them from the first, the calls would be a third as long; Redis asks for all keys that a script uses.",
     },
     {
       id: "2",
