@@ -31,8 +31,9 @@ export default defineConfig({
     pool: "forks",
     // For all projects together: files of all of them are mixed, so that none has to wait for the last one of another.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // To end what hangs: on a machine with ten processes for each core, a test of ten seconds takes more than a minute.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     retry: 0,
     sequence: { shuffle: true },
     allowOnly: false,

@@ -27,7 +27,8 @@ describe("while Redis", () => {
     const struckAtMs = Date.now();
     await untilFelt(load, fault, struckAtMs);
     // A hang that is over before the connection is given up is not worth a line.
-    if (mustWarn) await expect.poll(() => warningsOf(load), { timeout: 10_000 }).toBeGreaterThan(0);
+    if (mustWarn)
+      await expect.poll(() => warningsOf(load), { timeout: onThisMachine(10_000) }).toBeGreaterThan(0);
     const healingAtMs = Date.now();
     await heal();
     const healedAtMs = Date.now();
@@ -128,7 +129,7 @@ async function untilFelt({ asked, told }: UnderLoad, fault: Fault, struckAtMs: n
       const stale = told.filter((each) => each.stale && each.atMs >= struckAtMs);
       expect(new Set(stale.map(({ by }) => by))).toEqual(new Set(["sse", "websocket"]));
     },
-    { timeout: 10_000, interval: 20 },
+    { timeout: onThisMachine(10_000), interval: 20 },
   );
 }
 
@@ -167,7 +168,10 @@ function expectRightInTheEnd({ told, sent }: UnderLoad, totals: Readonly<Record<
 async function expectCalmLog(load: UnderLoad): Promise<void> {
   const endings = () => load.log().filter(({ level }) => level === 30).length;
   // It is called over when nothing has happened for a while.
-  await vi.waitFor(() => expect(endings()).toBe(warningsOf(load)), { timeout: 5_000, interval: 20 });
+  await vi.waitFor(() => expect(endings()).toBe(warningsOf(load)), {
+    timeout: onThisMachine(5_000),
+    interval: 20,
+  });
   const said = load.log().map((line) => JSON.stringify(line));
   expect(said.length, said.join("\n")).toBeLessThanOrEqual(8);
 }
@@ -218,7 +222,7 @@ async function untilAllHear(load: UnderLoad): Promise<void> {
         expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
       }
     },
-    { timeout: 15_000, interval: 20 },
+    { timeout: onThisMachine(15_000), interval: 20 },
   );
 }
 

@@ -127,10 +127,10 @@ describe("a master that is away", () => {
     await expect(connections.assertServes()).rejects.toThrow();
     await vi.waitFor(() => expect(saidOf(master)).toEqual(["Redis unreachable"]));
     await master.restart();
-    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(0), 10_000);
+    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(0), onThisMachine(10_000));
     await vi.waitFor(
       () => expect(saidOf(master)).toEqual(["Redis unreachable", "Redis reachable again"]),
-      5_000,
+      onThisMachine(5_000),
     );
   });
 
@@ -143,7 +143,10 @@ describe("a master that is away", () => {
     process.kill(master.pid, "SIGSTOP");
     const lost = connections.commands.append(key, " and after");
     await Promise.all([expect(lost).rejects.toThrow("Connection is closed"), master.kill()]);
-    await vi.waitFor(async () => expect(await connections.commands.get(key)).toBe("before"), 25_000);
+    await vi.waitFor(
+      async () => expect(await connections.commands.get(key)).toBe("before"),
+      onThisMachine(25_000),
+    );
   });
 
   it("and hangs fails within two seconds what asks for its queues, and works when it goes on", async () => {
@@ -158,7 +161,7 @@ describe("a master that is away", () => {
     expect(performance.now() - startedAtMs).toBeLessThan(onThisMachine(2_000));
     process.kill(master.pid, "SIGCONT");
     // It had arrived there: it was applied, but nobody was told that it was.
-    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), 10_000);
+    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), onThisMachine(10_000));
   });
 
   it.each([
@@ -170,13 +173,13 @@ describe("a master that is away", () => {
     await cluster.replicate(master);
     await cluster.setNodeTimeout(1_000);
     process.kill(master.pid, signal);
-    await vi.waitFor(() => record(queue, "later"), 25_000);
+    await vi.waitFor(() => record(queue, "later"), onThisMachine(25_000));
     // What one node has learned, another may not know yet.
-    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), 10_000);
-    await vi.waitFor(() => connections.assertServes(), 10_000);
+    await vi.waitFor(async () => expect(await depthOf(queue)).toBe(2), onThisMachine(10_000));
+    await vi.waitFor(() => connections.assertServes(), onThisMachine(10_000));
     await vi.waitFor(
       () => expect(saidOf(master)).toEqual(["Redis unreachable", "Redis reachable again"]),
-      10_000,
+      onThisMachine(10_000),
     );
   });
 });
@@ -219,12 +222,15 @@ it("all nodes away, and back: is said once each, and everything is served again"
   await vi.waitFor(async () => {
     await expect(record("q")).rejects.toMatchObject(unavailable);
     expect(saidOf()).toEqual(["Redis unreachable"]);
-  }, 10_000);
+  }, onThisMachine(10_000));
   await Promise.all(cluster.nodes.map((node) => node.restart()));
   await vi.waitFor(() => record("q"), 20_000);
-  await vi.waitFor(() => connections.assertServes(), 10_000);
+  await vi.waitFor(() => connections.assertServes(), onThisMachine(10_000));
   expect(await depthOf("q")).toBe(1);
-  await vi.waitFor(() => expect(saidOf()).toEqual(["Redis unreachable", "Redis reachable again"]), 5_000);
+  await vi.waitFor(
+    () => expect(saidOf()).toEqual(["Redis unreachable", "Redis reachable again"]),
+    onThisMachine(5_000),
+  );
 });
 
 describe("the change feed", () => {
@@ -244,7 +250,7 @@ describe("the change feed", () => {
       await cluster.control(other).publish(keys.changes, "before");
       await vi.waitFor(() => expect(heard).toEqual(["before"]));
       process.kill(node.pid, signal);
-      await vi.waitFor(() => expect(onConnected).toHaveBeenCalledTimes(2), 10_000);
+      await vi.waitFor(() => expect(onConnected).toHaveBeenCalledTimes(2), onThisMachine(10_000));
       await cluster.control(other).publish(keys.changes, "after");
       await vi.waitFor(() => expect(heard).toEqual(["before", "after"]));
     } finally {

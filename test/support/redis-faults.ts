@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { expect, onTestFinished, vi } from "vitest";
+import { onThisMachine } from "./busy-machine.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { type Asked, type UnderLoad, withAdmin } from "./under-load.ts";
 
@@ -48,7 +49,8 @@ export const faults: readonly Fault[] = [
     name: "answers nobody for a while",
     why: "CLIENT PAUSE ALL: as it hangs, and then does all that it was asked meanwhile",
     async strike({ admin }) {
-      await admin.client("PAUSE", 3_500, "ALL");
+      // Longer than a busy machine takes to notice it.
+      await admin.client("PAUSE", 8_000, "ALL");
       // Which is answered when it is over.
       const over = admin.ping();
       return () => over;
@@ -357,5 +359,5 @@ async function again(pauseMs: number, act: () => Promise<unknown>): Promise<() =
 
 /** Until it succeeds. */
 export function eventually<T>(act: () => Promise<T>): Promise<T> {
-  return vi.waitFor(act, { timeout: 10_000, interval: 20 });
+  return vi.waitFor(act, { timeout: onThisMachine(10_000), interval: 20 });
 }
