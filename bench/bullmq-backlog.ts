@@ -1,5 +1,5 @@
 /**
- * What the first sight of a large backlog costs a watched BullMQ: how long reading it takes, and whether its Redis ever blocks.
+ * What the first reading of a large backlog costs a watched BullMQ: how long reading it takes, and whether its Redis ever blocks.
  * Run it with `node bench/bullmq-backlog.ts [JOBS]`; it starts its own redis-servers.
  */
 import { setTimeout as delay } from "node:timers/promises";

@@ -1,5 +1,5 @@
 /**
- * What requests take of the server and of Redis for each point that they cost, the dearest first, and for how long each holds the
+ * What requests take of the server and of Redis for each point that they cost, the most expensive first, and for how long each holds the
  * event loop. Prices follow this table: nothing that is allowed may take more than five times as much for a point as reading one
  * queue does, and nothing may hold the event loop for more than 50 ms. `node bench/cost.ts [WORD]` measures all rows, or those
  * with the word in their name; it starts a redis-server and a server with the default settings, but for the rate limits.

@@ -23,7 +23,7 @@ await using opened = await openTracker(server.url);
 const store = createStepStore({ redis: opened.redis, keys: opened.keys, keptMs });
 const usedMemory = async () => Number(/^used_memory:(\d+)/m.exec(await opened.redis.info("memory"))?.[1]);
 
-/** So many waits are enough to know the buckets that are used: in an hour of a lively queue they are all used anyway. */
+/** This number of waits is enough to know the buckets that are used: in an hour of a lively queue they are all used anyway. */
 const drawnAtMost = 5_000;
 function recordOf({ jobsPerSecond, meanWaitMs }: (typeof kinds)[number], seconds: number): StepRecord {
   const jobs = Math.floor(jobsPerSecond * seconds + Math.random());

@@ -7,7 +7,7 @@ export interface Question {
   readonly request: Uint8Array;
   /** Null: any. */
   readonly status: number | null;
-  /** Stands in the answer. */
+  /** A part of the answer. */
   readonly contains: string;
 }
 
@@ -44,7 +44,7 @@ export async function askInTurn({ url, questions, connections, forMs }: Target):
 }
 
 /**
- * So many questions a second, in turn, whether the ones before were answered or not, as independent clients do.
+ * This number of questions a second, in turn, whether the ones before were answered or not, as independent clients do.
  * A question that finds every connection taken waits for one, and its time counts from when it was to be asked.
  */
 export async function askAtRate({

@@ -43,7 +43,7 @@ const writers: Readonly<Record<ClientKind, (operation: QueuesOperation, token: s
       ...nodeHeaders,
     }),
 
-  // Its URL is fixed in the ScaledObject (docs/keda.yaml), so the names stand in the document. The headers are those of Go.
+  // Its URL is fixed in the ScaledObject (docs/keda.yaml), so the names are in the document. The headers are those of Go.
   KEDA: ({ query, queues }, token) => {
     const selection = query.slice(query.indexOf("queueLatency")).replace("$queues", JSON.stringify(queues));
     const lines = [

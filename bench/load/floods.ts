@@ -83,7 +83,7 @@ async function open(url: string): Promise<Socket> {
   return socket;
 }
 
-/** Requests one after the other, so many in flight. */
+/** Requests one after the other, this number in flight. */
 async function http(url: string, request: string, atOnce = 8): Promise<void> {
   const socket = await open(url);
   socket.setEncoding("latin1");

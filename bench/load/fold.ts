@@ -16,7 +16,7 @@ export interface Written {
   readonly wallMs: number;
 }
 
-/** Our own fold, in this process, with all that it keeps: counters, wait times, departures, and the ids of batches. */
+/** Our own fold, in this process, with all that it keeps: counters, wait times, tombstones, and the ids of batches. */
 export async function foldEvents({ redisUrl, queues, forMs }: Writing): Promise<Written> {
   await using opened = await openTracker(redisUrl, { prefix: "ql" });
   return await writeInTurn(queues, forMs, async (queue, batch) => {

@@ -1,4 +1,4 @@
-/** A load process: runs what `startLoad()` asks for, until that lets go of it. */
+/** A load process: runs what `startLoad()` asks for, until that drops it. */
 
 import { askAtRate, askInTurn } from "./ask.ts";
 import { askFaktory } from "./ask-faktory.ts";

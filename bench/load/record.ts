@@ -13,7 +13,7 @@ export interface Recording {
 const query = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
   recordEvents(events: $events, batchId: $batchId) { accepted duplicates early }
 }`;
-/** What stands in the template for the ids of a batch, and of the one before. */
+/** The text in the template for the ids of a batch, and of the one before. */
 const newPrefix = "<new-prefix>";
 const oldPrefix = "<old-prefix>";
 

@@ -26,7 +26,7 @@ function namesIn(body: Buffer): readonly string[] {
   return JSON.parse(body.toString()).variables.queues;
 }
 
-/** The list that stands in the document of a GET. */
+/** The list in the document of a GET. */
 function namesInUrl(url: string): readonly string[] {
   const document = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("query") ?? "";
   return JSON.parse(document.slice(document.indexOf("["), document.indexOf("]") + 1));

@@ -115,7 +115,7 @@ async function allHaveSeen({ load, name }: Group, depth: number): Promise<void> 
   }
 }
 
-/** From each acknowledgement to each watcher's first sight. */
+/** From each acknowledgement to each watcher's first push. */
 function delays(events: readonly TimedEvent[], seenAt: SeenAt): number[] {
   return events.flatMap(({ depth, acknowledgedAtMs }) =>
     (seenAt.get(depth) ?? []).map((atMs) => Math.max(0, atMs - acknowledgedAtMs)),

@@ -22,13 +22,13 @@ export const foldRows: RowGroup = {
       id: "5",
       title: "Events folded a second",
       purpose: "Whether Redis can take in the events of a job system at the rate of the jobs themselves.",
-      how: `${batches} The fold itself, called in one process, with all that it keeps: waiting jobs, departures, counters, wait times, batches, and the notice of the change. The other side pushes as many values of 24 characters, each with an \`LPUSH\` of its own, in pipelines of 500, with the same ioredis and Redis. Once one batch or pipeline follows the other, and once eight are under way, of a queue or list each. Redis is emptied before each.`,
+      how: `${batches} The fold itself, called in one process, with all that it keeps: waiting jobs, tombstones, counters, wait times, batches, and the notice of the change. The other side pushes as many values of 24 characters, each with an \`LPUSH\` of its own, in pipelines of 500, with the same ioredis and Redis. Once one batch or pipeline follows the other, and once eight are under way, of a queue or list each. Redis is emptied before each.`,
     },
     {
       id: "6",
       title: "Events a second through recordEvents over HTTP",
       purpose: "How many events a second one server process takes in from producers.",
-      how: `${batches} They are posted as variables to one server process over eight connections that are kept alive, of a queue each. Held against 100,000 events a second, or half of what the fold of row 5 did with eight batches under way in the same round, whichever is less. The server has a Redis of its own, and the queues are forgotten after each round.`,
+      how: `${batches} They are posted as variables to one server process over eight connections that are kept alive, of a queue each. Compared with 100,000 events a second, or half of what the fold of row 5 did with eight batches under way in the same round, whichever is less. The server has a Redis of its own, and the queues are forgotten after each round.`,
     },
   ],
   async measure(plan) {

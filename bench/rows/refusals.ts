@@ -15,7 +15,7 @@ import { startUnderTest } from "../support/under-test.ts";
 const goodPerSecond = 200;
 const floodConnections = 8;
 
-/** As many points a second as usual, and so many at once that no good client runs out of them. */
+/** As many points a second as usual, and enough at once that no good client runs out of them. */
 const limits = { RATE_LIMIT_MAX: "360000", RATE_LIMIT_WINDOW: "1h" };
 /** The token `flood`, as bench/load/floods.ts has it, and one that may not read. */
 const floodTokens = { flood: "read,record", recorder: "record" };

@@ -18,7 +18,7 @@ export const queueNames: readonly string[] = Array.from(
   (_, i) => `queue-${String(i).padStart(4, "0")}`,
 );
 
-/** So many that all of them together are a little fewer than `queues` puts in an order. Their names are as long as names may be. */
+/** A number such that all of them together are a little fewer than `queues` puts in an order. Their names are as long as names may be. */
 export const longNames: readonly string[] = Array.from({ length: 8_500 }, (_, i) =>
   `long-${String(i).padStart(4, "0")}-`.padEnd(200, "x"),
 );

@@ -17,7 +17,7 @@ export async function enqueue({ tracker }: Recording, queue: string, count: numb
   }
 }
 
-/** Takes out the jobs that `enqueue` has put in, as if they had been worked on: the queue is known, and nothing waits. */
+/** Takes out the jobs that `enqueue` has put in, as if they had been worked on: the queue is known, and no job waits. */
 export async function empty({ tracker }: Recording, queue: string, count: number): Promise<void> {
   const events = Array.from({ length: count }, (_, i): QueueEvent => {
     const jobId = String(i).padStart(24, "0");
@@ -38,7 +38,7 @@ export function createChanges({ tracker }: Recording): (queue: string) => Promis
   };
 }
 
-/** Records so many jobs a second, in the queues in turn, until it is disposed of. */
+/** Records this number of jobs a second, in the queues in turn, until it is disposed of. */
 export function keepRecording(
   recording: Recording,
   queues: readonly string[],

@@ -16,7 +16,7 @@ export function cpuMs(pid: number): number {
   return ns / 1e6;
 }
 
-/** How much of a process stands in memory (RSS), in bytes. */
+/** How much of a process is in memory (RSS), in bytes. */
 export function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   if (kilobytes === undefined) throw new Error(`expected VmRSS in /proc/${pid}/status`);

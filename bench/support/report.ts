@@ -69,7 +69,7 @@ function numbers({ median, min, max }: Spread): string {
   return `${say(median)} (${say(min)}–${say(max)})`;
 }
 
-/** The figure that is held against what is wanted. */
+/** The figure that is compared with what is wanted. */
 function judged({ ours, theirs }: Comparison, { absolute }: Wanted): number {
   return spread(absolute === true ? ours : ratios(ours, theirs)).median;
 }

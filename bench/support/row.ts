@@ -27,7 +27,7 @@ export interface RowResult {
   readonly notes: readonly string[];
 }
 
-/** One number of ours, in every round, beside the one that it is held against. */
+/** One number of ours, in every round, beside the one that it is compared with. */
 export interface Comparison {
   readonly what: string;
   readonly unit: string;

@@ -46,7 +46,7 @@ export async function pushesOnceQuiet({ load, name }: Group): Promise<number> {
   }
 }
 
-/** Does something so many times, evenly. */
+/** Does something this number of times, evenly. */
 export async function evenly(times: number, everyMs: number, act: (n: number) => Promise<unknown>) {
   const startedAtMs = performance.now();
   for (let n = 0; n < times; n++) {

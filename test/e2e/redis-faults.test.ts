@@ -3,14 +3,14 @@ import { describe, expect, test, vi } from "vitest";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { eventually, type Fault, faults } from "../support/redis-faults.ts";
 import { type Answer, ask } from "../support/server.ts";
-import { type Asked, putUnderLoad, type Told, type UnderLoad } from "../support/under-load.ts";
+import { type Asked, putUnderLoad, type Seen, type UnderLoad } from "../support/under-load.ts";
 
-/** The promise: a fresh state within so many ms of its return. */
+/** The promise: a fresh state within this number of ms of its return. */
 const promisedMs = 5_000;
-/** For so long a subscriber may be told what was right before: until a feed that says nothing is found out. */
+/** For so long a subscriber may be sent what was right before: until a feed that says nothing is found out. */
 const calmForMs = 3_500;
 
-const everybody = ["query", "queues", "sse", "websocket"];
+const everyWay = ["query", "queues", "sse", "websocket"];
 const kinds: readonly Asked["what"][] = ["query", "queues", "recordEvents", "forgetQueue"];
 
 /** The default of MAX_AGE: for so long a query may be answered from memory, whatever happens to Redis. */
@@ -19,7 +19,7 @@ const maxAgeMs = 100;
 describe("while Redis", () => {
   test.for(faults)("$name, nothing is lost and no client gets a wrong number: $why", async (fault) => {
     await using load = await putUnderLoad({ args: fault.args ?? [] });
-    await untilAllHear(load);
+    await untilAllReceive(load);
     const memoryBefore = residentBytes(load);
     const mustWarn = fault.asked === "refused" || fault.pushed === "stale";
 
@@ -32,10 +32,10 @@ describe("while Redis", () => {
     const healingAtMs = Date.now();
     await heal();
     const healedAtMs = Date.now();
-    await untilAllHear(load);
+    await untilAllReceive(load);
     const recoveryMs = Date.now() - healedAtMs;
     await load.finishRecording();
-    await untilAllHear(load);
+    await untilAllReceive(load);
     const memoryGrowth = residentBytes(load) - memoryBefore;
     await expectCalmLog(load);
     await load.end();
@@ -53,7 +53,7 @@ describe("while Redis", () => {
       for (const { what, codes } of during) expect(codes.length > 0, what).toBe(refuses.includes(what));
     }
     if (fault.pushed === "fresh") {
-      expect(load.told.filter(({ stale, atMs }) => stale && atMs >= struckAtMs)).toEqual([]);
+      expect(load.seen.filter(({ stale, atMs }) => stale && atMs >= struckAtMs)).toEqual([]);
     }
     // What a flood leaves for the garbage collector, at most.
     expect(memoryGrowth).toBeLessThan(200e6);
@@ -62,31 +62,31 @@ describe("while Redis", () => {
 
 test("when Redis comes back with nothing, every client gets that, and then what is recorded anew", async () => {
   await using load = await putUnderLoad({ appendonly: false });
-  await untilAllHear(load);
+  await untilAllReceive(load);
   await load.finishRecording();
-  const known = load.told.length;
+  const known = load.seen.length;
   await load.redis.kill();
   await load.redis.restart();
   const restartedAtMs = Date.now();
   // The list of names has gone with the rest, until a name comes up again.
-  const those = everybody.filter((by) => by !== "queues");
-  await untilTold(load, those, known, { depth: 0, stale: false, accuracy: "INCOMPLETE" });
+  const those = everyWay.filter((by) => by !== "queues");
+  await untilSeen(load, those, known, { depth: 0, stale: false, accuracy: "INCOMPLETE" });
   expect(Date.now() - restartedAtMs).toBeLessThan(onThisMachine(promisedMs));
-  const forgotten = load.told.length;
+  const forgotten = load.seen.length;
   await recordJob(load, "busy", "anew");
-  await untilTold(load, everybody, forgotten, { depth: 1, stale: false, accuracy: "INCOMPLETE" });
+  await untilSeen(load, everyWay, forgotten, { depth: 1, stale: false, accuracy: "INCOMPLETE" });
   await load.end();
 });
 
 test("a foreign key in the place of one of ours spoils that queue alone, and leaves no batch half applied", async () => {
   await using load = await putUnderLoad({});
   const { admin, keys, server } = load;
-  await untilAllHear(load);
+  await untilAllReceive(load);
   const spoilt = { state: keys.state, waiting: keys.waiting, recent: keys.recent };
   const departed = [0, 1].map((i) => [`departed:${i}`, (queue: string) => keys.departed(queue)[i]!] as const);
   const places = [...Object.entries(spoilt), ...departed];
   for (const [queue, keyOf] of places) {
-    await admin.call("SET", keyOf(queue), "somebody's");
+    await admin.call("SET", keyOf(queue), "another's");
     expect((await recordJob(load, queue, "job")).status, queue).toBe(500);
     await admin.del(keyOf(queue));
     expect((await recordJob(load, queue, "job")).body.data, queue).toEqual({
@@ -108,7 +108,7 @@ test("a foreign key in the place of one of ours spoils that queue alone, and lea
     });
   }
   await load.finishRecording();
-  await untilAllHear(load);
+  await untilAllReceive(load);
   await load.end();
   expectHonest(load);
   expectRightInTheEnd(load, await load.totals());
@@ -117,7 +117,7 @@ test("a foreign key in the place of one of ours spoils that queue alone, and lea
 });
 
 /** Until everything was asked often enough while it lasts, and who watches knows of it if that is what must be. */
-async function untilFelt({ asked, told }: UnderLoad, fault: Fault, struckAtMs: number): Promise<void> {
+async function untilFelt({ asked, seen }: UnderLoad, fault: Fault, struckAtMs: number): Promise<void> {
   const { asks = 1, pushed } = fault;
   await vi.waitFor(
     () => {
@@ -126,15 +126,15 @@ async function untilFelt({ asked, told }: UnderLoad, fault: Fault, struckAtMs: n
         expect(since.filter(({ what }) => what === kind).length, kind).toBeGreaterThanOrEqual(asks);
       }
       if (pushed !== "stale") return;
-      const stale = told.filter((each) => each.stale && each.atMs >= struckAtMs);
+      const stale = seen.filter((each) => each.stale && each.atMs >= struckAtMs);
       expect(new Set(stale.map(({ by }) => by))).toEqual(new Set(["sse", "websocket"]));
     },
     { timeout: onThisMachine(10_000), interval: 20 },
   );
 }
 
-/** Whatever was answered was answered in time and with the right code, and whatever was told as fresh was true. */
-function expectHonest({ asked, told, acknowledgedAt, sent }: UnderLoad): void {
+/** Whatever was answered was answered in time and with the right code, and whatever was sent as fresh was true. */
+function expectHonest({ asked, seen, acknowledgedAt, sent }: UnderLoad): void {
   for (const { what, status, codes, tookMs } of asked) {
     expect({ what, status, codes }).toEqual(
       codes.length === 0
@@ -143,27 +143,29 @@ function expectHonest({ asked, told, acknowledgedAt, sent }: UnderLoad): void {
     );
     if (codes.length > 0) expect(tookMs, what).toBeLessThan(onThisMachine(2_000));
   }
-  for (const { by, depth, stale, measuredAtMs } of told) {
+  for (const { by, depth, stale, measuredAtMs } of seen) {
     if (stale) continue;
-    // Who asks is told of all that was acknowledged before; who watches hears of it a little later.
-    const heardMs = by === "query" || by === "queues" ? 0 : calmForMs;
-    expect(depth, `${by} at ${measuredAtMs}`).toBeGreaterThanOrEqual(acknowledgedAt(measuredAtMs - heardMs));
+    // A query has all that was acknowledged before; a subscriber receives it a little later.
+    const receivedMs = by === "query" || by === "queues" ? 0 : calmForMs;
+    expect(depth, `${by} at ${measuredAtMs}`).toBeGreaterThanOrEqual(
+      acknowledgedAt(measuredAtMs - receivedMs),
+    );
     expect(depth).toBeLessThanOrEqual(sent);
   }
 }
 
-/** Every job was counted once, and the newest word of everybody is the whole truth. */
-function expectRightInTheEnd({ told, sent }: UnderLoad, totals: Readonly<Record<string, number>>): void {
+/** Every job was counted once, and the newest of each way is the whole truth. */
+function expectRightInTheEnd({ seen, sent }: UnderLoad, totals: Readonly<Record<string, number>>): void {
   expect(totals).toEqual({ enqueued: sent });
-  for (const by of everybody) {
-    expect(told.findLast((each) => each.by === by)).toMatchObject({
+  for (const by of everyWay) {
+    expect(seen.findLast((each) => each.by === by)).toMatchObject({
       ...{ depth: sent, stale: false, accuracy: "EXACT" },
     });
   }
 }
 
 /**
- * Of each connection, and of the throttle, one line when it begins and one when it is over, and nothing that cries for somebody.
+ * Of each connection, and of the throttle, one line when it begins and one when it is over, and nothing for which an operator has to act.
  */
 async function expectCalmLog(load: UnderLoad): Promise<void> {
   const endings = () => load.log().filter(({ level }) => level === 30).length;
@@ -180,17 +182,17 @@ function warningsOf(load: UnderLoad): number {
   return load.log().filter(({ level }) => level === 40).length;
 }
 
-/** Until those have been told this, after so many words. */
-function untilTold(
-  { told }: UnderLoad,
+/** Until each of those has received this, after this number of others. */
+function untilSeen(
+  { seen }: UnderLoad,
   those: readonly string[],
   after: number,
-  expected: Partial<Told>,
+  expected: Partial<Seen>,
 ): Promise<void> {
   return eventually(async () => {
     for (const by of those) {
       expect(
-        told.slice(after).findLast((each) => each.by === by),
+        seen.slice(after).findLast((each) => each.by === by),
         by,
       ).toMatchObject(expected);
     }
@@ -209,15 +211,15 @@ function recordJob({ server }: UnderLoad, queue: string, jobId: string): Promise
   return ask(server.url, mutation, { events, batchId: `${queue}/${jobId}` });
 }
 
-/** Until everybody has been told of all that is acknowledged now. */
-async function untilAllHear(load: UnderLoad): Promise<void> {
-  const from = load.told.length;
+/** Until each way has received all that is acknowledged now. */
+async function untilAllReceive(load: UnderLoad): Promise<void> {
+  const from = load.seen.length;
   const before = Math.max(1, load.acknowledged);
   await vi.waitFor(
     () => {
-      const newest = (by: string): Told | undefined =>
-        load.told.slice(from).findLast((told) => told.by === by);
-      for (const by of everybody) {
+      const newest = (by: string): Seen | undefined =>
+        load.seen.slice(from).findLast((seen) => seen.by === by);
+      for (const by of everyWay) {
         expect(newest(by), by).toMatchObject({ stale: false });
         expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
       }

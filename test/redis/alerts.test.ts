@@ -11,13 +11,13 @@ const minutes = (count: number) => ({ latencyMs: count * 60_000, oldestSinceMs: 
 
 describe("an alert", () => {
   test("is pending, fires once with its facts, and resolves below its lower threshold", async () => {
-    const { queues, evaluate, round, pass, active, resolved, told, store } = await open();
+    const { queues, evaluate, round, pass, active, resolved, seen, store } = await open();
     queues.set("mail", { ...minutes(2), depth: 7 }, "SLOW");
     queues.set("other", { ...minutes(9), depth: 7 });
     const evaluator = await evaluate(1);
     await round(evaluator);
     expect(await active()).toEqual(["mail Late PENDING"]);
-    expect(await told()).toEqual([]);
+    expect(await seen()).toEqual([]);
     pass(30_000);
     await round(evaluator);
     const [alert] = await store.active();
@@ -39,19 +39,19 @@ describe("an alert", () => {
     expect(await resolved()).toMatchObject([
       { id: alert!.id, state: "RESOLVED", end: "RECOVERED", value: 19 },
     ]);
-    expect(await told()).toEqual(["alert.firing mail Late", "alert.resolved mail Late"]);
+    expect(await seen()).toEqual(["alert.firing mail Late", "alert.resolved mail Late"]);
     expect(queues.readOf.has("other")).toBe(false);
   });
 
   test("that fires again is another one", async () => {
-    const { queues, evaluate, round, store, resolved, told } = await open(late2.replace("mail*", "none"));
+    const { queues, evaluate, round, store, resolved, seen } = await open(late2.replace("mail*", "none"));
     const evaluator = await evaluate(1);
     for (const depth of [6, 0, 6]) {
       queues.set("mail", { depth });
       await round(evaluator);
     }
     expect((await store.active())[0]!.id).not.toBe((await resolved())[0]!.id);
-    expect(await told()).toEqual([
+    expect(await seen()).toEqual([
       "alert.firing mail Deep",
       "alert.resolved mail Deep",
       "alert.firing mail Deep",
@@ -104,13 +104,13 @@ describe("an alert", () => {
   });
 
   test("that is over before it fires leaves no trace", async () => {
-    const { queues, evaluate, round, active, resolved, told } = await open();
+    const { queues, evaluate, round, active, resolved, seen } = await open();
     const evaluator = await evaluate(1);
     queues.set("mail", minutes(2));
     await round(evaluator);
     queues.set("mail", minutes(0));
     await round(evaluator);
-    expect([await active(), await resolved(), await told()]).toEqual([[], [], []]);
+    expect([await active(), await resolved(), await seen()]).toEqual([[], [], []]);
   });
 
   test("neither fires nor resolves on stale data, which is an alert of its own", async () => {
@@ -157,7 +157,7 @@ describe("an alert", () => {
   });
 
   test("is quiet while its queue is paused, and what fires goes on", async () => {
-    const { queues, evaluate, round, pass, active, told } = await open();
+    const { queues, evaluate, round, pass, active, seen } = await open();
     const evaluator = await evaluate(1);
     queues.set("mail-1", minutes(2));
     await round(evaluator);
@@ -173,7 +173,7 @@ describe("an alert", () => {
     queues.set("mail-2", minutes(9));
     await round(evaluator);
     expect(await active()).toEqual(["mail-1 Late FIRING", "mail-2 Late PENDING"]);
-    expect(await told()).toEqual(["alert.firing mail-1 Late"]);
+    expect(await seen()).toEqual(["alert.firing mail-1 Late"]);
   });
 
   test("of a queue that is gone, or of a rule that is gone or means others now, resolves", async () => {
@@ -254,7 +254,7 @@ describe("an alert", () => {
 
 describe("when another process decides", () => {
   test("a PENDING alert keeps its beginning, and a FIRING one is not notified again", async () => {
-    const { queues, evaluate, round, pass, active, told } = await open();
+    const { queues, evaluate, round, pass, active, seen } = await open();
     const first = await evaluate(1);
     queues.set("mail-1", minutes(2));
     await round(first);
@@ -269,11 +269,11 @@ describe("when another process decides", () => {
     await second.stop();
     pass(20_000);
     await round(await evaluate(3));
-    expect(await told()).toEqual(["alert.firing mail-1 Late", "alert.firing mail-2 Late"]);
+    expect(await seen()).toEqual(["alert.firing mail-1 Late", "alert.firing mail-2 Late"]);
   });
 
   test("a former leader writes nothing any more, even when it does not know that it lost the lease", async () => {
-    const { queues, evaluate, round, pass, told, store } = await open();
+    const { queues, evaluate, round, pass, seen, store } = await open();
     const first = await evaluate(1);
     queues.set("mail", minutes(2));
     await round(first);
@@ -285,7 +285,7 @@ describe("when another process decides", () => {
     expect(await store.active()).toEqual([alert]);
     // The first goes on all the while.
     pass(30_000);
-    await expect.poll(told).toEqual(["alert.firing mail Late"]);
+    await expect.poll(seen).toEqual(["alert.firing mail Late"]);
   });
 
   test("one whose fencing token is too small while it holds the lease asks for a larger one", async () => {
@@ -297,7 +297,7 @@ describe("when another process decides", () => {
   });
 
   test("an answer that was lost is no second firing", async () => {
-    const { queues, evaluate, round, told, store, active } = await open(late2.replace("mail*", "none"));
+    const { queues, evaluate, round, seen, store, active } = await open(late2.replace("mail*", "none"));
     const write = store.write;
     let isLost = false;
     Object.assign(store, {
@@ -313,14 +313,14 @@ describe("when another process decides", () => {
     await round(evaluator);
     expect(isLost).toBe(true);
     expect(await active()).toEqual(["mail Deep FIRING"]);
-    expect(await told()).toEqual(["alert.firing mail Deep"]);
+    expect(await seen()).toEqual(["alert.firing mail Deep"]);
   });
 });
 
 const dropping = "null AlertsDropped FIRING";
 
 test("alerts that Redis has evicted are stored again by the next round, and receivers are not notified again", async () => {
-  const { redis, keys, store, queues, evaluate, round, active, told } = await open(late2);
+  const { redis, keys, store, queues, evaluate, round, active, seen } = await open(late2);
   queues.set("mail", { ...minutes(2), depth: 6 });
   const evaluator = await evaluate(1);
   await round(evaluator);
@@ -329,7 +329,7 @@ test("alerts that Redis has evicted are stored again by the next round, and rece
   await redis.del(keys.alerts.active);
   await round(evaluator);
   expect(await store.active()).toEqual(expect.arrayContaining(before));
-  expect(await told()).toEqual(["alert.firing mail Deep"]);
+  expect(await seen()).toEqual(["alert.firing mail Deep"]);
 });
 
 test("a queue whose state Redis has lost resolves nothing while it is listed, and one that is forgotten does", async () => {
@@ -401,7 +401,7 @@ describe("what is kept is bounded", () => {
       why: "each of its alerts has a place",
     },
   ])("of which $why", async ({ rule, before, last, knownFirst, active: expected }) => {
-    const { queues, evaluate, round, active, resolved, told } = await open(`rules: [${rule}]`);
+    const { queues, evaluate, round, active, resolved, seen } = await open(`rules: [${rule}]`);
     if (knownFirst) queues.set(last, { depth: 0 });
     const evaluator = await evaluate(1, { maxActive: 2 });
     await round(evaluator);
@@ -411,10 +411,10 @@ describe("what is kept is bounded", () => {
     await round(evaluator);
     expect(await active()).toEqual([...expected, dropping].sort());
     // Nothing takes turns.
-    const toldBefore = await told();
+    const seenBefore = await seen();
     await round(evaluator);
     expect(await active()).toEqual([...expected, dropping].sort());
-    expect(await told()).toEqual(toldBefore);
+    expect(await seen()).toEqual(seenBefore);
     const displaced = (await resolved()).map(({ queue, end }) => `${queue} ${end}`);
     const fired = rule === atOnce && knownFirst;
     expect(displaced).toEqual(fired ? ["!2 DISPLACED"] : []);
@@ -435,7 +435,7 @@ describe("what is kept is bounded", () => {
   });
 
   test("by the newest notifications of an outbox that is not read, of which the dropped are counted", async () => {
-    const { queues, evaluate, round, told, store } = await open(late2.replace("mail*", "none"), {
+    const { queues, evaluate, round, seen, store } = await open(late2.replace("mail*", "none"), {
       maxNotifications: 2,
     });
     const evaluator = await evaluate(1);
@@ -443,17 +443,17 @@ describe("what is kept is bounded", () => {
       queues.set("mail", { depth });
       await round(evaluator);
     }
-    expect(await told()).toEqual(["alert.resolved mail Deep", "alert.firing mail Deep"]);
+    expect(await seen()).toEqual(["alert.resolved mail Deep", "alert.firing mail Deep"]);
     expect((await store.status()).receivers).toMatchObject([{ receiver: "webhook", dropped: 3 }]);
   });
 
   test("by no outbox where there is no webhook", async () => {
-    const { queues, evaluate, round, told, store } = await open(late2.replace("mail*", "none"), {
+    const { queues, evaluate, round, seen, store } = await open(late2.replace("mail*", "none"), {
       webhooks: [],
     });
     queues.set("mail", { depth: 6 });
     await round(await evaluate(1));
-    expect(await told()).toEqual([]);
+    expect(await seen()).toEqual([]);
     expect((await store.status()).receivers).toEqual([]);
   });
 
@@ -522,7 +522,7 @@ describe("a record in Redis that is not an alert", () => {
   test.each(["state", "active", "resolved", "outbox"] as const)(
     "%s of another type answers, is set aside, and alerts go on",
     async (name) => {
-      const { redis, keys, store, logger, queues, evaluate, round, active, told } = await open(
+      const { redis, keys, store, logger, queues, evaluate, round, active, seen } = await open(
         late2.replace("mail*", "none"),
       );
       const key = name === "outbox" ? keys.alerts.outbox(0) : keys.alerts[name];
@@ -533,7 +533,7 @@ describe("a record in Redis that is not an alert", () => {
       queues.set("mail", { depth: 6 });
       await round(await evaluate(1));
       expect(await active()).toEqual(["mail Deep FIRING"]);
-      expect(await told()).toEqual(["alert.firing mail Deep"]);
+      expect(await seen()).toEqual(["alert.firing mail Deep"]);
       expect(await redis.get(`${key}:set-aside`)).toBe("garbage");
       expect(logger.lines).toContainEqual({
         level: "error",

@@ -92,9 +92,9 @@ export interface TestAlerts {
   readonly logger: ReturnType<typeof recordingLogger>;
   /** Fencing tokens that an evaluator has met that are newer than its own. */
   readonly superseded: readonly number[];
-  /** Redis's clock goes on by so many ms. */
+  /** Redis's clock goes on by this number of ms. */
   pass(ms: number): void;
-  /** Redis's clock is set by so many ms; no time goes by. */
+  /** Redis's clock is set by this number of ms; no time goes by. */
   step(ms: number): void;
   /** From now on these are the rules, as the file has them. */
   rule(yaml: string): void;
@@ -105,8 +105,8 @@ export interface TestAlerts {
   /** All that have not ended, as `queue rule STATE`, by queue and rule. */
   active(): Promise<readonly string[]>;
   resolved(): Promise<readonly Alert[]>;
-  /** What the webhook would be told, as `type queue rule`, in order. */
-  told(): Promise<readonly string[]>;
+  /** What the webhook would receive, as `type queue rule`, in order. */
+  seen(): Promise<readonly string[]>;
 }
 
 export async function openAlerts(
@@ -170,7 +170,7 @@ export async function openAlerts(
     active: async () =>
       (await store.active()).map(({ queue, rule, state }) => `${queue} ${rule} ${state}`).sort(),
     resolved: () => store.resolved(100),
-    told: async () =>
+    seen: async () =>
       ((await store.outboxes[0]?.after(null, 10_000)) ?? []).map(({ body }) => {
         const { type, data } = JSON.parse(body);
         return `${type} ${data.queue} ${data.rule}`;

@@ -36,7 +36,7 @@ export function endlessSchema(bytes: number, onEnd: () => void): GraphQLSchema {
   return schema;
 }
 
-/** The room `server` alone, with a schema that says nothing and nobody to ask: for what has to be short, small or odd in it. */
+/** The room `server` alone, with a schema that says nothing and no client: for what has to be short, small or odd in it. */
 export async function startBareServer(
   options: Partial<ServerOptions> = {},
 ): Promise<AsyncDisposable & { readonly url: string; stop(): Promise<void> }> {
@@ -47,8 +47,8 @@ export async function startBareServer(
     schema,
     requestSchema: options.schema ?? schema,
     admit: async () => ({ refusal: null, costs: [], variables: [] }),
-    identify: () => ({ id: "somebody", scopes: new Set() }),
-    rateLimitKeyOf: () => "somebody",
+    identify: () => ({ id: "a-client", scopes: new Set() }),
+    rateLimitKeyOf: () => "a-client",
     maxSubscriptions: 50,
     takeSlot: () => () => {},
     contextOf: () => ({}),

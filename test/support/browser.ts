@@ -17,7 +17,7 @@ function whatIsMissing(): string | null {
 }
 
 /**
- * Starts a real Chromium without a window, with a profile of its own, that asks nobody for anything by itself.
+ * Starts a real Chromium without a window, with a profile of its own, that sends no request by itself.
  *
  * @param names that lead to this machine, as if a DNS server said so.
  */
@@ -42,7 +42,7 @@ export interface GraphiQL extends AsyncDisposable {
   readonly page: Page;
   /** Where requests went, without those to the server itself. */
   readonly foreignRequests: readonly string[];
-  /** Errors and warnings of the console, and what nobody caught. */
+  /** Errors and warnings of the console, and errors that were not caught. */
   readonly complaints: readonly string[];
   /** Resolves when the page can be used. */
   reload(): Promise<void>;
@@ -56,12 +56,12 @@ export interface GraphiQL extends AsyncDisposable {
   writeToken(token: string): Promise<void>;
   /** Whether the button says that it would stop something. */
   isRunning(): Promise<boolean>;
-  /** What stands in the right half, as far as it is in sight; null when it is no JSON. */
+  /** The text of the right half, as far as it is visible; null when it is no JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: each test knows the shape of what it asked for
   answer(): Promise<any>;
 }
 
-/** @param size of the window, in pixels; by default it is so high that every answer is in sight. */
+/** @param size of the window, in pixels; by default it is so high that every answer is visible. */
 export async function openGraphiQL(
   browser: Browser,
   url: string,
@@ -114,7 +114,7 @@ export async function openGraphiQL(
     isRunning: async () => (await button.getAttribute("aria-label"))?.startsWith("Stop") === true,
     async answer() {
       try {
-        return JSON.parse(await page.evaluate<string>(linesInSight));
+        return JSON.parse(await page.evaluate<string>(visibleLines));
       } catch {
         return null;
       }
@@ -132,8 +132,8 @@ export async function untilTrue(page: Page, expression: string, timeoutMs = 30_0
   }
 }
 
-/** The editor only draws what is in sight, each line for itself, in any order, and with spaces that do not break. */
-const linesInSight = `[...document.querySelectorAll(".result-window .view-line")]
+/** The editor only draws what is visible, each line for itself, in any order, and with spaces that do not break. */
+const visibleLines = `[...document.querySelectorAll(".result-window .view-line")]
   .sort((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top))
   .map((line) => line.textContent.replaceAll("\\u00a0", " "))
   .join("\\n")`;

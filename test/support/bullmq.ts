@@ -62,7 +62,7 @@ export async function openQueue(
   };
 }
 
-/** How long the jobs really waited, told by the workers themselves. */
+/** How long the jobs really waited, as the workers themselves report. */
 export interface WaitRecord {
   readonly waitsMs: number[];
   /** Wraps a processor: the job was taken at its `processedOn`, and was claimable since it was added, due or failed. */

@@ -8,13 +8,13 @@ export interface TestCluster extends AsyncDisposable {
   readonly url: string;
   /** At first three masters, then their replicas in the same order. */
   readonly nodes: readonly TestRedis[];
-  /** The node that serves a key now, be it that it is dead. */
+  /** The node that serves a key now, even when it is dead. */
   masterOf(key: string): Promise<TestRedis>;
   /** Has another master serve the slot of a key, and moves all that is in it; resolves when every master knows. */
   move(key: string, to: TestRedis): Promise<void>;
   /** Begins to, with the keys where they are: what needs more than one key of the slot is refused until it is finished. */
   beginMove(key: string, to: TestRedis): Promise<{ finish(): Promise<void> }>;
-  /** Resolves when a master has told its replica all that it has acknowledged: then it may die. */
+  /** Resolves when a master has sent its replica all that it has acknowledged: then it may die. */
   replicate(master: TestRedis): Promise<void>;
   /** Has the replica of a master that is dead take over from it at once, however short it has been dead. */
   takeOver(master: TestRedis): Promise<void>;
@@ -41,14 +41,14 @@ export interface TestClusterOptions {
 
 const masterCount = 3;
 const slotCount = 16_384;
-/** Short, so that nodes tell each other quickly what they know. */
+/** Short, so that nodes send each other quickly what they know. */
 const timeoutWhileJoiningMs = 1_000;
 
 /** Starts six nodes and joins them; resolves when each of them sees the whole cluster as it should be. */
 export async function startCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
   const args = [
     ...["--cluster-enabled", "yes", "--cluster-node-timeout", String(timeoutWhileJoiningMs)],
-    // A replica takes over however long it has not heard of its master, and is known as soon as it has caught up.
+    // A replica takes over however long it has received nothing from its master, and is known as soon as it has caught up.
     ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"],
     ...["--repl-ping-replica-period", "1", ...(options.args ?? [])],
   ];
@@ -57,7 +57,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
   );
   const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   const clients = new Map(nodes.map((node) => [node, new Redis(node.url, { retryStrategy: () => 50 })]));
-  // Nodes are killed: whoever asks one that is dead is told.
+  // Nodes are killed: a client of one that is dead gets an error.
   for (const client of clients.values()) client.on("error", () => {});
   const control = (node: TestRedis) => clients.get(node)!;
   const living = () => nodes.filter(({ isAlive }) => isAlive);
@@ -101,7 +101,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
           if (keys.length === 0) break;
           await control(from).call("MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "KEYS", ...keys);
         }
-        // Who gets it first: should another fail, the slot is served all the same. Replicas hear of it from their masters.
+        // Who gets it first: should another fail, the slot is served all the same. Replicas get it from their masters.
         for (const node of [to, from, ...living()]) {
           const [role] = await control(node).role();
           if (role === "master") await control(node).call("CLUSTER", "SETSLOT", slot, "NODE", String(toId));

@@ -8,7 +8,7 @@ import { createRespReader } from "./resp.ts";
 export type SentCommand = readonly string[];
 
 /**
- * Where the connection breaks: before Redis has heard of the command; when it has run it and none, or half, of the reply has
+ * Where the connection breaks: before Redis has received the command; when it has run it and none, or half, of the reply has
  * been passed on. Whatever was sent behind the command is not passed on, what Redis answered to those before it is.
  */
 export type CutPoint = "before it ran" | "after it ran" | "in its reply";
@@ -16,7 +16,7 @@ export type CutPoint = "before it ran" | "after it ran" | "in its reply";
 /** A relay to Redis that reads what passes, and breaks the connection at one command, on purpose. */
 export interface CuttingProxy extends AsyncDisposable {
   readonly url: string;
-  /** How often commands like this have come from our side, be it that they were passed on or not. */
+  /** How often commands like this have come from our side, whether they were passed on or not. */
   sent(isIt: (command: SentCommand) => boolean): number;
   /**
    * Cuts the connection at each of the next commands that are like this, as often as it is said.
@@ -63,7 +63,7 @@ export async function startCuttingProxy(target: string): Promise<CuttingProxy> {
       });
     }
     let unanswered = 0;
-    /** Here, when so many more replies have come. */
+    /** Here, when this number of replies more has come. */
     let breaking: { readonly cut: Cut; repliesLeft: number } | undefined;
 
     function finish(cut: Cut): void {

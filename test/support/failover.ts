@@ -10,7 +10,7 @@ export interface Failover extends AsyncDisposable {
   readonly url: string;
   /** Resolves when the replica has everything that the master has. */
   caughtUp(): Promise<void>;
-  /** The replica hears no more: what is written from now on, though acknowledged, will be lost. */
+  /** The replica receives nothing more: what is written from now on, though acknowledged, will be lost. */
   cutReplica(): Promise<void>;
   /** The master dies, and the replica takes its place. */
   failOver(): Promise<void>;
@@ -21,7 +21,7 @@ export async function startFailover(): Promise<Failover> {
   const master = stack.use(await startRedis({ args: ["--repl-diskless-sync-delay", "0"] }));
   const replica = stack.use(await startRedis({ args: ["--replicaof", "127.0.0.1", `${master.port}`] }));
   const [ofMaster, ofReplica] = [master, replica].map(({ url }) => {
-    // Whoever is killed is not waited for.
+    // A process that is killed is not waited for.
     const redis = new Redis(url, { retryStrategy: () => null });
     redis.on("error", () => {});
     stack.defer(() => redis.disconnect());

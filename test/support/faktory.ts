@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { isExecutable, isOnPath } from "./programs.ts";
 
-/** A real Faktory server, with the redis-server that it starts for itself; nobody else knows its port. */
+/** A real Faktory server, with the redis-server that it starts for itself; no other process knows its port. */
 export interface TestFaktory extends AsyncDisposable {
   /** With the password in it, where there is one. */
   readonly url: string;
@@ -63,7 +63,7 @@ export async function startFaktory(options: TestFaktoryOptions = {}): Promise<Te
     const args = ["-b", `127.0.0.1:${port}`, "-w", ":0", "-d", data, "-c", config, "-e", "development"];
     return launchFaktory(binary, args, options.password);
   };
-  // Between finding a port free and binding it somebody else may take it: then another one is tried. Servers that start
+  // Between finding a port free and binding it another process may take it: then another one is tried. Servers that start
   // together for the first time can also trip over the one configuration file that they all write for their Redis.
   let port = 0;
   let child = await attempts(5, async () => {
@@ -72,7 +72,7 @@ export async function startFaktory(options: TestFaktoryOptions = {}): Promise<Te
   });
   const redisSocket = join(data, "redis.sock");
   let redisPid = await pidOfRedis(redisSocket);
-  // Whoever ends the test process in the middle of a test shall not leave a server behind; its Redis dies with it.
+  // An operator who ends the test process in the middle of a test must not leave a server behind; its Redis dies with it.
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
 
@@ -133,13 +133,13 @@ async function launchFaktory(
   });
   let output = "";
   const started = new Promise<void>((resolve, reject) => {
-    const hear = (chunk: Buffer) => {
+    const receive = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-4000);
       // The port is bound before this line is written: the proof that it is this one that answers there.
       if (output.includes(" listening at ")) resolve();
     };
-    child.stdout.on("data", hear);
-    child.stderr.on("data", hear);
+    child.stdout.on("data", receive);
+    child.stderr.on("data", receive);
     child.once("error", reject);
     child.once("exit", (code, signal) => reject(new Error(`Faktory ended (${signal ?? code}): ${output}`)));
     setTimeout(() => reject(new Error(`Faktory was not ready in time: ${output}`)), startTimeoutMs).unref();

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../../src/core/errors.ts";
 
-/** One operation that somebody sends to keep the server busy. */
+/** One operation that a client sends to keep the server busy. */
 export interface Attack {
   readonly attack: string;
   readonly why: string;
@@ -151,7 +151,7 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: "a cycle of fragments",
-    why: "whoever follows it never ends",
+    why: "following it never ends",
     query: "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
     code: "GRAPHQL_VALIDATION_FAILED",
   },
@@ -190,7 +190,7 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: "a variable with 16 levels of lists",
-    why: "what is no name is told in an error",
+    why: "what is no name is repeated in an error",
     query: "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",
     variables: { queues: JSON.parse("[".repeat(16) + "]".repeat(16)) },
     code: "BAD_USER_INPUT",

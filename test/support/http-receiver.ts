@@ -29,9 +29,9 @@ export async function startReceiver(port = 0): Promise<HttpReceiver> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const { method = "", url: path = "", headers } = request;
-    const told = { method, path, headers, body: Buffer.concat(chunks).toString() };
-    received.push(told);
-    const status = receiver.answer(told);
+    const parsed = { method, path, headers, body: Buffer.concat(chunks).toString() };
+    received.push(parsed);
+    const status = receiver.answer(parsed);
     if (status === "cut") request.socket.destroy();
     else if (status !== "nothing") response.writeHead(status, { location: "/elsewhere" }).end("so it is");
   });

@@ -57,7 +57,7 @@ export interface ScriptedRedis {
   /** Answers all reads that wait. */
   answer(): void;
   refuse(error: Error): void;
-  /** Reads for one that waits, the oldest unless told otherwise, to be answered when the result is called. */
+  /** Reads for one that waits, the oldest unless the test chooses another, to be answered when the result is called. */
   take(index?: number): () => void;
   /** The same promise, with reads answered until it is settled. */
   answered<T>(promise: Promise<T>): Promise<T>;
@@ -105,22 +105,22 @@ function scriptedRedis(): ScriptedRedis {
   return redis;
 }
 
-/** Live with no I/O: what it reads and hears is what the test says. */
+/** Live with no I/O: what it reads and receives is what the test says. */
 export async function openLive(options: Partial<LiveOptions> = {}) {
   const redis = scriptedRedis();
-  let heard: ChangeFeedListener | undefined;
+  let added: ChangeFeedListener | undefined;
   const feed = { isConnected: true };
   const listener = () => {
-    if (heard === undefined) throw new Error("nobody listens to the feed");
-    return heard;
+    if (added === undefined) throw new Error("the feed has no listener");
+    return added;
   };
   const live = createLive({
     feed: {
       get isConnected() {
         return feed.isConnected;
       },
-      listen: (added) => {
-        heard = added;
+      listen: (its) => {
+        added = its;
       },
       async start() {},
       async stop() {},

@@ -59,7 +59,7 @@ export async function startPrometheus(config: string): Promise<TestPrometheus> {
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
-  // Whoever ends the test process in the middle of a test shall not leave it behind.
+  // An operator who ends the test process in the middle of a test must not leave it behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
   const url = `http://127.0.0.1:${port}`;

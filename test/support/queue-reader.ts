@@ -20,7 +20,7 @@ export function fakeReader(
   };
 }
 
-/** Of whom nobody has told anything. */
+/** Of which nothing was reported. */
 export const noAlerts: AlertStatus = {
   ...{
     pending: 0,

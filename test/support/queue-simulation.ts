@@ -12,7 +12,7 @@ export interface SimulatedQueue {
   readonly workers: (atSeconds: number) => number;
   /** Drawn once for each job that is begun. */
   readonly serviceSeconds: (random: () => number) => number;
-  /** False: the source tells no counts. @default true */
+  /** False: the source reports no counts. @default true */
   readonly isCounted?: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface SimulatedHistory {
   readonly points: readonly HistoryPoint[];
   /** What is known at a whole second: the finished steps of the five minutes before, and the queue as it stands. */
   at(second: number): { readonly points: readonly HistoryPoint[]; readonly now: QueueSnapshot };
-  /** Seconds from then until nothing waited; null: that did not happen any more. */
+  /** Seconds from then until no job waited; null: that did not happen any more. */
   drainedAfter(second: number): number | null;
   /** Seconds from then until the head was older than that; null: that did not happen any more. */
   olderAfter(second: number, latencyMs: number): number | null;

@@ -15,13 +15,13 @@ export interface RawConnection extends AsyncDisposable {
 
 export async function openRaw(url: string): Promise<RawConnection> {
   const { hostname, port } = new URL(url);
-  // Like somebody who does not close when the server does.
+  // Like a client that does not close when the server does.
   const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
   let text = "";
   let isOver = false;
-  const heard = new Set<() => void>();
+  const listeners = new Set<() => void>();
   const wake = () => {
-    for (const each of heard) each();
+    for (const each of listeners) each();
   };
   const closed = new Promise<void>((resolve) => {
     const end = () => {
@@ -53,11 +53,11 @@ export async function openRaw(url: string): Promise<RawConnection> {
         () => reject(new Error(`nothing like ${pattern} in ${JSON.stringify(text)}`)),
         20_000,
       );
-      heard.add(look);
+      listeners.add(look);
       look();
       return promise.finally(() => {
         clearTimeout(timer);
-        heard.delete(look);
+        listeners.delete(look);
       });
     },
     async [Symbol.asyncDispose]() {

@@ -14,13 +14,13 @@ export interface Fault {
   readonly args?: readonly string[];
   /** Resolves when it has struck; what it returns ends it, and resolves when Redis could serve again. */
   readonly strike: (load: UnderLoad) => Promise<() => Promise<unknown>>;
-  /** It lasts until everything has been asked so many times meanwhile. @default 1 */
+  /** It lasts until everything has been asked this number of times meanwhile. @default 1 */
   readonly asks?: number;
   /** What is to be had meanwhile: always refused with SERVICE_UNAVAILABLE, always answered, or now this, now that. */
   readonly asked: "refused" | "answered" | "either";
   /** Of what is refused, only these; all else is answered. @default everything */
   readonly refuses?: readonly Asked["what"][];
-  /** Whether the subscribers must be told meanwhile that the last word is stale, must not be, or may be. */
+  /** Whether the subscribers must be pushed meanwhile that the last reading is stale, must not be, or may be. */
   readonly pushed: "stale" | "fresh" | "either";
 }
 
@@ -46,7 +46,7 @@ export const faults: readonly Fault[] = [
     pushed: "stale",
   },
   {
-    name: "answers nobody for a while",
+    name: "answers no client for a while",
     why: "CLIENT PAUSE ALL: as it hangs, and then does all that it was asked meanwhile",
     async strike({ admin }) {
       // Longer than a busy machine takes to notice it.
@@ -153,7 +153,7 @@ export const faults: readonly Fault[] = [
     pushed: "fresh",
   },
   {
-    name: "is made a replica of nobody",
+    name: "is made a replica of no server",
     why: "READONLY, as a master that was demoted",
     async strike({ admin }) {
       await admin.replicaof("127.0.0.1", "1");
@@ -184,13 +184,13 @@ export const faults: readonly Fault[] = [
     async strike({ admin, redis, relay }) {
       const { replica, newMaster } = await startReplica(redis);
       await eventually(async () => expect(await admin.info("replication")).toContain("state=online"));
-      // Nothing is acknowledged that the replica does not have: else it would be lost, and nobody could know.
+      // Nothing is acknowledged that the replica does not have: else it would be lost, and nothing could show it.
       await admin.client("PAUSE", 60_000, "WRITE");
       // WAIT would wait for what this connection has written, and that is nothing.
       const [, written] = /^master_repl_offset:(\d+)/m.exec(await admin.info("replication")) ?? [];
       await eventually(async () => {
-        const [, heard] = /^slave_repl_offset:(\d+)/m.exec(await newMaster.info("replication")) ?? [];
-        expect(Number(heard)).toBeGreaterThanOrEqual(Number(written));
+        const [, received] = /^slave_repl_offset:(\d+)/m.exec(await newMaster.info("replication")) ?? [];
+        expect(Number(received)).toBeGreaterThanOrEqual(Number(written));
       });
       await redis.kill();
       return async () => {
@@ -202,7 +202,7 @@ export const faults: readonly Fault[] = [
     pushed: "stale",
   },
   {
-    name: "is busy with somebody's script",
+    name: "is busy with the script of another program",
     why: "BUSY",
     args: ["--busy-reply-threshold", "100"],
     async strike({ admin }) {
@@ -228,7 +228,7 @@ export const faults: readonly Fault[] = [
     pushed: "either",
   },
   {
-    name: "takes our right to hear of changes away",
+    name: "takes our right to receive changes away",
     why: "NOPERM: the connection is cut, and the next may not subscribe",
     async strike({ admin }) {
       await admin.acl("SETUSER", "default", "resetchannels");
@@ -250,7 +250,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "brings messages that are none of ours, thousands a second",
-    why: "whoever may publish can send anything",
+    why: "a client that may publish can send anything",
     asks: 5,
     async strike({ admin }) {
       const channel = String((await admin.pubsub("CHANNELS"))[0]);
@@ -265,7 +265,7 @@ export const faults: readonly Fault[] = [
       return again(20, async () => {
         const pipeline = admin.pipeline();
         for (const message of odd) pipeline.publish(channel, message);
-        for (let i = 0; i < 500; i++) pipeline.publish(channel, `nobody-${i}`);
+        for (let i = 0; i < 500; i++) pipeline.publish(channel, `unknown-${i}`);
         for (let i = 0; i < 500; i++) pipeline.publish(channel, "busy");
         await pipeline.exec();
       });
@@ -286,7 +286,7 @@ export const faults: readonly Fault[] = [
     pushed: "either",
   },
   {
-    name: "cannot hear us any more over connections that look alive",
+    name: "does not receive from us any more over connections that look alive",
     why: "half open: a network that lost one direction; new connections work",
     asks: 0,
     async strike({ relay }) {
@@ -297,8 +297,8 @@ export const faults: readonly Fault[] = [
     pushed: "either",
   },
   {
-    name: "cannot be heard any more over connections that look alive",
-    why: "half open: what was asked is done, and nobody learns of it",
+    name: "does not reach us any more over connections that look alive",
+    why: "half open: what was asked is done, and no answer comes",
     asks: 0,
     async strike({ relay }) {
       relay.strand("back");

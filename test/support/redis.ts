@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import type { RedisClient } from "../../src/redis/connect.ts";
 
-/** A real redis-server that belongs to one test (or to the whole run): nobody else knows its port. */
+/** A real redis-server that belongs to one test (or to the whole run): no other process knows its port. */
 export interface TestRedis extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
@@ -42,7 +42,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   let port = 0;
   let child: ChildProcess;
   try {
-    // Between finding a port free and binding it somebody else may take it: then another one is tried.
+    // Between finding a port free and binding it another process may take it: then another one is tried.
     child = await attempts(10, async () => {
       port = await freePort();
       return await launch(args(port));
@@ -51,7 +51,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     await rm(dir, { recursive: true, force: true });
     throw error;
   }
-  // Whoever ends the test process in the middle of a test shall not leave a redis-server behind.
+  // An operator who ends the test process in the middle of a test must not leave a redis-server behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
 
@@ -108,12 +108,12 @@ async function launch(args: readonly string[]): Promise<ChildProcess> {
   const child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const started = new Promise<void>((resolve, reject) => {
-    const hear = (chunk: Buffer) => {
+    const receive = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-4000);
       if (output.includes(readyLine)) resolve();
     };
-    child.stdout.on("data", hear);
-    child.stderr.on("data", hear);
+    child.stdout.on("data", receive);
+    child.stderr.on("data", receive);
     child.once("error", reject);
     child.once("exit", (code, signal) =>
       reject(new Error(`redis-server ended (${signal ?? code}): ${output}`)),
@@ -144,7 +144,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   clearTimeout(forced);
 }
 
-/** A port of 127.0.0.1 that nobody has now; somebody else may take it before it is bound. */
+/** A port of 127.0.0.1 that is free now; another process may take it before it is bound. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -15,7 +15,7 @@ export interface Relay extends AsyncDisposable {
    * @param saying only of those over which this text was sent, within the first 4 KB.
    */
   strand(direction: "there" | "back", saying?: string): void;
-  /** Everything takes so many ms longer from now on, each way. */
+  /** Everything takes this number of ms longer from now on, each way. */
   slowDown(ms: number): void;
   /** Connections that are opened from now on lead there; those that are open stay. */
   redirect(target: string): void;
@@ -104,7 +104,7 @@ export async function startRelay(target: string): Promise<Relay> {
   };
 }
 
-/** Does each thing so many ms later, and none before those that were to be done before. */
+/** Does each thing this number of ms later, and none before those that were to be done before. */
 function inOrder(delayMs: () => number): (act: () => void) => void {
   const queue: (() => void)[] = [];
   let lastAtMs = 0;

@@ -1,8 +1,8 @@
 /** A whole value of the Redis protocol, with the bytes that it came in; pushes are those that answer no command. */
-export type HearValue = (value: unknown, bytes: Buffer, isPush: boolean) => void;
+export type ReceiveValue = (value: unknown, bytes: Buffer, isPush: boolean) => void;
 
 /** Reads RESP 2 and 3: feed it with what comes, and it calls back for each value that is whole. */
-export function createRespReader(hear: HearValue): (chunk: Buffer) => void {
+export function createRespReader(receive: ReceiveValue): (chunk: Buffer) => void {
   let buffer: Buffer = Buffer.alloc(0);
   return (chunk) => {
     buffer = Buffer.concat([buffer, chunk]);
@@ -12,7 +12,7 @@ export function createRespReader(hear: HearValue): (chunk: Buffer) => void {
       const bytes = buffer.subarray(0, parsed.end);
       const isPush = bytes[0] === ">".charCodeAt(0);
       buffer = buffer.subarray(parsed.end);
-      hear(parsed.value, bytes, isPush);
+      receive(parsed.value, bytes, isPush);
     }
   };
 }

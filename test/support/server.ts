@@ -67,7 +67,7 @@ function spawnServer(env: Env): { child: ChildProcess; stdout: () => string; std
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  // Whoever ends the test process in the middle of a test shall not leave a server behind.
+  // An operator who ends the test process in the middle of a test must not leave a server behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
   child.once("exit", () => process.off("exit", killAtExit));

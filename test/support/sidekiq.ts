@@ -31,7 +31,7 @@ export function startSidekiqClient(redisUrl: string): SidekiqClient {
   let before: Promise<unknown> = Promise.resolve();
 
   /** One question after the other, since answers come in order. */
-  async function tell<T>(question: object): Promise<T> {
+  async function send<T>(question: object): Promise<T> {
     const answer = before.then(async () => {
       child.stdin.write(`${JSON.stringify(question)}\n`);
       const { value, done } = await answers.next();
@@ -43,15 +43,15 @@ export function startSidekiqClient(redisUrl: string): SidekiqClient {
   }
   return {
     async push(queue, args) {
-      await tell({ do: "push", queue, args });
+      await send({ do: "push", queue, args });
     },
     async pushIn(queue, seconds) {
-      await tell({ do: "pushIn", queue, seconds });
+      await send({ do: "pushIn", queue, seconds });
     },
-    ask: (queue) => tell({ do: "ask", queue }),
-    sets: () => tell({ do: "sets" }),
+    ask: (queue) => send({ do: "ask", queue }),
+    sets: () => send({ do: "sets" }),
     async clear(queue) {
-      await tell({ do: "clear", queue });
+      await send({ do: "clear", queue });
     },
   };
 }
@@ -73,7 +73,7 @@ function launch(program: string, args: readonly string[], redisUrl: string) {
     said += error.message;
   });
   child.stdin.on("error", () => {});
-  // Whoever ends the test process in the middle of a test shall not leave a Ruby behind.
+  // An operator who ends the test process in the middle of a test must not leave a Ruby behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
   onTestFinished(async () => {

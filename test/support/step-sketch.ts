@@ -5,7 +5,7 @@ import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 export interface StepSketch {
   /** At its end. */
   readonly depth?: number;
-  /** Of the head, at its end; 0 when nothing waits. */
+  /** Of the head, at its end; 0 when no job waits. */
   readonly ageSeconds?: number;
   readonly enqueued?: number;
   readonly dequeued?: number;

@@ -108,7 +108,7 @@ export function websocketTransport(
   };
 }
 
-/** A subscriber that reads nothing of what it is sent until it is told to. */
+/** A subscriber that reads nothing of what it is sent until the test wants it to. */
 export interface SlowReader extends AsyncDisposable {
   /** From now on it reads, first all that has piled up. */
   resume(): Stream;
@@ -179,12 +179,12 @@ async function readEvents(response: Response, inbox: Inbox): Promise<void> {
   for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
     const events = (text + chunk).split("\n\n");
     text = events.pop() ?? "";
-    for (const event of events) hear(event, inbox);
+    for (const event of events) receive(event, inbox);
   }
   inbox.fail(new Error("the connection ended with no complete"));
 }
 
-function hear(event: string, inbox: Inbox): void {
+function receive(event: string, inbox: Inbox): void {
   const [, name, data = ""] = /^event: (\w+)\ndata: ?(.*)$/s.exec(event) ?? [];
   if (name === "next") inbox.put(JSON.parse(data));
   else if (name === "complete") inbox.complete();
@@ -198,7 +198,7 @@ interface Inbox {
   fail(error: unknown): void;
 }
 
-const patienceMs = 10_000;
+const timeoutMs = 10_000;
 
 function createInbox(close: () => void): Inbox {
   const pushes: Push[] = [];
@@ -220,10 +220,10 @@ function createInbox(close: () => void): Inbox {
       return pushes.length > 0;
     },
     async next() {
-      const deadline = performance.now() + patienceMs;
+      const deadline = performance.now() + timeoutMs;
       while (pushes.length === 0 && state === "open") {
         const waitMs = deadline - performance.now();
-        if (waitMs <= 0) throw new Error(`nothing was pushed for ${patienceMs} ms`);
+        if (waitMs <= 0) throw new Error(`nothing was pushed for ${timeoutMs} ms`);
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, waitMs);
           wake = () => {

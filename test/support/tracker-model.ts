@@ -29,7 +29,7 @@ export interface Totals {
 
 /** The tracker's promises in the plainest form: it keeps all that ever happened, and answers by looking at all of it. */
 export interface TrackerModel {
-  /** "REFUSED" when another batch came with this id; the queues that have not heard of the id fold it all the same. */
+  /** "REFUSED" when another batch came with this id; the queues that have not received the id fold it all the same. */
   record(events: readonly QueueEvent[], batchId: string | null, nowMs: number): RecordResult | "REFUSED";
   /** @returns how many were there. */
   remove(queue: string, jobs: readonly JobIdentity[], nowMs: number): number;
@@ -37,7 +37,7 @@ export interface TrackerModel {
   forget(queue: string): boolean;
   /** The jobs that wait, in the order in which they became claimable. */
   waiting(queue: string, nowMs: number): WaitingJob[];
-  /** All windows are always told. */
+  /** All windows are always reported. */
   snapshot(queue: string, nowMs: number): ModelSnapshot;
   totals(queue: string): Totals;
   /** How long all jobs waited that were ever dequeued, in ms and in no order. */
@@ -49,8 +49,8 @@ interface Stay {
   readonly job: JobIdentity;
   enqueued: { readonly atMs: number; readonly claimableMs: number } | null;
   left: { readonly how: Way; readonly atMs: number } | null;
-  /** When something new of it was heard last: having left, it is remembered for the event window from then. */
-  heardMs: number;
+  /** When something new of it was received last: having left, it is remembered for the event window from then. */
+  receivedMs: number;
 }
 
 type Way = "LOST" | "REMOVED" | "DEQUEUED";
@@ -59,21 +59,21 @@ interface Queue {
   /** Everything that ever was, also what is no longer remembered by its identity. */
   readonly stays: Stay[];
   readonly byIdentity: Map<string, Stay>;
-  readonly batches: Map<string, { heardMs: number; events: string; answer: RecordResult }>;
+  readonly batches: Map<string, { receivedMs: number; events: string; answer: RecordResult }>;
 }
 
-/** Who says more of how a stay ended wins, whoever comes first: that a job was lost is only what we made of hearing nothing. */
+/** The event that says more of how a stay ended wins, whichever comes first: that a job was lost is only what we made of receiving nothing. */
 const says: Record<Way, number> = { LOST: 1, REMOVED: 2, DEQUEUED: 3 };
 
 export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOptions): TrackerModel {
   const queues = new Map<string, Queue>();
-  const isRemembered = (heardMs: number, nowMs: number) => nowMs - heardMs < eventWindowMs;
+  const isRemembered = (receivedMs: number, nowMs: number) => nowMs - receivedMs < eventWindowMs;
 
   function stayOf(queue: Queue, { jobId, attempt }: JobIdentity, nowMs: number): Stay {
     const identity = JSON.stringify([jobId, attempt]);
     const known = queue.byIdentity.get(identity);
-    if (known !== undefined && (known.left === null || isRemembered(known.heardMs, nowMs))) return known;
-    const stay: Stay = { job: { jobId, attempt }, enqueued: null, left: null, heardMs: nowMs };
+    if (known !== undefined && (known.left === null || isRemembered(known.receivedMs, nowMs))) return known;
+    const stay: Stay = { job: { jobId, attempt }, enqueued: null, left: null, receivedMs: nowMs };
     queue.stays.push(stay);
     queue.byIdentity.set(identity, stay);
     return stay;
@@ -86,7 +86,7 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
   function loseIfGhost(stay: Stay, nowMs: number): void {
     if (!isGhost(stay, nowMs)) return;
     stay.left = { how: "LOST", atMs: nowMs };
-    stay.heardMs = nowMs;
+    stay.receivedMs = nowMs;
   }
 
   /** @returns false when it says nothing new. */
@@ -95,13 +95,13 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
     if (event.type === "ENQUEUED") {
       if (stay.enqueued !== null) return false;
       stay.enqueued = { atMs, claimableMs: event.availableAtMs ?? atMs };
-      stay.heardMs = nowMs;
+      stay.receivedMs = nowMs;
       loseIfGhost(stay, nowMs);
       return true;
     }
     if (stay.left !== null && says[event.type] <= says[stay.left.how]) return false;
     stay.left = { how: event.type, atMs };
-    stay.heardMs = nowMs;
+    stay.receivedMs = nowMs;
     return true;
   }
 
@@ -128,14 +128,14 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
         const queue = queues.get(name) ?? { stays: [], byIdentity: new Map(), batches: new Map() };
         const content = JSON.stringify(ofQueue);
         const batch = batchId === null ? undefined : queue.batches.get(batchId);
-        if (batch !== undefined && isRemembered(batch.heardMs, nowMs)) {
+        if (batch !== undefined && isRemembered(batch.receivedMs, nowMs)) {
           if (batch.events === content) answers.push(batch.answer);
           else isRefused = true;
           continue;
         }
         queues.set(name, queue);
         const answer = foldBatch(queue, ofQueue, nowMs);
-        if (batchId !== null) queue.batches.set(batchId, { heardMs: nowMs, events: content, answer });
+        if (batchId !== null) queue.batches.set(batchId, { receivedMs: nowMs, events: content, answer });
         answers.push(answer);
       }
       if (isRefused) return "REFUSED";

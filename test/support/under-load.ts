@@ -16,8 +16,8 @@ export interface Asked {
   readonly codes: readonly unknown[];
 }
 
-/** What somebody was told of the queue that is recorded to, and between which depths it must have been. */
-export interface Told {
+/** What a client was sent of the queue that is recorded to, and between which depths it must have been. */
+export interface Seen {
   readonly by: string;
   readonly depth: number;
   readonly stale: boolean;
@@ -40,12 +40,12 @@ export interface UnderLoad extends AsyncDisposable {
   readonly redis: TestRedis;
   /** Between the server and its Redis. */
   readonly relay: Relay;
-  /** Not through the relay, and as a user of its own, whose rights nobody takes away. */
+  /** Not through the relay, and as a user of its own, whose rights no test takes away. */
   readonly admin: Redis;
   readonly server: TestServer;
   readonly keys: Keys;
   readonly asked: readonly Asked[];
-  readonly told: readonly Told[];
+  readonly seen: readonly Seen[];
   /** How many jobs have been acknowledged, and how many were sent at all; all of them were enqueued, none left. */
   readonly acknowledged: number;
   readonly sent: number;
@@ -93,7 +93,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
   );
 
   const asked: Asked[] = [];
-  const told: Told[] = [];
+  const seen: Seen[] = [];
   const acknowledgedAtMs: number[] = [];
   let sent = 0;
   const ending = new AbortController();
@@ -108,10 +108,10 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
     return codes.length === 0 ? body.data : null;
   }
 
-  function hear(by: string, rows: readonly Row[]): void {
+  function receive(by: string, rows: readonly Row[]): void {
     for (const { depth, stale, accuracy, measuredAt } of rows) {
       // Until the first event was recorded the depth is not known.
-      told.push({
+      seen.push({
         by,
         depth: depth ?? 0,
         stale,
@@ -127,7 +127,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
       const events = Array.from({ length: jobsPerBatch }, () => {
         return { type: "ENQUEUED", queue, jobId: String(sent++) };
       });
-      // Half of them have nothing but the events' own identity to be told by.
+      // Half of them have nothing but the events' own identity to be distinguished by.
       const variables = { events, batchId: batch % 2 === 0 ? `batch-${batch}` : null };
       const mutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
         recordEvents(events: $events, batchId: $batchId) { accepted duplicates } }`;
@@ -142,27 +142,27 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
     for (let round = 0; !ending.signal.aborted; round++) {
       await Promise.all([
         askFor("query", `{ queueLatency(queues: ["${queue}"]) { ${selection} } }`).then((data) => {
-          if (data !== null) hear("query", data.queueLatency);
+          if (data !== null) receive("query", data.queueLatency);
         }),
         askFor("queues", `{ queues(prefix: "${queue}") { edges { node { ${selection} } } } }`).then(
           (data) => {
             const edges: readonly { readonly node: Row }[] = data?.queues.edges ?? [];
-            hear(
+            receive(
               "queues",
               edges.map(({ node }) => node),
             );
           },
         ),
-        askFor("forgetQueue", `mutation { forgetQueue(queue: "nobody-${round}") }`),
+        askFor("forgetQueue", `mutation { forgetQueue(queue: "unknown-${round}") }`),
       ]);
       await pause(20);
     }
   })();
   const transports = { sse: sseTransport, websocket: websocketTransport };
   const watching = Object.entries(transports).map(([by, connect]) =>
-    watch(stack.use(connect(server.url)), ending.signal, (rows) => hear(by, rows)),
+    watch(stack.use(connect(server.url)), ending.signal, (rows) => receive(by, rows)),
   );
-  // Whoever fails is heard of when the test asks for the end.
+  // A load that fails is reported when the test asks for the end.
   const all = Promise.all([recording, asking, ...watching]);
   all.catch(() => {});
   async function end(): Promise<void> {
@@ -178,7 +178,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
     server,
     keys,
     asked,
-    told,
+    seen,
     get acknowledged() {
       return acknowledgedAtMs.length;
     },
@@ -216,7 +216,7 @@ interface Row {
 async function watch(
   transport: Transport,
   end: AbortSignal,
-  hear: (rows: readonly Row[]) => void,
+  receive: (rows: readonly Row[]) => void,
 ): Promise<void> {
   const stream = transport.subscribe(
     `subscription { queueLatency(queues: ["${queue}"], minIntervalMs: 50, refreshMs: 250) { ${selection} } }`,
@@ -230,7 +230,7 @@ async function watch(
     if (end.aborted) return;
     if (done) throw new Error("the server has ended a subscription");
     if (value.errors !== undefined) throw new Error(`a push had errors: ${JSON.stringify(value.errors)}`);
-    hear(value.data.queueLatency);
+    receive(value.data.queueLatency);
   }
 }
 
