@@ -449,10 +449,23 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     const pageOf = async (stream: Stream) => {
       const { data, errors } = await next(stream);
       expect(errors).toBeUndefined();
+      counts = data.queues;
       return data.queues.nodes.map(({ node }: { readonly node: Row }) => node) as readonly Row[];
     };
-    const worst = `subscription { queues(orderBy: LATENCY, first: 2) {
-      nodes: edges { node { queue state latency measuredAt stale } }
+    let counts: unknown;
+    const countsOf = (total: number) => ({
+      totalCount: total,
+      healthCounts: [
+        { count: 0 },
+        { count: 0 },
+        { count: 0 },
+        { count: 0 },
+        { health: "UNKNOWN", count: total },
+      ],
+    });
+    const worst = `subscription { queues(orderBy: HEALTH, first: 2) {
+      nodes: edges { node { queue state health latency measuredAt stale } }
+      totalCount healthCounts { health count }
     } }`;
     const stream = client.subscribe(worst);
     const first = await pageOf(stream);
@@ -460,6 +473,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
       { queue: "old", state: "WAITING", stale: false },
       { queue: "new", state: "WAITING", stale: false },
     ]);
+    expect(counts, "too few samples of both").toMatchObject(countsOf(2));
     expect((await next(client.subscribe(worst))).errors).toMatchObject([
       { extensions: { code: "TOO_MANY_SUBSCRIPTIONS" } },
     ]);
@@ -472,7 +486,11 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(await until(([worst]) => worst?.queue === "older")).toMatchObject([{}, { queue: "old" }]);
     await redis.kill();
     const stale = await until(([worst]) => worst?.stale === true);
-    expect(stale).toMatchObject([{ queue: "older" }, { queue: "old", stale: true }]);
+    expect(stale).toMatchObject([
+      { queue: "older", health: "UNKNOWN" },
+      { queue: "old", stale: true },
+    ]);
+    expect(counts).toMatchObject(countsOf(3));
     await redis.restart();
     const [fresh] = await until(([worst]) => worst?.stale === false);
     expect(fresh?.latency).toBeGreaterThan(stale[0]?.latency ?? Number.NaN);
