@@ -40,10 +40,11 @@ import { createServer, type RouteAnswer, type ServerState } from "./server/serve
 import { createAlertRulesFile } from "./settings/alert-rules-file.ts";
 import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
-import type { SourceKind } from "./settings/source-urls.ts";
+import { prefixesOf, type SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
+import { createPostgresSource } from "./sources/postgres/postgres.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
@@ -62,7 +63,7 @@ export function createApp(config: Config, logger: Logger): App {
   const keys = createKeys(config.keyPrefix);
 
   const { eventWindowMs, maxWaitMs, maxQueues, maxEvents, maxKnownQueues, queueTtlMs } = config;
-  const sourceNames = config.sources.map(({ name }) => name);
+  const sourceNames = config.sources.flatMap(prefixesOf);
   const tracker = createTracker({
     ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
     sources: sourceNames,
@@ -105,11 +106,11 @@ export function createApp(config: Config, logger: Logger): App {
   const pages = createQueuePages({ all, allCounted, withCounts, ...health });
   const pageWatches = createPageWatches({ read: pages.read, logger });
   const factories = sourceFactories(config);
-  const readers = config.sources.map(({ kind, name: source, url }) =>
+  const readers = config.sources.map(({ kind, name: source, url, prefixes = {} }) =>
     createLeaderOnlySource({
       lease: createLease({ redis, keys, name: source, logger }),
       sink: tracker,
-      create: (sink) => factories[kind]({ url, source, sink, logger }),
+      create: (sink) => factories[kind]({ url, source, prefixes, sink, logger }),
       source,
       logger,
     }),
@@ -287,6 +288,7 @@ export function createApp(config: Config, logger: Logger): App {
 interface SourceWiring {
   readonly url: string;
   readonly source: string;
+  readonly prefixes: Readonly<Record<string, string>>;
   readonly sink: FollowSink;
   readonly logger: Logger;
 }
@@ -297,6 +299,7 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
     faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: config.faktoryIntervalMs }),
     sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: config.sidekiqIntervalMs }),
     bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
+    postgres: (wiring) => createPostgresSource({ ...wiring, intervalMs: config.postgresIntervalMs }),
   };
 }
 

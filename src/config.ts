@@ -63,6 +63,7 @@ export interface Config {
   readonly faktoryIntervalMs: number;
   readonly sidekiqIntervalMs: number;
   readonly bullmqReconcileMs: number;
+  readonly postgresIntervalMs: number;
   /** The file of rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
@@ -121,6 +122,8 @@ const settings = z.object({
   SIDEKIQ_INTERVAL: duration("1s", "100ms", "1h"),
   BULLMQ_URL: sourceUrls("bullmq"),
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
+  POSTGRES_URL: sourceUrls("postgres"),
+  POSTGRES_INTERVAL: duration("1s", "100ms", "1h"),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
   ALERT_WEBHOOK_URL: httpUrls(),
@@ -151,7 +154,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
   const set = parsed.data;
-  const sources = [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL];
+  const sources = [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL, ...set.POSTGRES_URL];
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
@@ -188,6 +191,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     faktoryIntervalMs: set.FAKTORY_INTERVAL,
     sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
+    postgresIntervalMs: set.POSTGRES_INTERVAL,
     alertsFile: set.ALERTS_FILE ?? null,
     alertmanagerUrls: set.ALERTMANAGER_URL,
     alertWebhooks: webhooksOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),

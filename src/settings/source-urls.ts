@@ -1,15 +1,18 @@
 import { z } from "zod";
 import { isUrl } from "./fields.ts";
+import { postgresForm, postgresPrefixes, postgresProblem } from "./postgres-url.ts";
 import { redisProblem } from "./redis-nodes.ts";
 import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
-export type SourceKind = "faktory" | "sidekiq" | "bullmq";
+export type SourceKind = "faktory" | "sidekiq" | "bullmq" | "postgres";
 
 /** One job system to read. */
 export interface SourceConfig {
   readonly kind: SourceKind;
-  /** The part before the slash in the names of its queues: the kind, or the value of `?as=`. */
+  /** The part before the slash in the names of its queues, unless it has `prefixes`: the kind, or the value of `?as=`. */
   readonly name: string;
+  /** Of a Postgres, where several job systems may be: the part before the slash in the names of each one's queues. */
+  readonly prefixes?: Readonly<Record<string, string>>;
   /** Without `as`; the source reads every other parameter. */
   readonly url: string;
 }
@@ -31,6 +34,7 @@ const urlForms = {
     expected: `redis://[user:password@]host[:port][/db][?prefix=PREFIX&queues=A,B&as=NAME], ${redisForms}`,
     parameters: ["as", "prefix", "queues"],
   },
+  postgres: { expected: postgresForm, parameters: [] },
 } as const;
 
 /** URLs of one kind of job system, separated by spaces. */
@@ -52,6 +56,7 @@ export function sourceUrls(kind: SourceKind) {
 }
 
 function urlProblem(kind: SourceKind, text: string): string | null {
+  if (kind === "postgres") return postgresProblem(text);
   const { expected, parameters } = urlForms[kind];
   if (kind !== "faktory") return redisProblem(text, expected, parameters);
   if (!isUrl(text, ["tcp:", "tcp+tls:"])) return expected;
@@ -79,10 +84,22 @@ function nameProblem(url: string): string | null {
 function sourceOf(kind: SourceKind, text: string): SourceConfig {
   const parameters = parametersOf(text);
   const name = parameters.get("as");
+  if (kind === "postgres") return postgresOf(text, name);
   if (name === null) return { kind, name: kind, url: text };
   parameters.delete("as");
   const query = parameters.size === 0 ? "" : `?${parameters}`;
   return { kind, name, url: text.replace(/\?.*$/s, query) };
+}
+
+/** Two URLs may name different systems, and are two sources then. */
+function postgresOf(url: string, as: string | null): SourceConfig {
+  const name = as ?? parametersOf(url).get("system")?.replaceAll(",", "+") ?? "postgres";
+  return { kind: "postgres", name, url, prefixes: postgresPrefixes(url, as) };
+}
+
+/** What stands before the slash in the names of a source's queues. */
+export function prefixesOf({ name, prefixes }: SourceConfig): readonly string[] {
+  return prefixes === undefined ? [name] : Object.values(prefixes);
 }
 
 /** Not by URL: one that names several Sentinels is none. */
@@ -91,7 +108,12 @@ function parametersOf(text: string): URLSearchParams {
 }
 
 /** The setting that names the sources of each kind. */
-const sourceSettings = { FAKTORY_URL: "faktory", SIDEKIQ_URL: "sidekiq", BULLMQ_URL: "bullmq" } as const;
+const sourceSettings = {
+  FAKTORY_URL: "faktory",
+  SIDEKIQ_URL: "sidekiq",
+  BULLMQ_URL: "bullmq",
+  POSTGRES_URL: "postgres",
+} as const;
 
 /**
  * Names that more than one source has, one line for each. It reads the text again, since names can clash between settings
@@ -102,8 +124,9 @@ export function nameClashes(given: Readonly<Record<string, string | undefined>>)
   for (const [setting, kind] of Object.entries(sourceSettings)) {
     for (const text of urlsIn(given[setting] ?? "")) {
       if (!text.includes("://") || nameProblem(text) !== null) continue;
-      const { name } = sourceOf(kind, text);
-      settingsByName.set(name, [...(settingsByName.get(name) ?? []), setting]);
+      if (kind === "postgres" && postgresProblem(text) !== null) continue;
+      for (const name of prefixesOf(sourceOf(kind, text)))
+        settingsByName.set(name, [...(settingsByName.get(name) ?? []), setting]);
     }
   }
   return [...settingsByName]

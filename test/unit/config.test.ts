@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { StartError } from "../../src/core/errors.ts";
+import { postgresForm, postgresSystemNames } from "../../src/settings/postgres-url.ts";
 
 const defaults: Config = {
   host: "127.0.0.1",
@@ -34,6 +35,7 @@ const defaults: Config = {
   sources: [],
   faktoryIntervalMs: 1_000,
   sidekiqIntervalMs: 1_000,
+  postgresIntervalMs: 1_000,
   bullmqReconcileMs: 10_000,
   alertsFile: null,
   alertmanagerUrls: [],
@@ -131,6 +133,7 @@ const durations = [
   { name: "SHUTDOWN_GRACE", field: "shutdownGraceMs", low: "100ms", high: "1h", standard: "10s" },
   { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "SIDEKIQ_INTERVAL", field: "sidekiqIntervalMs", low: "100ms", high: "1h", standard: "1s" },
+  { name: "POSTGRES_INTERVAL", field: "postgresIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "BULLMQ_RECONCILE", field: "bullmqReconcileMs", low: "1s", high: "1h", standard: "10s" },
 ] as const;
 
@@ -268,6 +271,19 @@ const urls = [
       "expected redis://[user:password@]host[:port][/db][?prefix=PREFIX&queues=A,B&as=NAME], or rediss:// for TLS",
   },
 ] as const;
+
+test.each([
+  "localhost",
+  "mysql://a@b/c",
+  "postgres://host/database",
+  "postgres://user@host",
+  "postgres://user@/database",
+  "postgres://secret%@host/database",
+  "postgres://user:secret@host:99999/database",
+  " ",
+])("POSTGRES_URL may not be %s", (url) => {
+  expect(problemsOf({ POSTGRES_URL: url })).toEqual([`POSTGRES_URL: expected ${postgresForm}`]);
+});
 
 describe.each(urls)("$name", ({ name, kind, good, bad, expected }) => {
   test.each(good)("may be %s", (url) => {
@@ -464,6 +480,8 @@ describe("job systems", () => {
       FAKTORY_URL: " tcp://a  tcp://:p%20w@b:7419?as=mail.eu ",
       SIDEKIQ_URL: "redis://c/1?namespace=n&as=billing\nredis://d?as=s_2&namespace=%7Bx%7D",
       BULLMQ_URL: "rediss://user:pw@e:6380?as=b-1&prefix=p redis://f",
+      POSTGRES_URL:
+        "postgres://u:p%2F@g/h?system=que,oban postgresql://u@i:1/j?system=river&as=r postgres://u@k/l?as=all",
     });
     expect(sources).toEqual([
       { kind: "faktory", name: "faktory", url: "tcp://a" },
@@ -472,6 +490,18 @@ describe("job systems", () => {
       { kind: "sidekiq", name: "s_2", url: "redis://d?namespace=%7Bx%7D" },
       { kind: "bullmq", name: "b-1", url: "rediss://user:pw@e:6380?prefix=p" },
       { kind: "bullmq", name: "bullmq", url: "redis://f" },
+      {
+        ...{ kind: "postgres", name: "que+oban", url: "postgres://u:p%2F@g/h?system=que,oban" },
+        prefixes: { que: "que", oban: "oban" },
+      },
+      {
+        ...{ kind: "postgres", name: "r", url: "postgresql://u@i:1/j?system=river&as=r" },
+        prefixes: { river: "r" },
+      },
+      {
+        ...{ kind: "postgres", name: "all", url: "postgres://u@k/l?as=all" },
+        prefixes: Object.fromEntries(postgresSystemNames.map((name) => [name, `all.${name}`])),
+      },
     ]);
   });
 
@@ -514,6 +544,33 @@ describe("job systems", () => {
       given: { SIDEKIQ_URL: "redis://a?as=faktory", FAKTORY_URL: "tcp://b" },
       problems: [`FAKTORY_URL, SIDEKIQ_URL: ${twice} "faktory"`],
       why: "the name of another kind",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?system=que postgres://u@c/d?system=oban,que" },
+      problems: [`POSTGRES_URL: ${twice} "que"`],
+      why: "one job system of two databases",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?system=que,sidekiq" },
+      problems: [`POSTGRES_URL: expected names behind ?system= out of: ${postgresSystemNames.join(", ")}`],
+      why: "a job system that is not read from Postgres",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=allow" },
+      problems: ["POSTGRES_URL: expected sslmode=disable, prefer, require, verify-ca, verify-full"],
+      why: "a mode that begins without TLS",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=require&sslrootcert=/dev/null" },
+      problems: ["POSTGRES_URL: expected sslrootcert with sslmode=verify-ca or verify-full"],
+      why: "authorities that would not be used",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?shema=x" },
+      problems: [
+        "POSTGRES_URL: expected only these parameters behind the ?: as, schema, sslmode, sslrootcert, system (did you mean schema?)",
+      ],
+      why: "a misspelt parameter",
     },
     {
       given: { FAKTORY_URL: "tcp://a secret tcp://b?as=SECRET tcp://c", PORT: "x" },

@@ -12,6 +12,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   docker: "needs a Docker engine: e2e/dockerfile runs the steps of the Dockerfile",
   itself: "would run this test once more",
   release: "publishes: unit/release runs the script on a repository of its own",
+  postgres: "needs the tables of job systems: redis/postgres-systems grants by it",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",
 };
 

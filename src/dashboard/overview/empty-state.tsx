@@ -10,7 +10,7 @@ export function NoQueuesYet() {
       <h2>No queues yet</h2>
       <p>
         A queue appears with its first event, or when the server reads a job system (FAKTORY_URL, SIDEKIQ_URL,
-        BULLMQ_URL). Record one:
+        BULLMQ_URL, POSTGRES_URL). Record one:
       </p>
       <pre>
         <code>{`curl ${url} -H 'content-type: application/json' \\\n  -d '{"query": "${mutation}"}'`}</code>

@@ -1,0 +1,61 @@
+import { ageMs, countLimit } from "./system.ts";
+
+/** A table of jobs with the index (state, queue, priority, scheduled_at, id), by which its system claims jobs. */
+export interface ClaimedByState {
+  readonly jobs: string;
+  readonly stateType: string;
+  /** The column with the time of the insert, by the database's clock. */
+  readonly insertedAt: string;
+}
+
+/** How much later than `scheduled_at` a job was inserted, in ms, before that time counts as set back by its producer. */
+const backdatedMs = 1_000;
+/** More pairs of queue and priority than these are not read. */
+const maxPairs = 10_000;
+
+/** Jobs that are claimable, and those that are due but have not been moved to `available` yet: they wait, too. */
+const states = ["available", "scheduled", "retryable"];
+
+/**
+ * The oldest job of each queue. It visits one row for each state, queue and priority: each step of the recursion is one descent of
+ * the index, to the first row of the next pair of queue and priority.
+ *
+ * - A new job's time is the database's: EXACT. A retried or snoozed one's is that of its worker's clock: ESTIMATED.
+ * - A producer may set `scheduled_at` back. Such a job waits since it was inserted, and may hide older ones: LOWER_BOUND.
+ * - A job that was rescued from a dead worker keeps `scheduled_at`, and waits since after it was attempted.
+ */
+export function headsByState({ jobs, stateType, insertedAt }: ClaimedByState): string {
+  const columns = `j.queue, j.priority, j.scheduled_at, j.${insertedAt} AS inserted_at, j.attempt, j.attempted_at`;
+  const order = "j.queue, j.priority, j.scheduled_at, j.id";
+  return `
+    WITH RECURSIVE pairs AS (
+      SELECT s.state, first.* FROM unnest('{${states}}'::${stateType}[]) AS s(state)
+      CROSS JOIN LATERAL (SELECT ${columns} FROM ${jobs} j WHERE j.state = s.state ORDER BY ${order} LIMIT 1) first
+      UNION ALL
+      SELECT pairs.state, next.* FROM pairs
+      CROSS JOIN LATERAL (SELECT ${columns} FROM ${jobs} j
+        WHERE j.state = pairs.state AND (j.queue, j.priority) > (pairs.queue, pairs.priority) ORDER BY ${order} LIMIT 1) next
+    ), heads AS (
+      SELECT queue, attempt, scheduled_at <= now() AS is_due, greatest(scheduled_at, inserted_at, attempted_at) AS since,
+        scheduled_at < inserted_at - interval '${backdatedMs} ms' AS is_backdated
+      FROM (SELECT * FROM pairs LIMIT ${maxPairs}) found
+    )
+    SELECT queue, ${ageMs("min(since) FILTER (WHERE is_due)")} AS age_ms, CASE
+      WHEN bool_or(is_due AND is_backdated) THEN 'LOWER_BOUND'
+      WHEN (array_agg(attempt ORDER BY since) FILTER (WHERE is_due))[1] > 0 THEN 'ESTIMATED' ELSE 'EXACT' END AS accuracy
+    FROM heads GROUP BY queue`;
+}
+
+/** Of each state 10,001 rows at most, in any order: of more scheduled ones it is not known how many are due. */
+export function depthsByState({ jobs, stateType }: ClaimedByState, queues: string): string {
+  return `
+    SELECT q.queue, least(sum(due), ${countLimit})::int AS depth, sum(later)::int AS scheduled
+    FROM unnest(${queues}) AS q(queue) CROSS JOIN unnest('{${states}}'::${stateType}[]) AS s(state)
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE is_due) ELSE ${countLimit} END AS due,
+        CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)
+          WHEN s.state <> 'available' THEN ${countLimit} ELSE 0 END AS later
+      FROM (SELECT j.scheduled_at <= now() AS is_due FROM ${jobs} j
+        WHERE j.state = s.state AND j.queue = q.queue LIMIT ${countLimit}) jobs
+    ) counted GROUP BY q.queue`;
+}

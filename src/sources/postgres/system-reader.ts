@@ -1,0 +1,166 @@
+import { escapeLiteral } from "pg";
+import type { Observation } from "../../core/observation.ts";
+import { queueNameProblem } from "../../core/queue-name.ts";
+import type { Accuracy } from "../../core/snapshot.ts";
+import { monotonicClock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import { createOutageLog } from "../../runtime/outage-log.ts";
+import type { PostgresAnswer } from "./connection.ts";
+import { find, type Table } from "./discover.ts";
+import { type FoundSystem, maxCounted, type PostgresSystem } from "./system.ts";
+
+export interface SystemReaderOptions {
+  readonly system: PostgresSystem;
+  /** What stands before the slash in the names of its queues. */
+  readonly source: string;
+  /** Whether it was asked for by name: then it is warned of when it is not there. */
+  readonly isWanted: boolean;
+  /** How often to count the jobs of each queue. */
+  readonly countEveryMs: number;
+  readonly logger: Logger;
+}
+
+type Select = (statement: string) => Promise<PostgresAnswer>;
+
+export interface SystemReader {
+  readonly source: string;
+  isFound(): boolean;
+  discover(tables: readonly Table[]): void;
+  readHeads(select: Select): Promise<void>;
+  /** Counts the jobs of some queues: those that were counted longest ago. */
+  readDepths(select: Select): Promise<void>;
+  /** All queues, as they were read last. */
+  observations(): readonly Observation[];
+  failed(error: unknown): void;
+}
+
+interface Queue {
+  head: Observation;
+  seenAtMs: number;
+  unknownSinceMs: number | null;
+  countedAtMs: number;
+  depth: number | null;
+  scheduled: number | null;
+}
+
+/** For how long a queue is kept after its last job, where no table names the queues. */
+const rememberedMs = 600_000;
+const queuesPerCount = 20;
+const maxQueues = 10_000;
+
+/** Keeps what is known of the queues of one job system. */
+export function createSystemReader(options: SystemReaderOptions): SystemReader {
+  const { system, source, isWanted, countEveryMs, logger } = options;
+  const outage = createOutageLog({
+    logger,
+    begins: "job tables unavailable",
+    ends: "job tables available again",
+    fields: { source },
+  });
+  const queues = new Map<string, Queue>();
+  let found: FoundSystem | null = null;
+  let wasFound = false;
+  let hasWarned = false;
+
+  function addHead(head: Observation): void {
+    const { queue, readAtMs, headAgeMs, accuracy } = head;
+    const known = queues.get(queue);
+    const unknownSinceMs = accuracy === "UNKNOWN" ? (known?.unknownSinceMs ?? readAtMs) : null;
+    const isEmpty = headAgeMs === null && accuracy !== "UNKNOWN";
+    // A job that has come since the last count makes that count wrong; the next one begins with this queue.
+    const isCounted = known !== undefined && (isEmpty || (known.depth ?? 0) > 0);
+    queues.set(queue, {
+      head: accuracy === "UNKNOWN" ? { ...head, headAgeMs: readAtMs - (unknownSinceMs ?? readAtMs) } : head,
+      seenAtMs: readAtMs,
+      unknownSinceMs,
+      countedAtMs: isCounted ? known.countedAtMs : Number.NEGATIVE_INFINITY,
+      depth: isEmpty ? 0 : isCounted ? known.depth : null,
+      scheduled: known?.scheduled ?? null,
+    });
+  }
+
+  function nameProblem(queue: string): boolean {
+    const isWrong = queueNameProblem(`${source}/${queue}`) !== null || queues.size >= maxQueues;
+    if (isWrong && !hasWarned && !queues.has(queue)) {
+      hasWarned = true;
+      logger.warn(
+        { source, queue: queue.slice(0, 200), limit: maxQueues },
+        "skipped queues with invalid names, or beyond the limit",
+      );
+    }
+    return isWrong && !queues.has(queue);
+  }
+
+  return {
+    source,
+    isFound: () => found !== null,
+    discover(tables) {
+      const discovery = find(system, tables);
+      found = discovery === null || "problem" in discovery ? null : discovery;
+      if (found !== null) wasFound = true;
+      else if (discovery !== null && "problem" in discovery) outage.failed(new Error(discovery.problem));
+      else if (isWanted || wasFound) outage.failed(new Error(`there is no table ${system.table}`));
+    },
+    async readHeads(select) {
+      if (found === null) return;
+      const sentAtMs = monotonicClock.now();
+      const { rows } = await select(system.heads(found));
+      const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
+      const readAtMs = sentAtMs + uncertaintyMs;
+      outage.recovered();
+      const base = { uncertaintyMs, depth: null, scheduled: null, readAtMs };
+      let areOthersUnknown = false;
+      for (const { queue, age_ms: age, accuracy, paused } of rows) {
+        if (queue === null) areOthersUnknown = true;
+        else if (!nameProblem(String(queue)))
+          addHead({
+            ...{ ...base, queue: String(queue), paused: paused === true },
+            headAgeMs: age === null ? null : Math.max(0, Number(age)),
+            accuracy: accuracy as Accuracy,
+          });
+      }
+      for (const [name, { head, seenAtMs }] of queues) {
+        if (seenAtMs === readAtMs) continue;
+        if (!areOthersUnknown && readAtMs - seenAtMs > rememberedMs) {
+          queues.delete(name);
+          continue;
+        }
+        addHead({ ...head, ...base, headAgeMs: null, accuracy: areOthersUnknown ? "UNKNOWN" : "EXACT" });
+        const queue = queues.get(name);
+        if (queue !== undefined) queue.seenAtMs = seenAtMs;
+      }
+    },
+    async readDepths(select) {
+      const dueBeforeMs = monotonicClock.now() - countEveryMs;
+      const due = [...queues]
+        .filter(([, { countedAtMs }]) => countedAtMs < dueBeforeMs)
+        .sort(([, a], [, b]) => a.countedAtMs - b.countedAtMs)
+        .slice(0, queuesPerCount);
+      if (found === null || due.length === 0) return;
+      const countedAtMs = monotonicClock.now();
+      // What cannot be counted in time is not tried again before the others.
+      for (const [, queue] of due) Object.assign(queue, { countedAtMs, depth: null, scheduled: null });
+      const names = due.map(([name]) => escapeLiteral(name));
+      const { rows } = await select(system.depths(found, `ARRAY[${names}]::text[]`));
+      for (const { queue, depth, scheduled } of rows) {
+        const counted = queues.get(String(queue));
+        if (counted !== undefined)
+          Object.assign(counted, { depth: bounded(depth), scheduled: bounded(scheduled) });
+      }
+    },
+    observations: () =>
+      [...queues.values()].map(({ head, depth, scheduled }) => ({
+        ...head,
+        // The count is of another moment: a head that is there has been counted, or came since.
+        depth: head.headAgeMs === null ? 0 : depth === 0 ? null : depth,
+        scheduled,
+      })),
+    failed(error) {
+      outage.failed(error);
+    },
+  };
+}
+
+function bounded(count: unknown): number | null {
+  return count === null || Number(count) > maxCounted ? null : Number(count);
+}

@@ -1,0 +1,48 @@
+import type { PostgresSystemName } from "../../settings/postgres-url.ts";
+
+/** A job system as it was found in a database. */
+export interface FoundSystem {
+  /** The quoted name of one of its tables, with its schema; null when there is none that may be read. */
+  table(name: string): string | null;
+  /** A type of its schema, quoted. */
+  type(name: string): string;
+  /** Whether a table has an index without a condition that begins with these columns. */
+  hasIndex(table: string, columns: readonly string[]): boolean;
+}
+
+/** One job system: how its tables are recognised, and what is asked of them. */
+export interface PostgresSystem {
+  readonly name: PostgresSystemName;
+  /** The table of its jobs, and the columns that the statements need: with these it is there. */
+  readonly table: string;
+  readonly columns: readonly string[];
+  /** Other tables that must be there. */
+  readonly needs?: readonly string[];
+  /** Other tables that are read where they are. */
+  readonly uses?: readonly string[];
+  /**
+   * A SELECT that reads a bounded part of the tables, however many jobs wait, with a row for each queue: `queue`; `age_ms`, how
+   * long its oldest claimable job has been that, null when there is none; `accuracy`; `paused`.
+   */
+  heads(found: FoundSystem): string;
+  /**
+   * A SELECT with a row for each queue of an array: `queue`, `depth`, `scheduled`. One that is greater than
+   * {@link maxCounted} may be too small; `scheduled` is null when it is not known.
+   */
+  depths(found: FoundSystem, queues: string): string;
+}
+
+/** Jobs are counted up to here. */
+export const maxCounted = 10_000;
+
+/** One more row than is counted, to know that there are more. */
+export const countLimit = maxCounted + 1;
+
+/**
+ * How long ago that was, in ms, by the database's clock. Of a `timestamp`, which these systems keep in UTC, as of a `timestamptz`.
+ * By `clock_timestamp()`, since `now()` is the start of our own transaction. Conditions use `now()`, since an index
+ * can: that transaction is one message, and began a moment ago.
+ */
+export function ageMs(time: string): string {
+  return `((extract(epoch FROM clock_timestamp()) - extract(epoch FROM ${time})) * 1000)::float8`;
+}

@@ -1,0 +1,75 @@
+import { PgBoss } from "pg-boss";
+import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { recordingLogger } from "../support/logger.ts";
+import { query, startPostgres, whyNoPostgres } from "../support/postgres.ts";
+import { fixtures } from "../support/postgres-fixtures.ts";
+import { uniquePrefix } from "../support/redis.ts";
+import { ask, startApp } from "../support/server.ts";
+
+const title = whyNoPostgres === null ? "a real Postgres" : `a real Postgres (${whyNoPostgres})`;
+
+describe.skipIf(whyNoPostgres !== null)(title, () => {
+  it("has the queues of two job systems in one database, and refuses events for them", {
+    timeout: 60_000,
+  }, async () => {
+    await using postgres = await startPostgres();
+    const url = await postgres.createDatabase();
+    await query(
+      url,
+      `${fixtures.que} INSERT INTO que_jobs (queue, run_at) VALUES ('mail', now() - interval '1 hour')`,
+    );
+    const boss = new PgBoss({ connectionString: url, supervise: false, schedule: false });
+    boss.on("error", () => {});
+    await boss.start();
+    onTestFinished(() => boss.stop({ graceful: false }));
+    await boss.createQueue("mail");
+    await boss.send("mail", {});
+    await boss.send("mail", {}, { startAfter: 3_600 });
+
+    await using app = await startApp(
+      {
+        REDIS_URL: inject("redisUrl"),
+        KEY_PREFIX: uniquePrefix(),
+        POSTGRES_URL: url,
+        POSTGRES_INTERVAL: "100ms",
+      },
+      recordingLogger(),
+    );
+    const selection =
+      "queue source state latency depth scheduled accuracy stale throughput { enqueuedPerSecond }";
+    await vi.waitFor(async () => {
+      const { body } = await ask(
+        app.url,
+        `{ queueLatency(queues: ["que/mail", "pg-boss/mail"]) { ${selection} } }`,
+      );
+      const common = { state: "WAITING", accuracy: "EXACT", stale: false, throughput: null };
+      expect(body.data.queueLatency).toEqual([
+        {
+          ...common,
+          queue: "que/mail",
+          source: "que",
+          depth: 1,
+          scheduled: 0,
+          latency: expect.toSatisfy(isAnHour),
+        },
+        {
+          ...common,
+          queue: "pg-boss/mail",
+          source: "pg-boss",
+          depth: 1,
+          scheduled: 1,
+          latency: expect.any(Number),
+        },
+      ]);
+    }, 30_000);
+    const { body } = await ask(
+      app.url,
+      `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "que/mail", jobId: "1" }]) { accepted } }`,
+    );
+    expect(body.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT" });
+  });
+});
+
+function isAnHour(seconds: number): boolean {
+  return seconds > 3_599 && seconds < 3_900;
+}

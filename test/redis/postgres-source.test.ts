@@ -1,0 +1,399 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import type { Client } from "pg";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { messageOf, StartError } from "../../src/core/errors.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import { postgresPrefixes } from "../../src/settings/postgres-url.ts";
+import { createPostgresSource } from "../../src/sources/postgres/postgres.ts";
+import { whyNoTls } from "../support/faktory.ts";
+import { silentLogger } from "../support/logger.ts";
+import { startPgBouncer, whyNoPgBouncer } from "../support/pgbouncer.ts";
+import { connect, query, startPostgres, type TestPostgres, whyNoPostgres } from "../support/postgres.ts";
+import { fixtures } from "../support/postgres-fixtures.ts";
+import { eventually, watchPostgres } from "../support/postgres-source.ts";
+
+const title = whyNoPostgres === null ? "the Postgres source" : `the Postgres source (${whyNoPostgres})`;
+
+const push = (queue = "mail", ago = "1 hour") =>
+  `INSERT INTO que_jobs (queue, run_at) VALUES ('${queue}', now() - interval '${ago}')`;
+
+describe.skipIf(whyNoPostgres !== null)(title, () => {
+  let postgres: TestPostgres;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  }, 60_000);
+  afterAll(async () => {
+    await postgres?.stop();
+  });
+
+  async function database(...statements: readonly string[]): Promise<string> {
+    const url = await postgres.createDatabase();
+    for (const statement of statements) await query(url, statement);
+    return url;
+  }
+
+  describe("Que, by its tables", () => {
+    test("jobs that a worker has locked do not wait, and finished, expired and later ones neither", async () => {
+      const url = await database(fixtures.que, push("mail", "3 hours"), push("mail", "2 hours"), push());
+      const worker = await connected(url);
+      await worker.query("SELECT pg_advisory_lock(id) FROM que_jobs ORDER BY run_at LIMIT 2");
+      await query(url, "INSERT INTO que_jobs (queue, run_at) VALUES ('mail', now() + interval '1 hour')");
+      await query(
+        url,
+        `INSERT INTO que_jobs (queue, run_at, finished_at, expired_at)
+         VALUES ('mail', now() - interval '1 day', now(), NULL), ('mail', now() - interval '1 day', NULL, now())`,
+      );
+      const watched = await watchPostgres(url);
+      const head = await watched.until("que/mail", { depth: 1, scheduled: 1, accuracy: "EXACT" });
+      expect(head.headAgeMs).toBeGreaterThan(3_590_000);
+      expect(head.headAgeMs).toBeLessThan(7_000_000);
+      await worker.query("SELECT pg_advisory_unlock_all()");
+      await watched.until("que/mail", { depth: 3, headAgeMs: expect.toSatisfy((ms) => ms > 3 * 3_590_000) });
+    });
+  });
+
+  describe("GoodJob, by its tables", () => {
+    test("the oldest claimable job of any priority, without those that run; a pause of its queue", async () => {
+      const at = (ago: string) => `timezone('UTC', now() - interval '${ago}')`;
+      const url = await database(
+        fixtures.good_job,
+        `INSERT INTO good_jobs (queue_name, priority, scheduled_at, performed_at, finished_at) VALUES
+          ('latency_30s', 0, ${at("4 hours")}, ${at("1 hour")}, ${at("1 minute")}),
+          ('latency_30s', 0, ${at("3 hours")}, ${at("1 minute")}, NULL),
+          ('latency_30s', 5, ${at("1 hour")}, NULL, NULL), ('latency_30s', -5, ${at("30 minutes")}, NULL, NULL),
+          ('latency_30s', 0, ${at("-1 hour")}, NULL, NULL), ('busy', 0, ${at("1 hour")}, ${at("1 minute")}, NULL)`,
+        `INSERT INTO good_job_settings (key, value) VALUES ('pauses', '{"queues": ["latency_30s"], "job_classes": ["busy"]}')`,
+      );
+      const watched = await watchPostgres(url);
+      const head = await watched.until("good_job/latency_30s", {
+        depth: 2,
+        scheduled: 1,
+        accuracy: "ESTIMATED",
+      });
+      expect(head).toMatchObject({ paused: true, headAgeMs: expect.closeTo(3_600_000, -5) });
+      await watched.until("good_job/busy", { depth: 0, headAgeMs: null, accuracy: "EXACT", paused: false });
+    });
+  });
+
+  describe("Solid Queue, by its tables", () => {
+    const at = (ago: string) => `timezone('UTC', now() - interval '${ago}')`;
+    // The job with the least id was scheduled: it has been ready for the shortest time.
+    const ready = `INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at) VALUES
+      (1, 'mail', ${at("1 minute")}), (2, 'mail', ${at("1 hour")}), (3, 'paused', ${at("1 hour")})`;
+
+    test.each([
+      { index: "", accuracy: "LOWER_BOUND", ageMs: 60_000, why: "the job that is claimed next" },
+      {
+        index: "CREATE INDEX ON solid_queue_ready_executions (queue_name, created_at)",
+        ...{ accuracy: "ESTIMATED", ageMs: 3_600_000, why: "the oldest, by Rails's clock" },
+      },
+    ])("with the index '$index': $why", async ({ index, accuracy, ageMs }) => {
+      const url = await database(
+        `${fixtures.solid_queue} ${index}`,
+        ready,
+        `INSERT INTO solid_queue_pauses (queue_name, created_at) VALUES ('paused', now())`,
+      );
+      const watched = await watchPostgres(url);
+      const head = await watched.until("solid_queue/mail", {
+        depth: 2,
+        scheduled: 0,
+        paused: false,
+        accuracy,
+      });
+      expect(head.headAgeMs).toBeGreaterThanOrEqual(ageMs);
+      expect(head.headAgeMs).toBeLessThan(ageMs + 60_000);
+      await watched.until("solid_queue/paused", { depth: 1, paused: true });
+    });
+
+    test("a job that is due and was not dispatched waits", async () => {
+      const url = await database(
+        fixtures.solid_queue,
+        `INSERT INTO solid_queue_scheduled_executions (job_id, queue_name, scheduled_at)
+         VALUES (1, 'mail', ${at("1 hour")}), (2, 'mail', ${at("-1 hour")})`,
+      );
+      const watched = await watchPostgres(url);
+      const head = await watched.until("solid_queue/mail", { depth: 1, scheduled: 1 });
+      expect(head.headAgeMs).toBeGreaterThan(3_590_000);
+    });
+  });
+
+  test("finds a system whose tables appear later, and says once that there was none", async () => {
+    const url = await database();
+    const watched = await watchPostgres(url);
+    await watched.logged("no job tables found", 2);
+    await query(url, `${fixtures.que} ${push()}`);
+    await watched.until("que/mail", { depth: 1 });
+    expect(watched.notable()).toEqual(["warn no job tables found", "info job tables found"]);
+  });
+
+  test("a queue that has become empty is empty, and not gone", async () => {
+    const url = await database(fixtures.que, push());
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    await query(url, "DELETE FROM que_jobs");
+    await watched.until("que/mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test.each([
+    { change: "DROP TABLE que_jobs", back: fixtures.que, says: "there is no table que_jobs" },
+    {
+      change: "ALTER TABLE que_jobs RENAME COLUMN run_at TO runs_at",
+      ...{ back: "ALTER TABLE que_jobs RENAME COLUMN runs_at TO run_at", says: "has no column run_at" },
+    },
+  ])(
+    "after '$change' it reports nothing, says so once, and goes on after that",
+    async ({ change, back, says }) => {
+      const url = await database(fixtures.que, push());
+      const watched = await watchPostgres(url);
+      await watched.until("que/mail", { depth: 1 });
+      await query(url, change);
+      await eventually(() =>
+        expect(watched.log.map(({ err }) => messageOf(err))).toContainEqual(expect.stringContaining(says)),
+      );
+      const count = watched.seen.length;
+      await watched.logged("no job tables found", 3);
+      expect(watched.seen).toHaveLength(count);
+      await query(url, back);
+      await watched.next();
+      expect(watched.notable().filter((line) => line.includes("job tables unavailable"))).toHaveLength(1);
+      expect(watched.notable()).toContain("info job tables available again");
+    },
+  );
+
+  describe("a role that may only read", () => {
+    test("needs USAGE and SELECT: a missing one is warned of, and hides no other system", async () => {
+      const url = await database(
+        `${fixtures.que} ${push()}`,
+        `CREATE SCHEMA jobs; SET search_path = jobs; ${fixtures.solid_queue}`,
+        "DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN",
+        "GRANT SELECT ON que_jobs TO reader",
+      );
+      const watched = await watchPostgres(url.replace("postgres@", "reader@"));
+      await watched.until("que/mail", { depth: 1, headAgeMs: expect.any(Number) });
+      const { err, source } = await watched.logged("job tables unavailable", 2);
+      expect(source).toBe("solid_queue");
+      expect(messageOf(err)).toContain(
+        'GRANT USAGE on the schema and SELECT on "jobs"."solid_queue_ready_executions"',
+      );
+      expect(watched.notable()).toEqual(["warn job tables unavailable"]);
+      await query(
+        url,
+        "GRANT USAGE ON SCHEMA jobs TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA jobs TO reader",
+      );
+      await watched.logged("job tables available again");
+    });
+
+    test("does not take rows that row security hides for an empty queue", async () => {
+      const url = await database(
+        `${fixtures.que} ${push()}`,
+        "DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN; GRANT SELECT ON que_jobs TO blind",
+        "ALTER TABLE que_jobs ENABLE ROW LEVEL SECURITY",
+      );
+      const watched = await watchPostgres(url.replace("postgres@", "blind@"));
+      const { err } = await watched.logged("job tables unavailable", 2);
+      expect(messageOf(err)).toContain("row security hides");
+      expect(watched.seen).toEqual([]);
+      await query(url, "CREATE POLICY reads ON que_jobs FOR SELECT TO blind USING (true)");
+      await watched.until("que/mail", { depth: 1, headAgeMs: expect.any(Number) });
+    });
+  });
+
+  test("reads the schema that the URL names, and refuses to choose between two", async () => {
+    const url = await database(
+      `CREATE SCHEMA "a b"; SET search_path = "a b"; ${fixtures.que} ${push("one")}`,
+      `CREATE SCHEMA c; SET search_path = c; ${fixtures.que} ${push("two")}`,
+    );
+    const both = await watchPostgres(url);
+    const { err } = await both.logged("job tables unavailable", 2);
+    expect(messageOf(err)).toContain("found in the schemas a b, c");
+    const one = await watchPostgres(`${url}?schema=a%20b&system=que`);
+    await one.until("que/one", { depth: 1 });
+    expect(one.latest("que/two")).toBeUndefined();
+  });
+
+  test("leaves out queues whose names cannot be shown, and warns once", async () => {
+    const url = await database(fixtures.que, push("two\nlines"), push("x".repeat(200)), push());
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    await watched.next();
+    expect(watched.seen.at(-1)?.queues.map(({ queue }) => queue)).toEqual(["mail"]);
+    expect(watched.notable()).toHaveLength(1);
+  });
+
+  test("names with quotes are names", async () => {
+    const url = await database(fixtures.que, push(`it''s; DROP TABLE que_jobs --\\`));
+    const watched = await watchPostgres(url);
+    await watched.until("que/it's; DROP TABLE que_jobs --\\", { depth: 1 });
+  });
+
+  test("a lock on the table is a slow reading, not a pile of statements; then it reads again", async () => {
+    const url = await database(fixtures.que, push());
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    const migration = await connected(url);
+    await migration.query("BEGIN; LOCK TABLE que_jobs IN ACCESS EXCLUSIVE MODE");
+    const { err } = await watched.logged("job tables unavailable", 2);
+    expect(messageOf(err)).toBe("canceling statement due to statement timeout");
+    const ours = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'queue-latency%'`;
+    expect(await query(url, ours)).toEqual([{ n: 1 }]);
+    const count = watched.seen.length;
+    await watched.logged("job tables unavailable", 3);
+    expect(watched.seen).toHaveLength(count);
+    await migration.query("COMMIT");
+    await watched.until("que/mail", { depth: 1 });
+    expect(watched.notable()).toEqual(["warn job tables unavailable", "info job tables available again"]);
+  });
+
+  test("writes nothing, and leaves no transaction open", async () => {
+    const url = await database(fixtures.que, push());
+    const watched = await watchPostgres(url, { intervalMs: 60_000 });
+    await eventually(() => expect(watched.latest("que/mail")).toBeDefined());
+    const [state] = await query(
+      url,
+      `SELECT state, xact_start, query FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name LIKE 'queue-latency%'`,
+    );
+    expect(state).toMatchObject({ state: "idle", xact_start: null });
+    expect(state?.query).toMatch(/^SET LOCAL transaction_read_only = on;/);
+  });
+
+  test("is away while the server is, warns once, and is back by itself", async () => {
+    await using own = await startPostgres();
+    const url = await own.createDatabase();
+    await query(url, `${fixtures.que} ${push()}`);
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    await own.halt();
+    await watched.logged("source unavailable", 3);
+    const count = watched.seen.length;
+    await watched.logged("source unavailable", 6);
+    expect(watched.seen).toHaveLength(count);
+    await own.resume();
+    await watched.until("que/mail", { depth: 1 });
+    expect(watched.notable()).toEqual(["warn source unavailable", "info source available again"]);
+    await watched.stop();
+  });
+
+  test.skipIf(whyNoTls !== null)("uses TLS as the mode says, and verifies what it is to verify", async () => {
+    await using own = await startPostgres({ tls: true });
+    const url = (await own.createDatabase()).replace("127.0.0.1", "localhost");
+    await query(url, `${fixtures.que} ${push()}`);
+    const byAddress = url.replace("localhost", "127.0.0.1");
+    const ca = `sslrootcert=${own.certificateFile}`;
+    for (const works of [
+      url,
+      `${url}?sslmode=require`,
+      `${byAddress}?sslmode=verify-ca&${ca}`,
+      `${url}?sslmode=verify-full&${ca}`,
+    ]) {
+      const watched = await watchPostgres(works);
+      await watched.until("que/mail", { depth: 1 });
+      await watched.stop();
+    }
+    for (const [fails, why] of [
+      [`${url}?sslmode=disable`, "no encryption"],
+      [`${url}?sslmode=verify-full`, "self-signed certificate"],
+      [`${byAddress}?sslmode=verify-full&${ca}`, "does not match certificate's altnames"],
+    ] as const) {
+      const watched = await watchPostgres(fails);
+      const { err } = await watched.logged("source unavailable");
+      expect(messageOf(err)).toContain(why);
+      await watched.stop();
+    }
+  });
+
+  test("a server without TLS is refused where the mode asks for it", async () => {
+    const watched = await watchPostgres(`${await database()}?sslmode=require`);
+    const { err } = await watched.logged("source unavailable", 2);
+    expect(messageOf(err)).toBe("The server does not support SSL connections");
+  });
+
+  test.skipIf(whyNoPgBouncer !== null)(
+    "reads by a PgBouncer in transaction mode, and leaves its connection as it was",
+    async () => {
+      const url = await database(fixtures.que, push());
+      await using bouncer = await startPgBouncer(postgres.port);
+      const by = url.replace(`:${postgres.port}/`, `:${bouncer.port}/`);
+      const watched = await watchPostgres(by);
+      await watched.until("que/mail", { depth: 1 });
+      // The one connection that the PgBouncer has to the server.
+      const [settings] = await query(
+        by,
+        `SELECT current_setting('statement_timeout') AS timeout, current_setting('transaction_read_only') AS "readOnly",
+          current_setting('enable_seqscan') AS seqscan, (SELECT count(*)::int FROM pg_stat_activity
+            WHERE datname = current_database()) AS connections`,
+      );
+      expect(settings).toEqual({ timeout: "0", readOnly: "off", seqscan: "on", connections: 1 });
+      await query(by, push());
+      await watched.until("que/mail", { depth: 2 });
+      expect(watched.notable()).toEqual([]);
+      await watched.stop();
+    },
+  );
+
+  test("a wrong password is warned of, and stands nowhere in the log", async () => {
+    await using own = await startPostgres();
+    await query(`${own.url}/postgres`, "CREATE ROLE app LOGIN PASSWORD '50% of p@ss/word:é'");
+    const url = await own.createDatabase();
+    await query(url, `${fixtures.que} ${push()}; GRANT SELECT ON que_jobs TO app`);
+    await own.requirePasswords();
+    const right = url.replace("postgres@", `app:${encodeURIComponent("50% of p@ss/word:é")}@`);
+    const reading = await watchPostgres(right);
+    await reading.until("que/mail", { depth: 1 });
+    const wrong = await watchPostgres(url.replace("postgres@", "app:hunter2@"));
+    const { err } = await wrong.logged("source unavailable", 2);
+    expect(messageOf(err)).toBe('password authentication failed for user "app"');
+    expect(JSON.stringify(wrong.log.map((line) => ({ ...line, err: fieldsOf(line.err) })))).not.toContain(
+      "hunter2",
+    );
+    await reading.stop();
+    await wrong.stop();
+  });
+
+  test("stop() resolves at once while a server accepts and never answers", async () => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => void sockets.push(socket.resume())).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => void server.close());
+    const watched = await watchPostgres(`postgres://a@127.0.0.1:${(server.address() as AddressInfo).port}/b`);
+    await eventually(() => expect(sockets).toHaveLength(1));
+    const startedAtMs = monotonicClock.now();
+    await watched.stop();
+    expect(monotonicClock.now() - startedAtMs).toBeLessThan(2_500);
+    await eventually(() => expect(sockets[0]?.closed).toBe(true));
+    expect(watched.log).toEqual([]);
+  });
+
+  test("a sink that fails is not the database's fault: it is logged once, and reading goes on", async () => {
+    const url = await database(fixtures.que, push());
+    let works = false;
+    const watched = await watchPostgres(url, {}, () => works);
+    await watched.logged("source reading not stored", 3);
+    works = true;
+    await watched.logged("source readings stored again");
+    expect(watched.notable()).toEqual([
+      "warn source reading not stored",
+      "info source readings stored again",
+    ]);
+  });
+});
+
+test.each(["redis://:hunter2@localhost", "postgres://hunter2@/", "hunter2"])("refuses the URL %s", (url) => {
+  const prefixes = postgresPrefixes("postgres://a@b/c", null);
+  const options = { url, intervalMs: 20, sink: { observe: async () => {} }, logger: silentLogger, prefixes };
+  expect(() => createPostgresSource(options)).toThrow(StartError);
+  expect(() => createPostgresSource(options)).not.toThrow(/hunter2/);
+});
+
+/** What a structured log prints of an error: its enumerable fields too. */
+function fieldsOf(err: unknown): unknown {
+  return err instanceof Error ? { ...err, name: err.name, message: err.message, stack: err.stack } : err;
+}
+
+async function connected(url: string): Promise<Client> {
+  const client = await connect(url);
+  onTestFinished(() => client.end());
+  return client;
+}

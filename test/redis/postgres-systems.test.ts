@@ -1,0 +1,267 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import type { PostgresSystemName } from "../../src/settings/postgres-url.ts";
+import { settings } from "../../src/sources/postgres/connection.ts";
+import { discoveryOf, find, tablesIn } from "../../src/sources/postgres/discover.ts";
+import type { FoundSystem } from "../../src/sources/postgres/system.ts";
+import { postgresSystems } from "../../src/sources/postgres/systems.ts";
+import { query, startPostgres, type TestPostgres, whyNoPostgres } from "../support/postgres.ts";
+import { fixtures } from "../support/postgres-fixtures.ts";
+import {
+  type PostgresJobs,
+  startGraphileWorker,
+  startOban,
+  startPgBoss,
+  startProcrastinate,
+  startRiver,
+  whyNoPythonJobs,
+  whyNoRiver,
+} from "../support/postgres-jobs.ts";
+import { type WatchedPostgres, watchPostgres } from "../support/postgres-source.ts";
+
+const title =
+  whyNoPostgres === null ? "job systems in Postgres" : `job systems in Postgres (${whyNoPostgres})`;
+
+/** A row for each job system that runs here: its real producer and worker write, and we read. */
+const real = [
+  { system: "pg-boss", start: startPgBoss, why: null, retried: "EXACT" },
+  { system: "graphile-worker", start: startGraphileWorker, why: null, retried: "EXACT" },
+  { system: "oban", start: startOban, why: whyNoPythonJobs, retried: "ESTIMATED" },
+  { system: "procrastinate", start: startProcrastinate, why: whyNoPythonJobs, retried: "EXACT" },
+  { system: "river", start: startRiver, why: whyNoRiver, retried: "ESTIMATED" },
+] as const;
+
+describe.skipIf(whyNoPostgres !== null)(title, () => {
+  let postgres: TestPostgres;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  }, 60_000);
+  afterAll(async () => {
+    await postgres?.stop();
+  });
+
+  for (const { system, fill, buffers } of costs) {
+    const why = real.find((row) => row.system === system)?.why ?? null;
+    const name = `${system} with 300,000 waiting jobs: the heads are in ${buffers} buffers at most, and jobs are counted to a limit`;
+    test.skipIf(why !== null)(why === null ? name : `${name} (${why})`, { timeout: 120_000 }, async () => {
+      const url = await postgres.createDatabase();
+      await install(system, url);
+      await query(url, fill(claimableAt));
+      await query(url, "VACUUM ANALYZE");
+      const there = await found(system, url);
+      const { heads, depths } = postgresSystems[system];
+      expect(await buffersOf(url, heads(there))).toBeLessThanOrEqual(buffers);
+      expect(await buffersOf(url, depths(there, "ARRAY['queue-0', 'queue-1']"))).toBeLessThanOrEqual(5_000);
+
+      await query(url, grants(system));
+      const watched = await watchPostgres(`${url.replace("postgres@", "queue_latency@")}?system=${system}`);
+      for (const n of [0, 1, 2]) {
+        const head = await watched.until(`${system}/queue-${n}`, { depth: null });
+        expect(head.accuracy).toMatch(/EXACT|ESTIMATED|LOWER_BOUND/);
+        expect(head.headAgeMs).toBeGreaterThan(3_599_000);
+      }
+      await watched.stop();
+      await postgres.dropDatabase(url);
+    });
+  }
+
+  for (const { system, start, why } of real) {
+    describe.skipIf(why !== null)(why === null ? system : `${system} (${why})`, () => {
+      let url: string;
+      let jobs: PostgresJobs;
+      let number = 0;
+      const newQueue = () => `queue-${++number}`;
+      const observed = (watched: WatchedPostgres, queue: string, expected: object) =>
+        watched.until(`${system}/${queue}`, expected);
+
+      beforeAll(async () => {
+        url = await postgres.createDatabase();
+        jobs = await start(url);
+      }, 60_000);
+      afterAll(async () => {
+        await jobs?.stop();
+      });
+
+      test("the head waits since it was pushed, by the database's clock, whatever its priority", async () => {
+        const queue = newQueue();
+        const beforeMs = monotonicClock.now();
+        await jobs.push(queue, { priority: 2 });
+        const afterMs = monotonicClock.now();
+        await jobs.push(queue, { priority: 1 });
+        const watched = await watchPostgres(url);
+        const { headAgeMs, readAtMs, uncertaintyMs } = await observed(watched, queue, {
+          ...{ depth: 2, scheduled: 0, accuracy: "EXACT", paused: false },
+        });
+        const sinceMs = readAtMs - (headAgeMs ?? Number.NaN);
+        expect(sinceMs).toBeGreaterThanOrEqual(beforeMs - uncertaintyMs - roundingMs);
+        expect(sinceMs).toBeLessThanOrEqual(afterMs + uncertaintyMs + roundingMs);
+      });
+
+      test("follows the head while jobs are taken, and then says that none waits", async () => {
+        const queue = newQueue();
+        await jobs.push(queue);
+        const watched = await watchPostgres(url);
+        const first = await observed(watched, queue, { depth: 1 });
+        await jobs.push(queue);
+        await observed(watched, queue, { depth: 2 });
+        await jobs.work(queue, 2);
+        await observed(watched, queue, { headAgeMs: null, depth: 0, accuracy: "EXACT" });
+        await jobs.push(queue);
+        const later = await observed(watched, queue, { depth: 1 });
+        expect(later.headAgeMs).toBeLessThan((first.headAgeMs ?? 0) + later.readAtMs - first.readAtMs);
+      });
+
+      test("a job that is to run later is scheduled, and waits from then on, though nothing moves it", async () => {
+        const queue = newQueue();
+        await jobs.push(queue, { delay: 3_600 });
+        const watched = await watchPostgres(url);
+        await observed(watched, queue, { headAgeMs: null, depth: 0, scheduled: 1, accuracy: "EXACT" });
+        const dueMs = monotonicClock.now() + 1_000;
+        await jobs.push(queue, { delay: 1 });
+        const head = await observed(watched, queue, { headAgeMs: expect.any(Number), accuracy: "EXACT" });
+        expect(head.readAtMs - (head.headAgeMs ?? 0)).toBeGreaterThanOrEqual(
+          dueMs - head.uncertaintyMs - roundingMs,
+        );
+        expect(head.headAgeMs).toBeLessThan(head.readAtMs - dueMs + 1_000);
+        await observed(watched, queue, { depth: 1, scheduled: 1 });
+      });
+
+      test("a job that failed is to run later", async () => {
+        const queue = newQueue();
+        await jobs.push(queue, { fail: true });
+        const watched = await watchPostgres(url);
+        await observed(watched, queue, { depth: 1, scheduled: 0 });
+        await jobs.work(queue, 1);
+        await observed(watched, queue, { headAgeMs: null, depth: 0, scheduled: 1 });
+      });
+
+      test("a queue that is paused has a head that waits", async () => {
+        const queue = newQueue();
+        if (jobs.pause !== null) await jobs.pause(queue);
+        await jobs.push(queue);
+        const watched = await watchPostgres(url);
+        await observed(watched, queue, { headAgeMs: expect.any(Number), paused: jobs.pause !== null });
+      });
+    });
+  }
+});
+
+/** How many buffers the statements may touch at most, with 300,000 waiting jobs. */
+const costs = [
+  {
+    system: "oban",
+    fill: (at: string) => `
+      INSERT INTO oban_jobs (state, queue, priority, scheduled_at, inserted_at, worker)
+      SELECT CASE WHEN n <= 300000 THEN 'available' WHEN n <= 310000 THEN 'scheduled' ELSE 'completed' END::oban_job_state,
+        'queue-' || n % 3, n % 2, timezone('UTC', ${at}), timezone('UTC', ${at}), 'w' FROM generate_series(1, 320000) n`,
+    buffers: 100,
+  },
+  {
+    system: "river",
+    fill: (at: string) => `
+      INSERT INTO river_job (state, queue, priority, scheduled_at, created_at, kind, args, finalized_at)
+      SELECT CASE WHEN n <= 300000 THEN 'available' WHEN n <= 310000 THEN 'scheduled' ELSE 'completed' END::river_job_state,
+        'queue-' || n % 3, n % 2 + 1, ${at}, ${at}, 'w', '{}', CASE WHEN n > 310000 THEN now() END FROM generate_series(1, 320000) n`,
+    buffers: 100,
+  },
+  {
+    system: "pg-boss",
+    // Without its unique indexes, which take most of the time and are not read.
+    fill: (at: string) => `
+      DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT indexrelid::regclass FROM pg_index
+          WHERE indrelid = 'pgboss.job_common'::regclass AND indisunique AND NOT indisprimary
+        LOOP EXECUTE 'DROP INDEX ' || name; END LOOP;
+      END $$;
+      INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+        deletion_seconds, partition, table_name)
+      SELECT 'queue-' || n, 'standard', 2, 0, false, 900, 900, 900, false, 'job_common' FROM generate_series(0, 2) n;
+      INSERT INTO pgboss.job (name, state, priority, start_after, created_on)
+      SELECT 'queue-' || n % 3, CASE WHEN n <= 310000 THEN 'created' ELSE 'completed' END::pgboss.job_state,
+        n % 2, ${at}, ${at} FROM generate_series(1, 320000) n`,
+    buffers: 100,
+  },
+  {
+    system: "graphile-worker",
+    fill: (at: string) => `
+      INSERT INTO graphile_worker._private_tasks (identifier) SELECT 'queue-' || n FROM generate_series(0, 2) n;
+      INSERT INTO graphile_worker._private_jobs (task_id, priority, run_at, created_at)
+      SELECT n % 3 + 1, n % 2, ${at}, ${at} FROM generate_series(1, 310000) n`,
+    buffers: 5_000,
+  },
+  {
+    system: "procrastinate",
+    fill: (at: string) => `
+      SET session_replication_role = replica;
+      INSERT INTO procrastinate_jobs (queue_name, task_name, priority, scheduled_at)
+      SELECT 'queue-' || n % 3, 'w', n % 2, CASE WHEN n > 300000 THEN ${at} END FROM generate_series(1, 310000) n;
+      INSERT INTO procrastinate_events (job_id, type, at) SELECT n, 'deferred', ${at} FROM generate_series(1, 310000) n`,
+    buffers: 5_000,
+  },
+  {
+    system: "good_job",
+    fill: (at: string) => `
+      INSERT INTO good_jobs (queue_name, priority, scheduled_at, finished_at)
+      SELECT 'queue-' || n % 3, n % 2, timezone('UTC', ${at}), CASE WHEN n > 310000 THEN now() END FROM generate_series(1, 320000) n`,
+    buffers: 100,
+  },
+  {
+    system: "solid_queue",
+    fill: (at: string) => `
+      INSERT INTO solid_queue_ready_executions (job_id, queue_name, priority, created_at)
+      SELECT n, 'queue-' || n % 3, n % 2, timezone('UTC', ${at}) FROM generate_series(1, 300000) n;
+      INSERT INTO solid_queue_scheduled_executions (job_id, queue_name, scheduled_at)
+      SELECT n, 'queue-' || n % 3, timezone('UTC', ${at}) FROM generate_series(300001, 310000) n`,
+    buffers: 100,
+  },
+  {
+    system: "que",
+    fill: (at: string) => `
+      INSERT INTO que_jobs (queue, priority, run_at, finished_at)
+      SELECT 'queue-' || n % 3, n % 2, ${at}, CASE WHEN n > 310000 THEN now() END FROM generate_series(1, 320000) n`,
+    buffers: 100,
+  },
+] as const;
+
+/** Of `timestamp(6)` columns, and of monotonic against wall clocks, which drift apart. */
+const roundingMs = 5;
+/** The n-th job became claimable n ms after an hour ago; those behind the 300,000th do in an hour. */
+const claimableAt =
+  "now() - interval '1 hour' + n * interval '1 ms' + CASE WHEN n > 300000 THEN interval '2 hours' ELSE interval '0' END";
+
+/** What docs/postgres.md says to grant for it. */
+function grants(system: PostgresSystemName): string {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/postgres.md"), "utf8");
+  const block = /```sql\n(CREATE ROLE[^`]+)```/.exec(page)?.[1] ?? "";
+  const plain = (text: string) => text.toLowerCase().replace(/[^a-z]/g, "");
+  const [role = "", ...sections] = block.split("-- ");
+  const own = sections.find((section) => plain(section.split(/[,.\n]/)[0] ?? "") === plain(system));
+  if (own === undefined) throw new Error(`docs/postgres.md has no GRANT for ${system}`);
+  return `DO $$ BEGIN ${role} EXCEPTION WHEN duplicate_object THEN NULL; END $$; ${own.slice(own.indexOf("\n"))}`;
+}
+
+/** The tables of a system, made by itself where it runs here. */
+async function install(system: PostgresSystemName, url: string): Promise<void> {
+  const runs = real.find((row) => row.system === system);
+  if (runs === undefined) await query(url, fixtures[system as keyof typeof fixtures]);
+  else await (await runs.start(url)).stop();
+}
+
+async function found(system: PostgresSystemName, url: string): Promise<FoundSystem> {
+  const rows = await query(url, discoveryOf([postgresSystems[system]], null));
+  const discovery = find(postgresSystems[system], tablesIn(rows));
+  if (discovery === null || "problem" in discovery) throw new Error(discovery?.problem ?? "not found");
+  return discovery;
+}
+
+/** How many pages a statement touches, as the source sends it. */
+async function buffersOf(url: string, statement: string): Promise<number> {
+  const explain = `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement}`;
+  const [row] = await query(url, [...settings, explain].join(";\n"));
+  const plans = row?.["QUERY PLAN"] as { readonly Plan: Readonly<Record<string, number>> }[] | undefined;
+  const plan = plans?.[0]?.Plan;
+  return (plan?.["Shared Hit Blocks"] ?? Number.NaN) + (plan?.["Shared Read Blocks"] ?? Number.NaN);
+}

@@ -1,0 +1,207 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, readdirSync, statfsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import { expect, vi } from "vitest";
+import { isExecutable, isOnPath } from "./programs.ts";
+
+/** A real PostgreSQL, on a Unix socket and a port of 127.0.0.1 of its own. */
+export interface TestPostgres extends AsyncDisposable {
+  /** Without the database. */
+  readonly url: string;
+  /** With `tls`: the certificate it shows, in a PEM file, signed by itself for `localhost`. */
+  readonly certificateFile: string;
+  readonly port: number;
+  /** Makes a new database; resolves to its URL. */
+  createDatabase(): Promise<string>;
+  dropDatabase(url: string): Promise<void>;
+  /** From now on it refuses a connection without a password. */
+  requirePasswords(): Promise<void>;
+  /** Ends the server at once, as a crash does, and keeps the data. */
+  halt(): Promise<void>;
+  resume(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const programs = programDirectory();
+
+/** Why tests with Postgres are to be skipped; null when they can run, and in CI, where they must. */
+export const whyNoPostgres: string | null =
+  process.env.CI === "true" || programs !== null
+    ? null
+    : "PostgreSQL is not installed: on Debian, apt-get install postgresql";
+
+/** Starts one on a free port, with an empty database directory; resolves when it answers. */
+export async function startPostgres({ tls = false } = {}): Promise<TestPostgres> {
+  if (programs === null) throw new Error("PostgreSQL is not installed");
+  const user = unprivileged();
+  const dir = await mkdtemp(join(roomInMemory() ? memory : tmpdir(), "ql-pg-"));
+  const data = join(dir, "data");
+  await mkdir(data, { mode: 0o700 });
+  if (user !== null) for (const each of [dir, data]) chownSync(each, user.uid, user.gid);
+  const as = user ?? {};
+  const initdb = ["-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"];
+  execFileSync(join(programs, "initdb"), initdb, { ...as, cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
+  const certificateFile = join(data, "server.crt");
+  if (tls) {
+    const key = [
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      join(data, "server.key"),
+    ];
+    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"];
+    execFileSync("openssl", ["req", "-x509", ...key, ...subject, "-out", certificateFile], {
+      ...as,
+      stdio: "ignore",
+    });
+    await writeFile(join(data, "pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n");
+  }
+  // It survives a crash of its process, not of the machine.
+  await writeFile(
+    join(data, "postgresql.auto.conf"),
+    [
+      "fsync = off",
+      "shared_buffers = 128MB",
+      "max_wal_size = 4GB",
+      "wal_level = minimal",
+      "max_wal_senders = 0",
+      "autovacuum = off",
+      "log_min_messages = fatal",
+      `unix_socket_directories = '${dir}'`,
+      "listen_addresses = '127.0.0.1'",
+      ...(tls ? ["ssl = on"] : []),
+    ].join("\n"),
+  );
+  let port = 0;
+  let child: ChildProcess;
+  const url = () => `postgres://postgres@127.0.0.1:${port}`;
+
+  async function launch(): Promise<void> {
+    child = spawn(join(programs ?? "", "postgres"), ["-D", data, "-p", String(port)], {
+      ...as,
+      cwd: dir,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let said = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-4000);
+    });
+    await vi.waitFor(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`PostgreSQL ended: ${said}`);
+        await query(`${url()}/postgres`, "SELECT 1");
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+  }
+  async function halt(): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGQUIT");
+    await exited;
+  }
+  // Another process may take a port between the look and the start: then another one is tried.
+  for (let attempt = 1; ; attempt++) {
+    port = 20_000 + Math.floor(Math.random() * 10_000);
+    try {
+      await launch();
+      break;
+    } catch (error) {
+      if (attempt === 5) throw error;
+    }
+  }
+  const killAtExit = () => child.kill("SIGQUIT");
+  process.on("exit", killAtExit);
+  let databases = 0;
+  async function stop(): Promise<void> {
+    process.off("exit", killAtExit);
+    await halt();
+    await rm(dir, { recursive: true, force: true });
+  }
+  return {
+    url: url(),
+    certificateFile,
+    port,
+    async createDatabase() {
+      databases += 1;
+      await query(`${url()}/postgres`, `CREATE DATABASE test_${databases}`);
+      return `${url()}/test_${databases}`;
+    },
+    async dropDatabase(database) {
+      await query(`${url()}/postgres`, `DROP DATABASE ${new URL(database).pathname.slice(1)} WITH (FORCE)`);
+    },
+    async requirePasswords() {
+      await writeFile(join(data, "pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n");
+      process.kill(child.pid ?? 0, "SIGHUP");
+      await vi.waitFor(async () => {
+        await expect(query(`${url()}/postgres`, "SELECT 1")).rejects.toThrow(/password/);
+      }, 10_000);
+    },
+    halt,
+    resume: launch,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** With TLS where the server has it. */
+export async function connect(url: string): Promise<Client> {
+  const open = async (ssl: false | { readonly rejectUnauthorized: false }) => {
+    const client = new Client({ connectionString: url, ssl });
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  };
+  try {
+    return await open(false);
+  } catch (error) {
+    if (!String(error).includes("no encryption")) throw error;
+    return await open({ rejectUnauthorized: false });
+  }
+}
+
+/** Sends one message by a connection of its own; resolves to the rows of its last statement. */
+export async function query(url: string, text: string): Promise<readonly Record<string, unknown>[]> {
+  const client = await connect(url);
+  try {
+    const results: unknown = await client.query(text);
+    const last = [results].flat().at(-1) as { readonly rows: Record<string, unknown>[] };
+    return last.rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Debian keeps the programs of the server in a directory for each version, and not on the PATH. */
+function programDirectory(): string | null {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
+  const found = versions
+    .map((version) => join(debian, version, "bin"))
+    .find((dir) => isExecutable(join(dir, "initdb")));
+  if (found !== undefined) return found;
+  return isOnPath("initdb") && isOnPath("postgres") ? "" : null;
+}
+
+const memory = "/dev/shm";
+
+/** The tests write hundreds of MB, which a disk that others use takes a minute for. */
+function roomInMemory(): boolean {
+  if (!existsSync(memory)) return false;
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize > 4e9;
+}
+
+/** PostgreSQL refuses to run as root. */
+export function unprivileged(): { readonly uid: number; readonly gid: number } | null {
+  if (userInfo().uid !== 0) return null;
+  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }));
+  return { uid: id("-u"), gid: id("-g") };
+}
