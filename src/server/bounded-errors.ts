@@ -1,5 +1,5 @@
 import { GraphQLError } from "graphql";
-import type { JsonResult } from "./execute.ts";
+import type { JsonResult } from "../executor/execute.ts";
 
 const maxMessageLength = 300;
 const maxLocations = 2;

@@ -1,6 +1,6 @@
 import type { GraphQLError, GraphQLFormattedError } from "graphql";
 import type { CostReport } from "../core/admission.ts";
-import type { JsonResult } from "./execute.ts";
+import type { JsonResult } from "../executor/execute.ts";
 import { bytesOf } from "./text-frame.ts";
 
 /** A result as it is written, once for all that get it. */

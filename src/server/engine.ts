@@ -2,9 +2,9 @@ import type { DocumentNode, ExecutionArgs, GraphQLError, GraphQLSchema } from "g
 import { validate } from "graphql";
 import { createYoga, type Plugin } from "graphql-yoga";
 import type { RequestGuard } from "../core/request-guard.ts";
+import { execute, type JsonResult } from "../executor/execute.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createTextKeyedCache } from "../runtime/text-keyed-cache.ts";
-import { execute, type JsonResult } from "./execute.ts";
 
 export interface EngineOptions {
   readonly schema: GraphQLSchema;

@@ -10,9 +10,9 @@ import {
 import type { Client, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
 import type { PushSource } from "../core/push-source.ts";
+import { execute, type JsonResult } from "../executor/execute.ts";
 import { boundResult, type ErrorBounds } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
-import { execute, type JsonResult } from "./execute.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import type { Refusal, Subscription } from "./subscriber.ts";
 import { createSubscriptionGroup, type SubscriptionGroup } from "./subscription-group.ts";

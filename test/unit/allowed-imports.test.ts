@@ -39,13 +39,18 @@ const table = [
     may: ["core", "runtime", "limits", "tracker", "live"],
     why: "the schema gets what it presents",
   },
-  { importer: "server", may: ["core", "runtime"], why: "it gets the schema, the context and its routes" },
+  { importer: "executor", may: ["core", "runtime"], why: "it executes any schema" },
+  {
+    importer: "server",
+    may: ["core", "runtime", "executor"],
+    why: "it gets the schema, the context and its routes",
+  },
   { importer: "dashboard", may: [], why: "it runs in browsers, and knows the API only" },
   {
     importer: "app.ts",
     may: [
       ...["core", "runtime", "settings", "redis", "auth", "tracker", "live", "history", "health", "alerts"],
-      ...["exporters", "limits", "sources", "api", "server", "config.ts"],
+      ...["exporters", "limits", "sources", "api", "executor", "server", "config.ts"],
     ],
     why: "one place to learn the wiring",
   },

@@ -20,7 +20,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { schema as ownSchema } from "../../src/api/schema.ts";
 import { missingSnapshot } from "../../src/core/snapshot.ts";
-import { execute } from "../../src/server/execute.ts";
+import { execute } from "../../src/executor/execute.ts";
 
 /** Every form of a type, and resolvers that answer at once, later, with nothing, or with an error. */
 const schema = buildSchema(`

@@ -3,10 +3,10 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { GraphQLError } from "graphql";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { JsonResult } from "../../src/executor/execute.ts";
 import { createByteBudget } from "../../src/server/byte-budget.ts";
 import { createConcurrencyLimiter } from "../../src/server/concurrency-limiter.ts";
 import { encodeResult } from "../../src/server/encoded-result.ts";
-import type { JsonResult } from "../../src/server/execute.ts";
 import { createEventStreams } from "../../src/server/graphql-sse.ts";
 import type { Subscriber } from "../../src/server/subscriber.ts";
 
