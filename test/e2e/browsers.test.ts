@@ -331,7 +331,7 @@ describe("every answer", () => {
       headers: {},
     },
     { what: "a probe", method: "GET", path: "/health", headers: {} },
-    { what: "the way to GraphiQL", method: "GET", path: "/", headers: {} },
+    { what: "the dashboard", method: "GET", path: "/", headers: {} },
     { what: "nothing", method: "GET", path: "/nowhere", headers: {} },
     { what: "a wrong method", method: "DELETE", path: "/graphql", headers: {} },
   ])("has its headers: $what", async ({ method, path, headers }) => {

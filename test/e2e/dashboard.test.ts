@@ -463,6 +463,20 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(latency, within).toBe("0 s");
   });
 
+  test("says at once that the browser is offline, and is live when it is online again", async () => {
+    const url = await start([waiting("mail", 65)]);
+    // Not among the windows of which the console is looked at: Chromium complains of each try to connect.
+    await using window = await openDashboard(browser, url);
+    const { page, row } = window;
+    await row("mail").waitFor();
+    await page.context().setOffline(true);
+    await page.getByText("Connection lost.").waitFor();
+    await record(url, [waiting("new", 45)]);
+    await page.context().setOffline(false);
+    await row("new").waitFor();
+    await expect.poll(() => page.getByText("Connection lost.").count(), within).toBe(0);
+  });
+
   test("is live again after a restart of the server, and says meanwhile that it is not", async () => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
     const first = await startServer(env);

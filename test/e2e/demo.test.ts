@@ -15,6 +15,9 @@ test("shows four queues that live within seconds, and ends on Ctrl-C with all it
   for (const queue of queues) expect(demo.stdout()).toContain(queue);
   expect(await redisPids(dataDir)).toHaveLength(1);
 
+  expect(demo.stdout()).toMatch(new RegExp(`^Dashboard: ${demo.url}/\n`));
+  expect(await (await fetch(demo.url)).text()).toContain("/assets/main-");
+
   const rows = await look(demo.url);
   expect(rows.map(({ queue }) => queue)).toEqual(queues);
   for (const row of rows) {
