@@ -29,6 +29,7 @@ export function startAlertFeed(): () => void {
         list.value = withPushed(list.value, pushed);
       },
       error: (error) => (refused.value = error),
+      mayBeSilent: true,
     },
   );
   // A stream that is opened again begins with the active alerts: it does not name those that ended meanwhile.

@@ -3,7 +3,7 @@ import { createClient } from "graphql-ws";
 import { graphqlPath } from "../route.ts";
 import { authorization, isTokenNeeded } from "../token.ts";
 import { ApiError, apiErrorOf } from "./api-error.ts";
-import { watchSilence } from "./connection.ts";
+import { connection, watchSilence } from "./connection.ts";
 import type { ResultOf, VariablesOf } from "./graphql.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any document
@@ -14,6 +14,17 @@ export interface Sink<Data> {
   readonly next: (data: Data) => void;
   /** Called when the subscription is refused or ends. What may pass later is asked for again by itself. */
   readonly error: (error: ApiError) => void;
+  /** Whether there may be no first push, as of changes of which there are none: the page is fresh without it. */
+  readonly mayBeSilent?: boolean;
+}
+
+/** All subscriptions that begin with a push, and those of which it has not come over this socket. */
+const active = new Set<object>();
+const awaited = new Set<object>();
+
+function settle(subscription: object): void {
+  awaited.delete(subscription);
+  if (awaited.size === 0) silence.refreshed();
 }
 
 /** Sends one query or mutation. @throws ApiError */
@@ -51,8 +62,9 @@ export async function query<D extends Document>(
 export function subscribe<D extends Document>(
   document: D,
   variables: VariablesOf<D>,
-  { next, error }: Sink<ResultOf<D>>,
+  { next, error, mayBeSilent = false }: Sink<ResultOf<D>>,
 ): () => void {
+  const subscription = {};
   let timer: ReturnType<typeof setTimeout> | undefined;
   let end = () => {};
   let isEnded = false;
@@ -61,6 +73,7 @@ export function subscribe<D extends Document>(
     if (isEnded) return;
     const failure = noticed(apiErrorOf(reason));
     error(failure);
+    settle(subscription);
     if (passing.has(failure.code)) timer = setTimeout(begin, 1_000 * (failure.retryAfterSeconds ?? 2));
   }
 
@@ -70,8 +83,9 @@ export function subscribe<D extends Document>(
       {
         next({ data, errors }) {
           if (isEnded) return;
-          if (data != null) next(data);
-          else fail(errors);
+          if (data == null) return fail(errors);
+          next(data);
+          settle(subscription);
         },
         error: fail,
         complete: () => {},
@@ -79,9 +93,15 @@ export function subscribe<D extends Document>(
     );
   }
 
+  if (!mayBeSilent) {
+    active.add(subscription);
+    if (connection.peek().state !== "connected") awaited.add(subscription);
+  }
   begin();
   return () => {
     isEnded = true;
+    active.delete(subscription);
+    settle(subscription);
     clearTimeout(timer);
     end();
   };
@@ -107,10 +127,18 @@ const client = createClient({
 });
 
 const silence = watchSilence(() => client.terminate());
-client.on("connected", silence.received);
+client.on("connected", () => {
+  silence.received();
+  if (awaited.size === 0) silence.refreshed();
+});
 client.on("message", silence.received);
-client.on("closed", silence.closed);
-client.on("error", silence.closed);
+client.on("closed", close);
+client.on("error", close);
+
+function close(event: unknown): void {
+  silence.closed(event);
+  for (const subscription of active) awaited.add(subscription);
+}
 
 /** From 0.2 to 5 s, at random, so that a server that is back is not asked by all at once. A network that is back ends the wait. */
 async function retryWait(retries: number): Promise<void> {

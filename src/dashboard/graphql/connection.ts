@@ -18,6 +18,8 @@ const checkEveryMs = 200;
 export interface SilenceWatch {
   /** Called with every message, and when the socket opens. */
   received(): void;
+  /** Called when all that the page shows has come over this socket. */
+  refreshed(): void;
   /** Called when the socket has closed, or could not be opened. */
   closed(event: unknown): void;
 }
@@ -29,11 +31,17 @@ export interface SilenceWatch {
  */
 export function watchSilence(giveUp: () => void): SilenceWatch {
   let isOpen = false;
+  /** Whether the page shows what has come over this socket, rather than over the one before. */
+  let isFresh = false;
   let receivedMs = performance.now();
   let receivedAt = new Date();
 
   function lose(): void {
     if (connection.value.state === "connected") connection.value = { state: "lost", since: receivedAt };
+  }
+
+  function show(): void {
+    if (connection.value.state !== "connected") connection.value = { state: "connected", since: receivedAt };
   }
 
   setInterval(() => {
@@ -56,11 +64,15 @@ export function watchSilence(giveUp: () => void): SilenceWatch {
       isOpen = true;
       receivedMs = performance.now();
       receivedAt = new Date();
-      if (connection.value.state !== "connected")
-        connection.value = { state: "connected", since: receivedAt };
+      if (isFresh) show();
+    },
+    refreshed() {
+      isFresh = true;
+      if (isOpen) show();
     },
     closed(event) {
       isOpen = false;
+      isFresh = false;
       // The client itself closes a socket that no subscription needs.
       if (!isNormal(event)) lose();
     },
