@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import type { Caller, Client, Identify } from "../core/admission.ts";
-import { AppError, messageOf, StartError } from "../core/errors.ts";
+import { AppError } from "../core/errors.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Service } from "../runtime/service.ts";
 import { createByteBudget } from "./byte-budget.ts";
@@ -11,10 +11,9 @@ import { callerAt, callerOf } from "./caller.ts";
 import { createConcurrencyLimiter } from "./concurrency-limiter.ts";
 import { createConnectionReader } from "./connection-reader.ts";
 import { type CrossOriginProtectionOptions, createCrossOriginProtection } from "./cross-origin-protection.ts";
-import type { Dashboard } from "./dashboard.ts";
 import { endpoint } from "./endpoint.ts";
 import { createFairScheduler } from "./fair-scheduler.ts";
-import { createGraphiQL, type ExampleTab, wantsPage } from "./graphiql.ts";
+import { createGraphiQL, type ExampleTab } from "./graphiql.ts";
 import { createGraphQLHttp } from "./graphql-http.ts";
 import { createEventStreams } from "./graphql-sse.ts";
 import { createWebSockets } from "./graphql-ws.ts";
@@ -26,24 +25,19 @@ import {
   sendJson,
   sendRefusal,
 } from "./http-response.ts";
+import { createHttpRouter, type HttpRouterOptions, nothingHere } from "./http-router.ts";
+import { type ListenOptions, listen } from "./listen.ts";
 import { createOperations, type OperationsOptions } from "./operations.ts";
+import { hasSeveral, oneOfEach, pathOf, targetOf } from "./request-target.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTarpit } from "./tarpit.ts";
-import { createTextRoutes, type TextRoute } from "./text-routes.ts";
+import { createTextRoutes } from "./text-routes.ts";
 
-/** What a plain route answers: a status and a JSON body. */
-export interface RouteAnswer {
-  readonly status: number;
-  readonly body: Readonly<Record<string, unknown>>;
-}
-
-/** State of the server, for routes that report it. */
-export interface ServerState {
-  /** It was asked to stop, and takes nothing on any more. */
-  readonly isLeaving: boolean;
-}
-
-export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, CrossOriginProtectionOptions {
+export interface ServerOptions
+  extends Omit<OperationsOptions, "scheduler">,
+    CrossOriginProtectionOptions,
+    ListenOptions,
+    Pick<HttpRouterOptions, "routes" | "texts"> {
   /** Who a request is from. */
   readonly identify: Identify;
   /** The rate-limit key of a connection: its client, or its address until a token names the client. */
@@ -52,20 +46,12 @@ export interface ServerOptions extends Omit<OperationsOptions, "scheduler">, Cro
   readonly maxSubscriptions: number;
   /** How long a WebSocket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
   readonly initMs?: number;
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-  /** The path under which a proxy serves this server, such as `/queues`; it is taken away from a target that has it. @default "" */
-  readonly basePath?: string;
-  /** The page at `/`. Without it nothing is there. */
-  readonly dashboard?: Pick<Dashboard, "has" | "answer">;
+  /** @default "" */
+  readonly basePath?: HttpRouterOptions["basePath"];
+  readonly dashboard?: NonNullable<HttpRouterOptions["dashboard"]>;
   readonly exampleTabs: readonly ExampleTab[];
   /** Whether a token is required: GraphiQL then asks for one. */
   readonly needsToken: boolean;
-  /** GET routes beside GraphQL, by path. They answer until the very end. */
-  readonly routes: Readonly<Record<string, (state: ServerState) => Promise<RouteAnswer>>>;
-  /** GET routes for programs that may, by path. */
-  readonly texts: Readonly<Record<string, TextRoute>>;
   /** Called with the status of every answer over HTTP. */
   readonly onAnswered?: (status: number) => void;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
@@ -93,8 +79,6 @@ const defaultTimeouts: Timeouts = {
 };
 /** Longer than the 60 s for which load balancers keep idle connections: the side that closes first must not be this one. */
 const keepAliveMs = 75_000;
-/** Connections that the kernel holds until they are accepted: a burst of one client must not make others connect again. */
-const backlog = 4_096;
 /** Requests that one client has in flight beside its subscriptions, over however many connections. */
 const maxRequestsAtOnce = 1_000;
 /** Bytes that one client has in flight, in and out, by all transports; more where one body may be larger than a quarter of it. */
@@ -111,7 +95,7 @@ export interface Server extends Service {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { host, port, routes, texts, rateLimitKeyOf, identify, guard, maxSubscriptions, logger } = options;
+  const { rateLimitKeyOf, identify, guard, maxSubscriptions, logger } = options;
   const { graceMs = 10_000, initMs, basePath = "", dashboard } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
@@ -144,9 +128,14 @@ export function createServer(options: ServerOptions): Server {
     ...(initMs !== undefined && { initMs }),
     logger,
   });
-  const graphiql = createGraphiQL(options.exampleTabs, options.needsToken);
   const browsers = createCrossOriginProtection(options);
-  const sendText = createTextRoutes(identify, refuse);
+  const answer = createHttpRouter({
+    ...{ basePath, dashboard, answerGraphQL, browsers, refuse, holdBack },
+    ...{ routes: options.routes, texts: options.texts },
+    sendText: createTextRoutes(identify, refuse),
+    graphiql: createGraphiQL(options.exampleTabs, options.needsToken),
+    isLeaving: () => isLeaving,
+  });
   const http = createHttpServer({
     ServerResponse: SecuredResponse,
     headersTimeout: timeouts.headMs,
@@ -185,33 +174,6 @@ export function createServer(options: ServerOptions): Server {
     refuseSocket(socket, error, { ...(status !== undefined && { status }) });
   }
 
-  async function answer(
-    request: IncomingMessage,
-    response: ServerResponse,
-    sender: Client | AppError,
-  ): Promise<void> {
-    const target = targetOf(request, basePath);
-    if (target === null || hasSeveral(request)) {
-      await refuse(response, new AppError("BAD_REQUEST", `expected a path and ${oneOfEach}`));
-      return;
-    }
-    request.url = target;
-    const path = pathOf(target);
-    const refusal = browsers.refusalOf(request, !isForPrograms(path) || wantsPage(request));
-    if (refusal !== null) {
-      await refuse(response, refusal);
-      return;
-    }
-    const preflight = browsers.preflight(request);
-    const allowed = path === endpoint ? ["GET", "HEAD", "POST"] : ["GET", "HEAD"];
-    if (preflight !== null) response.writeHead(204, preflight).end();
-    else if (request.method === "OPTIONS") response.writeHead(204, { Allow: allowed.join(", ") }).end();
-    else if (!allowed.includes(request.method ?? "")) {
-      const error = new AppError("METHOD_NOT_ALLOWED", wrongMethod(allowed, path === endpoint));
-      await refuse(response, error, { status: 405, headers: { Allow: allowed.join(", ") } });
-    } else await serve(path, request, response, sender);
-  }
-
   /** The client, or why a request that needs one is refused. */
   function senderOf(caller: Caller): Client | AppError {
     try {
@@ -219,37 +181,6 @@ export function createServer(options: ServerOptions): Server {
     } catch (error) {
       if (error instanceof AppError) return error;
       throw error;
-    }
-  }
-
-  /** No link of another site's page leads there. */
-  function isForPrograms(path: string): boolean {
-    return path === endpoint || Object.hasOwn(texts, path);
-  }
-
-  async function serve(
-    path: string,
-    request: IncomingMessage,
-    response: ServerResponse,
-    sender: Client | AppError,
-  ): Promise<void> {
-    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-    const text = Object.hasOwn(texts, path) ? texts[path] : undefined;
-    if (route !== undefined) {
-      const { status, body } = await route({ isLeaving });
-      sendJson(response, status, body);
-    } else if (isLeaving) {
-      await refuse(response, leavingError());
-    } else if (path === endpoint) {
-      if (wantsPage(request)) await graphiql(request, response);
-      else await answerGraphQL(request, response, sender);
-    } else if (text !== undefined) {
-      await sendText(text, request, response);
-    } else if (dashboard?.has(path) === true) {
-      dashboard.answer(path, request, response);
-    } else {
-      await holdBack(response);
-      sendJson(response, 404, { error: nothingHere });
     }
   }
 
@@ -311,16 +242,9 @@ export function createServer(options: ServerOptions): Server {
     get url() {
       return url;
     },
-    start: () =>
-      new Promise((resolve, reject) => {
-        http.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-        http.listen({ port, host, backlog }, () => {
-          const address = http.address();
-          const actualPort = typeof address === "object" && address !== null ? address.port : port;
-          url = `http://${host.includes(":") ? `[${host}]` : host}:${actualPort}`;
-          resolve();
-        });
-      }),
+    async start() {
+      url = await listen(http, options);
+    },
     async stop() {
       if (!http.listening) return;
       const deadline = monotonicClock.now() + graceMs;
@@ -345,55 +269,9 @@ export function createServer(options: ServerOptions): Server {
   };
 }
 
-const nothingHere = `nothing is here; the dashboard is at /, GraphQL and GraphiQL are at ${endpoint}`;
-
-const wrongMethod = (allowed: readonly string[], isGraphQL: boolean) =>
-  `expected one of the methods ${allowed.join(", ")}${isGraphQL ? "; graphql-sse needs its distinct connections mode, singleConnection is not supported" : ""}`;
 const tooManyRequests = (max: number) =>
   `too many concurrent requests (limit ${max} per client); retry after 1 s`;
 
-/**
- * The request target from its path on, without the base path, whether a host stands before it (as for a proxy) or not; null when it is
- * neither.
- */
-function targetOf({ url = "" }: IncomingMessage, basePath: string): string | null {
-  const absolute = /^https?:/i.test(url) ? URL.parse(url) : null;
-  const target = absolute === null ? url : absolute.pathname + absolute.search;
-  if (!target.startsWith("/")) return null;
-  const inside = target.slice(basePath.length);
-  if (basePath === "" || !target.startsWith(basePath) || !/^([/?]|$)/.test(inside)) return target;
-  return inside.startsWith("/") ? inside : `/${inside}`;
-}
-
 function wantsWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === "websocket";
-}
-
-const oneOfEach = "one Host and one Authorization header at most";
-
-/** Hosts or tokens: Node takes the first, and a proxy may have taken another one. */
-function hasSeveral({ rawHeaders }: IncomingMessage): boolean {
-  let hosts = 0;
-  let authorizations = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? "";
-    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
-    else if (name.length === 13 && name.toLowerCase() === "authorization") authorizations += 1;
-  }
-  return hosts > 1 || authorizations > 1;
-}
-
-function pathOf(target: string): string {
-  return target.split("?", 1)[0] ?? "";
-}
-
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  const reasons: Readonly<Record<string, string>> = {
-    EADDRINUSE: "it is taken by another program; set PORT to another one",
-    EACCES: "this user may not use it; set PORT to one above 1023",
-    EADDRNOTAVAIL: "this machine has no such address; set HOST to one that it has",
-    ENOTFOUND: "no such host is known; set HOST to an address of this machine",
-  };
-  const reason = reasons[error.code ?? ""] ?? messageOf(error);
-  return new StartError(`Cannot listen on ${host}, port ${port}: ${reason}.`, { cause: error });
 }
