@@ -172,6 +172,11 @@ describe("the forecast", () => {
       { forecast: { ...forecast, capacityRatio: { low: 0.4, likely: 0.5, high: 0.6 } } },
       ["The arrivals use 0.50 (0.40 to 0.60) of the capacity that was seen."],
     ],
+    [
+      "does not say of one that never drains that its capacity is enough",
+      { forecast: { ...forecast, unstable: true, capacityRatio: { low: 0.7, likely: 0.9, high: 1.2 } } },
+      ["More jobs come than workers take: it never drains."],
+    ],
     ["says that nothing is sure", {}, ["No estimate is sure enough yet."]],
     ["has nothing to drain in an empty queue", { state: "EMPTY", latency: 0 }, ["No job waits."]],
     [

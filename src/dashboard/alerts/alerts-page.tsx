@@ -1,6 +1,8 @@
 import { useEffect } from "preact/hooks";
+import { announce } from "../announcements.tsx";
 import { alertChanged } from "../graphql/documents.ts";
 import { ErrorNotice } from "../parts/notice.tsx";
+import { useEscape } from "../parts/use-escape.ts";
 import { usePageQuery } from "../parts/use-page-query.ts";
 import { AlertCard } from "./alert-card.tsx";
 import { alertList, alertsError, readEnded } from "./alert-feed.ts";
@@ -12,18 +14,19 @@ import { Receivers } from "./receivers.tsx";
 export function AlertsPage() {
   useEffect(() => void readEnded(null), []);
   usePageQuery(alertChanged, {});
+  useEscape();
   const error = alertsError.value;
-  if (error?.code === "NO_ALERT_RULES") return <NoRules />;
   const { active, ended } = alertList.value;
   const firing = active.filter(({ state }) => state === "FIRING");
   const pending = active.filter(({ state }) => state === "PENDING");
+  const summary = `${firing.length} firing, ${pending.length} pending`;
+  useEffect(() => announce(`Alerts: ${summary}`), [summary]);
+  if (error?.code === "NO_ALERT_RULES") return <NoRules />;
   return (
     <main class="alerts-page">
       <header class="page-head">
         <h1>Alerts</h1>
-        <p class="hint">
-          {firing.length} firing, {pending.length} pending
-        </p>
+        <p class="hint">{summary}</p>
       </header>
       <ErrorNotice error={error} />
       <NotificationSettings />

@@ -1,27 +1,28 @@
 import { useState } from "preact/hooks";
 import { formatInstant } from "../format/instant.ts";
 import { TableScroll } from "../parts/table-scroll.tsx";
-import type { Columns } from "./columns.ts";
+import type { PlotContent } from "./plot-content.ts";
+import { firingBetween } from "./spans.ts";
 
 export interface ChartTableProps {
   readonly title: string;
-  readonly columns: Columns;
-  readonly format: (value: number) => string;
+  readonly content: PlotContent;
   readonly stepMs: number;
 }
 
 /** The numbers of a chart, newest first. Its rows are made when it is opened: there may be thousands. */
-export function ChartTable({ title, columns, format, stepMs }: ChartTableProps) {
+export function ChartTable({ title, content, stepMs }: ChartTableProps) {
   const [isOpen, setOpen] = useState(false);
   return (
     <details class="chart-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Table</summary>
-      {isOpen && <Rows title={title} columns={columns} format={format} stepMs={stepMs} />}
+      {isOpen && <Rows title={title} content={content} stepMs={stepMs} />}
     </details>
   );
 }
 
-function Rows({ title, columns, format, stepMs }: ChartTableProps) {
+function Rows({ title, content, stepMs }: ChartTableProps) {
+  const { columns, format, spans } = content;
   const { x, lines, hasNow } = columns;
   const startOf = (place: number) => {
     const isNow = hasNow && place === x.length - 1;
@@ -38,6 +39,7 @@ function Rows({ title, columns, format, stepMs }: ChartTableProps) {
                 {label}
               </th>
             ))}
+            {spans.length > 0 && <th scope="col">Alerts that fired</th>}
           </tr>
         </thead>
         <tbody>
@@ -51,6 +53,9 @@ function Rows({ title, columns, format, stepMs }: ChartTableProps) {
                 const value = values[place] ?? null;
                 return <td key={label}>{value === null ? "no data" : format(value)}</td>;
               })}
+              {spans.length > 0 && (
+                <td>{firingBetween(spans, startOf(place), startOf(place) + stepMs).join(", ")}</td>
+              )}
             </tr>
           ))}
         </tbody>

@@ -7,6 +7,12 @@ export interface Span {
   readonly toMs: number | null;
 }
 
+/** Names of the alerts that fired at some time between two instants, each once. */
+export function firingBetween(spans: readonly Span[], fromMs: number, toMs: number): readonly string[] {
+  const firing = spans.filter((span) => span.fromMs < toMs && (span.toMs ?? toMs) >= fromMs);
+  return [...new Set(firing.map(({ label }) => label))];
+}
+
 /** An alert, as far as its span reads it. */
 export interface SpannedAlert {
   readonly rule: string;

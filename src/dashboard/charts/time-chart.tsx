@@ -2,10 +2,11 @@ import { type ReadonlySignal, type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { formatInstant } from "../format/instant.ts";
 import { ChartTable } from "./chart-table.tsx";
-import { type Columns, summaryOf, type Tone } from "./columns.ts";
+import { summaryOf, type Tone } from "./columns.ts";
 import { Plot } from "./plot.tsx";
 import type { PlotContent } from "./plot-content.ts";
 import { nearestPlace } from "./plot-geometry.ts";
+import { firingBetween } from "./spans.ts";
 
 export interface TimeChartProps {
   readonly title: string;
@@ -38,7 +39,7 @@ export function TimeChart({ title, note, content, stepMs, cursor, onSelect, quer
       <figcaption class="chart-head">
         <h3>{title}</h3>
         <p class="chart-note">{note}</p>
-        <Readout columns={columns} format={format} stepMs={stepMs} cursor={cursor} />
+        <Readout content={content} stepMs={stepMs} cursor={cursor} />
       </figcaption>
       <div class="chart-plot" ref={frame}>
         {width.value > 0 && (
@@ -50,7 +51,7 @@ export function TimeChart({ title, note, content, stepMs, cursor, onSelect, quer
         )}
       </div>
       <div class="chart-foot">
-        <ChartTable title={title} columns={columns} format={format} stepMs={stepMs} />
+        <ChartTable title={title} content={content} stepMs={stepMs} />
         <a class="query-link" href={queryHref} aria-label={`Query behind ${title}`}>
           Query
         </a>
@@ -60,26 +61,34 @@ export function TimeChart({ title, note, content, stepMs, cursor, onSelect, quer
 }
 
 interface ReadoutProps {
-  readonly columns: Columns;
-  readonly format: (value: number) => string;
+  readonly content: PlotContent;
   readonly stepMs: number;
   readonly cursor: ReadonlySignal<number | null>;
 }
 
 /** The values of one instant: it alone is drawn again when the cursor moves. */
-function Readout({ columns, format, stepMs, cursor }: ReadoutProps) {
+function Readout({ content, stepMs, cursor }: ReadoutProps) {
+  const { columns, format, spans } = content;
   const { x, lines, hasNow } = columns;
   const last = x.length - 1;
   const place = cursor.value === null ? last : nearestPlace(x, cursor.value);
   const seconds = x[place];
   if (seconds === undefined) return null;
   const isNow = hasNow && place === last;
+  const beginMs = seconds * 1000 - (isNow ? 0 : stepMs / 2);
+  const firing = firingBetween(spans, beginMs, isNow ? beginMs + 1 : beginMs + stepMs);
   return (
     <dl class="readout">
       <div class="readout-time">
         <dt>{isNow ? "now" : "at"}</dt>
-        <dd>{formatInstant(new Date(seconds * 1000 - (isNow ? 0 : stepMs / 2)))}</dd>
+        <dd>{formatInstant(new Date(beginMs))}</dd>
       </div>
+      {firing.length > 0 && (
+        <div class="readout-alerts">
+          <dt>alerts</dt>
+          <dd>{firing.join(", ")}</dd>
+        </div>
+      )}
       {lines.map(({ label, tone, values }) => {
         const value = values[place] ?? null;
         return (

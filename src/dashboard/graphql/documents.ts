@@ -54,7 +54,7 @@ export const sparklines = graphql(`
 /** All of one queue but its history, for its page. */
 export const queueNow = graphql(`
   subscription QueueNow($queue: String!) {
-    queueLatency(queues: [$queue], minIntervalMs: 500) {
+    queueLatency(queues: [$queue], minIntervalMs: 1000) {
       queue source state health objective latency oldestSince measuredAt depth scheduled lost accuracy stale clockSkew
       throughput { enqueuedPerSecond dequeuedPerSecond }
       waitTime(window: ONE_MINUTE) { count p50 p95 p99 }

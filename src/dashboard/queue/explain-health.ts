@@ -161,7 +161,8 @@ export function explainForecast(queue: ExplainedQueue): readonly string[] {
   if (breachSeconds !== null && breachSeconds.high > 0) {
     sentences.push(`The objective is missed in about ${interval(breachSeconds)}.`);
   }
-  if (capacityRatio !== null) {
+  // That of a queue that never drains, but had capacity enough on average over the five minutes, would contradict.
+  if (capacityRatio !== null && !(unstable && capacityRatio.likely <= 1)) {
     const { low, likely, high } = capacityRatio;
     const times = `${likely.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
     sentences.push(

@@ -1,4 +1,5 @@
 import { useComputed } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { alertList } from "../alerts/alert-feed.ts";
 import { nowMs } from "../clock.ts";
 import { queueHistory } from "../graphql/documents.ts";
@@ -17,6 +18,10 @@ interface QueueHistoryProps {
   readonly now: QueueNow | null;
 }
 
+/** Charts are drawn again when now is a pixel further on a narrow screen; at least this often. */
+const maxRedrawMs = 10_000;
+const minWidth = 600;
+
 /** The charts of a queue, and the range that they show. */
 export function QueueHistory({ queue, now }: QueueHistoryProps) {
   const range = rangeOf(params.value);
@@ -26,6 +31,21 @@ export function QueueHistory({ queue, now }: QueueHistoryProps) {
     return [...active, ...ended].filter((alert) => alert.queue === queue);
   });
   const steps = feed?.steps.value ?? null;
+  const { fromMs, toMs } = stepRangeOf(range, nowMs.value);
+  const redrawMs = Math.min(maxRedrawMs, Math.max(1_000, (toMs - fromMs) / minWidth));
+  const charts = useMemo(
+    () => (
+      <QueueCharts
+        {...{ now, range }}
+        steps={steps ?? []}
+        nowMs={nowMs.value}
+        alerts={alerts.value}
+        queryHref={queryHrefOf(queue, stepRangeOf(range, nowMs.value))}
+        onSelect={(from, to) => setParams(paramsOf({ last: null, fromMs: from, toMs: to }), "push")}
+      />
+    ),
+    [steps, now === null, JSON.stringify(range), alerts.value, Math.floor(nowMs.value / redrawMs)],
+  );
   return (
     <section class="queue-history" aria-labelledby="history">
       <div class="section-head">
@@ -34,14 +54,7 @@ export function QueueHistory({ queue, now }: QueueHistoryProps) {
       </div>
       <ErrorNotice error={feed?.error.value ?? null} />
       {steps !== null && <HistoryNotes steps={steps} />}
-      <QueueCharts
-        {...{ now, range }}
-        steps={steps ?? []}
-        nowMs={nowMs.value}
-        alerts={alerts.value}
-        queryHref={queryHrefOf(queue, stepRangeOf(range, nowMs.peek()))}
-        onSelect={(fromMs, toMs) => setParams(paramsOf({ last: null, fromMs, toMs }), "push")}
-      />
+      {charts}
     </section>
   );
 }

@@ -1,7 +1,12 @@
+import { useEffect } from "preact/hooks";
+import { announce } from "../announcements.tsx";
 import { queueNow } from "../graphql/documents.ts";
+import { healthWords } from "../parts/health.tsx";
 import { ErrorNotice } from "../parts/notice.tsx";
+import { useEscape } from "../parts/use-escape.ts";
 import { useFeed } from "../parts/use-feed.ts";
 import { usePageQuery } from "../parts/use-page-query.ts";
+import { explainHealth } from "./explain-health.ts";
 import { NowPanel } from "./now-panel.tsx";
 import { QueueAlerts } from "./queue-alerts.tsx";
 import { createQueueFeed } from "./queue-feed.ts";
@@ -13,8 +18,13 @@ import { WaitingJobs } from "./waiting-jobs.tsx";
 export function QueuePage({ queue }: { readonly queue: string }) {
   const feed = useFeed(() => createQueueFeed(queue), [queue]);
   usePageQuery(queueNow, { queue });
+  useEscape();
   const now = feed?.now.value ?? null;
   const error = feed?.error.value ?? null;
+  const health = now?.health;
+  useEffect(() => {
+    if (now !== null) announce(`${queue}: ${healthWords[now.health]}. ${explainHealth(now).reason}`);
+  }, [health]);
   return (
     <main class="queue-page">
       <header class="page-head">
