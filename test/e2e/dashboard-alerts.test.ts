@@ -94,7 +94,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const page = await open("/alerts");
     const overview = await open("/");
     // The alerts of the test before have ended.
-    await page.getByText("0 firing, 0 pending").waitFor();
+    await page.locator("main").getByText("0 firing, 0 pending").waitFor();
     await expect.poll(() => overview.title(), within).toBe("queue-latency");
     const [calmTitle, calmIcon] = [await overview.title(), await icon(overview)];
     await record("ENQUEUED", "fires-1", ["1", "2", "3"]);
@@ -134,6 +134,15 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await card(theirs, "fires-2").waitFor({ state: "hidden" });
     // The chart of latency marks when it fired.
     await expect.poll(() => theirs.locator(".span").count(), within).toBe(1);
+    const plot = theirs.getByRole("img", { name: /^Latency/ });
+    const marked = await theirs.locator(".span path").boundingBox();
+    await expect
+      .poll(async () => {
+        await theirs.mouse.move(marked!.x, marked!.y + 20);
+        return theirs.locator(".readout-alerts dd").allInnerTexts();
+      }, within)
+      .toEqual(["JobsWait"]);
+    expect(await plot.count()).toBe(1);
   });
 
   test("shows what is pending apart from what fires", async () => {
@@ -150,7 +159,10 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   test("says that a receiver does not accept notifications", async () => {
     await record("ENQUEUED", "fires-3", ["1", "2"]);
     const page = await open("/alerts");
-    await page.getByText(/^webhook has not accepted \d+ notifications? yet/).waitFor();
+    await page
+      .locator("main")
+      .getByText(/^webhook has not accepted \d+ notifications? yet/)
+      .waitFor();
   });
 
   test("shows a notification of each alert once, in one of two tabs, when it is asked for", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { createKeys } from "../../src/redis/keys.ts";
 import { startBrowser, whyNoBrowser } from "../support/browser.ts";
 import {
   accessibilityFindings,
@@ -28,11 +29,10 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   let server: TestServer;
   let browser: Browser;
   let windows: Dashboard[] = [];
-  const sidekiq = uniquePrefix();
+  const [prefix, sidekiq] = [uniquePrefix(), uniquePrefix()];
 
   beforeAll(async () => {
     const redisUrl = inject("redisUrl");
-    const prefix = uniquePrefix();
     directory = await mkdtemp(join(tmpdir(), "ql-dashboard-"));
     const objectives = join(directory, "objectives.yml");
     await writeFile(objectives, `calm: 60\n`);
@@ -92,8 +92,11 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("says how late it is, why, and what to do; the latency grows", async () => {
     const page = await open(late);
-    await page.getByText(/^The oldest job has waited 2 m.*; the objective is 30 s\.$/).waitFor();
-    await page.getByText("If it stays, add workers.").waitFor();
+    await page
+      .locator("main")
+      .getByText(/^The oldest job has waited 2 m.*; the objective is 30 s\.$/)
+      .waitFor();
+    await page.locator("main").getByText("If it stays, add workers.").waitFor();
     await page.locator(".now-health").getByText("Slow").waitFor();
     const before = await latency(page).innerText();
     expect(before).toMatch(/^2 m/);
@@ -102,9 +105,9 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("says of a name that no queue has that it is unknown, and shows no 0", async () => {
     const page = await open("no-such-queue");
-    await page.getByText("The server does not know this queue").waitFor();
+    await page.locator("main").getByText("The server does not know this queue").waitFor();
     expect(await page.locator(".now-panel").innerText()).not.toMatch(/\b0\b/);
-    await page.getByText("There is no history of this queue in this range").waitFor();
+    await page.locator("main").getByText("There is no history of this queue in this range").waitFor();
     expect(await page.getByRole("heading", { name: "Oldest jobs" }).count()).toBe(0);
   });
 
@@ -115,7 +118,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.getByRole("button", { name: "Last 24 h" }).click();
     await expect.poll(() => pressed.innerText(), within).toMatch(/24 h$/);
     expect(new URL(page.url()).searchParams.get("range")).toBe("24h");
-    await page.getByText("the highest in each 1 m", { exact: false }).waitFor();
+    await page.locator("main").getByText("the highest in each 1 m", { exact: false }).waitFor();
     await page.goBack();
     await expect.poll(() => pressed.innerText(), within).toMatch(/1 h$/);
   });
@@ -140,13 +143,13 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("shows own times that are typed, and says what is wrong with them", async () => {
     const page = await open(late);
-    await page.getByText("From – to").click();
+    await page.locator("main").getByText("From – to").click();
     const inputs = page.locator("input[type=datetime-local]");
     const at = (agoMs: number) => new Date(Date.now() - agoMs).toISOString().slice(0, 16);
     await inputs.first().fill(at(hourMs));
     await inputs.last().fill(at(5 * hourMs));
     await page.getByRole("button", { name: "Show" }).click();
-    await page.getByText("The first time has to be before the second one.").waitFor();
+    await page.locator("main").getByText("The first time has to be before the second one.").waitFor();
     const [from, to] = [at(5 * hourMs), at(4 * hourMs)];
     await inputs.first().fill(from);
     await inputs.last().fill(to);
@@ -203,7 +206,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
     await page.getByRole("button", { name: "Remove job ghost-1" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Remove job ghost-1" }).click();
-    await page.getByText("Job ghost-1 was removed.").waitFor();
+    await page.locator("main").getByText("Job ghost-1 was removed.").waitFor();
     await row("ghost-1").waitFor({ state: "hidden" });
     expect(await row("ghost-2").count()).toBe(1);
     const { body } = await post(
@@ -217,20 +220,59 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await record("DEQUEUED", "ghosts", ["ghost-2"]);
     await page.getByRole("button", { name: "Remove job ghost-2" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Remove job ghost-2" }).click();
-    await page.getByText("Job ghost-2 had left already: nothing was removed.").waitFor();
-    await page.getByText("No job waits.").last().waitFor();
+    await page.locator("main").getByText("Job ghost-2 had left already: nothing was removed.").waitFor();
+    await page.locator("main").getByText("No job waits.").last().waitFor();
   });
 
   test("offers no removal to a token without the scope admin, and says which scope is missing", async () => {
     const page = await open(late, "", { token: "visitor" });
-    await page.getByText("A token with the scope admin lists them here.").waitFor();
+    await page.locator("main").getByText("A token with the scope admin lists them here.").waitFor();
     expect(await page.getByRole("button", { name: /^Remove/ }).count()).toBe(0);
   });
 
   test("offers no removal from a queue of a job system, and says where to remove", async () => {
     const page = await open("sidekiq/mail");
-    await page.getByText("Only sidekiq knows the jobs of this queue.").waitFor();
+    await page.locator("main").getByText("Only sidekiq knows the jobs of this queue.").waitFor();
     expect(await page.getByRole("button", { name: /^Remove/ }).count()).toBe(0);
+  });
+
+  test("trusts a queue of which Redis has lost events again, when it is confirmed", async () => {
+    await record("ENQUEUED", "lossy", ["1", "2"], 5 * secondMs);
+    const redis = connectTo(inject("redisUrl"));
+    await redis.del(createKeys(prefix).waiting("lossy"));
+    redis.disconnect();
+    const page = await open("lossy");
+    await page.locator("main").getByText("Redis has lost events of this queue").waitFor();
+    await page.getByRole("button", { name: "Trust the numbers again" }).click();
+    const dialog = page.getByRole("dialog", { name: "Trust the numbers of lossy?" });
+    await dialog.getByRole("button", { name: "Trust lossy" }).click();
+    await page.locator("main").getByText("Redis has lost events of this queue").waitFor({ state: "hidden" });
+    expect(await page.getByRole("button", { name: "Trust the numbers again" }).count()).toBe(0);
+  });
+
+  test("goes on when a step has ended", { timeout: 60_000 }, async () => {
+    const page = await open("calm", "?range=15m");
+    const chart = page.locator("figure", { hasText: "Depth" });
+    await chart.getByText("Table").click();
+    const known = () => chart.locator("tbody td").filter({ hasText: /^1$/ }).count();
+    // Now, and a step: the history has come.
+    await expect.poll(known, within).toBeGreaterThanOrEqual(2);
+    const before = await known();
+    // A step is of ten seconds, and is listed up to 15 s after it began.
+    await expect.poll(known, { ...within, timeout: 35_000 }).toBeGreaterThan(before);
+    // The end of the line is dashed: the running step.
+    expect(await chart.locator(".running").getAttribute("d")).toMatch(/^M.*L/);
+  });
+
+  test("goes back to the overview by Esc, as it was left", async () => {
+    const window = await openDashboard(browser, server.url, "/?q=calm", { token: "ops" });
+    windows.push(window);
+    const { page } = window;
+    await page.getByRole("link", { name: "calm" }).click();
+    await page.getByRole("heading", { level: 1, name: "calm" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.waitForURL(`${server.url}/?q=calm`);
+    await page.getByRole("link", { name: "calm" }).waitFor();
   });
 
   test("leads to GraphiQL with the query behind a chart", async () => {
@@ -244,6 +286,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("stops when the connection is lost, and says since when; goes on afterwards", async () => {
     const page = await open("calm");
+    await latency(page).waitFor();
     await page.locator(".readout").first().waitFor();
     await page.context().setOffline(true);
     await page.getByText(/Numbers are as of \d\d:\d\d:\d\d/).waitFor();
@@ -264,7 +307,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     [1280, "dark"],
   ] as const)("fits a window of %i pixels, and has no finding of axe-core in %s", async (width, theme) => {
     const page = await open(late, "?range=6h", { width, theme });
-    await page.getByText("Table").first().click();
+    await page.locator("main").getByText("Table").first().click();
     await page.locator(".chart-table tbody tr").first().waitFor();
     expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
     expect(await accessibilityFindings(page)).toEqual([]);
