@@ -31,7 +31,7 @@ import { selectedParts, selectsAny } from "./selected-parts.ts";
 
 const QueueOrderEnum = builder.enumType("QueueOrder", {
   description:
-    "Order of queues. All but NAME are worst first; equal queues are ordered by name. A queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. Orders other than NAME come from one reading of all queues, at most about a second old, and a health in it from the history of at most ten seconds before.",
+    "Order of queues. All but NAME are worst first; equal queues are ordered by name. By HEALTH, LATENCY, DEPTH and LATENESS a queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. By counts and forecasts it comes last. Orders other than NAME come from one reading of all queues, at most about a second old; of a queue that did not change, health, counts and forecasts may be ten seconds old.",
   values: describedValues(queueOrders, {
     NAME: "By the bytes of the name.",
     HEALTH:
@@ -189,7 +189,7 @@ builder.subscriptionField("queues", (t) =>
       checkBounds("minIntervalMs", args.minIntervalMs, 1000, 60_000);
       return costOf(args);
     },
-    description: `The page at once, then the whole page whenever it changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
+    description: `The page at once, then the whole page whenever it or a count that is selected changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
     subscribe: (_, args, { live, share }, info) =>
       live.watchPage(requestOf(args, info), args.minIntervalMs, share),
     resolve: (page) => page,

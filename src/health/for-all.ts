@@ -30,9 +30,9 @@ interface Computed<T> {
 /** A step: what its end changes is seen one step later at most. */
 const holdMs = 10_000;
 /** Their steps are decoded at a stretch. */
-const queuesPerBatch = 50;
-/** So that Redis reads some while others are decoded. */
-const maxBatchesInFlight = 10;
+const queuesPerBatch = 25;
+/** So that Redis reads some while others are decoded. All replies that have come are decoded in one turn of the event loop. */
+const maxBatchesInFlight = 2;
 const slices = createTimeSlices(2);
 
 /**
