@@ -45,7 +45,7 @@ export function Filters({ choice, sources, search }: FiltersProps) {
           ref={search}
           type="search"
           name="q"
-          placeholder="Search: mail, *_low"
+          placeholder="Search: *_low"
           autocomplete="off"
           spellcheck={false}
           maxLength={200}
