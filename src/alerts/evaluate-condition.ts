@@ -37,7 +37,9 @@ export function evaluateCondition(condition: Condition, snapshot: QueueSnapshot,
   if (value === null) return noData;
   const verdict = compare(value, condition);
   // The true value may be greater. One that may also be too high fires all the same, since silence would be worse.
-  const mayBeTooLow = snapshot.accuracy === "LOWER_BOUND" || snapshot.accuracy === "INCOMPLETE";
+  const isUncounted = condition.subject === "depth" && snapshot.depthIsLowerBound === true;
+  const mayBeTooLow =
+    isUncounted || snapshot.accuracy === "LOWER_BOUND" || snapshot.accuracy === "INCOMPLETE";
   if (verdict !== "TRUE" && mayBeTooLow) return { verdict: "IN_HYSTERESIS", value };
   return { verdict, value };
 }

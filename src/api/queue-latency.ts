@@ -132,6 +132,11 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       description:
         "Number of waiting jobs, without scheduled ones; 0 when none. Null when MISSING, and where the source does not report it.",
     }),
+    depthIsLowerBound: t.boolean({
+      description:
+        "Whether more jobs than `depth` may wait: the source counts them up to a limit, 10,000 in Postgres. False where `depth` is null.",
+      resolve: ({ depthIsLowerBound = false }) => depthIsLowerBound,
+    }),
     scheduled: t.exposeInt("scheduled", {
       nullable: true,
       description:

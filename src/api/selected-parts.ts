@@ -65,7 +65,8 @@ function selectedBelow(info: GraphQLResolveInfo): Selected {
   }
   const parts: SnapshotParts = {
     // Health also depends on the depth.
-    depth: names.has("depth") || names.has("health") || names.has("forecast"),
+    depth:
+      names.has("depth") || names.has("depthIsLowerBound") || names.has("health") || names.has("forecast"),
     scheduled: names.has("scheduled"),
     lost: names.has("lost"),
     ...windowsOf,

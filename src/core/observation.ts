@@ -13,6 +13,8 @@ export interface Observation {
   readonly uncertaintyMs: number;
   /** Null when the source does not report it. */
   readonly depth: number | null;
+  /** Whether more jobs may wait: they were counted up to `depth`, which is at least 2 then. @default false */
+  readonly depthIsLowerBound?: boolean;
   /** Null when the source does not report it. */
   readonly scheduled: number | null;
   /** False also when the source does not report it. */

@@ -83,6 +83,8 @@ export interface QueueSnapshot {
   readonly latencyMs: number | null;
   /** Null when MISSING, when the source does not report it, and when not requested. */
   readonly depth: number | null;
+  /** Whether the source counted no further, so that more jobs may wait. @default false */
+  readonly depthIsLowerBound?: boolean;
   /** Null when MISSING, when the source does not report it, and when not requested. */
   readonly scheduled: number | null;
   /**

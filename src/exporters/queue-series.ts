@@ -36,6 +36,11 @@ export const queueMetrics: readonly QueueMetric[] = [
     ({ depth, stale }) => (stale ? null : depth),
   ),
   gauge(
+    "queue_depth_is_lower_bound",
+    "1 when more jobs than queue_depth may wait, since the source counts them up to a limit. Else absent.",
+    ({ depthIsLowerBound, stale }) => (!stale && depthIsLowerBound ? 1 : null),
+  ),
+  gauge(
     "queue_scheduled",
     "Jobs that cannot be claimed yet. Absent where the source does not report them, and while the queue is stale.",
     ({ scheduled, stale }) => (stale ? null : scheduled),

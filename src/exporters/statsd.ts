@@ -139,6 +139,7 @@ function sendGauges(to: StatsD, { queue, latencyMs, depth, stale }: QueueSnapsho
   if (stale) return;
   const tags = { queue: tagValue(queue) };
   if (latencyMs !== null) to.gauge("queue.latency", latencyMs / 1_000, tags);
+  // One that was counted up to a limit stays there: a tag that says so would make it another series.
   if (depth !== null) to.gauge("queue.size", depth, tags);
 }
 

@@ -22,7 +22,7 @@ export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Foreca
   const capacityRatio = capacityRatioOf(steps);
   const isBroken = objectiveMs !== null && latencyMs > objectiveMs;
   const brokenSeconds = isBroken ? { low: 0, likely: 0, high: 0 } : null;
-  if (busy.length < leastSteps || depth === null) {
+  if (busy.length < leastSteps || depth === null || now.depthIsLowerBound) {
     const drainSeconds = now.state === "EMPTY" ? { low: 0, likely: 0, high: 0 } : null;
     return { drainSeconds, breachSeconds: brokenSeconds, capacityRatio, unstable: false };
   }

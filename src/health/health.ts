@@ -62,6 +62,7 @@ function thirdsOf(steps: readonly RecentStep[], nowMs: number): readonly (readon
 function didNothingLeave(steps: readonly RecentStep[], now: QueueSnapshot): boolean {
   return steps.every(({ counts, maxDepth, lastDepth }, i) => {
     if (counts !== null) return counts.dequeued === 0;
+    if (now.depthIsLowerBound) return false;
     // Without reported dequeues the depth shows it: it never fell, neither within the step nor after it.
     const nextDepth = steps[i + 1]?.lastDepth ?? now.depth;
     return nextDepth !== null && maxDepth <= lastDepth && lastDepth <= nextDepth;
@@ -91,8 +92,10 @@ function isFallingBehind(thirds: readonly (readonly RecentStep[])[], now: QueueS
   if (now.depth === null || now.latencyMs === null) return false;
   const depths = troughs(thirds, ({ lastDepth }) => lastDepth, now.depth);
   const ages = troughs(thirds, ({ lastLatencyMs }) => lastLatencyMs, now.latencyMs);
-  if (!isRising(depths) || !isRising(ages)) return false;
-  if (growth(ages) <= slackMs) return false;
+  if (!isRising(ages) || growth(ages) <= slackMs) return false;
+  // A depth at the limit of what is counted cannot be seen to rise.
+  if (now.depthIsLowerBound) return true;
+  if (!isRising(depths)) return false;
   return growth(depths) > noise(steps);
 }
 

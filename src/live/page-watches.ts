@@ -222,6 +222,7 @@ function contentOf({ edges, hasMore, omitted, counts }: QueuePage): string {
         node.latencyMs,
         node.oldestSinceMs,
         node.depth,
+        node.depthIsLowerBound,
         node.scheduled,
       ],
       ...[node.lost, node.accuracy, node.stale, node.clockSkewMs, node.health],

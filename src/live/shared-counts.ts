@@ -79,6 +79,7 @@ function isSameState(a: QueueSnapshot, b: QueueSnapshot): boolean {
     a.source === b.source &&
     a.oldestSinceMs === b.oldestSinceMs &&
     a.depth === b.depth &&
+    a.depthIsLowerBound === b.depthIsLowerBound &&
     a.scheduled === b.scheduled &&
     a.lost === b.lost
   );

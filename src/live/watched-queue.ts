@@ -53,6 +53,7 @@ export function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
     before.state !== after.state ||
     before.oldestSinceMs !== after.oldestSinceMs ||
     before.depth !== after.depth ||
+    before.depthIsLowerBound !== after.depthIsLowerBound ||
     before.scheduled !== after.scheduled ||
     before.lost !== after.lost ||
     before.accuracy !== after.accuracy ||

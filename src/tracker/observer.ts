@@ -1,5 +1,5 @@
 import { LeaseLostError } from "../core/lease.ts";
-import type { EventSink } from "../core/observation.ts";
+import type { EventSink, Observation } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts } from "../redis/scripts.ts";
@@ -27,6 +27,12 @@ export interface ObserverOptions {
 
 /** Names of one source are looked through in pages of this many. */
 const page = 1000;
+
+/** One that was counted up to a limit is stored as a negative number: -1 is the null of the replies. */
+function storedDepth({ depth, depthIsLowerBound = false }: Observation): number | "" {
+  if (depth === null) return "";
+  return depthIsLowerBound ? -depth : depth;
+}
 
 export function createObserver({ redis, keys, index, forget, now }: ObserverOptions): Observer {
   // It writes a few fields of each queue: those of a full Redis are overwritten rather than left to become stale.
@@ -61,7 +67,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             seen.headAgeMs ?? "",
             seen.uncertaintyMs,
             Math.max(0, Math.round(monotonicClock.now() - seen.readAtMs)),
-            seen.depth ?? "",
+            storedDepth(seen),
             seen.scheduled ?? "",
             seen.accuracy,
             Number(seen.paused),

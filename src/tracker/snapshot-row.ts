@@ -16,6 +16,7 @@ export interface SnapshotRow {
   readonly source: string;
   readonly sinceMs: number | null;
   readonly depth: number | null;
+  readonly depthIsLowerBound: boolean;
   readonly scheduled: number | null;
   readonly changesAtMs: number | null;
   readonly accuracy: Accuracy;
@@ -47,7 +48,8 @@ export function rowOf(reply: unknown): SnapshotRow | null {
   return {
     source,
     sinceMs: numberOrNull(since),
-    depth: numberOrNull(depth),
+    depth: depth < -1 ? -depth : numberOrNull(depth),
+    depthIsLowerBound: depth < -1,
     scheduled: numberOrNull(scheduled),
     changesAtMs: numberOrNull(changesAt),
     accuracy,
@@ -90,6 +92,7 @@ export function snapshotOf(
     oldestSinceMs: isKnown ? sinceMs : null,
     latencyMs: isKnown ? (sinceMs === null ? 0 : Math.max(0, measuredAtMs - sinceMs)) : null,
     depth: parts.depth ? row.depth : null,
+    ...(parts.depth && row.depthIsLowerBound ? { depthIsLowerBound: true } : {}),
     scheduled: parts.scheduled ? row.scheduled : null,
     lost: row.lost,
     accuracy,

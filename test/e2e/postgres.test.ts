@@ -16,7 +16,8 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     const url = await postgres.createDatabase();
     await query(
       url,
-      `${fixtures.que} INSERT INTO que_jobs (queue, run_at) VALUES ('mail', now() - interval '1 hour')`,
+      `${fixtures.que} INSERT INTO que_jobs (queue, run_at) VALUES ('mail', now() - interval '1 hour');
+      INSERT INTO que_jobs (queue) SELECT 'many' FROM generate_series(1, 10001)`,
     );
     const boss = new PgBoss({ connectionString: url, supervise: false, schedule: false });
     boss.on("error", () => {});
@@ -36,11 +37,11 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       recordingLogger(),
     );
     const selection =
-      "queue source state latency depth scheduled accuracy stale throughput { enqueuedPerSecond }";
+      "queue source state latency depth depthIsLowerBound scheduled accuracy stale throughput { enqueuedPerSecond }";
     await vi.waitFor(async () => {
       const { body } = await ask(
         app.url,
-        `{ queueLatency(queues: ["que/mail", "pg-boss/mail"]) { ${selection} } }`,
+        `{ queueLatency(queues: ["que/mail", "pg-boss/mail", "que/many"]) { ${selection} } }`,
       );
       const common = { state: "WAITING", accuracy: "EXACT", stale: false, throughput: null };
       expect(body.data.queueLatency).toEqual([
@@ -49,6 +50,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           queue: "que/mail",
           source: "que",
           depth: 1,
+          depthIsLowerBound: false,
           scheduled: 0,
           latency: expect.toSatisfy(isAnHour),
         },
@@ -57,11 +59,23 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           queue: "pg-boss/mail",
           source: "pg-boss",
           depth: 1,
+          depthIsLowerBound: false,
           scheduled: 1,
+          latency: expect.any(Number),
+        },
+        {
+          ...common,
+          queue: "que/many",
+          source: "que",
+          depth: 10_000,
+          depthIsLowerBound: true,
+          scheduled: null,
           latency: expect.any(Number),
         },
       ]);
     }, 30_000);
+    const metrics = await (await fetch(new URL("/metrics", app.url))).text();
+    expect(metrics).toContain('queue_depth_is_lower_bound{queue="que/many",source="que"} 1');
     const { body } = await ask(
       app.url,
       `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "que/mail", jobId: "1" }]) { accepted } }`,

@@ -112,6 +112,14 @@ describe("a queue that a job system is asked about", () => {
     expect(await snapshot()).toMatchObject({ state, latencyMs, oldestSinceMs, depth: said.depth });
   });
 
+  it("has a depth that is a lower bound, until it is counted whole", async () => {
+    await observe([observation({ depth: 10_000, depthIsLowerBound: true })]);
+    expect(await snapshot()).toMatchObject({ state: "WAITING", depth: 10_000, depthIsLowerBound: true });
+    await observe([observation({ depth: 10_000 })]);
+    expect(await snapshot()).toMatchObject({ depth: 10_000 });
+    expect(await snapshot()).not.toHaveProperty("depthIsLowerBound");
+  });
+
   it("has no latency, but its depth, when the source does not know how old the head is", async () => {
     await observe([observation({ accuracy: "UNKNOWN", headAgeMs: 7_000, depth: 3, scheduled: null })]);
     const unknown = { latencyMs: null, oldestSinceMs: null, scheduled: null };

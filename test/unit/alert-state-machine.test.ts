@@ -116,6 +116,20 @@ describe("a rule says", () => {
       why: "at least as late is late",
     },
     {
+      condition: deep,
+      of: { depth: 3, depthIsLowerBound: true },
+      verdict: "IN_HYSTERESIS",
+      value: 3,
+      why: "perhaps more jobs wait than were counted",
+    },
+    {
+      condition: deep,
+      of: { depth: 5, depthIsLowerBound: true },
+      verdict: "TRUE",
+      value: 5,
+      why: "at least as deep is deep",
+    },
+    {
       condition: late,
       of: { latencyMs: 0, accuracy: "LOWER_BOUND" },
       verdict: "IN_HYSTERESIS",

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatCount, formatRate } from "../../src/dashboard/format/count.ts";
+import { formatCount, formatDepth, formatRate } from "../../src/dashboard/format/count.ts";
 import { formatDuration } from "../../src/dashboard/format/duration.ts";
 import { forecastOf } from "../../src/dashboard/overview/forecast.ts";
 import { holdOrder, isOutdated, rowsOf } from "../../src/dashboard/overview/held-order.ts";
@@ -37,6 +37,10 @@ describe("a number", () => {
     [10_000_000, "10M"],
   ])("of %i jobs is %s", (count, text) => {
     expect(formatCount(count)).toBe(text);
+  });
+
+  test("of jobs that may be greater has a plus", () => {
+    expect([formatDepth(10_000, true), formatDepth(10_000, false)]).toEqual(["10,000+", "10,000"]);
   });
 
   test.each([

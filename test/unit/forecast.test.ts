@@ -78,6 +78,12 @@ const rows: readonly Row[] = [
     expected: null,
   },
   {
+    why: "a number of jobs that may be greater cannot be seen to fall",
+    points: stepsOf(draining),
+    now: { ...drainingNow, depthIsLowerBound: true },
+    expected: { drainSeconds: null, breachSeconds: null, unstable: false },
+  },
+  {
     why: "what nobody can tell is not known",
     points: stepsOf(draining),
     now: { ...drainingNow, accuracy: "UNKNOWN", latencyMs: null },

@@ -334,6 +334,18 @@ const rows: readonly Row[] = [
   // FALLING_BEHIND
   {
     health: "FALLING_BEHIND",
+    why: "the head grows older, and more jobs wait than are counted: their number is always the limit",
+    points: stepsOf((step, at) => growing(step, at, { depth: 10_000, isCounted: false })),
+    now: { ...snapshotOf(10_000, 110), depthIsLowerBound: true },
+  },
+  {
+    health: "FALLING_BEHIND",
+    why: "the head stays, but jobs may leave of which more wait than are counted",
+    points: stepsOf((step, at) => stuck(step, at, { depth: 10_000, isCounted: false })),
+    now: { ...snapshotOf(10_000, 400), depthIsLowerBound: true },
+  },
+  {
+    health: "FALLING_BEHIND",
     why: "each step 100 come and 80 go, and the head grows older",
     points: stepsOf(growing),
     now: grownNow,

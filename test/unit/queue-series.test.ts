@@ -119,6 +119,12 @@ describe("the series of a queue", () => {
       why: "the job system does not tell it",
     },
     {
+      what: "counted up to a limit",
+      snapshot: { ...counted, depthIsLowerBound: true },
+      names: [...without(), "queue_depth_is_lower_bound"],
+      why: "more jobs may wait",
+    },
+    {
       what: "of LOWER_BOUND accuracy",
       snapshot: { ...counted, accuracy: "LOWER_BOUND" },
       names: without(),

@@ -36,6 +36,7 @@ const contract = buildSchema(`
     latency: Float
     oldestSince: DateTime
     depth: Int
+    depthIsLowerBound: Boolean!
     scheduled: Int
     lost: Int
     accuracy: Accuracy!

@@ -3,7 +3,7 @@ import { graphql, type ResultOf } from "./graphql.ts";
 /** A row of the overview. */
 const queueRow = graphql(`
   fragment QueueRow on QueueLatency {
-    queue source state health latency oldestSince objective depth accuracy stale measuredAt
+    queue source state health latency oldestSince objective depth depthIsLowerBound accuracy stale measuredAt
     throughput { enqueuedPerSecond dequeuedPerSecond }
     waitTime { count p95 }
     forecast { unstable drainSeconds { likely } breachSeconds { likely } }
@@ -55,7 +55,7 @@ export const sparklines = graphql(`
 export const queueNow = graphql(`
   subscription QueueNow($queue: String!) {
     queueLatency(queues: [$queue], minIntervalMs: 1000) {
-      queue source state health objective latency oldestSince measuredAt depth scheduled lost accuracy stale clockSkew
+      queue source state health objective latency oldestSince measuredAt depth depthIsLowerBound scheduled lost accuracy stale clockSkew
       throughput { enqueuedPerSecond dequeuedPerSecond }
       waitTime(window: ONE_MINUTE) { count p50 p95 p99 }
       forecast {

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { formatCount, formatRate } from "../format/count.ts";
+import { formatDepth, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatInstant } from "../format/instant.ts";
 import type { QueueRow } from "../graphql/documents.ts";
@@ -28,7 +28,7 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
       </tr>
     );
   }
-  const { queue, source, state, health, stale, depth, throughput, waitTime } = row;
+  const { queue, source, state, health, stale, depth, depthIsLowerBound, throughput, waitTime } = row;
   return (
     <tr
       class="row"
@@ -61,7 +61,7 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         <RowSparkline row={row} />
       </td>
       <Figure name="depth" label="Depth">
-        {depth === null ? null : formatCount(depth)}
+        {depth === null ? null : formatDepth(depth, depthIsLowerBound)}
       </Figure>
       <Figure name="in" label="In/s">
         {throughput === null ? null : formatRate(throughput.enqueuedPerSecond)}

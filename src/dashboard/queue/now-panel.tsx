@@ -1,4 +1,4 @@
-import { formatCount, formatRate } from "../format/count.ts";
+import { formatCount, formatDepth, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatInstant } from "../format/instant.ts";
 import { HealthLabel } from "../parts/health.tsx";
@@ -29,7 +29,10 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
       </div>
       <dl class="facts">
         <Fact name="Objective" value={now.objective === null ? "none" : formatDuration(now.objective)} />
-        <Fact name="Depth" value={count(now.depth)} />
+        <Fact
+          name="Depth"
+          value={now.depth === null ? unknown : formatDepth(now.depth, now.depthIsLowerBound)}
+        />
         <Fact name="Scheduled" value={count(now.scheduled)} />
         <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond)} />
         <Fact name="Out" value={rate(now.throughput?.dequeuedPerSecond)} />

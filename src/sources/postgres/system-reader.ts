@@ -145,20 +145,22 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       for (const { queue, depth, scheduled } of rows) {
         const counted = queues.get(String(queue));
         if (counted !== undefined)
-          Object.assign(counted, { depth: bounded(depth), scheduled: bounded(scheduled) });
+          Object.assign(counted, { depth: Number(depth), scheduled: bounded(scheduled) });
       }
     },
-    observations: () =>
-      [...queues.values()].map(({ head, depth, scheduled }) => ({
-        ...head,
-        // The count is of another moment: a head that is there has been counted, or came since.
-        depth: head.headAgeMs === null ? 0 : depth === 0 ? null : depth,
-        scheduled,
-      })),
+    observations: () => [...queues.values()].map(observationOf),
     failed(error) {
       outage.failed(error);
     },
   };
+}
+
+/** The count is of another moment: where a job waits, a count of 0 is old, and null until the next one. */
+function observationOf({ head, depth, scheduled }: Queue): Observation {
+  if (head.headAgeMs === null) return { ...head, depth: 0, scheduled };
+  if (depth !== null && depth > maxCounted)
+    return { ...head, depth: maxCounted, depthIsLowerBound: true, scheduled };
+  return { ...head, depth: depth === 0 ? null : depth, scheduled };
 }
 
 function bounded(count: unknown): number | null {

@@ -13,7 +13,7 @@
 --   was written, which is no error of the other queues; else {
 --     source,
 --     since          ms, -1 when no job waits
---     depth          -1 where not asked for, or the source does not report it
+--     depth          -1 where not asked for, or the source does not report it; -n where it counted up to n > 1 jobs
 --     scheduled      as depth
 --     changes at     ms, -1 when only an event can change this
 --     accuracy,
