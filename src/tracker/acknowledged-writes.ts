@@ -13,7 +13,7 @@ export interface WriterAnswer {
 
 /**
  * This process in its role of one that writes: what Redis has answered to it, so that it is noticed when Redis has lost that.
- * lua/includes/memory.lua says how.
+ * lua/includes/tombstones.lua says how.
  */
 export interface Writer {
   /** Random, so that no two processes and no two lives of one are the same writer. */

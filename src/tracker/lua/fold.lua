@@ -6,7 +6,7 @@
 --       4 batch id ('' = none)              5 the batch's fingerprint
 --       6 channel                           7 queue's name          8 '1' to leave a queue alone that is not known,
 --         '2' to also leave out events of jobs that are not known, since those would have to be remembered
---       9 writer ('' = none)               10 what the writer was answered last ('' = nothing): see memory.lua
+--       9 writer ('' = none)               10 what the writer was answered last ('' = nothing): see tombstones.lua
 --      11 the events' kinds, a letter each (E enqueued, D dequeued, R removed)
 --      12 their members, as a JSON list
 --      13 when they happened, ms, as a JSON list (0 = now; '' = all of them now)
@@ -28,7 +28,7 @@
 -- depend on the number of events.
 
 -- @include ../../redis/lua/includes/now.lua
--- @include includes/memory.lua
+-- @include includes/tombstones.lua
 -- @include includes/recent.lua
 
 local waitingKey, stateKey, recentKey = KEYS[1], KEYS[2], KEYS[3]
@@ -87,7 +87,7 @@ for i = 1, batchId ~= '' and 2 or 0 do
   end
 end
 
-letOldGo(memory, now, window)
+evictExpired(memory, now, window)
 local toRemember, countedAt = {}, nil
 -- A process that answers a batch must have counted since it was folded, or it would not notice when it is lost.
 if writer ~= '' and (isLost or not first or first.by ~= writer) then toRemember = {countWrite(memory, answered)} end

@@ -1,5 +1,5 @@
 -- Removes all that is known of one queue, and publishes its name. Of a queue that is not a job system's, it stays remembered for
--- a while that it was forgotten on purpose: see memory.lua.
+-- a while that it was forgotten on purpose: see tombstones.lua.
 --
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
 -- ARGV  1 channel  2 queue's name  3 only if it belongs to this source ('' = to any)
@@ -14,7 +14,7 @@
 --   now, forgets   ms, and how often the queue has been forgotten; missing where that is not counted
 
 -- @include ../../redis/lua/includes/now.lua
--- @include includes/memory.lua
+-- @include includes/tombstones.lua
 
 local now, window = nowMs(ARGV[5]), tonumber(ARGV[6])
 
@@ -41,7 +41,7 @@ if ARGV[3] == '' and not idleSince and (not source or source == 'events') then
   -- Never back behind what this process was answered: it would take that for a loss.
   countWrite(memory, ARGV[7])
   forgets = memory.forgets + 1
-  memory.heardUntil = {}
+  memory.newestAt = {}
   remember(memory, now, window, {'forgotten', string.format('%.0f', forgets)})
 else
   redis.call('UNLINK', unpack(KEYS))

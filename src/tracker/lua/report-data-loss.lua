@@ -2,7 +2,7 @@
 -- the queue's name.
 --
 -- KEYS  1 waiting  2 state  3 recent  4, 5 the two hashes of tombstones
--- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see memory.lua
+-- ARGV  1 now, ms ('' = Redis's own time)   2 event window, ms   3 writer   4 what it was answered last: see tombstones.lua
 --       5 channel   6 queue's name   7 '1' to raise it in any case, if the queue is known
 --       '2' to raise it also if the queue is not known, unless it was forgotten; '3' to raise it if the queue is known and was
 --       never forgotten
@@ -11,7 +11,7 @@
 --   now, forgets, count   the writer's new answer; missing when the queue was not marked
 
 -- @include ../../redis/lua/includes/now.lua
--- @include includes/memory.lua
+-- @include includes/tombstones.lua
 
 local window, writer, answered = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
@@ -26,7 +26,7 @@ local isLost = hasLostWrites(memory, answered, now, window) or isKeyMissing(stat
   or (ARGV[7] == '3' and source and memory.forgets == 0)
 if not isLost then return {map = {isKnown = source and 1 or 0}} end
 
-letOldGo(memory, now, window)
+evictExpired(memory, now, window)
 remember(memory, now, window, {countWrite(memory, answered)})
 writeState(memory, KEYS, nil, now)
 redis.call('PUBLISH', ARGV[5], ARGV[6])

@@ -8,7 +8,7 @@
 --      10 times that may have been stored while the clock of this Redis was off from now, ms, as a JSON list of [from, to];
 --         '' = the clock is not looked at
 --      11 for how long what is remembered may be wrong, ms, since the clock was set forward within the event window; 0: it was not
---      12 writer   13, ... of each queue, what the writer was answered last: see memory.lua; '' when it does not ask
+--      12 writer   13, ... of each queue, what the writer was answered last: see tombstones.lua; '' when it does not ask
 -- Returns {now, row, row, ...}, with a row for each queue: nil when the queue is not known; an error when its keys are not what
 --   was written, which is no error of the other queues; else {
 --     source,
@@ -33,7 +33,7 @@
 --   }
 
 -- @include ../../redis/lua/includes/now.lua
--- @include includes/memory.lua
+-- @include includes/tombstones.lua
 
 local redisNow = nowMs(ARGV[1])
 local maxWait, window = tonumber(ARGV[2]), tonumber(ARGV[3])

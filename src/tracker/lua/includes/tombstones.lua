@@ -16,6 +16,7 @@
 --   countedAt: when `recent` was written last, ms; 0: there is none.
 -- All of them are written by whatever script changes what they speak of. A state of version 1 has none of them until it is
 -- written again, and then nothing is missed.
+-- Fields keep the names that version 1 gave them: `letGo` is evictedBefore here, `heardUntil` newestAt, and `doubt` lostAt.
 
 -- What is kept of every recorded queue, with more fields behind it.
 local function readState(stateKey, ...)
@@ -49,15 +50,15 @@ end
 -- of the memory, for each hash behind four other fields: only of the first 1000.
 local function readMemory(state, hashes, writer, batchId, members)
   local memory = {
-    source = state[1], forgets = tonumber(state[2] or 0), letGo = tonumber(state[3] or 0), state = state,
-    hashes = hashes, heardUntil = {}, kept = {}, writerField = 'writer:' .. writer, count = 0
+    source = state[1], forgets = tonumber(state[2] or 0), evictedBefore = tonumber(state[3] or 0), state = state,
+    hashes = hashes, newestAt = {}, kept = {}, writerField = 'writer:' .. writer, count = 0
   }
   local countedSince, counted = 0, 0 -- the writer's latest count, and the `forgets` that it was counted in
   for i = 1, 2 do
     local kept = redis.call('HMGET', hashes[i], 'heardUntil', 'forgotten', memory.writerField, 'batch:' .. batchId,
       unpack(members, 1, math.min(#members, 1000)))
     memory.kept[i] = kept
-    memory.heardUntil[i] = tonumber(kept[1] or nil)
+    memory.newestAt[i] = tonumber(kept[1] or nil)
     if kept[2] then memory.forgets = math.max(memory.forgets, tonumber(kept[2])) end
     if kept[3] then
       local forgets, count = string.match(kept[3], '^(%d+) (%d+)$')
@@ -75,7 +76,7 @@ end
 local function hasLostWrites(memory, answered, now, window)
   local forgets, count, at = string.match(answered, '^(%d+) (%d+) (%d+)$')
   forgets, count, at = tonumber(forgets), tonumber(count), tonumber(at)
-  if not at or at + window <= now or at < memory.letGo then return false end
+  if not at or at + window <= now or at < memory.evictedBefore then return false end
   -- What was lost with the whole queue needs no mark if all that this writer had done to it was to forget it.
   if forgets > memory.forgets then return count > 0 or memory.source ~= false end
   return forgets == memory.forgets and count > memory.count
@@ -83,16 +84,16 @@ end
 
 -- What follows writes.
 
--- Tombstones are kept in two hashes that take turns, one event window each, so that forgetting is dropping a whole
+-- Tombstones are kept in two hashes that take turns, one event window (a generation) each, so that forgetting is dropping a whole
 -- hash, never a scan. A hash has the time until which its newest entry can have been received, so that it keeps its meaning
 -- when the window is set to another length. It is dropped when even that entry is too old; a clock set back drops nothing.
-local function letOldGo(memory, now, window)
+local function evictExpired(memory, now, window)
   for i, hash in ipairs(memory.hashes) do
-    local heardUntil = memory.heardUntil[i]
-    if heardUntil and heardUntil + window <= now then
+    local newestAt = memory.newestAt[i]
+    if newestAt and newestAt + window <= now then
       redis.call('UNLINK', hash)
-      memory.heardUntil[i] = nil
-      memory.letGo = math.max(memory.letGo, heardUntil)
+      memory.newestAt[i] = nil
+      memory.evictedBefore = math.max(memory.evictedBefore, newestAt)
     end
   end
 end
@@ -100,13 +101,13 @@ end
 local function remember(memory, now, window, fieldsAndValues)
   local generation = math.floor(now / window)
   local i = 1 + generation % 2
-  local hash, turnEnds = memory.hashes[i], (generation + 1) * window
+  local hash, generationEnds = memory.hashes[i], (generation + 1) * window
   for from = 1, #fieldsAndValues, 1000 do
     redis.call('HSET', hash, unpack(fieldsAndValues, from, math.min(from + 999, #fieldsAndValues)))
   end
-  if not memory.heardUntil[i] or memory.heardUntil[i] < turnEnds then
-    memory.heardUntil[i] = turnEnds
-    redis.call('HSET', hash, 'heardUntil', string.format('%.0f', turnEnds))
+  if not memory.newestAt[i] or memory.newestAt[i] < generationEnds then
+    memory.newestAt[i] = generationEnds
+    redis.call('HSET', hash, 'heardUntil', string.format('%.0f', generationEnds))
     -- A sweep lets it go long before. Two of the longest windows that can be set, whatever other processes are set to.
     redis.call('PEXPIRE', hash, 2 * 86400000)
   end
@@ -133,10 +134,10 @@ local function writeState(memory, keys, countedAt, lostAt)
     fields[#fields + 1] = string.format('%.0f', value)
   end
   if memory.forgets > 0 then write(2, 'forgets', memory.forgets) end
-  if memory.letGo > 0 then write(3, 'letGo', memory.letGo) end
+  if memory.evictedBefore > 0 then write(3, 'letGo', memory.evictedBefore) end
   write(4, 'jobs', redis.call('ZCARD', keys[1]))
-  write(5, 'tombstones:0', memory.heardUntil[1] or 0)
-  write(6, 'tombstones:1', memory.heardUntil[2] or 0)
+  write(5, 'tombstones:0', memory.newestAt[1] or 0)
+  write(6, 'tombstones:1', memory.newestAt[2] or 0)
   if lostAt and not countedAt and redis.call('EXISTS', keys[3]) == 0 then countedAt = 0 end
   if countedAt then write(7, 'countedAt', countedAt) end
   if lostAt then write(0, 'doubt', lostAt) end
