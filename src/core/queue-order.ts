@@ -18,7 +18,7 @@ export interface Cursor {
 export interface RankFacts {
   /** Heads are aged to this instant. While nothing happens they all grow older; by a fixed instant they do not change places. */
   readonly atMs: number;
-  readonly objectiveMs: number | null;
+  readonly objectiveMsOf: (queue: string) => number | null;
   /** Needed for the order HEALTH. */
   readonly health: Health | null;
   /** Needed for the orders by a forecast; null also when there is none. */
@@ -40,12 +40,13 @@ export function rankOf(snapshot: QueueSnapshot, order: QueueOrder, facts: RankFa
   if (order === "NAME") return noRank;
   if (order === "DEPTH") return rankBy(snapshot.depth ?? unknown, snapshot);
   const latencyMs = latencyAt(snapshot, facts.atMs);
-  const { objectiveMs, health } = facts;
   switch (order) {
     case "LATENCY":
       return rankBy(latencyMs, snapshot);
-    case "LATENESS":
+    case "LATENESS": {
+      const objectiveMs = facts.objectiveMsOf(snapshot.queue);
       return objectiveMs === null ? [-1, latencyMs] : rankBy(latencyMs / objectiveMs, snapshot);
+    }
     case "ENQUEUED_PER_SECOND":
       return [snapshot.throughput?.[rateWindow]?.enqueuedPerSecond ?? -1];
     case "DEQUEUED_PER_SECOND":
@@ -62,9 +63,10 @@ export function rankOf(snapshot: QueueSnapshot, order: QueueOrder, facts: RankFa
       return drain === null ? [0, 0] : [1, drain.likely];
     }
     case "HEALTH": {
+      const objectiveMs = facts.objectiveMsOf(snapshot.queue);
       const lateness = objectiveMs === null ? 0 : latencyMs / objectiveMs;
       const isUncertain = snapshot.accuracy === "INCOMPLETE" || latencyMs === unknown;
-      return [severities[health ?? "UNKNOWN"], isUncertain ? unknown : lateness, latencyMs];
+      return [severities[facts.health ?? "UNKNOWN"], isUncertain ? unknown : lateness, latencyMs];
     }
   }
 }

@@ -59,7 +59,10 @@ interface Ranked {
 /** The queues that pass a filter, in an order. */
 interface Selection {
   readonly queues: readonly Ranked[];
-  readonly counts: QueueCounts;
+  /** Of all queues, by index; null: not needed. */
+  readonly healths: readonly Health[] | null;
+  /** Null where there was nothing to filter or to count. */
+  readonly counts: QueueCounts | null;
 }
 
 /** What is known of all queues beside their snapshots, by index; null: not needed. */
@@ -107,8 +110,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     if (known !== undefined) return known;
     const ranked = reading.snapshots.map((snapshot, index) => {
       const [health, forecast] = [healths?.[index] ?? null, forecasts?.[index] ?? null];
-      const objectiveMs = objectiveMsOf(snapshot.queue);
-      return { snapshot, rank: rankOf(snapshot, orderBy, { atMs, objectiveMs, health, forecast }), index };
+      return { snapshot, rank: rankOf(snapshot, orderBy, { atMs, objectiveMsOf, health, forecast }), index };
     });
     if (orderBy !== "NAME") ranked.sort((a, b) => compareRanks(a.rank, b.rank) || a.index - b.index);
     if (reverse) ranked.reverse();
@@ -134,6 +136,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     const healths = needsHealth ? await healthOfAll(reading) : null;
     const forecasts = isAmong(forecastOrders, orderBy) ? await forecastOfAll(reading) : null;
     const ranked = await inTurn(share, () => inOrder(reading, request, atMs, { healths, forecasts }));
+    if (!request.hasCounts && isUnfiltered(request)) return { queues: ranked, healths, counts: null };
     const passes = filterOf(request);
     const wantedHealths = request.healths === null ? null : new Set(request.healths);
     const queues: Ranked[] = [];
@@ -154,7 +157,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     for (let from = 0; from < ranked.length; from += queuesPerTurn)
       await inTurn(share, () => ranked.slice(from, from + queuesPerTurn).forEach(add));
     const counts = { total: queues.length, bySource, byHealth: healths === null ? null : byHealth };
-    const selection = { queues, counts };
+    const selection = { queues, healths, counts };
     keep(selections, key, selection);
     return selection;
   }
@@ -184,8 +187,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
       const cursor = after === null ? null : decodeCursor(orderBy, after);
       const reading = await (isAmong(countedOrders, orderBy) ? allCounted : all).read();
       const atMs = cursor?.atMs ?? reading.measuredAtMs;
-      const { queues, counts } = await select(reading, request, atMs, share);
-      const healths = counts.byHealth === null ? null : await healthOfAll(reading);
+      const { queues, healths, counts } = await select(reading, request, atMs, share);
       const start = (cursor === null ? 0 : startBehind(cursor, queues, reading, reverse)) + offset;
       const onPage = queues.slice(start, start + first);
       const nodes = await counted(
@@ -226,6 +228,10 @@ function filterOf({ prefix, search, states }: QueueFilter): (snapshot: QueueSnap
     (states === null || wanted.has(snapshot.state)) &&
     (prefix === null || snapshot.queue.startsWith(prefix)) &&
     (matches === null || matches(snapshot.queue));
+}
+
+function isUnfiltered({ prefix, search, source, states, healths }: QueueFilter): boolean {
+  return [prefix, search, source, states, healths].every((each) => each === null);
 }
 
 function searchMatcher(search: string): (name: string) => boolean {

@@ -31,7 +31,7 @@ const empty = (queue: string) => snapshot(queue, { measuredAtMs: nowMs });
 
 const everything: QueuePageRequest = {
   ...{ orderBy: "NAME", prefix: null, search: null, source: null, states: null, healths: null },
-  ...{ reverse: false, first: 100, after: null, offset: 0, hasCounts: true, hasHealthCounts: false },
+  ...{ reverse: false, first: 100, after: null, offset: 0, hasCounts: false, hasHealthCounts: false },
   ...{ throughput: [], waitTime: [] },
 };
 
@@ -387,8 +387,9 @@ describe("filters", () => {
 
   test("needs no health where none is asked for", async () => {
     const pages = pagesOf(queues);
-    expect((await pages.read({ orderBy: "LATENCY" })).counts?.byHealth).toBeNull();
+    expect((await pages.read({ orderBy: "LATENCY", hasCounts: true })).counts?.byHealth).toBeNull();
     expect(pages.judgedOf()).toBe(0);
+    expect((await pages.read({ orderBy: "LATENCY" })).counts).toBeNull();
   });
 
   const healths = { Mail: "SLOW", "mail/urgent": "SLOW", "faktory/mail": "STALLED" } as const;
@@ -429,7 +430,12 @@ describe("filters", () => {
       why: "both with all else",
     },
   ] as const)("counts the queues that match $filter: $why", async ({ filter, total, byHealth, bySource }) => {
-    const page = await pagesOf(queues, { healths }).read({ ...filter, first: 1, hasHealthCounts: true });
+    const page = await pagesOf(queues, { healths }).read({
+      ...filter,
+      first: 1,
+      hasCounts: true,
+      hasHealthCounts: true,
+    });
     const none = { OK: 0, SLOW: 0, FALLING_BEHIND: 0, STALLED: 0, UNKNOWN: 0 };
     expect(page.counts).toEqual({
       total,
