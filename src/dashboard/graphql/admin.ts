@@ -1,7 +1,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
-import { type ApiError, apiErrorOf } from "./api-error.ts";
+import type { ApiError } from "./api-error.ts";
 import { query } from "./client.ts";
-import { waitingJobs } from "./documents.ts";
+import { viewer } from "./documents.ts";
 
 const known = signal<boolean | null>(null);
 
@@ -10,16 +10,16 @@ export const isAdmin: ReadonlySignal<boolean | null> = known;
 
 let isAsked = false;
 
-/** Asks once, for one point: an operation that needs the scope, and reads nothing. */
+/** Asks once which scopes the client has. */
 export async function askWhetherAdmin(): Promise<void> {
   if (isAsked) return;
   isAsked = true;
   try {
-    await query(waitingJobs, { queue: "-", first: 0 });
-    known.value = true;
-  } catch (reason) {
-    noteRefusal(apiErrorOf(reason));
-    isAsked = known.value !== null;
+    const { scopes } = (await query(viewer, {})).viewer;
+    known.value = scopes.includes("ADMIN");
+  } catch {
+    // The next component that needs it asks again.
+    isAsked = false;
   }
 }
 

@@ -1,4 +1,5 @@
-import type { Ref } from "preact";
+import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { formatCount } from "../format/count.ts";
 import { setParams } from "../route.ts";
@@ -8,7 +9,7 @@ import type { LoadedPage } from "./queue-store.ts";
 interface FiltersProps {
   readonly choice: Choice;
   readonly sources: LoadedPage["sourceCounts"] | null;
-  readonly search: Ref<HTMLInputElement>;
+  readonly search: RefObject<HTMLInputElement | null>;
 }
 
 const stateWords = { WAITING: "Waiting", EMPTY: "Empty", PAUSED: "Paused" } as const;
@@ -29,10 +30,16 @@ const typingMs = 250;
 export function Filters({ choice, sources, search }: FiltersProps) {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
+  /** The text of the field: ahead of the address while a person types. */
+  const text = useSignal(choice.search);
+  useEffect(() => {
+    if (document.activeElement !== search.current) text.value = choice.search;
+  }, [choice.search]);
 
-  function searchFor(text: string): void {
+  function searchFor(typed: string): void {
+    text.value = typed;
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => setParams({ q: text === "" ? null : text }), typingMs);
+    timer.current = setTimeout(() => setParams({ q: typed === "" ? null : typed }), typingMs);
   }
 
   const listed = sources ?? [];
@@ -49,7 +56,7 @@ export function Filters({ choice, sources, search }: FiltersProps) {
           autocomplete="off"
           spellcheck={false}
           maxLength={200}
-          value={choice.search}
+          value={text}
           onInput={(event) => searchFor(event.currentTarget.value)}
         />
         <span class="key" aria-hidden="true">

@@ -14,6 +14,8 @@ export interface Range {
 
 /** What the last push says, for the range that it was asked for. */
 export interface LoadedPage {
+  /** The same for pages of the same order and filters. */
+  readonly choiceKey: string;
   readonly offset: number;
   readonly rows: readonly QueueRow[];
   readonly total: number;
@@ -71,11 +73,13 @@ export function createQueueStore(variables: ReadonlySignal<PageVariables>): Queu
 
   const stopSubscription = effect(() => {
     const asked = variables.value;
+    const choiceKey = JSON.stringify({ ...asked, offset: 0, first: 0 });
     return subscribe(queuePage, asked, {
       next({ queues }) {
         error.value = null;
         if (queues.measuredAt !== null) observeServerTime(queues.measuredAt);
         newest.value = {
+          choiceKey,
           offset: asked.offset ?? 0,
           rows: queues.edges.map(({ node }) => node),
           total: queues.totalCount,

@@ -29,15 +29,15 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
   const hasPointer = useSignal(false);
   const hasFocus = useSignal(false);
   const isHeld = useComputed(() => hasPointer.value || hasFocus.value);
-  const held = useRef<Rows | null>(null);
+  const held = useRef<{ readonly rows: Rows; readonly choiceKey: string } | null>(null);
   const visible = useVisibleRange(body, page.total);
   const drawn = drawnRows(visible, page.total);
 
   const names = page.rows.map(({ queue }) => queue);
-  const rows = isHeld.value
-    ? holdOrder(held.current ?? new Map(), names, page.offset)
-    : rowsOf(names, page.offset);
-  held.current = isHeld.value ? rows : null;
+  // Another order or filter is what the person asked for.
+  const before = held.current?.choiceKey === page.choiceKey ? held.current.rows : new Map();
+  const rows = isHeld.value ? holdOrder(before, names, page.offset) : rowsOf(names, page.offset);
+  held.current = isHeld.value ? { rows, choiceKey: page.choiceKey } : null;
   const isOrderOld = isHeld.value && isOutdated(rows, names, page.offset);
   const byName = new Map(page.rows.map((row) => [row.queue, row]));
 
@@ -80,22 +80,7 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
   return (
     <>
       {isOrderOld && <Notice kind="info">The order is held while you are in the table.</Notice>}
-      <table
-        class="queues"
-        aria-rowcount={page.total + 1}
-        onPointerEnter={(event) => {
-          hasPointer.value = event.pointerType === "mouse";
-        }}
-        onPointerLeave={() => {
-          hasPointer.value = false;
-        }}
-        onFocusIn={() => {
-          hasFocus.value = true;
-        }}
-        onFocusOut={(event) => {
-          hasFocus.value = event.currentTarget.contains(event.relatedTarget as Node | null);
-        }}
-      >
+      <table class="queues" aria-rowcount={page.total + 1}>
         <caption class="visually-hidden">Queues</caption>
         <thead>
           <tr class="row head" aria-rowindex={1}>
@@ -111,7 +96,22 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
             <Column name="forecast" title="Forecast" sort="forecast" />
           </tr>
         </thead>
-        <tbody ref={body} style={{ height: `${page.total * visible.rowHeight}px` }}>
+        <tbody
+          ref={body}
+          style={{ height: `${page.total * visible.rowHeight}px` }}
+          onPointerEnter={(event) => {
+            hasPointer.value = event.pointerType === "mouse";
+          }}
+          onPointerLeave={() => {
+            hasPointer.value = false;
+          }}
+          onFocusIn={() => {
+            hasFocus.value = true;
+          }}
+          onFocusOut={(event) => {
+            hasFocus.value = event.currentTarget.contains(event.relatedTarget as Node | null);
+          }}
+        >
           {indexes.map((index) => {
             const name = rows.get(index);
             const row = name === undefined ? undefined : (byName.get(name) ?? apart.value.get(name));
