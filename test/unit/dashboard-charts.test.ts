@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import { countAxis, positionOn } from "../../src/dashboard/charts/axis.ts";
 import { columnsOf, type Line, summaryOf } from "../../src/dashboard/charts/columns.ts";
 import { durationAxis } from "../../src/dashboard/charts/duration-axis.ts";
-import { spansOf } from "../../src/dashboard/charts/spans.ts";
+import { geometryOf, linePath, nearestPlace, spread } from "../../src/dashboard/charts/plot-geometry.ts";
+import { firingBetween, spansOf } from "../../src/dashboard/charts/spans.ts";
 import { mergeSteps, stepGrid } from "../../src/dashboard/charts/step-grid.ts";
+import { timeTicks } from "../../src/dashboard/charts/time-axis.ts";
 
 describe("the axis of durations", () => {
   const [minute, hour, day] = [60, 3_600, 86_400];
@@ -166,5 +168,74 @@ describe("the spans of alerts", () => {
       [Date.parse(at(5)), Date.parse(at(15))],
       [Date.parse(at(50)), null],
     ]);
+  });
+
+  test("are named for a time that they reach into, each alert once", () => {
+    const span = (label: string, fromMs: number, toMs: number | null) => ({ label, fromMs, toMs });
+    const spans = [span("A", 0, 10), span("A", 15, 20), span("B", 18, null), span("C", 30, 40)];
+    expect(firingBetween(spans, 5, 25)).toEqual(["A", "B"]);
+    expect(firingBetween(spans, 11, 14)).toEqual([]);
+    expect(firingBetween(spans, 100, 101)).toEqual(["B"]);
+  });
+});
+
+describe("a plot", () => {
+  const axis = { isLog: false, min: 0, max: 10, ticks: [0, 10] };
+  const geometry = geometryOf({ width: 208, height: 146, axis, fromSeconds: 0, toSeconds: 100 });
+  const x = [10, 20, 30, 40];
+
+  test("interrupts a line at a gap, and draws a value between two gaps as a point", () => {
+    expect(linePath(x, [0, 10, null, 5], geometry)).toBe("M74 110L84 10M104 60h0");
+    expect(linePath(x, [0, null, null, 10], geometry, true)).toBe("M74 110L104 10");
+    expect(linePath(x, [null, null, null, null], geometry)).toBe("");
+  });
+
+  test("finds the nearest column, and none where there is none", () => {
+    expect([0, 14, 16, 34, 99].map((seconds) => nearestPlace(x, seconds))).toEqual([0, 0, 1, 2, 3]);
+    expect(nearestPlace([], 5)).toBe(-1);
+  });
+
+  test("knows the instant of a place, and the ends beyond the ends", () => {
+    expect([0, 64, 114, 500].map(geometry.secondsAt)).toEqual([0, 0, 50, 100]);
+  });
+
+  test("moves names of lines apart, and none out of the plot", () => {
+    const range = { top: 10, bottom: 100 };
+    expect(spread([50, 52, 90], 14, range)).toEqual([38, 52, 90]);
+    expect(spread([100, 100, 100], 14, range)).toEqual([100, 86, 72]);
+    expect(spread([10, 11, 12], 14, range)).toEqual([10, 24, 38]);
+  });
+});
+
+describe("the time axis", () => {
+  const local = (hour: number, minute = 0) => new Date(2026, 10, 23, hour, minute).getTime() / 1_000;
+
+  test("has round times of the reader's time zone, and the date once a day", () => {
+    const ticks = timeTicks(local(22, 7), local(26, 3), 6);
+    expect(ticks.map(({ label }) => label)).toEqual(["23:00", "00:00", "01:00", "02:00"]);
+    expect(ticks.map(({ date }) => date)).toEqual(["Nov 23", "Nov 24", "", ""]);
+  });
+
+  test("has days where the range is long", () => {
+    const ticks = timeTicks(local(0), local(24 * 6), 10);
+    expect(ticks.map(({ label }) => label)).toEqual([
+      "Nov 23",
+      "Nov 24",
+      "Nov 25",
+      "Nov 26",
+      "Nov 27",
+      "Nov 28",
+      "Nov 29",
+    ]);
+  });
+
+  test("has no more ticks than there is room for, and one at least", () => {
+    for (let length = 600; length < 100 * 86_400; length *= 1.9) {
+      for (const most of [3, 6, 12]) {
+        const ticks = timeTicks(local(0) - length / 3, local(0) + length, most);
+        expect(ticks.length, `${length} s`).toBeLessThanOrEqual(most + 1);
+        expect(ticks.length, `${length} s`).toBeGreaterThanOrEqual(1);
+      }
+    }
   });
 });
