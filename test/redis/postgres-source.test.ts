@@ -246,6 +246,24 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     expect(watched.notable()).toEqual(["warn job tables unavailable", "info job tables available again"]);
   });
 
+  test("rests after its work, and its reading is fresh for as long", async () => {
+    const url = await database(fixtures.que, push());
+    const watched = await watchPostgres(url, { restPerWork: 1_000_000 });
+    await eventually(() => expect(watched.latest("que/mail")).toBeDefined());
+    // What took 0.01 ms rests for 10 s.
+    expect(watched.seen[0]?.freshForMs).toBeGreaterThan(30_000);
+    expect(watched.seen).toHaveLength(1);
+  });
+
+  test("counts the jobs of a system although another has more queues than can be counted in time", async () => {
+    const url = await database(
+      `${fixtures.que} INSERT INTO que_jobs (queue) SELECT 'queue-' || n FROM generate_series(1, 1000) n`,
+      `${fixtures.solid_queue} INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at) VALUES (1, 'mail', now())`,
+    );
+    const watched = await watchPostgres(`${url}?system=que,solid_queue`, { countEveryMs: 0, restPerWork: 5 });
+    await watched.until("solid_queue/mail", { depth: 1 });
+  });
+
   test("writes nothing, and leaves no transaction open", async () => {
     const url = await database(fixtures.que, push());
     const watched = await watchPostgres(url, { intervalMs: 60_000 });

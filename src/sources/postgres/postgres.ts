@@ -81,7 +81,8 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   });
   const stopping = new AbortController();
   let discoverAtMs = 0;
-  let depthsAtMs = 0;
+  /** When each may be counted again: one system with many queues must not use up what the others may cost. */
+  const depthsAtMs = new Map<SystemReader, number>();
   let restMs = 0;
   let running: Promise<void> | undefined;
 
@@ -126,14 +127,15 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
       reader.failed(error);
       return;
     }
-    if (monotonicClock.now() >= depthsAtMs) {
+    if (monotonicClock.now() >= (depthsAtMs.get(reader) ?? 0)) {
       const headsRestMs = restMs;
       restMs = 0;
       await reader.readDepths(select).catch((error: unknown) => {
         if (!isRefusal(error)) throw error;
         logger.debug({ source: reader.source, err: error }, "depths of queues not read");
       });
-      depthsAtMs = monotonicClock.now() + restMs;
+      const sharing = readers.filter((each) => each.isFound()).length;
+      depthsAtMs.set(reader, monotonicClock.now() + sharing * restMs);
       restMs = headsRestMs;
     }
     const freshForMs = Math.max(2_000, 3 * Math.max(intervalMs, restMs));
