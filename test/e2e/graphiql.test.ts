@@ -172,7 +172,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       await page.getByRole("link", { name: "GraphiQL" }).click();
       await page.waitForURL(({ pathname }) => pathname === "/queues/graphql");
       await page.getByRole("button", { name: /^Execute query/ }).click();
-      await page.locator(".result-window").getByText('"extensions"').waitFor();
+      await page.locator(".result-window").getByText('"queues"').first().waitFor();
       await page.getByRole("tab", { name: "Watch" }).click();
       await page.waitForURL(({ searchParams }) => searchParams.get("query")?.includes(" Watch {") === true);
       await page.getByRole("button", { name: /^Execute query/ }).click();
