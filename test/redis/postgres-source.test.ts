@@ -260,7 +260,10 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       `${fixtures.que} INSERT INTO que_jobs (queue) SELECT 'queue-' || n FROM generate_series(1, 1000) n`,
       `${fixtures.solid_queue} INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at) VALUES (1, 'mail', now())`,
     );
-    const watched = await watchPostgres(`${url}?system=que,solid_queue`, { countEveryMs: 0, restPerWork: 5 });
+    const watched = await watchPostgres(`${url}?system=que,solid_queue`, {
+      countEveryMs: 0,
+      restPerWork: 200,
+    });
     await watched.until("solid_queue/mail", { depth: 1 });
   });
 
