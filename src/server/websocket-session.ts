@@ -59,9 +59,16 @@ export class WebSocketSession implements SocketSession, OperationOwner {
       connection.close(CloseCode.SubprotocolNotAcceptable, "Subprotocol not acceptable");
       return;
     }
-    this.#initTimer = setTimeout(() => {
-      connection.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout");
-    }, options.initMs ?? defaultInitMs);
+    const { initMs = defaultInitMs } = options;
+    // In two parts: what arrived while the server was busy is read after its timers have run.
+    this.#initTimer = setTimeout(
+      () => {
+        this.#initTimer = setTimeout(() => {
+          connection.close(CloseCode.ConnectionInitialisationTimeout, "Connection initialisation timeout");
+        }, initMs / 4);
+      },
+      initMs - initMs / 4,
+    );
   }
 
   get output(): WebSocketOutput {

@@ -125,6 +125,17 @@ describe("a socket that breaks the protocol is closed", () => {
     expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
   });
 
+  test("but not when its connection_init came while the server did something else", async () => {
+    await using server = await startBareServer({ initMs: 1_000 });
+    const socket = await open(server.url);
+    const first = Promise.race([once(socket, "message"), once(socket, "close")]);
+    socket.send(JSON.stringify(init));
+    // The timers of the server run before what has arrived is read.
+    for (const untilMs = performance.now() + 1_100; performance.now() < untilMs; );
+    expect(String((await first)[0])).toBe('{"type":"connection_ack"}');
+    socket.terminate();
+  });
+
   test("with 4406 when it speaks another protocol, or none", async () => {
     for (const protocol of ["graphql-ws", undefined]) {
       const url = `${app.url.replace("http", "ws")}/graphql`;
