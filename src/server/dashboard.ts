@@ -114,8 +114,9 @@ export function createDashboard({ directory, basePath, logger }: DashboardOption
 const notBuilt =
   "The dashboard is not built. Run npm run build, and start the server again.\nGraphQL and GraphiQL are at /graphql.\n";
 
+/** A name has 200 bytes at most, each of which is up to three characters. */
 function isPage(path: string): boolean {
-  return path === "/" || path === "/alerts" || /^\/queues\/./.test(path);
+  return path === "/" || path === "/alerts" || /^\/queues\/.{1,600}$/.test(path);
 }
 
 /** Relative, for a proxy that takes a path away: `/queues/mail` is one level below `/`. */

@@ -117,7 +117,14 @@ describe("the files of the dashboard", () => {
       const refused = await get(path, {}, "POST");
       expect([refused.status, refused.headers.allow]).toEqual([405, "GET, HEAD"]);
     }
-    for (const path of ["/assets/main.js", "/assets/../index.html", "/assets/", "/queues/", "/other"])
+    for (const path of [
+      "/assets/main.js",
+      "/assets/../index.html",
+      "/assets/",
+      "/queues/",
+      `/queues/${"a/".repeat(301)}`,
+      "/other",
+    ])
       expect((await get(path)).status, path).toBe(404);
   });
 
