@@ -134,15 +134,19 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await card(theirs, "fires-2").waitFor({ state: "hidden" });
     // The chart of latency marks when it fired.
     await expect.poll(() => theirs.locator(".span").count(), within).toBe(1);
-    const plot = theirs.getByRole("img", { name: /^Latency/ });
-    const marked = await theirs.locator(".span path").boundingBox();
+    // Its step is over soon; until then the mark is beside now, and moves with the time.
     await expect
       .poll(async () => {
-        await theirs.mouse.move(marked!.x, marked!.y + 20);
-        return theirs.locator(".readout-alerts dd").allInnerTexts();
+        const mark = await theirs.locator(".span path").boundingBox();
+        // A step is three pixels wide: it may be the one beside.
+        for (const aside of [0, 3, -3]) {
+          await theirs.mouse.move(mark!.x + aside, mark!.y + 20);
+          const named = await theirs.locator(".readout-alerts dd").allInnerTexts();
+          if (named.length > 0) return named;
+        }
+        return [];
       }, within)
       .toEqual(["JobsWait"]);
-    expect(await plot.count()).toBe(1);
   });
 
   test("shows what is pending apart from what fires", async () => {

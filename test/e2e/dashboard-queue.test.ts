@@ -88,6 +88,12 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   }
 
   const latency = (page: Page) => page.locator(".now-latency .number");
+  /** What is above the charts, and the charts, have their place. */
+  async function isComplete(page: Page): Promise<void> {
+    await latency(page).waitFor();
+    await page.getByRole("heading", { name: "Oldest jobs" }).waitFor();
+    await page.getByRole("img", { name: /^Latency\. latency: minimum/ }).waitFor();
+  }
   const times = (page: Page) => page.locator(".readout-time dd").allInnerTexts();
 
   test("says how late it is, why, and what to do; the latency grows", async () => {
@@ -165,6 +171,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("has one cursor for all charts", async () => {
     const page = await open(late, "?range=24h");
+    await isComplete(page);
     const plot = page.getByRole("img", { name: /^Wait times/ });
     await plot.hover({ position: { x: 500, y: 80 } });
     await expect.poll(() => page.locator(".cursor").count(), within).toBe(4);
@@ -178,6 +185,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("shows the part of a chart that is dragged over", async () => {
     const page = await open(late, "?range=24h");
+    await isComplete(page);
     const plot = page.getByRole("img", { name: /^Latency/ });
     const box = await plot.boundingBox();
     await page.mouse.move(box!.x + 400, box!.y + 60);
