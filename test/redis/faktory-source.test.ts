@@ -520,5 +520,5 @@ function portOf(address: string | AddressInfo | null): number {
 }
 
 async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return await vi.waitFor(check, { timeout: 15_000, interval: 10 });
+  return await vi.waitFor(check, { timeout: onThisMachine(15_000), interval: 10 });
 }

@@ -855,5 +855,5 @@ async function bytesOut(at: Redis): Promise<number> {
 }
 
 async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return await vi.waitFor(check, { timeout: 15_000, interval: 10 });
+  return await vi.waitFor(check, { timeout: onThisMachine(15_000), interval: 10 });
 }

@@ -5,6 +5,7 @@ import type { Logger } from "../../src/runtime/logger.ts";
 import type { Service } from "../../src/runtime/service.ts";
 import { createBullmqSource } from "../../src/sources/bullmq.ts";
 import type { TestQueue } from "./bullmq.ts";
+import { onThisMachine } from "./busy-machine.ts";
 import { silentLogger } from "./logger.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { allParts, openTracker, type TestTracker } from "./tracker.ts";
@@ -80,7 +81,8 @@ export function useBullmqSource() {
   };
 }
 
-export const eventually = <T>(look: () => Promise<T>) => vi.waitFor(look, { timeout: 10_000, interval: 20 });
+export const eventually = <T>(look: () => Promise<T>) =>
+  vi.waitFor(look, { timeout: onThisMachine(10_000), interval: 20 });
 
 /** In small steps, so that a job's `timestamp` is when it was really added. */
 export async function addAll(queue: TestQueue, count: number, opts: object = {}): Promise<void> {
