@@ -25,6 +25,8 @@ export const delayRow: RowGroup = {
   rows: [
     {
       id: "8",
+      obstacle:
+        "one process writes to each subscriber with a system call of its own, which takes 9 to 13 µs of CPU here (row 3): 10,000 of them take 90 to 130 ms, so that the last one is late by more than a tenth of a second even where nothing else runs. Each subscriber also gets all ten queues once a second, and the load processes that read them share the two CPUs. Two server processes, each with half of the subscribers and a CPU of its own, would halve it; so would fewer system calls for each push (row 3).",
       title: "From an acknowledged event to its subscribers",
       purpose: "How soon a dashboard shows a job that was recorded, where very many watch one process.",
       how: `${watchers.toLocaleString("en")} subscribers of the same ten queues on one process, each on a connection of its own, with \`minIntervalMs: 50\` and the usual \`refreshMs\`, so that each also gets all ten queues once a second; 25 tokens, and \`MAX_SUBSCRIPTIONS\` at the ${watchers / loadTokens.length} that each needs. Two processes hold the connections. Another process records a job in one of the queues by \`recordEvents\`, about once a second at uneven times, and notes when the answer was there. Measured until each subscriber has the push that counts the job, by the clock that all processes share; a push that is there before the answer took 0 ms. The other side: 1,000 clients, of all four kinds and each with a question of its own, that ask the query once a second, spread evenly; more than a second counts as a second, since the late server is ours. Each side has a server of its own.`,
