@@ -46,6 +46,8 @@ const [maxOfSocket, maxOfClient] = [200, 1_000];
 const maxUnreadBytes = 1_000_000;
 /** All that `connection_init` needs. */
 const maxStrangerBytes = 65_536;
+/** Of a masked control frame, before its data. */
+const controlHeadBytes = 6;
 const policyViolation = 1008;
 const tryAgainLater = 1013;
 const goingAway = 1001;
@@ -90,7 +92,7 @@ export class WebSocketConnection implements DrainListener {
     this.#options = options;
     // `ws` itself closes a socket that breaks the protocol of WebSockets, with the right code.
     socket.on("error", ({ message }) => options.logger.debug({ err: message }, "WebSocket error"));
-    socket.on("pong", () => this.#receivePong());
+    socket.on("pong", (data) => this.#receivePong(data));
     socket.on("ping", (data) => this.#receivePing(data));
     socket.on("message", (data, isBinary) => this.#receive(data, isBinary));
     socket.on("close", () => this.#end());
@@ -163,12 +165,14 @@ export class WebSocketConnection implements DrainListener {
     this.#takeQueued();
   }
 
-  #receivePong(): void {
+  #receivePong(data: Buffer): void {
+    this.#discount(data);
     this.#liveness.received();
     this.takePing("pongs");
   }
 
   #receivePing(data: Buffer): void {
+    this.#discount(data);
     if (this.isOpen && this.takePing()) this.#socket.pong(data);
   }
 
@@ -187,6 +191,14 @@ export class WebSocketConnection implements DrainListener {
     }
     this.#queue.push({ text: String(data), release: () => incoming?.release() });
     this.#takeQueued();
+  }
+
+  /** A ping or a pong is not a part of a message: else the pongs of a socket that only listens would fill the budget of its client. */
+  #discount(data: Buffer): void {
+    this.#incomingBytes = Math.max(0, this.#incomingBytes - controlHeadBytes - data.length);
+    if (this.#incomingBytes > 0) return;
+    this.#incoming?.release();
+    this.#incoming = null;
   }
 
   #count(bytes: number): void {
@@ -225,7 +237,9 @@ export class WebSocketConnection implements DrainListener {
       this.#isTurnPending = true;
       const turn = this.#options.scheduler.begin(this.client, () => {
         this.#isTurnPending = false;
-        void this.#handle(next);
+        // It may have closed meanwhile: a subscription that began now would never be ended.
+        if (this.isOpen) void this.#handle(next);
+        else next.release();
       });
       if (this.#isTurnPending) void turn.then(() => this.#takeQueued());
     }

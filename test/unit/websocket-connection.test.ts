@@ -11,7 +11,7 @@ import { silentLogger } from "../support/logger.ts";
 it("pings an idle socket at every heartbeat, and cuts one that has not answered by the next", () => {
   const { socket, connection, ping, terminate } = open();
   connection.ping();
-  socket.emit("pong");
+  socket.emit("pong", Buffer.alloc(0));
   connection.ping();
   expect([ping.mock.calls.length, terminate.mock.calls.length]).toEqual([2, 0]);
   connection.ping();
@@ -33,27 +33,54 @@ it("pings a socket that it pushes to at every fifth, and cuts it all the same wh
   expect(terminate).toHaveBeenCalledOnce();
 });
 
+it("handles no message whose turn comes after its socket has closed", async () => {
+  const handle = vi.fn(async () => {});
+  const { socket, scheduler } = open(handle);
+  scheduler.charge("token:a", () => {
+    const untilMs = performance.now() + 5;
+    while (performance.now() < untilMs);
+  });
+  socket.emit("message", Buffer.from("{}"), false);
+  socket.readyState = 3;
+  socket.emit("close");
+  // Its turn comes behind that of the message.
+  await scheduler.begin("token:a", () => {});
+  expect(handle).not.toHaveBeenCalled();
+});
+
+it("keeps no bytes of pongs", () => {
+  const { socket, source, budget } = open();
+  for (let n = 0; n < 50; n++) {
+    source.emit("data", Buffer.alloc(6));
+    socket.emit("pong", Buffer.alloc(0));
+  }
+  expect(budget.reserve("token:a", 2_000_000)).not.toBeNull();
+});
+
 /** A connection whose other end is the test. */
-function open() {
+function open(handle: (message: string) => Promise<void> = async () => {}) {
+  const source = new PassThrough();
+  const scheduler = createFairScheduler({ shareMs: 1 });
+  const budget = createByteBudget(1_000_000);
   const ping = vi.fn();
   const terminate = vi.fn();
-  const socket = Object.assign(new EventEmitter(), { OPEN: 1, readyState: 1, ping, terminate });
+  const socket = Object.assign(new EventEmitter(), { OPEN: 1, readyState: 1, ping, terminate, pause() {} });
   const sockets = createConcurrencyLimiter(1);
   const slot = sockets.acquire("token:a") ?? expect.unreachable();
   const connection = new WebSocketConnection(
     {
       socket: socket as unknown as WebSocket,
-      source: new PassThrough(),
+      source,
       slot,
       caller: { address: undefined, forwardedFor: undefined, authorization: undefined },
     },
-    () => ({ handle: async () => {}, end() {} }),
+    () => ({ handle, end() {} }),
     {
-      scheduler: createFairScheduler({ shareMs: 1 }),
-      budget: createByteBudget(1_000_000),
+      scheduler,
+      budget,
       countSockets: sockets.count,
       logger: silentLogger,
     },
   );
-  return { socket, connection, ping, terminate };
+  return { socket, source, scheduler, budget, connection, ping, terminate };
 }
