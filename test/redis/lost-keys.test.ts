@@ -269,6 +269,15 @@ describe("a recorded queue of which Redis has evicted", () => {
         await using opened = await open();
         const model = createTrackerModel({ eventWindowMs, maxWaitMs });
         let now = start;
+        let hasLost = false;
+        /**
+         * What is repeated after its first was lost is new to Redis: a job may then wait, from then on, that does not wait in the model.
+         * So after the loss is over a history is compared no further.
+         */
+        let isRepeated = false;
+        let wasIncomplete = false;
+        const sentBatches = new Set<string>();
+        const endedEarly = new Set<string>();
         for (const { advanceMs, events, batch, evicted, isSwept } of steps) {
           now += advanceMs;
           opened.advance(advanceMs);
@@ -276,11 +285,27 @@ describe("a recorded queue of which Redis has evicted", () => {
           if (isSwept) await opened.sweep();
           const sent = events.map(([type, jobId]) => event(type, jobId));
           const batchId = batch === null ? null : String(batch);
-          model.record(sent, batchId, now);
+          hasLost ||= evicted !== null;
+          const waiting = new Set(model.waiting("q", now).map(({ jobId }) => jobId));
+          const answer = model.record(sent, batchId, now);
+          const hasRepeated =
+            (answer !== "REFUSED" && answer.duplicates > 0) ||
+            (batchId !== null && sentBatches.has(batchId)) ||
+            sent.some(({ type, jobId }) => type === "ENQUEUED" && endedEarly.has(jobId));
+          isRepeated ||= hasLost && hasRepeated;
+          if (batchId !== null) sentBatches.add(batchId);
+          for (const { type, jobId } of sent) {
+            if (type !== "ENQUEUED" && !waiting.has(jobId)) endedEarly.add(jobId);
+          }
           await recordUnlessUsed(opened, sent, batchId);
           const { state, accuracy, oldestSinceMs, depth, scheduled } = await read(opened);
-          if (accuracy === "INCOMPLETE") incomplete += 1;
+          if (accuracy === "INCOMPLETE") {
+            incomplete += 1;
+            wasIncomplete = true;
+          }
           if (accuracy !== "EXACT") continue;
+          if (wasIncomplete && isRepeated) return;
+          hasLost = isRepeated = wasIncomplete = false;
           exact += 1;
           const { waitsMs: _, ...expected } = model.snapshot("q", now);
           expect({ state, oldestSinceMs, depth, scheduled }).toEqual({
