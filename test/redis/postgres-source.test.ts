@@ -128,6 +128,22 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     expect(watched.notable()).toEqual(["warn no job tables found", "info job tables found"]);
   });
 
+  test("three jobs beside 20,000 that are to run later are at least three, and not 10,000", async () => {
+    const later =
+      "INSERT INTO que_jobs (queue, run_at) SELECT 'mail', now() + interval '1 day' FROM generate_series(1, 20000)";
+    const url = await database(fixtures.que, push(), push(), push(), later);
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 3, depthIsLowerBound: true, scheduled: null });
+  });
+
+  test("a queue behind 10,000 others is not known, and not empty", async () => {
+    const url = await database(fixtures.que, push("zz-last"));
+    const watched = await watchPostgres(url);
+    await watched.until("que/zz-last", { depth: 1, accuracy: "EXACT" });
+    await query(url, "INSERT INTO que_jobs (queue) SELECT 'queue-' || n FROM generate_series(1, 10000) n");
+    await watched.until("que/zz-last", { accuracy: "UNKNOWN" });
+  });
+
   test("a queue that has become empty is empty, and not gone", async () => {
     const url = await database(fixtures.que, push());
     const watched = await watchPostgres(url);
@@ -190,6 +206,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         `${fixtures.que} ${push()}`,
         "DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN; GRANT SELECT ON que_jobs TO blind",
         "ALTER TABLE que_jobs ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY of_others ON que_jobs FOR SELECT TO pg_monitor USING (true)",
       );
       const watched = await watchPostgres(url.replace("postgres@", "blind@"));
       const { err } = await watched.logged("job tables unavailable", 2);
@@ -253,6 +270,21 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     // What took 0.01 ms rests for 10 s.
     expect(watched.seen[0]?.freshForMs).toBeGreaterThan(30_000);
     expect(watched.seen).toHaveLength(1);
+  });
+
+  test("a system that is read before a slow one stays fresh while that one makes the source rest", async () => {
+    // good_job is read before que. A statement that is cancelled makes the source rest for 20 times 500 ms.
+    const url = await database(
+      `${fixtures.good_job} INSERT INTO good_jobs (queue_name, scheduled_at) VALUES ('fast', timezone('UTC', now()))`,
+      `${fixtures.que} ${push()}`,
+    );
+    const migration = await connected(url);
+    await migration.query("BEGIN; LOCK TABLE que_jobs IN ACCESS EXCLUSIVE MODE");
+    const watched = await watchPostgres(url, { restPerWork: 20 });
+    await watched.logged("job tables unavailable");
+    const isFast = ({ source }: { readonly source: string }) => source === "good_job";
+    await eventually(() => expect(watched.seen.filter(isFast).length).toBeGreaterThanOrEqual(2));
+    expect(watched.seen.findLast(isFast)?.freshForMs).toBeGreaterThan(10_000);
   });
 
   test("counts the jobs of a system although another has more queues than can be counted in time", async () => {

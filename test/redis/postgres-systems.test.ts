@@ -59,7 +59,10 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       await query(url, grants(system));
       const watched = await watchPostgres(`${url.replace("postgres@", "queue_latency@")}?system=${system}`);
       for (const n of [0, 1, 2]) {
-        const head = await watched.until(`${system}/queue-${n}`, { depth: 10_000, depthIsLowerBound: true });
+        // These two have no index with the queue: of 10,001 jobs of all queues those of this one are counted.
+        const isShared = ["graphile-worker", "procrastinate"].includes(system);
+        const depth = isShared ? expect.toSatisfy((jobs) => jobs > 3_000 && jobs < 4_000) : 10_000;
+        const head = await watched.until(`${system}/queue-${n}`, { depth, depthIsLowerBound: true });
         expect(head.accuracy).toMatch(/EXACT|ESTIMATED|LOWER_BOUND/);
         expect(head.headAgeMs).toBeGreaterThan(3_599_000);
       }

@@ -28,7 +28,9 @@ export function discoveryOf(systems: readonly PostgresSystem[], schema: string |
         WHERE i.indrelid = c.oid AND i.indpred IS NULL AND i.indisvalid) AS indexes,
       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS is_readable,
       row_security_active(c.oid) AND NOT EXISTS (
-        SELECT 1 FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')) AS is_hidden
+        SELECT 1 FROM pg_policy p CROSS JOIN unnest(p.polroles) AS r(role)
+        WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')
+          AND CASE WHEN r.role = 0 THEN true ELSE pg_has_role(r.role, 'USAGE') END) AS is_hidden
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relname IN (${names}) ${condition} ORDER BY n.nspname`;
 }

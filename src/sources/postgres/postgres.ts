@@ -84,6 +84,8 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   /** When each may be counted again: one system with many queues must not use up what the others may cost. */
   const depthsAtMs = new Map<SystemReader, number>();
   let restMs = 0;
+  /** The rest after the last reading of all systems, which a system that is read early does not know yet. */
+  let lastRestMs = 0;
   let running: Promise<void> | undefined;
 
   async function run(): Promise<void> {
@@ -101,6 +103,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     try {
       if (startedAtMs >= discoverAtMs) await discover();
       for (const reader of readers) if (reader.isFound()) await read(reader);
+      lastRestMs = restMs;
       away.recovered();
     } catch (error) {
       if (!stopping.signal.aborted) away.failed(error);
@@ -138,7 +141,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
       depthsAtMs.set(reader, monotonicClock.now() + sharing * restMs);
       restMs = headsRestMs;
     }
-    const freshForMs = Math.max(2_000, 3 * Math.max(intervalMs, restMs));
+    const freshForMs = Math.max(2_000, 3 * Math.max(intervalMs, restMs), 1.5 * lastRestMs);
     try {
       await sink.observe({ source: reader.source, queues: reader.observations(), freshForMs });
       unstored.recovered();

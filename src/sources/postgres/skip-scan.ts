@@ -10,7 +10,7 @@ export interface ClaimedByState {
 
 /** How much later than `scheduled_at` a job was inserted, in ms, before that time counts as set back by its producer. */
 const backdatedMs = 1_000;
-/** More pairs of queue and priority than these are not read. */
+/** More pairs of queue and priority than these are not read: a row without a queue says so. */
 const maxPairs = 10_000;
 
 /** Jobs that are claimable, and those that are due but have not been moved to `available` yet: they wait, too. */
@@ -43,16 +43,18 @@ export function headsByState({ jobs, stateType, insertedAt }: ClaimedByState): s
     SELECT queue, ${ageMs("min(since) FILTER (WHERE is_due)")} AS age_ms, CASE
       WHEN bool_or(is_due AND is_backdated) THEN 'LOWER_BOUND'
       WHEN (array_agg(attempt ORDER BY since) FILTER (WHERE is_due))[1] > 0 THEN 'ESTIMATED' ELSE 'EXACT' END AS accuracy
-    FROM heads GROUP BY queue`;
+    FROM heads GROUP BY queue
+    UNION ALL SELECT NULL, NULL, 'UNKNOWN' WHERE (SELECT count(*) FROM heads) = ${maxPairs}`;
 }
 
-/** Of each state 10,001 rows at most, in any order: of more scheduled ones it is not known how many are due. */
+/** Of each state 10,001 rows at most, in any order: of more scheduled ones it is not known how many are due: those that were seen are a lower bound. */
 export function depthsByState({ jobs, stateType }: ClaimedByState, queues: string): string {
   return `
-    SELECT q.queue, least(sum(due), ${countLimit})::int AS depth, sum(later)::int AS scheduled
+    SELECT q.queue, least(sum(due), ${countLimit})::int AS depth, bool_or(is_cut) AS is_lower_bound, sum(later)::int AS scheduled
     FROM unnest(${queues}) AS q(queue) CROSS JOIN unnest('{${states}}'::${stateType}[]) AS s(state)
     CROSS JOIN LATERAL (
-      SELECT CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE is_due) ELSE ${countLimit} END AS due,
+      SELECT count(*) = ${countLimit} AS is_cut,
+        CASE WHEN s.state = 'available' AND count(*) = ${countLimit} THEN ${countLimit} ELSE count(*) FILTER (WHERE is_due) END AS due,
         CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)
           WHEN s.state <> 'available' THEN ${countLimit} ELSE 0 END AS later
       FROM (SELECT j.scheduled_at <= now() AS is_due FROM ${jobs} j

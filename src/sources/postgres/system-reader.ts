@@ -40,6 +40,8 @@ interface Queue {
   unknownSinceMs: number | null;
   countedAtMs: number;
   depth: number | null;
+  /** Whether more may wait though `depth` is below the limit: the statement looked at other jobs. */
+  isLowerBound: boolean;
   scheduled: number | null;
 }
 
@@ -67,14 +69,15 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
     const known = queues.get(queue);
     const unknownSinceMs = accuracy === "UNKNOWN" ? (known?.unknownSinceMs ?? readAtMs) : null;
     const isEmpty = headAgeMs === null && accuracy !== "UNKNOWN";
-    // A job that has come since the last count makes that count wrong; the next one begins with this queue.
-    const isCounted = known !== undefined && (isEmpty || (known.depth ?? 0) > 0);
+    // A job that has come since a count of 0 makes that count wrong; the next one begins with this queue.
+    const isCounted = known !== undefined && (isEmpty || known.depth !== 0);
     queues.set(queue, {
       head: accuracy === "UNKNOWN" ? { ...head, headAgeMs: readAtMs - (unknownSinceMs ?? readAtMs) } : head,
       seenAtMs: readAtMs,
       unknownSinceMs,
       countedAtMs: isCounted ? known.countedAtMs : Number.NEGATIVE_INFINITY,
       depth: isEmpty ? 0 : isCounted ? known.depth : null,
+      isLowerBound: isCounted && known.isLowerBound,
       scheduled: known?.scheduled ?? null,
     });
   }
@@ -109,14 +112,15 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       const readAtMs = sentAtMs + uncertaintyMs;
       outage.recovered();
       const base = { uncertaintyMs, depth: null, scheduled: null, readAtMs };
-      let areOthersUnknown = false;
+      // Not everything was looked at: a queue without a head may have one.
+      const areOthersUnknown = rows.some(({ queue }) => queue === null);
       for (const { queue, age_ms: age, accuracy, paused } of rows) {
-        if (queue === null) areOthersUnknown = true;
-        else if (!nameProblem(String(queue)))
+        if (queue === null) continue;
+        if (!nameProblem(String(queue)))
           addHead({
             ...{ ...base, queue: String(queue), paused: paused === true },
             headAgeMs: age === null ? null : Math.max(0, Number(age)),
-            accuracy: accuracy as Accuracy,
+            accuracy: age === null && areOthersUnknown ? "UNKNOWN" : (accuracy as Accuracy),
           });
       }
       for (const [name, { head, seenAtMs }] of queues) {
@@ -139,13 +143,19 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       if (found === null || due.length === 0) return;
       const countedAtMs = monotonicClock.now();
       // What cannot be counted in time is not tried again before the others.
-      for (const [, queue] of due) Object.assign(queue, { countedAtMs, depth: null, scheduled: null });
+      for (const [, queue] of due)
+        Object.assign(queue, { countedAtMs, depth: null, isLowerBound: false, scheduled: null });
       const names = due.map(([name]) => escapeLiteral(name));
       const { rows } = await select(system.depths(found, `ARRAY[${names}]::text[]`));
-      for (const { queue, depth, scheduled } of rows) {
+      for (const { queue, depth, is_lower_bound: isCut, scheduled } of rows) {
         const counted = queues.get(String(queue));
-        if (counted !== undefined)
-          Object.assign(counted, { depth: Number(depth), scheduled: bounded(scheduled) });
+        if (counted === undefined) continue;
+        // "At least 0" and "at least 1" say nothing of a queue with a head.
+        const isKnown = isCut !== true || Number(depth) > 1;
+        Object.assign(counted, {
+          depth: isKnown ? Number(depth) : null,
+          ...{ isLowerBound: isCut === true, scheduled: bounded(scheduled) },
+        });
       }
     },
     observations: () => [...queues.values()].map(observationOf),
@@ -156,10 +166,11 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
 }
 
 /** The count is of another moment: where a job waits, a count of 0 is old, and null until the next one. */
-function observationOf({ head, depth, scheduled }: Queue): Observation {
+function observationOf({ head, depth, isLowerBound, scheduled }: Queue): Observation {
   if (head.headAgeMs === null) return { ...head, depth: 0, scheduled };
   if (depth !== null && depth > maxCounted)
     return { ...head, depth: maxCounted, depthIsLowerBound: true, scheduled };
+  if (isLowerBound && depth !== null) return { ...head, depth, depthIsLowerBound: true, scheduled };
   return { ...head, depth: depth === 0 ? null : depth, scheduled };
 }
 

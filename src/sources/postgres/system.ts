@@ -26,7 +26,8 @@ export interface PostgresSystem {
    */
   heads(found: FoundSystem): string;
   /**
-   * A SELECT with a row for each queue of an array: `queue`, `depth`, `scheduled`. One that is greater than
+   * A SELECT with a row for each queue of an array: `queue`, `depth`, `scheduled`, and `is_lower_bound` where not all jobs of the queue
+   * could be looked at: then more than `depth` may wait. One that is greater than
    * {@link maxCounted} may be too small; `scheduled` is null when it is not known.
    */
   depths(found: FoundSystem, queues: string): string;

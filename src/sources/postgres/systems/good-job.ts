@@ -24,7 +24,8 @@ export const goodJob: PostgresSystem = {
       SELECT j.scheduled_at FROM ${jobsOf(found)} j
       WHERE j.finished_at IS NULL AND j.queue_name = names.queue_name AND j.performed_at IS NULL AND j.scheduled_at <= now()
       ORDER BY j.scheduled_at LIMIT 1) heads ON true
-    WHERE names.queue_name IS NOT NULL`,
+    WHERE names.queue_name IS NOT NULL
+    UNION ALL SELECT NULL, NULL, 'UNKNOWN', false WHERE (SELECT count(*) FROM (SELECT 1 FROM names LIMIT 10000) read) = 10000`,
   depths: (found, queues) => `
     SELECT q.queue, count(*) FILTER (WHERE is_due)::int AS depth,
       CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)::int END AS scheduled

@@ -46,7 +46,7 @@ export const graphileWorker: PostgresSystem = {
       ORDER BY priority, run_at LIMIT ${countLimit}
     ), total AS (SELECT count(*) AS n FROM jobs)
     SELECT tasks.identifier AS queue,
-      CASE WHEN n < ${countLimit} THEN count(*) FILTER (WHERE is_due)::int ELSE ${countLimit} END AS depth,
+      count(*) FILTER (WHERE is_due)::int AS depth, n = ${countLimit} AS is_lower_bound,
       CASE WHEN n < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)::int END AS scheduled
     FROM total CROSS JOIN ${found.table("_private_tasks")} tasks LEFT JOIN jobs ON jobs.task_id = tasks.id
     WHERE tasks.identifier = ANY (${queues}) GROUP BY tasks.identifier, n`,

@@ -58,7 +58,7 @@ export const procrastinate: PostgresSystem = {
       WHERE status = 'todo' ORDER BY priority DESC, id LIMIT ${countLimit}
     ), total AS (SELECT count(*) AS n FROM jobs)
     SELECT q.queue,
-      CASE WHEN n < ${countLimit} THEN count(*) FILTER (WHERE is_due)::int ELSE ${countLimit} END AS depth,
+      count(*) FILTER (WHERE is_due)::int AS depth, n = ${countLimit} AS is_lower_bound,
       CASE WHEN n < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)::int END AS scheduled
     FROM total CROSS JOIN unnest(${queues}) AS q(queue) LEFT JOIN jobs ON jobs.queue_name = q.queue GROUP BY q.queue, n`,
 };

@@ -24,11 +24,12 @@ export const que: PostgresSystem = {
         SELECT j.run_at FROM ${jobs} AND j.job_schema_version = pairs.job_schema_version AND j.queue = pairs.queue
           AND j.priority = pairs.priority AND j.run_at <= now() AND j.id NOT IN (SELECT id FROM locked)
         ORDER BY j.run_at, j.id LIMIT 1) heads ON true
-      GROUP BY pairs.queue`;
+      GROUP BY pairs.queue
+      UNION ALL SELECT NULL, NULL, 'UNKNOWN', false WHERE (SELECT count(*) FROM (SELECT 1 FROM pairs LIMIT 10000) read) = 10000`;
   },
   depths: (found: FoundSystem, queues) => `
     WITH ${locked}
-    SELECT q.queue, CASE WHEN n < ${countLimit} THEN due ELSE ${countLimit} END::int AS depth,
+    SELECT q.queue, due::int AS depth, n = ${countLimit} AS is_lower_bound,
       CASE WHEN n < ${countLimit} THEN later::int END AS scheduled
     FROM unnest(${queues}) AS q(queue) CROSS JOIN LATERAL (
       SELECT count(*) AS n, count(*) FILTER (WHERE is_due AND NOT is_locked) AS due, count(*) FILTER (WHERE NOT is_due) AS later FROM (

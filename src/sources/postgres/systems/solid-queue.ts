@@ -29,7 +29,8 @@ export const solidQueue: PostgresSystem = {
           ORDER BY scheduled_at, priority, job_id LIMIT ${windowSize}) due
       ), queues AS (SELECT queue_name, min(since) AS since FROM heads GROUP BY queue_name)
       SELECT queue_name AS queue, ${ageMs("since")} AS age_ms, '${isIndexed ? "ESTIMATED" : "LOWER_BOUND"}' AS accuracy,
-        ${isPaused} AS paused FROM queues`;
+        ${isPaused} AS paused FROM queues
+      UNION ALL SELECT NULL, NULL, 'UNKNOWN', false WHERE (SELECT count(*) FROM (SELECT 1 FROM first LIMIT 10000) read) = 10000`;
   },
   depths: (found, queues) => `
     WITH later AS MATERIALIZED (
@@ -37,7 +38,7 @@ export const solidQueue: PostgresSystem = {
       ORDER BY scheduled_at, priority, job_id LIMIT ${countLimit}
     ), total AS (SELECT count(*) AS n, count(*) FILTER (WHERE is_due) AS due FROM later)
     SELECT q.queue,
-      CASE WHEN total.due < ${countLimit} THEN (ready.n + count(*) FILTER (WHERE is_due))::int ELSE ${countLimit} END AS depth,
+      (ready.n + count(*) FILTER (WHERE is_due))::int AS depth, total.due = ${countLimit} AS is_lower_bound,
       CASE WHEN total.n < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)::int END AS scheduled
     FROM total CROSS JOIN unnest(${queues}) AS q(queue)
     CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
