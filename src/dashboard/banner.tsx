@@ -1,12 +1,28 @@
-import { frozenSince, togglePause } from "./clock.ts";
+import { frozenSince, nowMs, togglePause } from "./clock.ts";
 import { formatTime } from "./format/instant.ts";
 import { connection } from "./graphql/connection.ts";
 
-/** Says that the numbers are old, and of when: while the connection is lost, and while the display is stopped. */
+/** A first connection that takes longer is said to be missing. */
+const maxConnectingMs = 5_000;
+
+/**
+ * Says that the numbers are old, and of when: while the connection is lost, and while the display is stopped. Also that there are none,
+ * when the first connection does not come about.
+ */
 export function Banner() {
   const since = frozenSince.value;
+  const { state, since: connectingSince } = connection.value;
+  // Reads the clock: it is drawn once a second.
+  if (state === "connecting" && nowMs.value > 0 && Date.now() - connectingSince.getTime() > maxConnectingMs) {
+    return (
+      <p class="banner" data-kind="lost" role="alert">
+        The WebSocket to the server cannot be opened. Nothing is known until it is. Trying again… A proxy in
+        between has to pass Upgrade on.
+      </p>
+    );
+  }
   if (since === null) return null;
-  if (connection.value.state === "lost") {
+  if (state === "lost") {
     return (
       <p class="banner" data-kind="lost" role="alert">
         Connection lost. Numbers are as of <time>{formatTime(since)}</time>. Trying to connect again…

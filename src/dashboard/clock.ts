@@ -8,9 +8,10 @@ const pausedSince = signal<Date | null>(null);
 
 /** When the display was stopped, or the instant of the last message before the connection was lost; null: it is live. */
 export const frozenSince = computed(() => {
+  // The numbers of a display that was stopped are older than a connection that was lost afterwards.
+  if (pausedSince.value !== null) return pausedSince.value;
   const { state, since } = connection.value;
-  if (state === "lost") return since;
-  return pausedSince.value;
+  return state === "lost" ? since : null;
 });
 export function togglePause(): void {
   isPaused.value = !isPaused.value;
@@ -18,7 +19,12 @@ export function togglePause(): void {
 }
 
 /** The server's time now, in ms: ticks once a second, and stands still while the display is frozen. */
-export const nowMs = signal(Date.now());
+export const nowMs = signal(localMs());
+
+/** Does not jump when the clock of this machine is set. Where it stands still while the machine sleeps, the next reading corrects it. */
+function localMs(): number {
+  return performance.timeOrigin + performance.now();
+}
 
 /** How far the server's clock is ahead of this one, by each of the last readings. */
 let offsets: number[] = [];
@@ -31,7 +37,7 @@ const maxOffsets = 30;
  */
 export function observeServerTime(measuredAt: string): void {
   const before = serverOffsetMs();
-  offsets = [...offsets, Date.parse(measuredAt) - Date.now()].slice(-maxOffsets);
+  offsets = [...offsets, Date.parse(measuredAt) - localMs()].slice(-maxOffsets);
   // A first reading, or a clock that was set.
   if (Math.abs(serverOffsetMs() - before) > 1_000) tick();
 }
@@ -41,7 +47,7 @@ function serverOffsetMs(): number {
 }
 
 function tick(): void {
-  if (frozenSince.peek() === null) nowMs.value = Date.now() + serverOffsetMs();
+  if (frozenSince.peek() === null) nowMs.value = localMs() + serverOffsetMs();
 }
 
 setInterval(tick, 1_000);

@@ -201,6 +201,19 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(all, within).toEqual(["JobsWait: fires-5"]);
   });
 
+  test("does not say that no alert fires while a proxy lets no WebSocket through, and says what is wrong", async () => {
+    const page = await open("/alerts");
+    // Opens, and never answers.
+    await page.routeWebSocket(/graphql/, () => {});
+    await page.reload();
+    await page.getByText("Not known yet.").waitFor();
+    await page
+      .getByRole("alert")
+      .filter({ hasText: "The WebSocket to the server cannot be opened" })
+      .waitFor();
+    expect(await page.getByText("No alert fires.").count()).toBe(0);
+  });
+
   test("says what is missing on a server without rules", async () => {
     await using bare = await startServer({
       ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), LOG_LEVEL: "silent" },

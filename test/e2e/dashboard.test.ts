@@ -293,6 +293,19 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(() => page.getByText("The order is held").count(), within).toBe(0);
   });
 
+  test("shows a queue below others that have left the filter, while the pointer is in the table", async () => {
+    const url = await start([waiting("first", 60), waiting("second", 40), waiting("third", 30)]);
+    const { row, names } = await open(url, "/?state=waiting");
+    await expect.poll(names, within).toEqual(["first", "second", "third"]);
+    await row("second").hover();
+    await record(
+      url,
+      ["first", "second"].map((queue) => ({ type: "DEQUEUED", queue, jobId: "1" })),
+    );
+    await expect.poll(() => row("first").locator(".latency").innerText(), within).toBe("0 s");
+    expect(await names()).toContain("third");
+  });
+
   test("draws a sparkline from the history, with its gaps and the objective", async () => {
     const url = await start([waiting("mail", 40)]);
     await using opened = await openTracker(inject("redisUrl"), { prefix });
@@ -319,6 +332,26 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     // And one more when a minute has just ended.
     expect([2, 3]).toContain(await sparkline.locator(".line").count());
     expect(await sparkline.locator(".limit").count()).toBe(1);
+  });
+
+  test("asks for the last half hour of the server, and does not age a job, when the clock of the browser is set", async () => {
+    const url = await start([waiting("mail", 40)]);
+    const { page, row } = await open(url);
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(request.postData() ?? ""));
+    await page.addInitScript(
+      "const now = Date.now; Date.now = () => now() + 7_200_000 + (globalThis.setMs ?? 0)",
+    );
+    await page.reload();
+    await row("mail").waitFor();
+    const fromOf = () =>
+      asked.findLast((text) => text.includes("Sparklines"))?.match(/"from":"([^"]+)"/)?.[1] ?? "";
+    await expect.poll(fromOf, within).not.toBe("");
+    expect(Date.now() - Date.parse(fromOf())).toBeLessThan(31 * 60_000);
+    expect(Date.now() - Date.parse(fromOf())).toBeGreaterThan(29 * 60_000);
+    await page.evaluate("globalThis.setMs = 3_600_000");
+    await page.waitForTimeout(1_500);
+    expect(await row("mail").locator(".latency").innerText()).not.toContain("h");
   });
 
   test("draws the rows of 1,500 queues that are in the window, and finds the last one", async () => {
@@ -467,6 +500,29 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect([...seen].filter((text) => text !== "0 s")).toEqual([shown]);
     await row("new").waitFor();
     await expect.poll(latency, within).toBe("0 s");
+  });
+
+  test("names the instant at which it was stopped, though the connection was lost later", async () => {
+    const url = await start([waiting("mail", 65)]);
+    await using window = await openDashboard(browser, url);
+    const { page, row } = window;
+    await row("mail").waitFor();
+    await page.keyboard.press("p");
+    const time = page.locator(".banner time");
+    const stopped = await time.innerText();
+    await page.waitForTimeout(2_000);
+    await page.context().setOffline(true);
+    await page.getByText("Connection lost.").waitFor();
+    expect(await time.innerText()).toBe(stopped);
+  });
+
+  test("filters while it is stopped", async () => {
+    const url = await start([waiting("mail", 65), waiting("sync", 40)]);
+    const { page, names } = await open(url);
+    await expect.poll(names, within).toEqual(["mail", "sync"]);
+    await page.keyboard.press("p");
+    await page.getByRole("searchbox").fill("sync");
+    await expect.poll(names, within).toEqual(["sync"]);
   });
 
   test("says at once that the browser is offline, and is live when it is online again", async () => {

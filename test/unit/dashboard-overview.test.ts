@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { formatCount, formatDepth, formatRate } from "../../src/dashboard/format/count.ts";
 import { formatDuration } from "../../src/dashboard/format/duration.ts";
 import { forecastOf } from "../../src/dashboard/overview/forecast.ts";
-import { holdOrder, isOutdated, rowsOf } from "../../src/dashboard/overview/held-order.ts";
+import { holdOrder, isOutdated, rowCount, rowsOf } from "../../src/dashboard/overview/held-order.ts";
 import { pathOf, routeOf } from "../../src/dashboard/route-path.ts";
 
 describe("a duration", () => {
@@ -77,6 +77,13 @@ describe("the order that is held", () => {
   ])("of a, b, c is $rows when the page is $names: $why", ({ names, rows, outdated }) => {
     expect([...holdOrder(held, names, 0).values()]).toEqual(rows);
     expect(isOutdated(held, names, 0)).toBe(outdated);
+  });
+
+  test("has all rows that are held, though queues above them have left", () => {
+    const rows = holdOrder(held, ["c"], 0);
+    expect([...rows.values()]).toEqual(["a", "b", "c"]);
+    expect(rowCount(rows, 1)).toBe(3);
+    expect(rowCount(rows, 5)).toBe(5);
   });
 
   test("takes rows further down from a page that begins there, each queue once", () => {

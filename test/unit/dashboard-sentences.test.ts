@@ -128,12 +128,18 @@ describe("the reason for a health", () => {
       "trust the queue",
     ],
     ["says that an age is not known", { ...unknown }, "age of the oldest job is not known", "log"],
+    [
+      "says at least of the depth of a paused queue that was counted to a limit",
+      { state: "PAUSED", source: "river", depth: 10_000, depthIsLowerBound: true },
+      "10,000+ jobs wait",
+      "paused",
+    ],
     ["names the source of an age that is not known", { ...unknown, source: "bullmq" }, "not known", "bullmq"],
     [
       "says that it may be older",
       { accuracy: "LOWER_BOUND", health: "UNKNOWN" },
       "at least 3.0 s",
-      "completely",
+      "an index that is missing",
     ],
   ];
   test.each(cases)("%s", (_, rest, reason, advice) => {

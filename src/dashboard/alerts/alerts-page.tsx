@@ -1,5 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { announce } from "../announcements.tsx";
+import { connection } from "../graphql/connection.ts";
 import { alertChanged } from "../graphql/documents.ts";
 import { ErrorNotice } from "../parts/notice.tsx";
 import { useEscape } from "../parts/use-escape.ts";
@@ -16,10 +17,12 @@ export function AlertsPage() {
   usePageQuery(alertChanged, {});
   useEscape();
   const error = alertsError.value;
+  // Without an answer it is not known that none fires.
+  const isKnown = error === null && connection.value.state !== "connecting";
   const { active, ended } = alertList.value;
   const firing = active.filter(({ state }) => state === "FIRING");
   const pending = active.filter(({ state }) => state === "PENDING");
-  const summary = `${firing.length} firing, ${pending.length} pending`;
+  const summary = isKnown ? `${firing.length} firing, ${pending.length} pending` : "not known";
   useEffect(() => announce(`Alerts: ${summary}`), [summary]);
   if (error?.code === "NO_ALERT_RULES") return <NoRules />;
   return (
@@ -32,7 +35,7 @@ export function AlertsPage() {
       <NotificationSettings />
       <section aria-labelledby="firing">
         <h2 id="firing">Firing</h2>
-        {firing.length === 0 && <p class="hint">No alert fires.</p>}
+        {firing.length === 0 && <p class="hint">{isKnown ? "No alert fires." : "Not known yet."}</p>}
         <div class="alert-cards">
           {firing.map((alert) => (
             <AlertCard key={alert.id} alert={alert} />

@@ -107,8 +107,10 @@ export function subscribe<D extends Document>(
   };
 }
 
-/** What is refused for now. */
-const passing: ReadonlySet<string> = new Set(["THROTTLED", "SERVICE_UNAVAILABLE", "TOO_MANY_SUBSCRIPTIONS"]);
+/** What is refused for now, and sockets that were closed by a code after which graphql-ws itself does not go on, as 1008. */
+const passing: ReadonlySet<string> = new Set([
+  ...["NETWORK", "THROTTLED", "SERVICE_UNAVAILABLE", "TOO_MANY_SUBSCRIPTIONS"],
+]);
 
 function noticed(error: ApiError): ApiError {
   if (error.code === "UNAUTHENTICATED") isTokenNeeded.value = true;

@@ -19,6 +19,13 @@ export function holdOrder(held: Rows, names: readonly string[], offset: number):
   return rows;
 }
 
+/** How many rows a table has: those of the page, and any that are held further down, since queues may leave from above them. */
+export function rowCount(held: Rows, total: number): number {
+  let count = total;
+  for (const row of held.keys()) if (row >= count) count = row + 1;
+  return count;
+}
+
 /** Whether the page has another order than the rows that are held. */
 export function isOutdated(held: Rows, names: readonly string[], offset: number): boolean {
   return names.some((name, i) => held.has(offset + i) && held.get(offset + i) !== name);

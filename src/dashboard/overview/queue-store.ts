@@ -17,6 +17,8 @@ export interface LoadedPage {
   /** The same for pages of the same order and filters. */
   readonly choiceKey: string;
   readonly offset: number;
+  /** As many rows were asked for. */
+  readonly first: number;
   readonly rows: readonly QueueRow[];
   readonly total: number;
   readonly healthCounts: QueuePage["healthCounts"];
@@ -81,6 +83,7 @@ export function createQueueStore(variables: ReadonlySignal<PageVariables>): Queu
         newest.value = {
           choiceKey,
           offset: asked.offset ?? 0,
+          first: asked.first ?? 0,
           rows: queues.edges.map(({ node }) => node),
           total: queues.totalCount,
           healthCounts: queues.healthCounts,
@@ -95,7 +98,13 @@ export function createQueueStore(variables: ReadonlySignal<PageVariables>): Queu
   });
   const stopShowing = effect(() => {
     const shown = newest.value;
-    if (!isPaused.value || untracked(() => page.value) === null) page.value = shown;
+    // Rows and filters that are asked for while the display is stopped are shown as they come.
+    const before = untracked(() => page.value);
+    const isSamePage =
+      before?.choiceKey === shown?.choiceKey &&
+      before?.offset === shown?.offset &&
+      before?.first === shown?.first;
+    if (!isPaused.value || !isSamePage) page.value = shown;
   });
 
   return {
@@ -114,11 +123,17 @@ export function createQueueStore(variables: ReadonlySignal<PageVariables>): Queu
  * @param names in one text, so that the same names are no change.
  */
 export function watchRows(names: readonly string[], onRows: (rows: readonly QueueRow[]) => void): () => void {
+  let hasCome = false;
   return subscribe(
     queueRows,
     { queues: [...names] },
     {
-      next: ({ queueLatency }) => onRows(queueLatency),
+      // The first push too, as long as the display is stopped: its row has nothing to show else.
+      next({ queueLatency }) {
+        if (isPaused.peek() && hasCome) return;
+        hasCome = true;
+        onRows(queueLatency);
+      },
       // They stay as they were, and are stale until the order is free again.
       error: () => {},
     },

@@ -5,7 +5,7 @@ import { useKeys } from "../keys.ts";
 import { Notice } from "../parts/notice.tsx";
 import { params, setParams } from "../route.ts";
 import { choiceOf, type SortKey } from "./choice.ts";
-import { holdOrder, isOutdated, type Rows, rowsOf } from "./held-order.ts";
+import { holdOrder, isOutdated, type Rows, rowCount, rowsOf } from "./held-order.ts";
 import { QueueTableRow } from "./queue-row.tsx";
 import { type LoadedPage, type Range, watchRows } from "./queue-store.ts";
 import { loadSparklines } from "./sparkline-store.ts";
@@ -30,15 +30,16 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
   const hasFocus = useSignal(false);
   const isHeld = useComputed(() => hasPointer.value || hasFocus.value);
   const held = useRef<{ readonly rows: Rows; readonly choiceKey: string } | null>(null);
-  const visible = useVisibleRange(body, page.total);
-  const drawn = drawnRows(visible, page.total);
 
   const names = page.rows.map(({ queue }) => queue);
   // Another order or filter is what the person asked for.
   const before = held.current?.choiceKey === page.choiceKey ? held.current.rows : new Map();
   const rows = isHeld.value ? holdOrder(before, names, page.offset) : rowsOf(names, page.offset);
   held.current = isHeld.value ? { rows, choiceKey: page.choiceKey } : null;
-  const isOrderOld = isHeld.value && isOutdated(rows, names, page.offset);
+  const total = isHeld.value ? rowCount(rows, page.total) : page.total;
+  const visible = useVisibleRange(body, total);
+  const drawn = drawnRows(visible, total);
+  const isOrderOld = isHeld.value && (total > page.total || isOutdated(rows, names, page.offset));
   const byName = new Map(page.rows.map((row) => [row.queue, row]));
 
   const indexes = Array.from({ length: Math.max(0, drawn.to - drawn.from) }, (_, i) => drawn.from + i);
@@ -75,12 +76,12 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
     };
   }, [shownKey]);
 
-  useRowKeys(body, visible.rowHeight, page.total);
+  useRowKeys(body, visible.rowHeight, total);
 
   return (
     <>
       {isOrderOld && <Notice kind="info">The order is held while you are in the table.</Notice>}
-      <table class="queues" aria-rowcount={page.total + 1}>
+      <table class="queues" aria-rowcount={total + 1}>
         <caption class="visually-hidden">Queues</caption>
         <thead>
           <tr class="row head" aria-rowindex={1}>
@@ -98,7 +99,7 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
         </thead>
         <tbody
           ref={body}
-          style={{ height: `${page.total * visible.rowHeight}px` }}
+          style={{ height: `${total * visible.rowHeight}px` }}
           onPointerEnter={(event) => {
             hasPointer.value = event.pointerType === "mouse";
           }}

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { frozenSince } from "../clock.ts";
+import { frozenSince, nowMs } from "../clock.ts";
 import { query } from "../graphql/client.ts";
 import { sparklines } from "../graphql/documents.ts";
 import type { SparkPoint } from "../parts/sparkline.tsx";
@@ -31,7 +31,9 @@ export async function loadSparklines(queues: readonly string[]): Promise<void> {
     .slice(0, maxQueuesAtOnce);
   if (wanted.length === 0) return;
   for (const queue of wanted) askedMs.set(queue, now);
-  const fromMs = now - sparklineMs;
+  // By the server's clock: that of this browser may be wrong by hours.
+  const toMs = nowMs.peek();
+  const fromMs = toMs - sparklineMs;
   try {
     const { queueLatency } = await query(sparklines, {
       queues: wanted,
@@ -44,7 +46,7 @@ export async function loadSparklines(queues: readonly string[]): Promise<void> {
           {
             points: history.map(({ at, maxLatency }) => ({ atMs: Date.parse(at), value: maxLatency })),
             fromMs,
-            toMs: now,
+            toMs,
           },
         ] as const,
     );

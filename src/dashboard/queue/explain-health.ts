@@ -1,4 +1,4 @@
-import { formatCount, formatRate } from "../format/count.ts";
+import { formatDepth, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatTime } from "../format/instant.ts";
 
@@ -18,6 +18,7 @@ export interface ExplainedQueue {
   readonly health: "OK" | "SLOW" | "FALLING_BEHIND" | "STALLED" | "UNKNOWN";
   readonly latency: number | null;
   readonly depth: number | null;
+  readonly depthIsLowerBound?: boolean;
   readonly objective: number | null;
   readonly measuredAt: string;
   readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
@@ -55,7 +56,10 @@ function explainUnreadable(queue: ExplainedQueue): Explanation | null {
     };
   }
   if (queue.state === "PAUSED") {
-    const waiting = queue.depth === null || queue.depth === 0 ? "" : ` ${jobs(queue.depth)} in it.`;
+    const waiting =
+      queue.depth === null || queue.depth === 0
+        ? ""
+        : ` ${jobs(queue.depth, queue.depthIsLowerBound === true)} in it.`;
     return {
       reason: `The queue is paused in ${queue.source ?? "its job system"}: workers take no job.${waiting}`,
       advice: "Its health is OK while it is paused, however long jobs wait.",
@@ -84,7 +88,7 @@ function explainAccuracy(queue: ExplainedQueue): Explanation | null {
   if (queue.accuracy === "LOWER_BOUND" && queue.health !== "SLOW") {
     return {
       reason: `The oldest job has waited at least ${formatDuration(queue.latency ?? 0)}, perhaps longer.`,
-      advice: `It is known exactly when ${queue.source ?? "the source"} has been read completely.`,
+      advice: `It is known exactly when ${queue.source ?? "the source"} has been read completely. Where it stays, the page of its job system says why, as of an index that is missing in Postgres.`,
     };
   }
   return null;
@@ -179,8 +183,8 @@ function interval({ low, likely, high }: Estimate): string {
   return `${formatDuration(likely)} (${formatDuration(low)} to ${formatDuration(high)})`;
 }
 
-function jobs(count: number): string {
-  return count === 1 ? "1 job waits" : `${formatCount(count)} jobs wait`;
+function jobs(count: number, isLowerBound: boolean): string {
+  return count === 1 ? "1 job waits" : `${formatDepth(count, isLowerBound)} jobs wait`;
 }
 
 function isRecorded({ source }: ExplainedQueue): boolean {

@@ -6,7 +6,7 @@ import type { PlotContent } from "../charts/plot-content.ts";
 import { type SpannedAlert, spansOf } from "../charts/spans.ts";
 import { stepGrid, stepMs } from "../charts/step-grid.ts";
 import { TimeChart } from "../charts/time-chart.tsx";
-import { formatCount, formatRate } from "../format/count.ts";
+import { formatCount, formatDepth, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import type { HistoryStep } from "./history-feed.ts";
 import type { QueueNow } from "./queue-feed.ts";
@@ -96,7 +96,7 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
     },
     {
       title: "Depth",
-      note: `waiting jobs, the most in each ${ofStep}`,
+      note: `waiting jobs, the most in each ${ofStep}${now?.depthIsLowerBound ? `; now ${formatDepth(now.depth ?? 0, true)}: jobs are counted to a limit` : ""}`,
       format: formatCount,
       axisOf: (values) => countAxis(values, 1),
       lines: [{ label: "depth", tone: "depth", of: ({ maxDepth }) => maxDepth, now: now?.depth ?? null }],
