@@ -91,7 +91,7 @@ describe("a webhook", () => {
     const env = { ALERT_WEBHOOK_URL: receiver.url, ALERT_WEBHOOK_SECRET: secret };
     const told = () =>
       receiver.received.map(({ body, headers }) => {
-        // biome-ignore lint/suspicious/noExplicitAny: the test knows what it is told
+        // biome-ignore lint/suspicious/noExplicitAny: the test knows the shape of what it receives
         const { type, data } = new Webhook(secret).verify(body, headers as Record<string, string>) as any;
         return `${type} ${data.queue} ${headers["webhook-id"]}`;
       });

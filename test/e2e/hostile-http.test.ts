@@ -227,7 +227,7 @@ describe("a client", () => {
     let waiting = 0;
     await using server = await startBareServer({
       maxSubscriptions: 1,
-      identify: ({ forwardedFor }) => ({ id: forwardedFor ?? "somebody", scopes: new Set() }),
+      identify: ({ forwardedFor }) => ({ id: forwardedFor ?? "unknown", scopes: new Set() }),
       routes: {
         "/wait": async () => {
           waiting += 1;

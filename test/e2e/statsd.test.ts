@@ -8,7 +8,7 @@ import { fakeReader } from "../support/queue-reader.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 
-/** A StatsD that listens at a free port, and keeps what it is told. */
+/** A StatsD that listens at a free port, and keeps the datagrams that it receives. */
 async function listen() {
   const socket = createSocket("udp4");
   const datagrams: string[] = [];

@@ -98,7 +98,7 @@ describe("reading all queues", () => {
 
   test("reads a queue again sooner while something is counted of it, which becomes less with no event", async () => {
     const counts = { throughput: new Set(["ONE_MINUTE"] as const), waitTime: new Set<never>() };
-    // Of so many queues, one that is idle is read again after 9 s at the earliest.
+    // With so many queues, an idle queue is read again after 9 s at the earliest.
     const names = numbered(6_000);
     const opened = open(names, { counts });
     const [busy = ""] = names;

@@ -1,4 +1,4 @@
-// Does what it is told on standard input, one JSON object a line, and answers on standard output, one JSON object a line.
+// Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
 package main
 
 import (
