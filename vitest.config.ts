@@ -34,6 +34,8 @@ export default defineConfig({
     // To end what hangs: on a machine with ten processes for each core, a test of ten seconds takes more than a minute.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    // As test/support/until.ts has it; it would be a second.
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     retry: 0,
     sequence: { shuffle: true },
     allowOnly: false,

@@ -16,7 +16,6 @@ import { bearer, tokenFile } from "../support/tokens.ts";
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const decides = '"msg":"this process evaluates alert rules"';
-const soon = { timeout: 15_000 };
 let prefix: string;
 let file: string;
 
@@ -62,7 +61,7 @@ async function alertsOf({ url }: TestServer, state = "null") {
 /** Of the servers, the one whose turn it is. */
 async function decider(servers: readonly TestServer[]): Promise<TestServer> {
   const ofAll = () => servers.filter(({ stderr }) => stderr().includes(decides));
-  await expect.poll(() => ofAll().length, soon).toBe(1);
+  await expect.poll(() => ofAll().length).toBe(1);
   return ofAll()[0]!;
 }
 
@@ -72,7 +71,7 @@ describe.skipIf(whyNoAlertmanager !== null)(`a real Alertmanager ${whyNoAlertman
     const alertmanager = await startAlertmanager();
     const server = await start({ ALERTMANAGER_URL: alertmanager.url });
     await record(server, "ENQUEUED");
-    await expect.poll(alertmanager.notified, soon).toEqual(["firing Waits mail"]);
+    await expect.poll(alertmanager.notified).toEqual(["firing Waits mail"]);
     expect(await alertmanager.alerts()).toMatchObject([
       {
         labels: { alertname: "Waits", queue: "mail", severity: "page" },
@@ -80,7 +79,7 @@ describe.skipIf(whyNoAlertmanager !== null)(`a real Alertmanager ${whyNoAlertman
       },
     ]);
     await record(server, "DEQUEUED");
-    await expect.poll(alertmanager.notified, soon).toEqual(["firing Waits mail", "resolved Waits mail"]);
+    await expect.poll(alertmanager.notified).toEqual(["firing Waits mail", "resolved Waits mail"]);
     expect(await alertmanager.alerts()).toEqual([]);
   });
 });
@@ -105,12 +104,12 @@ describe("a webhook", () => {
     const first = await decider(servers);
     const others = servers.filter((server) => server !== first);
     await record(others[0]!, "ENQUEUED");
-    await expect.poll(() => alertsOf(others[0]!), soon).toMatchObject([{ state: "PENDING" }]);
+    await expect.poll(() => alertsOf(others[0]!)).toMatchObject([{ state: "PENDING" }]);
     const [pending] = await alertsOf(others[0]!);
     await first.kill();
     expect(told()).toEqual([]);
     await decider(others);
-    await expect.poll(() => alertsOf(others[1]!), soon).toMatchObject([{ state: "FIRING" }]);
+    await expect.poll(() => alertsOf(others[1]!)).toMatchObject([{ state: "FIRING" }]);
     const [firing] = await alertsOf(others[1]!);
     expect(firing).toMatchObject({ id: pending.id, since: pending.since, facts: { depth: 1 } });
     const lastedMs = Date.parse(firing.firedAt) - Date.parse(firing.since);
@@ -119,7 +118,7 @@ describe("a webhook", () => {
     expect(lastedMs).toBeLessThan(6_000 + onThisMachine(5_000));
     await record(others[0]!, "DEQUEUED");
     await expect
-      .poll(told, soon)
+      .poll(told)
       .toEqual([`alert.firing mail ${pending.id}-firing`, `alert.resolved mail ${pending.id}-resolved`]);
   });
 
@@ -128,12 +127,12 @@ describe("a webhook", () => {
     const { receiver, env, told } = await startHook();
     const first = await start(env);
     await record(first, "ENQUEUED");
-    await expect.poll(() => told().length, soon).toBe(1);
+    await expect.poll(() => told().length).toBe(1);
     expect(await first.stop()).toBe(0);
     receiver.answer = () => 503;
     const second = await start(env);
     await record(second, "DEQUEUED");
-    await expect.poll(() => told().length, soon).toBeGreaterThan(1);
+    await expect.poll(() => told().length).toBeGreaterThan(1);
     expect(await second.stop()).toBe(0);
     receiver.answer = () => 200;
     const third = await start(env);
@@ -141,7 +140,6 @@ describe("a webhook", () => {
       .poll(
         async () =>
           (await ask(third.url, "{ alertStatus { outbox receivers { receiver delivered } } }")).body.data,
-        soon,
       )
       .toEqual({ alertStatus: { outbox: 0, receivers: [{ receiver: "webhook", delivered: 2 }] } });
     const metrics = await (await fetch(`${third.url}/metrics`)).text();
@@ -163,14 +161,12 @@ test("a rule about health fires by what health says, and keeps it among its fact
   await record(server, "ENQUEUED", "latency_1s");
   const query = "{ alerts { rule queue state subject value facts { health { health } } } }";
   await expect
-    .poll(async () => (await ask(server.url, query)).body.data.alerts, soon)
+    .poll(async () => (await ask(server.url, query)).body.data.alerts)
     .toMatchObject([{ rule: "Ill", queue: "latency_1s", state: "FIRING", subject: "HEALTH", value: null }]);
   const { body } = await ask(server.url, query);
   expect(body.data.alerts[0].facts.health.at(-1)).toEqual({ health: "SLOW" });
   await record(server, "DEQUEUED", "latency_1s");
-  await expect
-    .poll(() => alertsOf(server, "RESOLVED"), soon)
-    .toMatchObject([{ rule: "Ill", end: "RECOVERED" }]);
+  await expect.poll(() => alertsOf(server, "RESOLVED")).toMatchObject([{ rule: "Ill", end: "RECOVERED" }]);
 });
 
 test("a heartbeat is asked for by the process that decides, and by no other", async () => {
@@ -179,7 +175,7 @@ test("a heartbeat is asked for by the process that decides, and by no other", as
   const servers = await Promise.all([start(), start({ ALERT_HEARTBEAT_URL: `${receiver.url}/a` })]);
   const first = await decider(servers);
   if (first === servers[0]) await first.stop();
-  await expect.poll(() => receiver.received, soon).toMatchObject([{ method: "GET", path: "/a" }]);
+  await expect.poll(() => receiver.received).toMatchObject([{ method: "GET", path: "/a" }]);
 });
 
 describe("the file of rules", () => {
@@ -199,11 +195,11 @@ describe("the file of rules", () => {
     const server = await start();
     await record(server, "ENQUEUED");
     await rule("depth_above: 0");
-    await expect.poll(() => alertsOf(server), soon).toMatchObject([{ state: "FIRING", value: 1 }]);
+    await expect.poll(() => alertsOf(server)).toMatchObject([{ state: "FIRING", value: 1 }]);
     await rule("depth_below: 0");
-    await expect.poll(server.stderr, soon).toContain("line 2: rules[0]: expected one condition");
+    await expect.poll(server.stderr).toContain("line 2: rules[0]: expected one condition");
     await record(server, "DEQUEUED");
-    await expect.poll(() => alertsOf(server, "RESOLVED"), soon).toMatchObject([{ end: "RECOVERED" }]);
+    await expect.poll(() => alertsOf(server, "RESOLVED")).toMatchObject([{ end: "RECOVERED" }]);
     await record(server, "ENQUEUED", "mail");
     expect(server.stderr()).not.toContain("RULE_GONE");
   });
@@ -242,7 +238,7 @@ describe("over GraphQL", () => {
       alertStatus: { rules: 3 },
     });
     await record(server, "ENQUEUED");
-    await expect.poll(() => alertsOf(server), soon).toHaveLength(1);
+    await expect.poll(() => alertsOf(server)).toHaveLength(1);
     const stream = sse(app.url, subscription);
     onTestFinished(() => stream.abort());
     expect((await stream.next()).value?.data).toMatchObject({ alertChanged: { id: expect.any(String) } });
@@ -288,7 +284,7 @@ describe("over GraphQL", () => {
     await rule("depth_above: 0\n    for: 1h");
     const server = await start();
     await record(server, "ENQUEUED");
-    await expect.poll(() => alertsOf(server), soon).toHaveLength(1);
+    await expect.poll(() => alertsOf(server)).toHaveLength(1);
     const stream = sse(server.url, `subscription { alertChanged { ${selection} } }`);
     onTestFinished(() => stream.abort());
     expect((await stream.next()).value?.data).toMatchObject({ alertChanged: { state: "PENDING" } });
@@ -307,11 +303,11 @@ describe("over GraphQL", () => {
     const server = await start({ API_TOKENS_FILE: tokens.path, MAX_SUBSCRIPTIONS: "1" });
     const as = async (name: string, query: string) => (await post(server.url, { query }, bearer(name))).body;
     await record(server, "ENQUEUED", "mail", bearer("ops"));
-    await expect.poll(async () => (await as("eyes", "{ alerts { id } }")).data.alerts, soon).toHaveLength(1);
+    await expect.poll(async () => (await as("eyes", "{ alerts { id } }")).data.alerts).toHaveLength(1);
     // An alert is stored before the end of the round that decided it.
     const decidedAt = async () =>
       (await as("eyes", "{ alertStatus { decidedAt } }")).data.alertStatus.decidedAt;
-    await expect.poll(decidedAt, soon).not.toBeNull();
+    await expect.poll(decidedAt).not.toBeNull();
     const asked = await as("eyes", "{ alerts(first: 7) { id } alertStatus { firing decidedAt } }");
     expect(asked.extensions?.cost?.requestedQueryCost).toBe(2);
     expect(asked.data.alertStatus).toEqual({ firing: 1, decidedAt: expect.any(String) });

@@ -536,9 +536,9 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   test("GraphiQL works as strictly as it is held: its editor, its workers, its answers", async () => {
     await using window = await openGraphiQL(browser, apps.nobody.url);
     const workers = () => window.page.workers().map((worker) => new URL(worker.url()).protocol);
-    await expect.poll(workers, { timeout: 10_000 }).toContain("blob:");
+    await expect.poll(workers).toContain("blob:");
     await window.press();
-    await expect.poll(window.answer, { timeout: 10_000 }).toMatchObject({ data: { queues: {} } });
+    await expect.poll(window.answer).toMatchObject({ data: { queues: {} } });
     // Whatever gets into the page, it is no script that runs.
     const ran = await window.page.evaluate(`(async () => {
       const script = Object.assign(document.createElement("script"), { textContent: "window.ran = true" });

@@ -1,17 +1,16 @@
-import { expect, inject, it, vi } from "vitest";
+import { expect, inject, it } from "vitest";
 import { bullmqVersions, openQueue } from "../support/bullmq.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startServer, type TestServer } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const jobCount = 1_500;
 const reads = (server: TestServer) => server.stderr().includes("started reading a source");
-const eventually = <T>(look: () => T | Promise<T>) => vi.waitFor(look, { timeout: 15_000, interval: 50 });
-
 it("counts every job once when the process that reads BullMQ is killed in the middle of traffic", async () => {
   await using watched = await startRedis();
   const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), BULLMQ_URL: watched.url };
   await using reader = await startServer(env);
-  await eventually(() => expect(reads(reader)).toBe(true));
+  await until(() => expect(reads(reader)).toBe(true));
   await using other = await startServer(env);
 
   const [version] = bullmqVersions;
@@ -26,7 +25,7 @@ it("counts every job once when the process that reads BullMQ is killed in the mi
   for (let n = 0; n < jobCount; n += 50) {
     await queue.queue.addBulk(Array.from({ length: 50 }, (_, i) => ({ name: "job", data: { n: n + i } })));
   }
-  await eventually(() => expect(done).toBe(jobCount));
+  await until(() => expect(done).toBe(jobCount));
   await killed;
 
   const query = `{
@@ -36,7 +35,7 @@ it("counts every job once when the process that reads BullMQ is killed in the mi
       waitTime(window: FIFTEEN_MINUTES) { count }
     }
   }`;
-  await eventually(async () => {
+  await until(async () => {
     const { body } = await ask(other.url, query);
     expect(body.data.queueLatency[0]).toMatchObject({
       state: "EMPTY",

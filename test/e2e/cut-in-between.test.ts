@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import type { QueueEvent } from "../../src/core/events.ts";
 import type { FollowedQueue } from "../../src/core/log-following.ts";
 import { createKeys } from "../../src/redis/keys.ts";
@@ -13,6 +13,7 @@ import { type Answer, ask, startApp } from "../support/server.ts";
 import { sseTransport, websocketTransport } from "../support/streams.ts";
 import { allParts, openTracker } from "../support/tracker.ts";
 import { createTrackerModel, type TrackerModel } from "../support/tracker-model.ts";
+import { until } from "../support/until.ts";
 
 const folds = callsOf("tracker/lua/fold.lua");
 const reads = callsOf("tracker/lua/snapshot.lua");
@@ -231,10 +232,7 @@ describe("what a connection that breaks does to everything else", () => {
       await app.untilReady();
     }
     expect((await ask(app.url, query)).body.errors?.[0]?.extensions.code).toBe("THROTTLED");
-    await vi.waitFor(async () => expect((await ask(app.url, query)).status).toBe(200), {
-      timeout: 10_000,
-      interval: 50,
-    });
+    await until(async () => expect((await ask(app.url, query)).status).toBe(200), 50);
   });
 
   const transports = [
@@ -293,10 +291,7 @@ describe("what a connection that breaks does to everything else", () => {
       return held;
     });
     // Through many renewals of the other's tries.
-    await vi.waitFor(
-      () => expect(proxy.sent(callsOf("redis/lua/lease-renew.lua"))).toBeGreaterThanOrEqual(2),
-      5_000,
-    );
+    await until(() => expect(proxy.sent(callsOf("redis/lua/lease-renew.lua"))).toBeGreaterThanOrEqual(2));
     expect([hold.isHeld(), isHeldByOther]).toEqual([true, false]);
     await hold.release();
     const next = await waiting;
@@ -310,7 +305,7 @@ describe("what a connection that breaks does to everything else", () => {
     const renewals = callsOf("redis/lua/lease-renew.lua");
     await proxy.cut(renewals, point);
     const before = proxy.sent(renewals);
-    await vi.waitFor(() => expect(proxy.sent(renewals)).toBeGreaterThanOrEqual(before + 2), 5_000);
+    await until(() => expect(proxy.sent(renewals)).toBeGreaterThanOrEqual(before + 2));
     expect(hold.isHeld()).toBe(true);
     await hold.release();
   });
@@ -341,7 +336,7 @@ describe("what a connection that breaks does to everything else", () => {
       const done = proxy.cut(callsOf("tracker/lua/follow.lua"), point);
       await expect(opened.tracker.follow(followed)).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
       await done;
-      await vi.waitFor(() => opened.redis.ping(), 5_000);
+      await until(() => opened.redis.ping());
       expect(await opened.tracker.follow(followed)).toMatchObject({
         applied: point === "before it ran",
         cursor: "1",
@@ -421,11 +416,7 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<CutOff
         `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "warm-up", jobId: 1 }]) { early } }`,
       );
     },
-    untilReady: () =>
-      vi.waitFor(async () => expect((await fetch(`${app.url}/ready`)).status).toBe(200), {
-        timeout: 5_000,
-        interval: 10,
-      }),
+    untilReady: () => until(async () => expect((await fetch(`${app.url}/ready`)).status).toBe(200), 10),
   };
 }
 

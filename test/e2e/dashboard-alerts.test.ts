@@ -15,7 +15,6 @@ import { post, startServer, type TestServer } from "../support/server.ts";
 import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 
 const title = whyNoBrowser === null ? "the page of alerts" : `the page of alerts (${whyNoBrowser})`;
-const within = { timeout: 20_000, interval: 50 };
 
 describe.skipIf(whyNoBrowser !== null)(title, () => {
   let directory: string;
@@ -95,7 +94,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const overview = await open("/");
     // The alerts of the test before have ended.
     await page.locator("main").getByText("0 firing, 0 pending").waitFor();
-    await expect.poll(() => overview.title(), within).toBe("queue-latency");
+    await expect.poll(() => overview.title()).toBe("queue-latency");
     const [calmTitle, calmIcon] = [await overview.title(), await icon(overview)];
     await record("ENQUEUED", "fires-1", ["1", "2", "3"]);
     const alert = card(page, "fires-1");
@@ -103,14 +102,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await alert.getByText("Customers wait for their mail.").waitFor();
     await alert.getByText(/The oldest job had waited .*3 jobs waited\./).waitFor();
     await alert.getByText("team=post").waitFor();
-    await expect.poll(() => overview.title(), within).toMatch(/^\(\d+\) /);
+    await expect.poll(() => overview.title()).toMatch(/^\(\d+\) /);
     expect(await icon(overview)).not.toBe(calmIcon);
 
     await record("DEQUEUED", "fires-1", ["1", "2", "3"]);
     await alert.waitFor({ state: "hidden" });
     const row = page.getByRole("row", { name: "fires-1" });
     await row.getByText("Recovered: the condition no longer holds.").waitFor();
-    await expect.poll(() => overview.title(), within).toBe(calmTitle);
+    await expect.poll(() => overview.title()).toBe(calmTitle);
     expect(await icon(overview)).toBe(calmIcon);
     // Also after the page is loaded again, when it is in no push.
     await page.reload();
@@ -133,7 +132,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await record("DEQUEUED", "fires-2", ["1", "2"]);
     await card(theirs, "fires-2").waitFor({ state: "hidden" });
     // The chart of latency marks when it fired.
-    await expect.poll(() => theirs.locator(".span").count(), within).toBe(1);
+    await expect.poll(() => theirs.locator(".span").count()).toBe(1);
     // Its step is over soon; until then the mark is beside now, and moves with the time.
     await expect
       .poll(async () => {
@@ -145,7 +144,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
           if (named.length > 0) return named;
         }
         return [];
-      }, within)
+      })
       .toEqual(["JobsWait"]);
   });
 
@@ -193,12 +192,12 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await second.reload();
     await second.evaluate(count);
     await expect
-      .poll(() => second.getByRole("checkbox", { name: "show a notification" }).isChecked(), within)
+      .poll(() => second.getByRole("checkbox", { name: "show a notification" }).isChecked())
       .toBe(true);
     await record("ENQUEUED", "fires-5", ["1", "2"]);
     for (const tab of [page, second]) await card(tab, "fires-5").waitFor();
     const all = async () => [...(await shown(page)), ...(await shown(second))];
-    await expect.poll(all, within).toEqual(["JobsWait: fires-5"]);
+    await expect.poll(all).toEqual(["JobsWait: fires-5"]);
   });
 
   test("does not say that no alert fires while a proxy lets no WebSocket through, and says what is wrong", async () => {

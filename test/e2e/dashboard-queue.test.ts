@@ -21,7 +21,6 @@ const late = "mail_within_30_seconds";
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
 const hourMs = 60 * minuteMs;
-const within = { timeout: 20_000, interval: 50 };
 
 describe.skipIf(whyNoBrowser !== null)(title, () => {
   let directory: string;
@@ -106,7 +105,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.locator(".now-health").getByText("Slow").waitFor();
     const before = await latency(page).innerText();
     expect(before).toMatch(/^2 m/);
-    await expect.poll(() => latency(page).innerText(), within).not.toBe(before);
+    await expect.poll(() => latency(page).innerText()).not.toBe(before);
   });
 
   test("says of a name that no queue has that it is unknown, and shows no 0", async () => {
@@ -122,11 +121,11 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const pressed = page.locator(".range-buttons [aria-pressed=true]");
     expect(await pressed.innerText()).toMatch(/1 h$/);
     await page.getByRole("button", { name: "Last 24 h" }).click();
-    await expect.poll(() => pressed.innerText(), within).toMatch(/24 h$/);
+    await expect.poll(() => pressed.innerText()).toMatch(/24 h$/);
     expect(new URL(page.url()).searchParams.get("range")).toBe("24h");
     await page.locator("main").getByText("the highest in each 1 m", { exact: false }).waitFor();
     await page.goBack();
-    await expect.poll(() => pressed.innerText(), within).toMatch(/1 h$/);
+    await expect.poll(() => pressed.innerText()).toMatch(/1 h$/);
   });
 
   test("has the numbers of a chart in a table, in which a gap is no 0", async () => {
@@ -134,7 +133,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const chart = page.locator("figure", { hasText: "Depth" });
     await chart.getByText("Table").click();
     const cells = chart.locator("tbody td");
-    await expect.poll(() => cells.filter({ hasText: /^7$/ }).count(), within).toBeGreaterThan(290);
+    await expect.poll(() => cells.filter({ hasText: /^7$/ }).count()).toBeGreaterThan(290);
     const gaps = await cells.filter({ hasText: "no data" }).count();
     // An hour, and the minutes between what was seeded and now.
     expect(gaps).toBeGreaterThanOrEqual(59);
@@ -160,10 +159,10 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await inputs.first().fill(from);
     await inputs.last().fill(to);
     await page.getByRole("button", { name: "Show" }).click();
-    await expect.poll(() => new URL(page.url()).searchParams.get("from"), within).toBe(`${from}Z`);
+    await expect.poll(() => new URL(page.url()).searchParams.get("from")).toBe(`${from}Z`);
     expect(new URL(page.url()).searchParams.get("to")).toBe(`${to}Z`);
     await expect
-      .poll(() => page.getByRole("img", { name: /^Latency/ }).getAttribute("aria-label"), within)
+      .poll(() => page.getByRole("img", { name: /^Latency/ }).getAttribute("aria-label"))
       .toBe("Latency. latency: minimum 2.0 s, maximum 2.0 s, last 2.0 s.");
     // What has ended is not dashed.
     expect(await page.locator(".running").count()).toBe(0);
@@ -174,12 +173,12 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await isComplete(page);
     const plot = page.getByRole("img", { name: /^Wait times/ });
     await plot.hover({ position: { x: 500, y: 80 } });
-    await expect.poll(() => page.locator(".cursor").count(), within).toBe(4);
+    await expect.poll(() => page.locator(".cursor").count()).toBe(4);
     const shown = await times(page);
     expect(shown).toHaveLength(4);
     expect(new Set(shown).size).toBe(1);
     await page.mouse.move(600, 5);
-    await expect.poll(() => page.locator(".cursor").count(), within).toBe(0);
+    await expect.poll(() => page.locator(".cursor").count()).toBe(0);
     expect((await times(page))[0]).not.toBe(shown[0]);
   });
 
@@ -258,16 +257,16 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await page.getByRole("button", { name: "Trust the numbers again" }).count()).toBe(0);
   });
 
-  test("goes on when a step has ended", { timeout: 60_000 }, async () => {
+  test("goes on when a step has ended", async () => {
     const page = await open("calm", "?range=15m");
     const chart = page.locator("figure", { hasText: "Depth" });
     await chart.getByText("Table").click();
     const known = () => chart.locator("tbody td").filter({ hasText: /^1$/ }).count();
     // Now, and a step: the history has come.
-    await expect.poll(known, within).toBeGreaterThanOrEqual(2);
+    await expect.poll(known).toBeGreaterThanOrEqual(2);
     const before = await known();
     // A step is of ten seconds, and is listed up to 15 s after it began.
-    await expect.poll(known, { ...within, timeout: 35_000 }).toBeGreaterThan(before);
+    await expect.poll(known).toBeGreaterThan(before);
     // The end of the line is dashed: the running step.
     expect(await chart.locator(".running").getAttribute("d")).toMatch(/^M.*L/);
   });
@@ -305,7 +304,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await latency(page).innerText()).toBe(frozen);
     expect(await page.locator(".readout").allInnerTexts()).toEqual(readouts);
     await page.context().setOffline(false);
-    await expect.poll(() => latency(page).innerText(), within).not.toBe(frozen);
+    await expect.poll(() => latency(page).innerText()).not.toBe(frozen);
   });
 
   test.each([

@@ -22,8 +22,6 @@ import { ask, post, startApp, startServer } from "../support/server.ts";
 import { tokenFile } from "../support/tokens.ts";
 import { openTracker } from "../support/tracker.ts";
 
-const within = { timeout: 15_000, interval: 50 };
-
 interface QueueEvent {
   readonly type: "ENQUEUED" | "DEQUEUED";
   readonly queue: string;
@@ -205,14 +203,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       waiting("later", 4_000),
     ]);
     const { names, row, page } = await open(url);
-    await expect.poll(names, within).toEqual(["later", "late", "a-fine"]);
+    await expect.poll(names).toEqual(["later", "late", "a-fine"]);
     const late = row("late");
     expect(await late.locator(".health").innerText()).toBe("Slow");
     expect(await late.locator(".cell-depth .number").innerText()).toBe("2");
     expect(await late.locator(".cell-objective").innerText()).toMatch(/\d{3} percent of\s30 s/);
     const seconds = async () => Number(/1 m (\d+) s/.exec(await late.locator(".latency").innerText())?.[1]);
     const before = await seconds();
-    await expect.poll(seconds, within).toBeGreaterThan(before + 1);
+    await expect.poll(seconds).toBeGreaterThan(before + 1);
     expect(await page.getByRole("button", { name: /2 Slow/ }).count()).toBe(1);
     // No job was dequeued: there is no wait time, and no 0.
     expect(await late.locator(".cell-p95").innerText()).toContain("–");
@@ -222,7 +220,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const url = await start([waiting("broken", 5), waiting("sound", 5)]);
     await redis.set(createKeys(prefix).state("broken"), "garbage");
     const { row } = await open(url);
-    await expect.poll(() => row("broken").locator(".latency").innerText(), within).toMatch(/^\?/);
+    await expect.poll(() => row("broken").locator(".latency").innerText()).toMatch(/^\?/);
     expect(await row("broken").locator(".cell-depth").innerText()).toContain("–");
     expect(await row("broken").locator(".health").innerText()).toBe("Unknown");
     expect(await row("sound").locator(".latency").innerText()).toMatch(/^\d/);
@@ -234,30 +232,30 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       ...[waiting("sync/empty", 1), { type: "DEQUEUED", queue: "sync/empty", jobId: "1" } as const],
     ]);
     const { page, names } = await open(url);
-    await expect.poll(names, within).toHaveLength(4);
+    await expect.poll(names).toHaveLength(4);
     await page.getByRole("button", { name: /Slow$/ }).click();
-    await expect.poll(names, within).toEqual(["mail/late", "sync/late"]);
+    await expect.poll(names).toEqual(["mail/late", "sync/late"]);
     // As slowly as people type: pushes come meanwhile.
     await page.getByRole("searchbox").pressSequentially("mail/*", { delay: 300 });
-    await expect.poll(names, within).toEqual(["mail/late"]);
-    await expect.poll(() => new URL(page.url()).search, within).toBe("?health=slow&q=mail%2F*");
+    await expect.poll(names).toEqual(["mail/late"]);
+    await expect.poll(() => new URL(page.url()).search).toBe("?health=slow&q=mail%2F*");
 
     await page.reload();
-    await expect.poll(names, within).toEqual(["mail/late"]);
+    await expect.poll(names).toEqual(["mail/late"]);
     expect(await page.getByRole("searchbox").inputValue()).toBe("mail/*");
     await page.getByRole("button", { name: /Slow$/ }).click();
-    await expect.poll(names, within).toEqual(["mail/late", "mail/fine"]);
+    await expect.poll(names).toEqual(["mail/late", "mail/fine"]);
     await page.goBack();
-    await expect.poll(names, within).toEqual(["mail/late"]);
+    await expect.poll(names).toEqual(["mail/late"]);
 
     await page.goto(`${url}/?state=empty`);
-    await expect.poll(names, within).toEqual(["sync/empty"]);
+    await expect.poll(names).toEqual(["sync/empty"]);
     await page.getByLabel("State").selectOption("Waiting");
     await page.getByLabel("Source").selectOption({ label: "events (3)" });
-    await expect.poll(names, within).toHaveLength(3);
+    await expect.poll(names).toHaveLength(3);
     await page.getByRole("searchbox").fill("nothing like it");
     await page.getByRole("button", { name: "Show all queues" }).click();
-    await expect.poll(names, within).toHaveLength(4);
+    await expect.poll(names).toHaveLength(4);
   });
 
   test("sorts by any column, and turns the order round", async () => {
@@ -265,7 +263,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const { page, names } = await open(url);
     const sortBy = (column: string) =>
       page.getByRole("columnheader", { name: column }).getByRole("button").click();
-    await expect.poll(names, within).toEqual(["b", "c", "a"]);
+    await expect.poll(names).toEqual(["b", "c", "a"]);
     for (const [column, order] of [
       ["Queue", ["a", "b", "c"]],
       ["Queue", ["c", "b", "a"]],
@@ -274,35 +272,35 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       ["Latency", ["a", "c", "b"]],
     ] as const) {
       await sortBy(column);
-      await expect.poll(names, { ...within, message: column }).toEqual(order);
+      await expect.poll(names).toEqual(order);
     }
-    await expect.poll(() => page.locator("[aria-sort]").getAttribute("aria-sort"), within).toBe("ascending");
+    await expect.poll(() => page.locator("[aria-sort]").getAttribute("aria-sort")).toBe("ascending");
   });
 
   test("holds the order while the pointer is in the table, and says so", async () => {
     const url = await start([waiting("first", 60), waiting("second", 40)]);
     const { page, names, row } = await open(url);
-    await expect.poll(names, within).toEqual(["first", "second"]);
+    await expect.poll(names).toEqual(["first", "second"]);
     await row("second").hover();
     await record(url, [waiting("second", 4_000, "2")]);
-    await expect.poll(() => row("second").locator(".latency").innerText(), within).toContain("1 h");
+    await expect.poll(() => row("second").locator(".latency").innerText()).toContain("1 h");
     await page.getByText("The order is held").waitFor();
     expect(await names()).toEqual(["first", "second"]);
     await page.mouse.move(5, 5);
-    await expect.poll(names, within).toEqual(["second", "first"]);
-    await expect.poll(() => page.getByText("The order is held").count(), within).toBe(0);
+    await expect.poll(names).toEqual(["second", "first"]);
+    await expect.poll(() => page.getByText("The order is held").count()).toBe(0);
   });
 
   test("shows a queue below others that have left the filter, while the pointer is in the table", async () => {
     const url = await start([waiting("first", 60), waiting("second", 40), waiting("third", 30)]);
     const { row, names } = await open(url, "/?state=waiting");
-    await expect.poll(names, within).toEqual(["first", "second", "third"]);
+    await expect.poll(names).toEqual(["first", "second", "third"]);
     await row("second").hover();
     await record(
       url,
       ["first", "second"].map((queue) => ({ type: "DEQUEUED", queue, jobId: "1" })),
     );
-    await expect.poll(() => row("first").locator(".latency").innerText(), within).toBe("0 s");
+    await expect.poll(() => row("first").locator(".latency").innerText()).toBe("0 s");
     expect(await names()).toContain("third");
   });
 
@@ -346,14 +344,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await row("mail").waitFor();
     const fromOf = () =>
       asked.findLast((text) => text.includes("Sparklines"))?.match(/"from":"([^"]+)"/)?.[1] ?? "";
-    await expect.poll(fromOf, within).not.toBe("");
+    await expect.poll(fromOf).not.toBe("");
     expect(Date.now() - Date.parse(fromOf())).toBeLessThan(31 * 60_000);
     expect(Date.now() - Date.parse(fromOf())).toBeGreaterThan(29 * 60_000);
     const latency = row("mail").locator(".latency");
     const before = await latency.innerText();
     await page.evaluate("globalThis.setMs = 3_600_000");
     // It ticks.
-    await expect.poll(() => latency.innerText(), within).not.toBe(before);
+    await expect.poll(() => latency.innerText()).not.toBe(before);
     expect(await latency.innerText()).not.toContain("h");
   });
 
@@ -376,7 +374,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await rows.count()).toBeLessThan(60);
     await page.getByRole("searchbox").fill("q-07?7");
     await row("q-0777").waitFor();
-    await expect.poll(() => rows.count(), within).toBe(10);
+    await expect.poll(() => rows.count()).toBe(10);
   });
 
   test("is used by the keyboard alone: / j k Enter Esc p t ?", async () => {
@@ -395,7 +393,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       ["k", "two"],
     ] as const) {
       await page.keyboard.press(key);
-      await expect.poll(focused, within).toBe(queue);
+      await expect.poll(focused).toBe(queue);
     }
     await page.keyboard.press("Enter");
     await page.waitForURL(`${url}/queues/two`);
@@ -415,7 +413,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.keyboard.press("?");
     await page.getByRole("dialog", { name: "Help" }).waitFor();
     await page.keyboard.press("Escape");
-    await expect.poll(() => page.getByRole("dialog").count(), within).toBe(0);
+    await expect.poll(() => page.getByRole("dialog").count()).toBe(0);
     expect(await row("four").count()).toBe(0);
     await page.keyboard.press("p");
     await row("four").waitFor();
@@ -458,7 +456,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const done = { type: "DEQUEUED", queue: "fine", jobId: "1" } as const;
     const url = await start([waiting("late", 95), waiting("fine", 2), done]);
     const { page, names } = await open(url, "/?tv", { width: 1920, height: 1080 });
-    await expect.poll(names, within).toEqual(["late"]);
+    await expect.poll(names).toEqual(["late"]);
     await record(url, [{ type: "DEQUEUED", queue: "late", jobId: "1" }]);
     await page.getByRole("heading", { name: "All 2 queues are OK" }).waitFor();
   });
@@ -502,7 +500,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     while ((await banner.count()) > 0) seen.add(await latency());
     expect([...seen].filter((text) => text !== "0 s")).toEqual([shown]);
     await row("new").waitFor();
-    await expect.poll(latency, within).toBe("0 s");
+    await expect.poll(latency).toBe("0 s");
   });
 
   test("names the instant at which it was stopped, though the connection was lost later", async () => {
@@ -522,10 +520,10 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   test("filters while it is stopped", async () => {
     const url = await start([waiting("mail", 65), waiting("sync", 40)]);
     const { page, names } = await open(url);
-    await expect.poll(names, within).toEqual(["mail", "sync"]);
+    await expect.poll(names).toEqual(["mail", "sync"]);
     await page.keyboard.press("p");
     await page.getByRole("searchbox").fill("sync");
-    await expect.poll(names, within).toEqual(["sync"]);
+    await expect.poll(names).toEqual(["sync"]);
   });
 
   test("says at once that the browser is offline, and is live when it is online again", async () => {
@@ -539,7 +537,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await record(url, [waiting("new", 45)]);
     await page.context().setOffline(false);
     await row("new").waitFor();
-    await expect.poll(() => page.getByText("Connection lost.").count(), within).toBe(0);
+    await expect.poll(() => page.getByText("Connection lost.").count()).toBe(0);
   });
 
   test("is live again after a restart of the server, and says meanwhile that it is not", async () => {
@@ -553,7 +551,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       await window.page.getByText("Connection lost.").waitFor();
       await using second = await startServer({ ...env, PORT: new URL(first.url).port });
       await window.page.getByText("Live", { exact: true }).waitFor();
-      await expect.poll(() => window.page.getByText("Connection lost.").count(), within).toBe(0);
+      await expect.poll(() => window.page.getByText("Connection lost.").count()).toBe(0);
       await record(second.url, [waiting("sync", 95)]);
       await window.row("sync").waitFor();
     } finally {

@@ -104,7 +104,7 @@ describe("commands", () => {
     if (code !== 0) throw new Error("node_modules is not current: run npm ci first");
   });
 
-  test.each(ofLanguage("sh"))("of $at do what they are for", { timeout: 60_000 }, async ({ text }) => {
+  test.each(ofLanguage("sh"))("of $at do what they are for", async ({ text }) => {
     const run = runShell(standIn(text));
     if (text.includes("script/server")) await run.prints(/queue-latency is ready/);
     else if (text.includes("curl -sN")) await run.prints(/^data: .*"data"/m);

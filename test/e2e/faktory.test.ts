@@ -1,10 +1,11 @@
 import { Client } from "faktory-worker";
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startFaktory, type TestFaktory, whyNoFaktory } from "../support/faktory.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { sse } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const title = whyNoFaktory === null ? "a real Faktory" : `a real Faktory (${whyNoFaktory})`;
 const intervalMs = 250;
@@ -49,10 +50,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await jobs.push({ jobtype: "work", queue: "equal" });
     await jobs.push({ jobtype: "work", queue: "equal" });
     await using app = await start();
-    await vi.waitFor(
-      async () => expect(await latencyOf(app.url, "faktory/equal")).toMatchObject({ depth: 2 }),
-      5_000,
-    );
+    await until(async () => expect(await latencyOf(app.url, "faktory/equal")).toMatchObject({ depth: 2 }));
 
     const before = await faktoryLatency(jobs, "equal");
     const ours = await latencyOf(app.url, "faktory/equal");
@@ -74,7 +72,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await jobs.push({ jobtype: "work", queue: "away" });
     await using app = await start();
     const stream = sse(app.url, `subscription { queueLatency(queues: ["faktory/away"]) { ${selection} } }`);
-    const until = async (wanted: object) => {
+    const pushed = async (wanted: object) => {
       for (;;) {
         const push = await stream.next();
         if (push.done) throw new Error("the stream ended");
@@ -82,19 +80,19 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
         if (Object.entries(wanted).every(([name, value]) => queue[name] === value)) return queue;
       }
     };
-    await until({ state: "WAITING", stale: false, depth: 1 });
+    await pushed({ state: "WAITING", stale: false, depth: 1 });
     const warnings = () =>
       logger.lines.filter(({ level, message }) => level === "warn" && message === "source unavailable");
     const warnedBefore = warnings().length;
 
     await faktory.halt();
-    const last = await until({ state: "WAITING", stale: true, depth: 1 });
+    const last = await pushed({ state: "WAITING", stale: true, depth: 1 });
     const later = await latencyOf(app.url, "faktory/away");
     expect(later).toEqual(last);
     expect(warnings()).toHaveLength(warnedBefore + 1);
 
     await faktory.resume();
-    const back = await until({ state: "WAITING", stale: false, depth: 1 });
+    const back = await pushed({ state: "WAITING", stale: false, depth: 1 });
     expect(back.latency).toBeGreaterThan(last.latency);
     stream.abort();
     expect(JSON.stringify(logger.lines)).not.toContain("s3cret");
@@ -103,14 +101,10 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
   it("loses a queue that it removes, and refuses events that would pass for it", async () => {
     await jobs.push({ jobtype: "work", queue: "removed" });
     await using app = await start();
-    await vi.waitFor(
-      async () => expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ depth: 1 }),
-      5_000,
-    );
+    await until(async () => expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ depth: 1 }));
     await jobs.send(["QUEUE", "REMOVE", "removed"]);
-    await vi.waitFor(
-      async () => expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ state: "MISSING" }),
-      5_000,
+    await until(async () =>
+      expect(await latencyOf(app.url, "faktory/removed")).toMatchObject({ state: "MISSING" }),
     );
 
     const { body } = await ask(

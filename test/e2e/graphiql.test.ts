@@ -12,7 +12,6 @@ import { ask, startServer, type TestServer } from "../support/server.ts";
 import { tokenFile } from "../support/tokens.ts";
 
 const title = whyNoBrowser === null ? "GraphiQL" : `GraphiQL (${whyNoBrowser})`;
-const within = { timeout: 10_000, interval: 50 };
 
 describe.skipIf(whyNoBrowser !== null)(title, () => {
   let dataDir: string;
@@ -75,7 +74,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await window.press();
     const row = { queue: "example", state: "WAITING", depth: 1, scheduled: 0, waitTime: { count: 0 } };
     await expect
-      .poll(window.answer, within)
+      .poll(window.answer)
       .toMatchObject({ data: { queues: { edges: [{ node: row }] } }, extensions: { cost: {} } });
   });
 
@@ -84,30 +83,30 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const window = await open();
     await window.goTo("Watch");
     await window.press();
-    await expect.poll(() => example(window), within).toMatchObject({ state: "WAITING" });
+    await expect.poll(() => example(window)).toMatchObject({ state: "WAITING" });
     expect(await window.isRunning()).toBe(true);
     const before = (await example(window))?.latency;
-    await expect.poll(async () => (await example(window))?.latency, within).toBeGreaterThan(before! + 1);
+    await expect.poll(async () => (await example(window))?.latency).toBeGreaterThan(before! + 1);
 
     await window.press();
-    await expect.poll(window.isRunning, within).toBe(false);
+    await expect.poll(window.isRunning).toBe(false);
   });
 
   test("shows in one window what the mutation in another one records", async () => {
     const watching = await open();
     await watching.goTo("Watch");
     await watching.press();
-    await expect.poll(() => example(watching), within).toMatchObject({ state: "MISSING", latency: null });
+    await expect.poll(() => example(watching)).toMatchObject({ state: "MISSING", latency: null });
 
     const recording = await open();
     await recording.goTo("Record");
     await recording.press();
     const recorded = { accepted: 1, duplicates: 0, early: 0 };
-    await expect.poll(recording.answer, within).toMatchObject({ data: { recordEvents: recorded } });
-    await expect.poll(() => example(watching), within).toMatchObject({ state: "WAITING", depth: 1 });
+    await expect.poll(recording.answer).toMatchObject({ data: { recordEvents: recorded } });
+    await expect.poll(() => example(watching)).toMatchObject({ state: "WAITING", depth: 1 });
 
     await record("DEQUEUED");
-    await expect.poll(() => example(watching), within).toMatchObject({ state: "EMPTY", latency: 0 });
+    await expect.poll(() => example(watching)).toMatchObject({ state: "EMPTY", latency: 0 });
   });
 
   test("says in the Alerts tab that there are no rules", async () => {
@@ -147,7 +146,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
         if (!(await window.isRunning())) await window.press();
         return (await window.answer())?.data;
       };
-      await expect.poll(data, { timeout: 10_000, interval: 300 }).toBeDefined();
+      await expect.poll(data, { interval: 300 }).toBeDefined();
     }
     // What the browser itself says of the questions that it asked before it had a token.
     expect(window.complaints.filter((text) => !text.includes("401"))).toEqual([]);

@@ -274,7 +274,7 @@ describe("a client", () => {
     for (let i = 0; i < 20; i++) expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
     expect(begun).toBeLessThan(100);
     gate.resolve();
-    await expect.poll(() => raw.text().split("HTTP/1.1 200 OK").length, { timeout: 20_000 }).toBe(2_001);
+    await expect.poll(() => raw.text().split("HTTP/1.1 200 OK").length).toBe(2_001);
   });
 
   const upgrade = `GET /graphql HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
@@ -335,7 +335,7 @@ describe("a client", () => {
     // As much as one read of a socket returns.
     many.send(get("/many").repeat(1_500));
     one.send(get("/one"));
-    await expect.poll(() => answered.length, { timeout: 20_000 }).toBe(1_501);
+    await expect.poll(() => answered.length).toBe(1_501);
     expect(answered.indexOf("one")).toBeLessThan(750);
   });
 

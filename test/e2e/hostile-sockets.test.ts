@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { buildSchema } from "graphql";
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { WebSocket } from "ws";
 import { endlessSchema, startBareServer } from "../support/bare-server.ts";
 import { recordingLogger } from "../support/logger.ts";
@@ -9,6 +9,7 @@ import { uniquePrefix } from "../support/redis.ts";
 import { startApp } from "../support/server.ts";
 import { slowSse, slowWebsocket } from "../support/streams.ts";
 import { tokenFile } from "../support/tokens.ts";
+import { until } from "../support/until.ts";
 
 const logger = recordingLogger();
 let app: Awaited<ReturnType<typeof startApp>>;
@@ -215,7 +216,7 @@ describe("a flood", () => {
       if (type === "error") answers.set(id, payload[0].extensions.code);
     });
     for (let i = 0; i < 300; i++) socket.send(JSON.stringify(subscribe(String(i))));
-    await expect.poll(() => answers.size, { timeout: 20_000 }).toBe(300);
+    await expect.poll(() => answers.size).toBe(300);
     const open = [...answers.values()].filter((answer) => answer === "open");
     expect(open).toHaveLength(maxSubscriptions);
     expect(new Set(answers.values())).toEqual(new Set(["open", "TOO_MANY_SUBSCRIPTIONS"]));
@@ -289,7 +290,7 @@ describe("the sockets of one client", () => {
     expect(refused).toMatchObject({ status: 429, retryAfter: "1" });
     expect(refused.body).toContain("TOO_MANY_SUBSCRIPTIONS");
     sockets.pop()?.terminate();
-    sockets.push(await vi.waitFor(() => begun(mine.url), { timeout: 5_000, interval: 20 }));
+    sockets.push(await until(() => begun(mine.url)));
     for (const socket of sockets) socket.terminate();
   });
 
@@ -311,12 +312,12 @@ describe("the sockets of one client", () => {
       // Each a query of its own: equal ones share an execution.
       for (let j = 0; j < 80; j++) socket.send(JSON.stringify(subscribe(String(j), `{ a${i}x${j}: a }`)));
     }
-    await expect.poll(() => running, { timeout: 20_000 }).toBe(1_000);
+    await expect.poll(() => running).toBe(1_000);
     // Whatever could begin has begun when one that came later is answered.
     expect((await fetch(`${server.url}/health`)).status).toBe(200);
     expect(running).toBe(1_000);
     gate.resolve("a");
-    await expect.poll(() => answers, { timeout: 20_000 }).toBe(1_600);
+    await expect.poll(() => answers).toBe(1_600);
     for (const socket of sockets) socket.terminate();
   });
 
@@ -385,7 +386,7 @@ describe("a reader that never reads", () => {
     });
     await using server = await startBareServer({ schema, timeouts: { unreadMs: 500 } });
     await using reader = await connect(server.url, text);
-    await expect.poll(() => ended, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => ended).toBe(1);
     reader.cut();
   });
 
@@ -402,7 +403,7 @@ describe("a reader that never reads", () => {
       socket.send(JSON.stringify(subscribe("1", `# ${i}\n${text}`)));
     }
     // 16 may each have a push of a megabyte in flight.
-    await expect.poll(() => ended, { timeout: 10_000 }).toBeGreaterThanOrEqual(14);
+    await expect.poll(() => ended).toBeGreaterThanOrEqual(14);
     expect(ended).toBeLessThan(30);
     for (const socket of sockets) socket.terminate();
   });
@@ -446,7 +447,7 @@ describe("one client may have a bounded number of bytes on the way, over however
       // The first frame of a message that never ends.
       socket.send("x".repeat(190_000), { fin: false });
     }
-    await expect.poll(() => codes.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => codes.length).toBeGreaterThan(0);
     expect(new Set(codes)).toEqual(new Set([1013]));
     expect(codes.length).toBeLessThan(90);
     for (const socket of sockets) socket.terminate();

@@ -3,13 +3,14 @@ import { once } from "node:events";
 import { accessSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Accuracy } from "../../src/core/snapshot.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { post, startApp } from "../support/server.ts";
 import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 import { openTracker, type TestTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const example = readFileSync(join(import.meta.dirname, "../../docs/keda.yaml"), "utf8");
 const [, url = ""] = /^ +url: "(.*)"$/m.exec(example) ?? [];
@@ -75,7 +76,7 @@ describe.skipIf(whyNot !== null)(title, () => {
 
   it("gets no number of a queue that is stale, unknown or misspelt, and so falls back", async () => {
     const stale = await observe("stale", "EXACT", 1);
-    await vi.waitFor(async () => expect(await scalerGets(stale)).toBe("got Null"), 5_000);
+    await until(async () => expect(await scalerGets(stale)).toBe("got Null"));
     expect(await scalerGets(await observe("dark", "UNKNOWN", 600_000))).toBe("got Null");
     expect(await scalerGets("misspelt")).toBe("got Null");
   });

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { describe, expect, inject, test, vi } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { WebSocket } from "ws";
 import { endlessSchema, startBareServer } from "../support/bare-server.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
@@ -8,6 +8,7 @@ import { uniquePrefix } from "../support/redis.ts";
 import { startServer } from "../support/server.ts";
 import { type Stream, slowSse, slowWebsocket, sse, websocketTransport } from "../support/streams.ts";
 import { openTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const mutation = JSON.stringify({
   query: `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q", jobId: "1" }]) { accepted } }`,
@@ -27,8 +28,6 @@ const refused = [
   },
   { path: "/graphql", headers: { accept: "text/html" }, body: null },
 ];
-
-const within = { timeout: 10_000, interval: 20 };
 
 const start = (env: Readonly<Record<string, string>> = {}) =>
   startServer({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), LOG_LEVEL: "warn", ...env });
@@ -102,7 +101,7 @@ describe("a server that was asked to stop while a request runs", () => {
     goOn("done");
     expect((await running.next()).value?.data).toEqual({ a: "done" });
     await stopped;
-    await vi.waitFor(() => expect(codes).toEqual([1001]), within);
+    await until(() => expect(codes).toEqual([1001]));
     await expect(drained(stream)).rejects.toBeDefined();
     expect(stream.isComplete).toBe(false);
   });
@@ -182,7 +181,7 @@ async function busyServer() {
     url: server.url,
     async askToStop() {
       ended = server.stop();
-      await vi.waitFor(async () => expect((await fetch(`${server.url}/ready`)).status).toBe(503), within);
+      await until(async () => expect((await fetch(`${server.url}/ready`)).status).toBe(503));
     },
     /** The request is answered as if nothing were, and then the server ends. */
     async finish() {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { parse } from "graphql";
 import { createClient } from "graphql-ws";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { WebSocket as RawWebSocket } from "ws";
 import { pointsOfReading, readLength } from "../../src/limits/cost.ts";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
@@ -20,6 +20,7 @@ import {
   startApp,
   startServer,
 } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 interface Operation {
   readonly query: string;
@@ -130,14 +131,11 @@ describe("the throttle", () => {
       currentlyAvailable: 0,
       restoreRate: 1.5,
     });
-    const again = await vi.waitFor(
-      async () => {
-        const answer = await ask(app.url, reading(names(1)));
-        expect(answer.status).toBe(200);
-        return answer;
-      },
-      { timeout: 5_000, interval: 20 },
-    );
+    const again = await until(async () => {
+      const answer = await ask(app.url, reading(names(1)));
+      expect(answer.status).toBe(200);
+      return answer;
+    });
     // A point takes two thirds of a second.
     expect(performance.now() - startedMs).toBeGreaterThan(650);
     expect(costOf(again).throttleStatus.currentlyAvailable).toBeLessThan(3);
@@ -984,14 +982,11 @@ describe("MAX_SUBSCRIPTIONS", () => {
     for (let i = 0; i < 2; i++) await leave(app.url, createKeys(prefix));
     // Answered after whatever was under way: what would be held is held by now.
     await ask(app.url, reading(["a"]));
-    await vi.waitFor(
-      async () => {
-        const streams = [await openSse(app.url, query), await openSse(app.url, query)];
-        for (const stream of streams) stream.close();
-        expect(streams.map(({ status }) => status)).toEqual([200, 200]);
-      },
-      { timeout: 3_000, interval: 50 },
-    );
+    await until(async () => {
+      const streams = [await openSse(app.url, query), await openSse(app.url, query)];
+      for (const stream of streams) stream.close();
+      expect(streams.map(({ status }) => status)).toEqual([200, 200]);
+    }, 50);
   });
 });
 
@@ -1025,7 +1020,7 @@ describe("with Redis away", () => {
   }
 
   async function expectBack(url: string): Promise<void> {
-    await vi.waitFor(async () => expect(await ready(url)).toBe(200), { timeout: 10_000, interval: 20 });
+    await until(async () => expect(await ready(url)).toBe(200));
     expect(await health(url)).toBe(200);
     // Nothing of what was answered with an error was applied behind our backs.
     const before = await ask(url, '{ queueLatency(queues: ["a"]) { state depth } }');

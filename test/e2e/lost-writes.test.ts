@@ -1,13 +1,12 @@
 import { Redis } from "ioredis";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { bullmqVersions, openQueue } from "../support/bullmq.ts";
 import { type Failover, startFailover } from "../support/failover.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { startRedis } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { type Stream, sse } from "../support/streams.ts";
-
-const eventually = <T>(look: () => T | Promise<T>) => vi.waitFor(look, { timeout: 15_000, interval: 20 });
+import { until } from "../support/until.ts";
 
 async function open(redisUrl: string) {
   const logger = recordingLogger();
@@ -40,7 +39,7 @@ function watch(app: App, queue: string): Stream {
 
 /** The first answer that comes once Redis is back, however often it takes to get one. */
 async function firstAnswer(app: App, queue: string) {
-  return eventually(async () => {
+  return until(async () => {
     const answer = await app.read(queue);
     if (answer === null) throw new Error("Redis is still away");
     return answer;
@@ -87,7 +86,7 @@ describe("after a failover that lost acknowledged writes", () => {
     expect(pushes).not.toContainEqual(wrong);
     expect(pushes.at(-1)).toEqual({ ...wrong, accuracy: "INCOMPLETE" });
     expect((await pushedUntil(othersStream, isUnsure)).at(-1)).toMatchObject({ depth: 2, stale: false });
-    await eventually(() => expect(app.errors()).toMatchObject([{ fields: { queues: 1 } }]));
+    await until(() => expect(app.errors()).toMatchObject([{ fields: { queues: 1 } }]));
     expect(other.errors()).toEqual([]);
 
     await ask(app.url, `mutation { trustQueue(queue: "q") }`);
@@ -102,7 +101,7 @@ describe("after a failover that lost acknowledged writes", () => {
     await using other = await open(redis.url);
     await loseDequeues(redis, app);
     await redis.failOver();
-    await eventually(async () =>
+    await until(async () =>
       expect(await other.read("q")).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" }),
     );
   });
@@ -113,8 +112,8 @@ describe("after a failover that lost acknowledged writes", () => {
     await using other = await open(redis.url);
     await loseDequeues(redis, app);
     await redis.failOver();
-    await eventually(() => other.record("ENQUEUED", "q", "c", "d", "e"));
-    await eventually(async () => expect(await app.read("q")).not.toBeNull());
+    await until(() => other.record("ENQUEUED", "q", "c", "d", "e"));
+    await until(async () => expect(await app.read("q")).not.toBeNull());
     expect(await app.read("q")).toMatchObject({ depth: 5, accuracy: "INCOMPLETE" });
   });
 
@@ -130,7 +129,7 @@ describe("after a failover that lost acknowledged writes", () => {
       state depth accuracy stale throughput(window: FIFTEEN_MINUTES) { enqueuedPerSecond dequeuedPerSecond }
     } }`;
     const expectCounted = (depth: number, enqueued: number, dequeued: number) =>
-      eventually(async () => {
+      until(async () => {
         const { body } = await ask(app.url, query);
         const { throughput, ...rest } = body.data.queueLatency[0];
         expect(rest).toMatchObject({ depth, accuracy: "EXACT", stale: false });
@@ -202,7 +201,7 @@ describe("when Redis comes back from an older file", () => {
       accuracy: "INCOMPLETE",
     });
     expect(await app.read("old")).toMatchObject({ depth: 2, accuracy: "EXACT" });
-    await eventually(() => expect(app.errors()).toMatchObject([{ fields: { queues: 2 } }]));
+    await until(() => expect(app.errors()).toMatchObject([{ fields: { queues: 2 } }]));
   });
 
   it("or with nothing at all, a queue is not calmly MISSING, unless it was never known", async () => {

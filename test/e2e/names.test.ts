@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import fc from "fast-check";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { createKeys } from "../../src/redis/keys.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { type Answer, ask, startServer, type TestServer } from "../support/server.ts";
 import { sseTransport, websocketTransport } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const prefix = "names-under-test";
 const keys = createKeys(prefix);
@@ -154,13 +155,11 @@ const nameArb = fc.oneof(
 );
 
 describe("names of queues, whatever they are,", () => {
-  it("are returned byte for byte and have a state of their own, or are refused in a few words", {
-    timeout: 60_000,
-  }, async () => {
+  it("are returned byte for byte and have a state of their own, or are refused in a few words", async () => {
     await expectApart(meaningful);
   });
 
-  it("are so at random, too", { timeout: 120_000 }, async () => {
+  it("are so at random, too", async () => {
     await fc.assert(
       fc.asyncProperty(fc.uniqueArray(nameArb, { minLength: 1, maxLength: 60, size: "max" }), expectApart),
       {
@@ -214,7 +213,7 @@ describe("names of queues, whatever they are,", () => {
 });
 
 describe("ids of jobs and batches, whatever they are,", () => {
-  it("are distinguished, or refused in a few words", { timeout: 60_000 }, async () => {
+  it("are distinguished, or refused in a few words", async () => {
     const answers = await Promise.all(
       meaningful.map(async (jobId) => ({ jobId, ...(await recordRaw([{ queue: "ids", jobId }], null)) })),
     );
@@ -326,7 +325,7 @@ describe("whatever names there are,", () => {
         JSON.stringify({ type: text, id: text, payload: { query: text, operationName: text } }),
       ]);
     }
-    await vi.waitFor(() => expect(server.stderr()).toMatch(/\n$/));
+    await until(() => expect(server.stderr()).toMatch(/\n$/));
     const lines = server.stderr().split("\n").slice(0, -1);
     expect(lines.length).toBeGreaterThan(queues.length);
     for (const line of lines) {

@@ -1,11 +1,12 @@
 import { Client } from "faktory-worker";
-import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { startFaktory, type TestFaktory, whyNoFaktory } from "../support/faktory.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { startRelay } from "../support/relay.ts";
 import { ask, startServer, type TestServer } from "../support/server.ts";
 import { sse } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const title = whyNoFaktory === null ? "servers that share a Redis" : `servers (${whyNoFaktory})`;
 const selection = "queue source state latency oldestSince depth stale";
@@ -22,7 +23,7 @@ interface Told {
   readonly arrivedAtMs: number;
 }
 
-describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
+describe.skipIf(whyNoFaktory !== null)(title, () => {
   let faktory: TestFaktory;
   let jobs: Client;
   let queueNumber = 0;
@@ -52,7 +53,7 @@ describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
     });
     const name = `faktory/${queue}`;
     for (const { url } of servers) {
-      await vi.waitFor(async () => expect(await latencyOf(url, name)).toMatchObject({ depth: 2 }), 10_000);
+      await until(async () => expect(await latencyOf(url, name)).toMatchObject({ depth: 2 }));
     }
     const push = () => jobs.push({ jobtype: "work", queue });
     return { relay, name, push, servers, ...(await sortOut(servers)) };
@@ -113,8 +114,8 @@ describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
     await push();
     await heard.until(({ depth, stale }) => depth === 3 && !stale);
     process.kill(reader.pid, "SIGCONT");
-    await vi.waitFor(() => expect(reader.stderr()).toContain("lost lease"), 5_000);
-    await vi.waitFor(() => expect(relay.open).toBe(1), 5_000);
+    await until(() => expect(reader.stderr()).toContain("lost lease"));
+    await until(() => expect(relay.open).toBe(1));
     relay.countAnew();
     await push();
     await heard.until(({ depth }) => depth === 4);
@@ -139,13 +140,11 @@ describe.skipIf(whyNoFaktory !== null)(title, { timeout: 60_000 }, () => {
       await latencyOf(server.url, `faktory/${queue}`),
       await latencyOf(server.url, `billing/${queue}`),
     ];
-    await vi.waitFor(
-      async () =>
-        expect(await told()).toMatchObject([
-          { source: "faktory", depth: 1 },
-          { source: "billing", depth: 3 },
-        ]),
-      5_000,
+    await until(async () =>
+      expect(await told()).toMatchObject([
+        { source: "faktory", depth: 1 },
+        { source: "billing", depth: 3 },
+      ]),
     );
     const { body } = await ask(
       server.url,

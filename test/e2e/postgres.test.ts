@@ -1,17 +1,16 @@
 import { PgBoss } from "pg-boss";
-import { describe, expect, inject, it, onTestFinished, vi } from "vitest";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { recordingLogger } from "../support/logger.ts";
 import { query, startPostgres, whyNoPostgres } from "../support/postgres.ts";
 import { fixtures } from "../support/postgres-fixtures.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const title = whyNoPostgres === null ? "a real Postgres" : `a real Postgres (${whyNoPostgres})`;
 
 describe.skipIf(whyNoPostgres !== null)(title, () => {
-  it("has the queues of two job systems in one database, and refuses events for them", {
-    timeout: 60_000,
-  }, async () => {
+  it("has the queues of two job systems in one database, and refuses events for them", async () => {
     await using postgres = await startPostgres();
     const url = await postgres.createDatabase();
     await query(
@@ -38,7 +37,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     );
     const selection =
       "queue source state latency depth depthIsLowerBound scheduled accuracy stale throughput { enqueuedPerSecond }";
-    await vi.waitFor(async () => {
+    await until(async () => {
       const { body } = await ask(
         app.url,
         `{ queueLatency(queues: ["que/mail", "pg-boss/mail", "que/many"]) { ${selection} } }`,
@@ -73,7 +72,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           latency: expect.any(Number),
         },
       ]);
-    }, 30_000);
+    });
     const metrics = await (await fetch(new URL("/metrics", app.url))).text();
     expect(metrics).toContain('queue_depth_is_lower_bound{queue="que/many",source="que"} 1');
     const { body } = await ask(

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { onThisMachine } from "../support/busy-machine.ts";
-import { eventually, type Fault, faults } from "../support/redis-faults.ts";
+import { type Fault, faults } from "../support/redis-faults.ts";
 import { type Answer, ask } from "../support/server.ts";
 import { type Asked, putUnderLoad, type Seen, type UnderLoad } from "../support/under-load.ts";
+import { until } from "../support/until.ts";
 
 /** The promise: a fresh state within this number of ms of its return. */
 const promisedMs = 5_000;
@@ -27,8 +28,7 @@ describe("while Redis", () => {
     const struckAtMs = Date.now();
     await untilFelt(load, fault, struckAtMs);
     // A hang that is over before the connection is given up is not worth a line.
-    if (mustWarn)
-      await expect.poll(() => warningsOf(load), { timeout: onThisMachine(10_000) }).toBeGreaterThan(0);
+    if (mustWarn) await expect.poll(() => warningsOf(load)).toBeGreaterThan(0);
     const healingAtMs = Date.now();
     await heal();
     const healedAtMs = Date.now();
@@ -119,18 +119,15 @@ test("a foreign key in the place of one of ours spoils that queue alone, and lea
 /** Until everything was asked often enough while it lasts, and who watches knows of it if that is what must be. */
 async function untilFelt({ asked, seen }: UnderLoad, fault: Fault, struckAtMs: number): Promise<void> {
   const { asks = 1, pushed } = fault;
-  await vi.waitFor(
-    () => {
-      const since = asked.filter(({ sentAtMs }) => sentAtMs >= struckAtMs);
-      for (const kind of kinds) {
-        expect(since.filter(({ what }) => what === kind).length, kind).toBeGreaterThanOrEqual(asks);
-      }
-      if (pushed !== "stale") return;
-      const stale = seen.filter((each) => each.stale && each.atMs >= struckAtMs);
-      expect(new Set(stale.map(({ by }) => by))).toEqual(new Set(["sse", "websocket"]));
-    },
-    { timeout: onThisMachine(10_000), interval: 20 },
-  );
+  await until(() => {
+    const since = asked.filter(({ sentAtMs }) => sentAtMs >= struckAtMs);
+    for (const kind of kinds) {
+      expect(since.filter(({ what }) => what === kind).length, kind).toBeGreaterThanOrEqual(asks);
+    }
+    if (pushed !== "stale") return;
+    const stale = seen.filter((each) => each.stale && each.atMs >= struckAtMs);
+    expect(new Set(stale.map(({ by }) => by))).toEqual(new Set(["sse", "websocket"]));
+  });
 }
 
 /** Whatever was answered was answered in time and with the right code, and whatever was sent as fresh was true. */
@@ -170,10 +167,7 @@ function expectRightInTheEnd({ seen, sent }: UnderLoad, totals: Readonly<Record<
 async function expectCalmLog(load: UnderLoad): Promise<void> {
   const endings = () => load.log().filter(({ level }) => level === 30).length;
   // It is called over when nothing has happened for a while.
-  await vi.waitFor(() => expect(endings()).toBe(warningsOf(load)), {
-    timeout: onThisMachine(5_000),
-    interval: 20,
-  });
+  await until(() => expect(endings()).toBe(warningsOf(load)));
   const said = load.log().map((line) => JSON.stringify(line));
   expect(said.length, said.join("\n")).toBeLessThanOrEqual(8);
 }
@@ -189,7 +183,7 @@ function untilSeen(
   after: number,
   expected: Partial<Seen>,
 ): Promise<void> {
-  return eventually(async () => {
+  return until(async () => {
     for (const by of those) {
       expect(
         seen.slice(after).findLast((each) => each.by === by),
@@ -215,17 +209,13 @@ function recordJob({ server }: UnderLoad, queue: string, jobId: string): Promise
 async function untilAllReceive(load: UnderLoad): Promise<void> {
   const from = load.seen.length;
   const before = Math.max(1, load.acknowledged);
-  await vi.waitFor(
-    () => {
-      const newest = (by: string): Seen | undefined =>
-        load.seen.slice(from).findLast((seen) => seen.by === by);
-      for (const by of everyWay) {
-        expect(newest(by), by).toMatchObject({ stale: false });
-        expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
-      }
-    },
-    { timeout: onThisMachine(15_000), interval: 20 },
-  );
+  await until(() => {
+    const newest = (by: string): Seen | undefined => load.seen.slice(from).findLast((seen) => seen.by === by);
+    for (const by of everyWay) {
+      expect(newest(by), by).toMatchObject({ stale: false });
+      expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
+    }
+  });
 }
 
 function residentBytes({ server }: UnderLoad): number {

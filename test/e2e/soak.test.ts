@@ -1,11 +1,12 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { asInput, expectLikeModel } from "../support/like-model.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startServer } from "../support/server.ts";
 import { type Stream, sseTransport, websocketTransport } from "../support/streams.ts";
 import { createTrackerModel } from "../support/tracker-model.ts";
+import { until } from "../support/until.ts";
 
 const hourMs = 3_600_000;
 const eventsPerSecond = 50;
@@ -15,7 +16,7 @@ const restarts = 12;
 const queues = ["mail", "images", "{reports}", "__proto__", "größe", "empty in the end"];
 
 it("an hour's worth of events through a Redis that is restarted over and over ends in the state of the model", {
-  timeout: 180_000,
+  timeout: 600_000,
 }, async () => {
   const prefix = uniquePrefix();
   // What was acknowledged is on its disk.
@@ -56,10 +57,7 @@ it("an hour's worth of events through a Redis that is restarted over and over en
   const restarting = (async () => {
     for (let i = 1; i <= restarts; i++) {
       const due = (batches.length * i) / (restarts + 1);
-      await vi.waitFor(() => expect(acknowledged).toBeGreaterThanOrEqual(due), {
-        timeout: 60_000,
-        interval: 5,
-      });
+      await until(() => expect(acknowledged).toBeGreaterThanOrEqual(due), 5);
       if (i % 2 === 0) await redis.kill();
       await redis.restart();
     }
@@ -71,16 +69,13 @@ it("an hour's worth of events through a Redis that is restarted over and over en
   await expectLikeModel({ url: server.url, redisUrl: redis.url, prefix }, model, queues);
   // Who watched all along knows it, too.
   for (const { latest } of watched) {
-    await vi.waitFor(
-      () => {
-        for (const queue of queues) {
-          const { state, oldestSinceMs, depth, scheduled } = model.snapshot(queue, Date.now());
-          const oldestSince = oldestSinceMs === null ? null : new Date(oldestSinceMs).toISOString();
-          expect(latest.get(queue)).toEqual({ queue, state, oldestSince, depth, scheduled, stale: false });
-        }
-      },
-      { timeout: 5_000, interval: 20 },
-    );
+    await until(() => {
+      for (const queue of queues) {
+        const { state, oldestSinceMs, depth, scheduled } = model.snapshot(queue, Date.now());
+        const oldestSince = oldestSinceMs === null ? null : new Date(oldestSinceMs).toISOString();
+        expect(latest.get(queue)).toEqual({ queue, state, oldestSince, depth, scheduled, stale: false });
+      }
+    });
   }
   for (const { stop } of watched) await stop();
 

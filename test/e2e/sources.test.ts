@@ -1,9 +1,10 @@
 import { Redis } from "ioredis";
-import { expect, inject, it, vi } from "vitest";
+import { expect, inject, it } from "vitest";
 import { bullmqVersions, openQueue } from "../support/bullmq.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const selection = "queue source state depth accuracy clockSkew stale waitTime { count }";
 
@@ -37,19 +38,16 @@ it("shows queues of the same name in several job systems as several queues, besi
     app.url,
     'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "mail", jobId: 1 }]) { accepted } }',
   );
-  await vi.waitFor(
-    async () => {
-      const { body } = await ask(app.url, `{ queues(first: 5) { edges { node { ${selection} } } } }`);
-      expect(body.data.queues.edges.map((edge: { readonly node: object }) => edge.node)).toMatchObject([
-        { queue: "billing/mail", source: "billing", depth: 2, accuracy: "ESTIMATED", waitTime: null },
-        // Its stream still has the events of all its jobs.
-        { queue: "bullmq/mail", source: "bullmq", depth: 3, accuracy: "EXACT", waitTime: { count: 0 } },
-        { queue: "mail", source: "events", depth: 1, accuracy: "EXACT", clockSkew: null },
-        { queue: "sidekiq/mail", source: "sidekiq", depth: 1, accuracy: "ESTIMATED", clockSkew: null },
-      ]);
-    },
-    { timeout: 10_000, interval: 100 },
-  );
+  await until(async () => {
+    const { body } = await ask(app.url, `{ queues(first: 5) { edges { node { ${selection} } } } }`);
+    expect(body.data.queues.edges.map((edge: { readonly node: object }) => edge.node)).toMatchObject([
+      { queue: "billing/mail", source: "billing", depth: 2, accuracy: "ESTIMATED", waitTime: null },
+      // Its stream still has the events of all its jobs.
+      { queue: "bullmq/mail", source: "bullmq", depth: 3, accuracy: "EXACT", waitTime: { count: 0 } },
+      { queue: "mail", source: "events", depth: 1, accuracy: "EXACT", clockSkew: null },
+      { queue: "sidekiq/mail", source: "sidekiq", depth: 1, accuracy: "ESTIMATED", clockSkew: null },
+    ]);
+  }, 100);
   // Nothing was wrong at any time: a source that starts has nothing to warn of.
   expect(logger.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
   redis.disconnect();

@@ -7,6 +7,7 @@ import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { fakeReader } from "../support/queue-reader.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** A StatsD that listens at a free port, and keeps the datagrams that it receives. */
 async function listen() {
@@ -42,7 +43,7 @@ describe("StatsD", () => {
       queue === "mail" ? { latencyMs: 4_500, depth: 3, state: "WAITING" } : {},
     );
     await start({ reader, port: statsd.port });
-    await vi.waitFor(() => {
+    await until(() => {
       const lines = statsd.lines();
       expect(lines.filter((line) => line === "queue.latency:4.5|g|#queue:mail").length).toBeGreaterThan(1);
       expect(new Set(lines)).toEqual(
@@ -52,7 +53,7 @@ describe("StatsD", () => {
           "queue.omitted:0|g",
         ]),
       );
-    }, 10_000);
+    });
   });
 
   it("gets nothing of a queue that is stale or gone, and no number that is not known", async () => {
@@ -63,7 +64,7 @@ describe("StatsD", () => {
       return queue === "gone" ? { state: "MISSING" } : { accuracy: "UNKNOWN", latencyMs: null, depth: 2 };
     });
     await start({ reader, port: statsd.port });
-    await vi.waitFor(() => expect(statsd.lines()).toContain("queue.omitted:0|g"), 10_000);
+    await until(() => expect(statsd.lines()).toContain("queue.omitted:0|g"));
     const known = ["queue.size:2|g|#queue:dark", "queue.latency:0|g|#queue:untold", "queue.omitted:0|g"];
     expect(new Set(statsd.lines())).toEqual(new Set(known));
   });
@@ -72,7 +73,7 @@ describe("StatsD", () => {
     await using statsd = await listen();
     const names = ["a#b", "a%23b", "a,b", "a@b", "a_b", "a|b", "a:b"].sort();
     await start({ reader: fakeReader(names), port: statsd.port });
-    await vi.waitFor(() => expect(statsd.lines()).toContain("queue.omitted:0|g"), 10_000);
+    await until(() => expect(statsd.lines()).toContain("queue.omitted:0|g"));
     const tags = statsd
       .lines()
       .flatMap((line) => /^queue\.size:0\|g\|#queue:([^#,|@]+)$/.exec(line)?.[1] ?? []);
@@ -94,12 +95,12 @@ describe("StatsD", () => {
       logger,
     });
     // Datagrams can be lost: what one round did not bring, the next one does.
-    await vi.waitFor(() => {
+    await until(() => {
       const sizes = statsd.lines().filter((line) => line.startsWith("queue.size:"));
       const told = new Set(sizes.map((line) => line.split("queue:")[1]));
       expect([told.size, told.symmetricDifference(new Set(names.slice(0, 1_200))).size]).toEqual([1_200, 0]);
       expect(statsd.lines().filter((line) => line === "queue.omitted:100|g").length).toBeGreaterThan(1);
-    }, 20_000);
+    });
     expect(Math.max(...statsd.datagrams.map((datagram) => Buffer.byteLength(datagram)))).toBeLessThanOrEqual(
       1_432,
     );
@@ -111,7 +112,7 @@ describe("StatsD", () => {
     const reader = fakeReader(["a"]);
     const choose = vi.fn(reader.choose);
     await start({ reader: { ...reader, choose }, port: 8125, host: "statsd.invalid", logger });
-    await vi.waitFor(() => expect(choose.mock.calls.length).toBeGreaterThan(3), 20_000);
+    await until(() => expect(choose.mock.calls.length).toBeGreaterThan(3));
     expect(logger.lines.filter(({ level }) => level !== "debug")).toMatchObject([
       { level: "warn", message: "StatsD delivery failed", fields: { host: "statsd.invalid" } },
     ]);
@@ -129,7 +130,7 @@ describe("StatsD", () => {
     started.push(...servers);
     const telling = () =>
       logs.map(({ lines }) => lines.some(({ message }) => message === "started sending to StatsD"));
-    await vi.waitFor(() => expect(telling()).toContain(true), 10_000);
+    await until(() => expect(telling()).toContain(true));
     const one = telling().indexOf(true);
     const other = 1 - one;
     await ask(
@@ -138,9 +139,9 @@ describe("StatsD", () => {
     );
     expect(telling()[other]).toBe(false);
     await servers[one]!.stop();
-    await vi.waitFor(() => {
+    await until(() => {
       expect(telling()[other]).toBe(true);
       expect(statsd.lines()).toContain("queue.size:1|g|#queue:mail");
-    }, 20_000);
+    });
   });
 });

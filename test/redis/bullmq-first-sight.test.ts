@@ -1,6 +1,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { bullmqVersions, openQueue, type TestQueue } from "../support/bullmq.ts";
-import { eventually, useBullmqSource } from "../support/bullmq-source.ts";
+import { useBullmqSource } from "../support/bullmq-source.ts";
+import { until } from "../support/until.ts";
 
 const bullmqSource = useBullmqSource();
 const { follow, agree } = bullmqSource;
@@ -46,9 +47,9 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
       why: "it is claimable since it was due, not since it was added",
       accuracy: "LOWER_BOUND",
       make: async ({ queue }) => {
-        const dueMs = Date.now() - 5_000;
+        const dueMs = Date.now() - 60_000;
         const job = await queue.add("job", {}, { delay: hour, timestamp: dueMs - hour });
-        await eventually(async () => {
+        await until(async () => {
           await job.promote().catch(() => {});
           expect(await job.isWaiting()).toBe(true);
         });
@@ -65,7 +66,7 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
           await queue.queue.pause();
           throw new Error("once more");
         });
-        await eventually(async () => {
+        await until(async () => {
           expect((await queue.queue.getJob(job.id!))?.attemptsMade).toBe(1);
         });
         await worker.close();
@@ -79,7 +80,7 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
       make: async (queue) => {
         const job = await queue.queue.add("job", {}, { timestamp: Date.now() - hour });
         const worker = queue.work(() => Promise.reject(new Error("never")));
-        await eventually(async () => expect(await job.isFailed()).toBe(true));
+        await until(async () => expect(await job.isFailed()).toBe(true));
         await worker.close();
         await queue.queue.retryJobs({ state: "failed" });
         return Date.now();
@@ -99,7 +100,7 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
         const worker = queue.work(async () => {
           await queue.queue.pause();
         });
-        await eventually(async () => expect(await job.isWaitingChildren()).toBe(false));
+        await until(async () => expect(await job.isWaitingChildren()).toBe(false));
         await worker.close();
         return Date.now();
       },
@@ -114,8 +115,8 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
     await follow();
     const read = await agree(queue, { depth: 1, accuracy });
     const trueAgeMs = read.measuredAtMs - sinceMs;
-    // By as much the clocks of two Redises may seem to differ on a busy machine; what is wrong is wrong by an hour or five seconds.
-    const toleranceMs = 2_000;
+    // By as much the clocks of two Redises may seem to differ on a busy machine; what is wrong is wrong by an hour or a minute.
+    const toleranceMs = 20_000;
     expect(read.latencyMs).toBeLessThanOrEqual(trueAgeMs + toleranceMs);
     expect(read.latencyMs).toBeGreaterThanOrEqual(0);
     if (accuracy === "ESTIMATED") expect(read.latencyMs).toBeGreaterThanOrEqual(trueAgeMs - toleranceMs);

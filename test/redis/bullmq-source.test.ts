@@ -3,16 +3,18 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { FollowSink } from "../../src/core/log-following.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { bullmqVersions, openQueue, quantile, recordWaits, type TestQueue } from "../support/bullmq.ts";
-import { addAll, eventually, jobs, useBullmqSource } from "../support/bullmq-source.ts";
+import { addAll, jobs, useBullmqSource } from "../support/bullmq-source.ts";
+import { onThisMachine } from "../support/busy-machine.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const bullmqSource = useBullmqSource();
 const { follow, snapshot, agree } = bullmqSource;
 
 /** Until everything has been counted; then the queue is quiet, and the counts must be these. */
 async function counted(queue: TestQueue, count: number, waits = count): Promise<QueueSnapshot> {
-  await eventually(async () => {
+  await until(async () => {
     const read = await snapshot(queue);
     expect(perWindow(read.throughput?.FIVE_MINUTES?.dequeuedPerSecond)).toBeGreaterThanOrEqual(count);
   });
@@ -57,14 +59,16 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
       if ((job.opts.attempts ?? 1) > 1 && job.attemptsMade === 0) throw new Error("once more");
     };
     queue.work(record.timed(failing), { concurrency: 20 });
-    await eventually(async () => expect(record.waitsMs).toHaveLength(2700));
+    await until(async () => expect(record.waitsMs).toHaveLength(2700));
     const waits = (await counted(queue, 2700)).waitTime?.FIVE_MINUTES;
     for (const [told, q] of [
       [waits?.p50, 0.5],
       [waits?.p99, 0.99],
     ] as const) {
       const truth = quantile(record.waitsMs, q) / 1000;
-      expect(Math.abs((told ?? 0) - truth) / truth, `p${q * 100}: ${told} for ${truth}`).toBeLessThan(0.05);
+      // What workers and producers know by their own clocks comes to Redis a while later.
+      const allowed = 0.05 * truth + onThisMachine(20) / 1_000;
+      expect(Math.abs((told ?? 0) - truth), `p${q * 100}: ${told} for ${truth}`).toBeLessThan(allowed);
     }
   });
 
@@ -74,13 +78,13 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     const first = await queue.queue.add("job", {}, { priority: 3 });
     const second = await queue.queue.add("job", {}, { lifo: true });
     const delayed = await queue.queue.add("job", {}, { delay: 2_000 });
-    const near = (atMs: number) => expect.toSatisfy((ms: number) => Math.abs(ms - atMs) <= 50);
+    const near = (atMs: number) => expect.toSatisfy((ms: number) => Math.abs(ms - atMs) <= onThisMachine(50));
     await agree(queue, { accuracy: "EXACT", oldestSinceMs: near(first.timestamp), depth: 2, scheduled: 1 });
     await first.remove();
     await agree(queue, { accuracy: "EXACT", oldestSinceMs: near(second.timestamp), depth: 1 });
     await second.remove();
     // Due, though no worker has promoted it.
-    await eventually(async () =>
+    await until(async () =>
       expect(await snapshot(queue)).toMatchObject({
         accuracy: "EXACT",
         depth: 1,
@@ -127,7 +131,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
       await withClock(aheadMs, () => queue.queue.add("job", {}));
       // The job was on its way for no longer than this.
       const wayMs = Date.now() - addedAtMs + 2;
-      await eventually(async () => {
+      await until(async () => {
         const { clockSkewMs } = await snapshot(queue);
         expect(clockSkewMs).toBeLessThanOrEqual(aheadMs + 1);
         expect(clockSkewMs).toBeGreaterThanOrEqual(aheadMs - wayMs);
@@ -173,7 +177,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await queue.queue.addBulk(jobs(30));
     await agree(queue, { depth: 30 });
     await queue.queue.obliterate({ force: true });
-    await eventually(async () => expect(await snapshot(queue)).toMatchObject({ state: "MISSING" }));
+    await until(async () => expect(await snapshot(queue)).toMatchObject({ state: "MISSING" }));
     await queue.queue.add("job", {});
     await agree(queue, { depth: 1 });
   });
@@ -194,12 +198,12 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
         await queue.queue.addBulk(jobs(50, { priority: 1 }));
       }
     })();
-    await eventually(async () => expect(record.waitsMs.length).toBeGreaterThan(500));
+    await until(async () => expect(record.waitsMs.length).toBeGreaterThan(500));
     await first.halt();
-    await eventually(async () => expect(record.waitsMs.length).toBeGreaterThan(1300));
+    await until(async () => expect(record.waitsMs.length).toBeGreaterThan(1300));
     await follow();
     await adding;
-    await eventually(async () => expect(record.waitsMs).toHaveLength(2300));
+    await until(async () => expect(record.waitsMs).toHaveLength(2300));
     await counted(queue, 2300);
   });
 
@@ -213,7 +217,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
       { concurrency: 5 },
     );
     for (let n = 0; n < 10; n++) await queue.queue.addBulk(jobs(100));
-    await eventually(async () => expect(record.waitsMs).toHaveLength(1000));
+    await until(async () => expect(record.waitsMs).toHaveLength(1000));
     await counted(queue, 1000);
   });
 
@@ -225,7 +229,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await first.halt();
     const record = recordWaits();
     const worker = queue.work(record.timed(async () => {}));
-    await eventually(async () => expect(record.waitsMs.length).toBeGreaterThan(100));
+    await until(async () => expect(record.waitsMs.length).toBeGreaterThan(100));
     await worker.close();
     await queue.queue.addBulk(jobs(70, { priority: 4 }));
     await queue.queue.trimEvents(0);
@@ -261,8 +265,8 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     expect(ranges.length).toBeGreaterThan(19_900 / 500);
     expect(Math.max(...ranges)).toBeLessThan(500);
     expect(Math.min(...ranges)).toBeGreaterThanOrEqual(0);
-    expect(read.oldestSinceMs).toBeLessThanOrEqual(oldest + 50);
-    expect(read.oldestSinceMs).toBeGreaterThanOrEqual(oldest - 50);
+    expect(read.oldestSinceMs).toBeLessThanOrEqual(oldest + onThisMachine(50));
+    expect(read.oldestSinceMs).toBeGreaterThanOrEqual(oldest - onThisMachine(50));
     const stats = await client.info("commandstats");
     expect(stats).not.toContain("cmdstat_keys:");
     const calls = /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(stats) ?? [];
@@ -275,7 +279,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
       record.timed(async () => {}),
       { concurrency: 50 },
     );
-    await eventually(async () => expect(record.waitsMs.length).toBeGreaterThan(1000));
+    await until(async () => expect(record.waitsMs.length).toBeGreaterThan(1000));
     await queue.queue.drain();
     await queue.queue.add("job", {});
     await queue.queue.pause();
@@ -290,7 +294,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await follow();
     await follow({ url: `${bullmqSource.watched.url}?prefix=other%5B1%5D`, source: "billing" });
     await agree(queue, { depth: 3, source: "bullmq" });
-    await eventually(async () =>
+    await until(async () =>
       expect(await snapshot(other, "billing")).toMatchObject({ depth: 5, source: "billing" }),
     );
   });
@@ -307,11 +311,11 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await agree(queue, { depth: 1 });
     const record = recordWaits();
     queue.work(record.timed(async () => {}));
-    await eventually(async () => expect(record.waitsMs).toHaveLength(2));
+    await until(async () => expect(record.waitsMs).toHaveLength(2));
     await agree(queue, { state: "EMPTY" });
     for (let n = 0; n < 3; n++) {
       await queue.queue.add("job", {}, { jobId: "again", removeOnComplete: true });
-      await eventually(async () => expect(record.waitsMs).toHaveLength(3 + n));
+      await until(async () => expect(record.waitsMs).toHaveLength(3 + n));
     }
     await counted(queue, 5);
   });
@@ -327,9 +331,9 @@ describe("the source of BullMQ", () => {
     await agree(queue, { depth: 5 });
     await queue[Symbol.asyncDispose]();
     await own.kill();
-    await eventually(async () => expect(await snapshot(queue)).toMatchObject({ stale: true, depth: 5 }));
+    await until(async () => expect(await snapshot(queue)).toMatchObject({ stale: true, depth: 5 }));
     await own.restart();
-    await eventually(async () => expect(await snapshot(queue)).toMatchObject({ stale: false, depth: 5 }));
+    await until(async () => expect(await snapshot(queue)).toMatchObject({ stale: false, depth: 5 }));
     expect(logger.lines.filter(({ level }) => level !== "debug").map(({ message }) => message)).toEqual([
       "source unavailable",
       "source available again",
@@ -341,20 +345,20 @@ describe("the source of BullMQ", () => {
     const logger = recordingLogger();
     const source = await follow({ url: own.url, logger });
     await own.stop();
-    await eventually(async () => expect(logger.lines).not.toEqual([]));
+    await until(async () => expect(logger.lines).not.toEqual([]));
     const startedAt = performance.now();
     await source.halt();
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    expect(performance.now() - startedAt).toBeLessThan(onThisMachine(500));
   });
 
   test("never logs a password, and stops at once while it cannot read", async () => {
     await using own = await startRedis({ args: ["--requirepass", "secret"] });
     const logger = recordingLogger();
     const source = await follow({ url: own.url.replace("//", "//:wrong-one@"), logger });
-    await eventually(async () => expect(logger.lines.length).toBeGreaterThan(1));
+    await until(async () => expect(logger.lines.length).toBeGreaterThan(1));
     const startedAt = performance.now();
     await source.halt();
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    expect(performance.now() - startedAt).toBeLessThan(onThisMachine(500));
     expect(JSON.stringify(logger.lines)).not.toContain("wrong-one");
     expect(logger.lines[0]?.fields).toMatchObject({ err: expect.stringMatching(/WRONGPASS|NOAUTH/) });
   });
@@ -376,7 +380,7 @@ describe("the source of BullMQ", () => {
     const record = recordWaits();
     queue.work(record.timed(async () => {}));
     for (let n = 0; n < 5; n++) await queue.queue.addBulk(jobs(40));
-    await eventually(async () => expect(record.waitsMs).toHaveLength(200));
+    await until(async () => expect(record.waitsMs).toHaveLength(200));
     failing = false;
     await counted(queue, 200);
   });

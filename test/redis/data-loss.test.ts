@@ -5,6 +5,7 @@ import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, savePoint, type TestTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const start = 1_790_000_000_000;
 const eventWindowMs = 20_000;
@@ -275,7 +276,7 @@ describe("a mark of data loss", () => {
     opened.heard.length = 0;
     expect(await read(opened.one)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
     expect(await read(opened.other)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
-    await vi.waitFor(() => expect(opened.heard).toContain("q1"));
+    await until(() => expect(opened.heard).toContain("q1"));
   });
 
   it("is raised by what is recorded next, in the same step", async () => {
@@ -320,12 +321,12 @@ describe("a mark of data loss", () => {
     await using opened = await open();
     await loseDequeue(opened);
     await read(opened.one);
-    await vi.waitFor(() => expect(opened.heard).toContain("q1"));
+    await until(() => expect(opened.heard).toContain("q1"));
     opened.heard.length = 0;
     expect(await opened.other.tracker.trust("q1")).toBe(true);
     expect(await opened.other.tracker.trust("q1")).toBe(false);
     expect(await opened.other.tracker.trust("never heard of")).toBe(false);
-    await vi.waitFor(() => expect(opened.heard).toEqual(["q1"]));
+    await until(() => expect(opened.heard).toEqual(["q1"]));
     // Who found the loss does not find it again.
     await opened.record("q1", "b");
     for (const each of [opened.one, opened.other])
@@ -442,7 +443,7 @@ describe("a mark of data loss", () => {
     await other.redis.zrem(one.keys.index, "q3");
     expect(await read(other)).toMatchObject({ accuracy: "EXACT" });
     one.redis.disconnect(true);
-    await vi.waitFor(async () => expect(await other.tracker.list({ limit: 10 })).toContain("q3"));
+    await until(async () => expect(await other.tracker.list({ limit: 10 })).toContain("q3"));
     for (const [queue, accuracy] of [
       ["q1", "INCOMPLETE"],
       ["q2", "INCOMPLETE"],
@@ -453,7 +454,7 @@ describe("a mark of data loss", () => {
     await read(one, "q1");
     await record("q2", "b");
     const errors = () => logger.lines.filter(({ level }) => level === "error");
-    await vi.waitFor(() => expect(errors()).toHaveLength(1), 5_000);
+    await until(() => expect(errors()).toHaveLength(1));
     expect(errors()[0]).toMatchObject({
       fields: { queues: 2 },
       message: expect.stringContaining("lost writes"),
@@ -468,7 +469,7 @@ describe("a mark of data loss", () => {
     await loseDequeue(opened, "q1");
     await loseDequeue(opened, "q2");
     await opened.record("q1", "b");
-    await vi.waitFor(async () => {
+    await until(async () => {
       expect(await read(opened.other, "q2")).toMatchObject({ accuracy: "INCOMPLETE" });
     });
     await opened.one.tracker.stop();

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { redisDirectory } from "../../src/redis/embedded/redis-directory.ts";
 import { fromPs, redisServersIn } from "../../src/redis/embedded/redis-processes.ts";
@@ -12,6 +12,7 @@ import {
   startServerProcess,
   temporaryDataDir,
 } from "../support/embedded-redis.ts";
+import { until } from "../support/until.ts";
 
 /** What a second owner is told. */
 async function refusal(dataDir: string): Promise<string> {
@@ -60,9 +61,7 @@ describe("a second server on the same DATA_DIR", () => {
     if (removed === "redis.sock" || removed === "owner") {
       // It is there again, for the next connection, and the next message.
       expect(await clientOf(owner).get("key")).toBe("value");
-      await vi.waitFor(async () => expect(await refusal(dataDir)).toContain(`process ${owner.child.pid}`), {
-        timeout: 5_000,
-      });
+      await until(async () => expect(await refusal(dataDir)).toContain(`process ${owner.child.pid}`));
     }
     expect(await owner.stop()).toBe(0);
     expect(await redisPids(dataDir)).toEqual([]);
@@ -155,5 +154,5 @@ it("finds the redis-servers of a directory without /proc, too", async () => {
   expect(await redisServersIn(directory)).toEqual({ working: pids, removed: [] });
   expect(await fromPs(directory)).toEqual(pids);
   await redis.stop();
-  await vi.waitFor(async () => expect(await fromPs(directory)).toEqual([]));
+  await until(async () => expect(await fromPs(directory)).toEqual([]));
 });

@@ -3,7 +3,8 @@ import { chmod, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { describe, expect, it, vi } from "vitest";
+import { Redis } from "ioredis";
+import { describe, expect, it } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import {
   clientOf,
@@ -13,6 +14,7 @@ import {
   redisPids,
   temporaryDataDir,
 } from "../support/embedded-redis.ts";
+import { until } from "../support/until.ts";
 
 describe("a life", () => {
   it("answers on its socket when it has started, and leaves nothing running when it has stopped", async () => {
@@ -129,9 +131,12 @@ describe("a life", () => {
 describe("a redis-server that is still loading", () => {
   it("is waited for", async () => {
     const dataDir = await temporaryDataDir();
-    const slow = await fillAndSlowDown(dataDir);
-    const redis = embeddedRedis(dataDir, slow);
-    await redis.start();
+    const redis = embeddedRedis(dataDir, await fillAndSlowDown(dataDir));
+    const started = redis.start();
+    await loading(redis);
+    const impatient = new Redis({ path: redis.socketPath, enableReadyCheck: false });
+    await impatient.config("SET", "key-load-delay", 0).finally(() => impatient.disconnect());
+    await started;
     expect(wholeLog(redis)).toEqual(["redis-server is loading its data", "redis-server is ready"]);
     expect(await clientOf(redis).dbsize()).toBe(keys);
   });
@@ -160,7 +165,7 @@ describe("a redis-server that is still loading", () => {
 
   const keys = 10_240;
 
-  /** Leaves data that takes about a second to load, by the program that is returned. */
+  /** Leaves data that takes five seconds to load, by the program that is returned. */
   async function fillAndSlowDown(dataDir: string): Promise<string> {
     const redis = embeddedRedis(dataDir);
     await redis.start();
@@ -169,14 +174,11 @@ describe("a redis-server that is still loading", () => {
     await filling.exec();
     await redis.stop();
     // Loading stops for a while after each key; after every 1024 it looks at its connections.
-    return await programInPlaceOfRedis(dataDir, 'exec redis-server "$@" --key-load-delay 30');
+    return await programInPlaceOfRedis(dataDir, 'exec redis-server "$@" --key-load-delay 500');
   }
 
   async function loading(redis: EmbeddedRedisUnderTest): Promise<void> {
-    await vi.waitFor(() => expect(wholeLog(redis)).toEqual(["redis-server is loading its data"]), {
-      timeout: 10_000,
-      interval: 5,
-    });
+    await until(() => expect(wholeLog(redis)).toEqual(["redis-server is loading its data"]), 5);
   }
 });
 
@@ -191,7 +193,7 @@ describe("an outage", () => {
 
     process.kill(pid, "SIGKILL");
     expect(await client.get("key")).toBe("kept");
-    await vi.waitFor(() => expect(redis.log).toHaveLength(3), { timeout: 5_000 });
+    await until(() => expect(redis.log).toHaveLength(3));
     const [newPid] = await redisPids(dataDir);
     expect(newPid).not.toBe(pid);
     const { socketPath } = redis;
@@ -215,13 +217,11 @@ describe("an outage", () => {
     await chmod(command, 0o600);
     process.kill((await redisPids(dataDir))[0]!, "SIGKILL");
     const complaints = () => redis.log.filter(({ level }) => level === "error" || level === "warn");
-    await vi.waitFor(() => expect(complaints()).toHaveLength(2), { timeout: 5_000 });
-    // Time for further attempts, which have nothing new to say.
-    await sleep(1_000);
+    await until(() => expect(complaints()).toHaveLength(2));
+    // Further attempts have nothing new to say.
+    await until(() => expect(redis.log.filter(({ level }) => level === "debug").length).toBeGreaterThan(1));
     await chmod(command, 0o700);
-    await vi.waitFor(() => expect(redis.log.at(-1)?.message).toBe("redis-server is back"), {
-      timeout: 15_000,
-    });
+    await until(() => expect(redis.log.at(-1)?.message).toBe("redis-server is back"));
     expect(complaints().map(({ level, message }) => [level, message])).toEqual([
       ["error", "redis-server went away, it is started again"],
       ["warn", "redis-server cannot be started, trying again"],
@@ -235,9 +235,7 @@ describe("an outage", () => {
     await redis.start();
     const pids = await redisPids(dataDir);
     await clientOf(redis).call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
-    await vi.waitFor(() => expect(redis.log[2]).toMatchObject({ message: "redis-server is back" }), {
-      timeout: 5_000,
-    });
+    await until(() => expect(redis.log[2]).toMatchObject({ message: "redis-server is back" }));
     expect(await redisPids(dataDir)).toEqual(pids);
     await redis.stop();
     expect(await redisPids(dataDir)).toEqual([]);
@@ -248,7 +246,7 @@ describe("an outage", () => {
     const redis = embeddedRedis(dataDir);
     await redis.start();
     await clientOf(redis).call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
-    await vi.waitFor(() => expect(redis.log).toHaveLength(2), { timeout: 5_000, interval: 1 });
+    await until(() => expect(redis.log.length).toBeGreaterThanOrEqual(2), 1);
     await redis.stop();
     expect(await redisPids(dataDir)).toEqual([]);
   });

@@ -9,6 +9,7 @@ import { createRecordedQueues } from "../../src/tracker/recorded-queues.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
 import { openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const start = 1_790_000_000_000;
 const minuteMs = 60_000;
@@ -90,15 +91,17 @@ it("lists every queue again when Redis has evicted the index, and scans all keys
   await redis.unlink(keys.index);
   await tracker.record([event("ENQUEUED", "late")], null);
   await swept.startSweeper();
-  await vi.waitFor(async () => expect(await tracker.count()).toBe(names.length + 1), 20_000);
+  await until(async () => expect(await tracker.count()).toBe(names.length + 1));
   const listed = await tracker.list({ limit: 10_000 });
   expect([...listed].sort()).toEqual([...names, "late"].sort());
-  expect(logger.lines).toMatchObject([{ level: "warn", fields: { queues: names.length } }]);
+  await until(() =>
+    expect(logger.lines).toMatchObject([{ level: "warn", fields: { queues: names.length } }]),
+  );
   // The index has its marker now, so nothing is scanned for a name that is taken out.
-  await vi.waitFor(async () => expect(await redis.zscore(keys.index, "")).not.toBeNull(), 20_000);
+  await until(async () => expect(await redis.zscore(keys.index, "")).not.toBeNull());
   await redis.zrem(keys.index, "a");
   const asked = vi.spyOn(redis, "zscore");
-  await vi.waitFor(() => expect(asked.mock.calls.length).toBeGreaterThan(2), 20_000);
+  await until(() => expect(asked.mock.calls.length).toBeGreaterThan(2));
   expect(await redis.zrank(keys.index, "a")).toBeNull();
 });
 
@@ -115,16 +118,18 @@ it("drops the ghosts of every queue, also behind one that cannot be swept", asyn
   swept.nowMs += minuteMs + 1;
 
   await swept.startSweeper();
-  await vi.waitFor(async () => expect(await redis.zcard(keys.waiting("q249"))).toBe(0), 5_000);
+  await until(async () => expect(await redis.zcard(keys.waiting("q249"))).toBe(0));
   expect(await redis.zcard(keys.waiting("q001"))).toBe(0);
-  await vi.waitFor(() =>
+  await until(() =>
     expect(logger.lines).toContainEqual({
       level: "warn",
       fields: { lost: 249 },
       message: "dropped jobs that waited longer than MAX_WAIT",
     }),
   );
-  expect(logger.lines.find(({ level }) => level === "error")?.fields).toMatchObject({ queues: 1 });
+  await until(() =>
+    expect(logger.lines.find(({ level }) => level === "error")?.fields).toMatchObject({ queues: 1 }),
+  );
 });
 
 describe("a queue with no event for QUEUE_TTL", () => {
@@ -179,20 +184,22 @@ describe("a queue with no event for QUEUE_TTL", () => {
     swept.nowMs += dayMs + 2 * minuteMs;
     await swept.startSweeper();
     const gone = rows.filter(({ isKept }) => !isKept).map(({ name }) => name);
-    await vi.waitFor(() => expect(swept.forgotten.toSorted()).toEqual(gone.toSorted()));
+    await until(() => expect(swept.forgotten.toSorted()).toEqual(gone.toSorted()));
     const kept = rows.filter(({ isKept }) => isKept).map(({ name }) => name);
-    await vi.waitFor(async () =>
+    await until(async () =>
       expect(await tracker.list({ limit: 100 })).toEqual(["faktory/idle", ...kept].toSorted()),
     );
     for (const name of gone) {
       const left = await redis.exists(...keys.all(name));
       expect(left, name).toBe(0);
     }
-    expect(logger.lines).toContainEqual({
-      level: "info",
-      fields: { queues: gone.length },
-      message: "forgot queues that were idle for QUEUE_TTL",
-    });
+    await until(() =>
+      expect(logger.lines).toContainEqual({
+        level: "info",
+        fields: { queues: gone.length },
+        message: "forgot queues that were idle for QUEUE_TTL",
+      }),
+    );
   });
 
   it("takes with it what others keep of it, as one that is forgotten by a request does", async () => {
@@ -213,10 +220,10 @@ describe("a queue with no event for QUEUE_TTL", () => {
     await tracker.start();
     nowMs += 4 * minuteMs;
     await opened.redis.zadd(opened.keys.index, 0, "swept");
-    await vi.waitFor(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
+    await until(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
     expect(forgotten).toEqual([]);
     nowMs += 3 * minuteMs;
-    await vi.waitFor(() => expect(forgotten).toEqual(["idle"]));
+    await until(() => expect(forgotten).toEqual(["idle"]));
     await tracker.forget("q");
     expect(forgotten).toEqual(["idle", "q"]);
   });
@@ -236,7 +243,7 @@ describe("a queue with no event for QUEUE_TTL", () => {
     await swept.startSweeper();
     await swept.redis.zadd(swept.keys.index, 0, "swept");
     // A whole sweep has passed when it has taken out the name that has no state.
-    await vi.waitFor(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
+    await until(async () => expect(await tracker.list({ limit: 10 })).not.toContain("swept"));
     expect(swept.forgotten).toEqual([]);
     expect(await tracker.list({ limit: 10 })).toEqual(["busy", "idle"]);
   });
@@ -248,12 +255,10 @@ describe("a queue with no event for QUEUE_TTL", () => {
     await redis.hdel(keys.state("old"), "eventAt", "knownAt");
     swept.nowMs += 100 * dayMs;
     await swept.startSweeper();
-    await vi.waitFor(async () =>
-      expect(await redis.hget(keys.state("old"), "eventAt")).toBe(String(swept.nowMs)),
-    );
+    await until(async () => expect(await redis.hget(keys.state("old"), "eventAt")).toBe(String(swept.nowMs)));
     expect(swept.forgotten).toEqual([]);
     swept.nowMs += dayMs + minuteMs;
-    await vi.waitFor(() => expect(swept.forgotten).toEqual(["old"]));
+    await until(() => expect(swept.forgotten).toEqual(["old"]));
     expect(await keysWith(redis, `${swept.prefix}:{old}`)).toEqual([]);
   });
 
@@ -283,5 +288,5 @@ it("takes the names of queues that have no state out of the list", async () => {
   await tracker.record([event("ENQUEUED", "known")], null);
   for (let i = 0; i < 450; i++) await redis.zadd(keys.index, 0, `gone-${i}`);
   await swept.startSweeper();
-  await vi.waitFor(async () => expect(await tracker.list({ limit: 1_000 })).toEqual(["known"]), 5_000);
+  await until(async () => expect(await tracker.list({ limit: 1_000 })).toEqual(["known"]));
 });

@@ -14,6 +14,7 @@ import type { Logger } from "../../src/runtime/logger.ts";
 import { createFaktorySource, type FaktorySourceOptions } from "../../src/sources/faktory.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { startFaktory, type TestFaktory, whyNoFaktory, whyNoTls } from "../support/faktory.ts";
+import { until } from "../support/until.ts";
 
 const intervalMs = 20;
 
@@ -80,7 +81,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const watched = await watch(faktory.url);
     await watched.until(gone, { depth: 1 });
     await jobs.send(["QUEUE", "REMOVE", gone]);
-    await eventually(() => expect(watched.latest(gone)).toBeUndefined());
+    await until(() => expect(watched.latest(gone)).toBeUndefined());
     expect(watched.latest(stays)).toMatchObject({ depth: 1 });
   });
 
@@ -139,7 +140,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     }
 
     // 0 at the first reading, for want of anything better; then it grows with the time that nobody can tell.
-    const first = queues.find(({ queue }) => queue === nonsense);
+    const first = watched.seen[0]?.queues.find(({ queue }) => queue === nonsense);
     expect(first?.headAgeMs).toBe(0);
     const grown = { accuracy: "UNKNOWN", headAgeMs: expect.toSatisfy((ms) => ms > 100) };
     const later = await watched.until(nonsense, grown);
@@ -215,8 +216,9 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
 
     await own.resume();
     await watched.next();
+    const failures = watched.log.filter(({ message }) => message === "source unavailable").length;
     await own.halt();
-    await watched.logged("source unavailable", 6);
+    await watched.logged("source unavailable", failures + 3);
     await own.resume();
     await watched.next();
     expect(
@@ -236,13 +238,13 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const relay = await tap(own.url);
     const watched = await watch(relay.url);
     await watched.next();
-    expect(relay.connections()).toBe(1);
+    const before = relay.connections();
     process.kill(own.pid, "SIGSTOP");
     const { err } = await watched.logged("source unavailable");
     expect(messageOf(err)).toBe("no full answer within 2000 ms");
     process.kill(own.pid, "SIGCONT");
     await watched.next();
-    expect(relay.connections()).toBe(2);
+    expect(relay.connections()).toBeGreaterThan(before);
     await watched.stop();
   });
 
@@ -330,11 +332,11 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await once(server, "listening");
     onTestFinished(() => void server.close());
     const watched = await watch(`tcp://127.0.0.1:${portOf(server.address())}`);
-    await eventually(() => expect(sockets).toHaveLength(1));
+    await until(() => expect(sockets).toHaveLength(1));
     const startedAtMs = monotonicClock.now();
     await watched.stop();
     expect(monotonicClock.now() - startedAtMs).toBeLessThan(onThisMachine(500));
-    await eventually(() => expect(sockets[0]?.closed).toBe(true));
+    await until(() => expect(sockets[0]?.closed).toBe(true));
     expect(sockets).toHaveLength(1);
     expect(watched.log).toEqual([]);
   });
@@ -397,17 +399,17 @@ async function watch(
     // The one that was being made at the time of the call may have been read before it.
     async next() {
       const index = seen.length === 0 ? 0 : seen.length + 1;
-      await eventually(() => expect(seen.length).toBeGreaterThan(index));
+      await until(() => expect(seen.length).toBeGreaterThan(index));
       return seen[index] as ObservedSource;
     },
     until: (queue, expected) =>
-      eventually(() => {
+      until(() => {
         const observation = latest(queue);
         expect(observation).toMatchObject(expected);
         return observation as Observation;
       }),
     logged: (message, times = 1) =>
-      eventually(() => {
+      until(() => {
         const lines = log.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
         return lines.at(-1) as LogLine;
@@ -517,8 +519,4 @@ function portOf(address: string | AddressInfo | null): number {
   if (address === null || typeof address === "string")
     throw new Error("a TCP server has an address and a port");
   return address.port;
-}
-
-async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return await vi.waitFor(check, { timeout: onThisMachine(15_000), interval: 10 });
 }

@@ -10,9 +10,9 @@ import { startRedis } from "../support/redis.ts";
 /** A whole number of days. */
 const start = 1_790_000_000_000 - (1_790_000_000_000 % (24 * hourMs));
 const hours = 30 * 24;
-const queues = Array.from({ length: 100 }, (_, i) => `queue-${i}`);
+const queues = Array.from({ length: 10 }, (_, i) => `queue-${i}`);
 
-test("a month of 100 queues keeps what is to be kept and no more, and every hour is the sum of its minutes", async () => {
+test("a month of ten queues keeps what is to be kept and no more, and every hour is the sum of its minutes", async () => {
   const redis = await startRedis();
   onTestFinished(() => redis[Symbol.asyncDispose]());
   await using history = await openHistory(redis.url, start);
@@ -73,4 +73,4 @@ test("a month of 100 queues keeps what is to be kept and no more, and every hour
   const usedMemory = Number(/^used_memory:(\d+)/m.exec(await client.info("memory"))?.[1]);
   // A megabyte for each queue is what everything that can ever be there may take.
   expect(usedMemory).toBeLessThan(queues.length * 1_000_000);
-}, 180_000);
+});

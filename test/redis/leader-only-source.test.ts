@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, inject, onTestFinished, test } from "vitest";
 import { LeaseLostError } from "../../src/core/lease.ts";
 import type { FollowedQueue, FollowSink } from "../../src/core/log-following.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
@@ -10,8 +10,9 @@ import { openContender } from "../support/lease.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { openTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
-const timing = { ttlMs: 1_000, renewEveryMs: 200 };
+const timing = { ttlMs: 3_000, renewEveryMs: 200 };
 const nothing: ObservedSource = { source: "faktory", queues: [], freshForMs: 1_000 };
 let prefix: string;
 /** In order: who began to read, and who ended. */
@@ -70,7 +71,6 @@ async function reader(
   const said = (level: string) => logger.lines.filter((line) => line.level === level);
   return { stop, die: contender.die, redis: contender.redis, said };
 }
-const until = (what: () => void | Promise<void>) => vi.waitFor(what, { timeout: 5_000, interval: 5 });
 
 describe("of several processes", () => {
   test("one reads, and when it stops another goes on, but not before its source has ended", async () => {
@@ -170,7 +170,7 @@ describe("a reader whose fencing token is too small, as after a failover", () =>
     expect(one.said("warn").map(({ message, fields }) => [message, fields.reason])).toEqual([
       ["lost lease", "a newer fencing token is stored"],
     ]);
-    expect(one.said("info").at(-1)?.fields.fence).toBe(ahead + 1);
+    await until(() => expect(one.said("info").at(-1)?.fields.fence).toBe(ahead + 1));
   });
 });
 

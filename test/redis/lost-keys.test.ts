@@ -1,11 +1,12 @@
 import fc from "fast-check";
-import { describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { isUnavailable } from "../../src/core/errors.ts";
 import { eventTypes, type QueueEvent } from "../../src/core/events.ts";
 import { recordingLogger } from "../support/logger.ts";
 import { keysWith } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
 import { createTrackerModel } from "../support/tracker-model.ts";
+import { until } from "../support/until.ts";
 
 const redisUrl = inject("redisUrl");
 /** In the middle of a generation of tombstones. */
@@ -149,7 +150,7 @@ describe("a recorded queue of which Redis has evicted", () => {
       await using opened = await open();
       await fillAndEvictAll(opened);
       opened.sweepAlways();
-      await vi.waitFor(async () => {
+      await until(async () => {
         expect(await opened.redis.hget(opened.keys.state("q"), "doubt")).not.toBeNull();
       });
       expect(await opened.tracker.list({ limit: 10 })).toEqual(["q"]);
@@ -160,7 +161,7 @@ describe("a recorded queue of which Redis has evicted", () => {
       await fill(opened);
       await opened.redis.del(opened.keys.recorded);
       opened.sweepAlways();
-      await vi.waitFor(async () => expect(await opened.redis.exists(opened.keys.recorded)).toBe(1));
+      await until(async () => expect(await opened.redis.exists(opened.keys.recorded)).toBe(1));
       opened.advance(2 * eventWindowMs);
       for (const part of parts) await evict(opened, part);
       expect(await read(opened)).toMatchObject({ accuracy: "INCOMPLETE" });

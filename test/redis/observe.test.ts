@@ -5,6 +5,7 @@ import type { Observation } from "../../src/core/observation.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
 import { connectTo, mastersOf } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const start = 1_790_000_000_000;
 const processStart = 5_000_000;
@@ -305,7 +306,7 @@ describe("the notice of change", () => {
         const masters = mastersOf(opened.redis);
         for (const master of masters) await master.publish(opened.keys.changes, text);
         const marks = () => heard.filter((message) => message === text);
-        await vi.waitFor(() => expect(marks()).toHaveLength(masters.length), 5_000);
+        await until(() => expect(marks()).toHaveLength(masters.length));
       };
       await listener.subscribe(opened.keys.changes);
       await mark("the beginning");

@@ -38,7 +38,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
 
   beforeAll(async () => {
     postgres = await startPostgres();
-  }, 60_000);
+  });
   afterAll(async () => {
     await postgres?.stop();
   });
@@ -46,7 +46,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
   for (const { system, fill, buffers } of costs) {
     const why = real.find((row) => row.system === system)?.why ?? null;
     const name = `${system} with 300,000 waiting jobs: the heads are in ${buffers} buffers at most, and jobs are counted to a limit`;
-    test.skipIf(why !== null)(why === null ? name : `${name} (${why})`, { timeout: 120_000 }, async () => {
+    test.skipIf(why !== null)(why === null ? name : `${name} (${why})`, async () => {
       const url = await postgres.createDatabase();
       await install(system, url);
       await query(url, fill(claimableAt));
@@ -83,7 +83,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       beforeAll(async () => {
         url = await postgres.createDatabase();
         jobs = await start(url);
-      }, 60_000);
+      });
       afterAll(async () => {
         await jobs?.stop();
       });

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { createAlertStore } from "../../src/alerts/alert-store.ts";
 import type { Alert } from "../../src/core/alerts.ts";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
@@ -16,6 +16,7 @@ import { silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
+import { until } from "../support/until.ts";
 
 const full = { code: "SERVICE_UNAVAILABLE", message: expect.stringMatching(/^Redis is full \(maxmemory\)/) };
 
@@ -157,7 +158,7 @@ describe("while Redis is full", () => {
     onTestFinished(() => sweeper.stop());
     await fill();
     await sweeper.start();
-    await vi.waitFor(async () => expect(await redis.exists(keys.state(queue))).toBe(0), 10_000);
+    await until(async () => expect(await redis.exists(keys.state(queue))).toBe(0));
   });
 
   it("a job system's queues are observed, new ones as well", async () => {
@@ -253,10 +254,7 @@ it("a Redis that cannot save is distinguished from one that is away, and reads a
   const [, dir] = (await redis.call("CONFIG", "GET", "dir")) as [string, string];
   await rm(dir, { recursive: true });
   await redis.call("BGSAVE");
-  await vi.waitFor(
-    async () => expect(await redis.info("persistence")).toContain("bgsave_status:err"),
-    10_000,
-  );
+  await until(async () => expect(await redis.info("persistence")).toContain("bgsave_status:err"));
   await expect(tracker.record([event("ENQUEUED", "b", "q")], null)).rejects.toMatchObject({
     code: "SERVICE_UNAVAILABLE",
     message: expect.stringMatching(/^Redis cannot save to its disk and accepts no writes \(MISCONF\)/),

@@ -6,15 +6,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
 import { createBullmqReader } from "../../src/sources/bullmq-reader.ts";
 import { createFaktoryClient } from "../../src/sources/faktory-client.ts";
 import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
+import { onThisMachine } from "../support/busy-machine.ts";
 import { silentLogger } from "../support/logger.ts";
 import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
 import { launchSentinel, startSentinel } from "../support/sentinel.ts";
+import { hangsAfterMs, until } from "../support/until.ts";
 
 const password = "p@ss:w/o?r#d%,é [x]";
 const encoded = encodeURIComponent(password);
@@ -31,11 +33,11 @@ async function connected(url: string): Promise<RedisConnections> {
 async function sourcesRead(url: string): Promise<void> {
   const sidekiq = createSidekiqReader(url, "test");
   onTestFinished(() => sidekiq.close());
-  const { names } = await sidekiq.use(AbortSignal.timeout(5_000), (session) => session.names(10));
+  const { names } = await sidekiq.use(AbortSignal.timeout(hangsAfterMs), (session) => session.names(10));
   expect(names).toEqual(["mail"]);
   const bullmq = createBullmqReader(url, "test");
   onTestFinished(() => bullmq.close());
-  await vi.waitFor(async () => expect((await bullmq.scan("0")).queues).toEqual(["jobs"]), { timeout: 5_000 });
+  await until(async () => expect((await bullmq.scan("0")).queues).toEqual(["jobs"]));
 }
 
 async function fill(connections: RedisConnections): Promise<void> {
@@ -107,7 +109,7 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
     await sourcesRead(`rediss://${place}`);
     // What answers is no Faktory, but the name came before.
     await createFaktoryClient(`tcp+tls://${place}`)
-      .use(AbortSignal.timeout(2_000), async () => {})
+      .use(AbortSignal.timeout(onThisMachine(1_000)), async () => {})
       .catch(() => {});
     expect(names.length).toBeGreaterThan(3);
     expect(new Set(names)).toEqual(new Set(["localhost"]));
@@ -126,7 +128,7 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
       connectTls({ port: sentinel.port, host: "127.0.0.1", rejectUnauthorized: false }),
     );
     const url = `rediss+sentinel://localhost:${sentinels.port}/main?ca=${encodeURIComponent(cert)}`;
-    const connections = await vi.waitFor(() => connected(url), { timeout: 10_000, interval: 50 });
+    const connections = await until(() => connected(url), 50);
     expect(await connections.commands.ping()).toBe("PONG");
     await fill(connections);
     await sourcesRead(url);
@@ -165,7 +167,7 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
     const admin = new Redis(server.url);
     onTestFinished(() => admin.disconnect());
     await admin.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
-    await vi.waitFor(async () => expect(await admin.cluster("INFO")).toContain("cluster_state:ok"), 10_000);
+    await until(async () => expect(await admin.cluster("INFO")).toContain("cluster_state:ok"));
     const url = `rediss://localhost:${node.port}?ca=${ca}`;
     const connections = createConnections({ urls: [url, url], logger: silentLogger });
     onTestFinished(() => connections.stop());
@@ -185,7 +187,7 @@ describe("a Redis that speaks TLS with a certificate of its own", () => {
     const parameters = `tls=insecure&sentinelPassword=their-own`;
     const url = `rediss+sentinel://127.0.0.1:${sentinel.port}/main?${parameters}`;
     // It may not listen yet.
-    const connections = await vi.waitFor(() => connected(url), { timeout: 10_000, interval: 50 });
+    const connections = await until(() => connected(url), 50);
     expect(await connections.commands.ping()).toBe("PONG");
     await fill(connections);
     await sourcesRead(url);
@@ -225,15 +227,12 @@ test("Sentinels lead to the master, and to the next one after a failover", async
   expect(String(await connections.commands.config("GET", "port"))).toContain(`${sentinel.master.port}`);
 
   await sentinel.master.kill();
-  await vi.waitFor(
-    async () => {
-      const port = await connections.commands.config("GET", "port");
-      expect(String(port)).toContain(`${sentinel.replica.port}`);
-      await connections.commands.set("key", "written to the new master");
-      await connections.changes.ping();
-    },
-    { timeout: 20_000, interval: 100 },
-  );
+  await until(async () => {
+    const port = await connections.commands.config("GET", "port");
+    expect(String(port)).toContain(`${sentinel.replica.port}`);
+    await connections.commands.set("key", "written to the new master");
+    await connections.changes.ping();
+  }, 100);
   await sourcesRead(url);
 });
 

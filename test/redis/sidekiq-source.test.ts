@@ -18,6 +18,7 @@ import { whyNoTls } from "../support/faktory.ts";
 import { type LogEntry, recordingLogger, silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { startSidekiqClient, startSidekiqWorker, whyNoSidekiq } from "../support/sidekiq.ts";
+import { until } from "../support/until.ts";
 
 const intervalMs = 20;
 const hourMs = 3_600_000;
@@ -79,7 +80,7 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     startSidekiqWorker(url, ["mail", "images"]);
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     await watched.until("images", { depth: 0, headAgeMs: null });
-    await eventually(async () => expect(await sidekiq.sets()).toEqual({ scheduled: 1, retries: 1 }));
+    await until(async () => expect(await sidekiq.sets()).toEqual({ scheduled: 1, retries: 1 }));
     await watched.next();
     expect(watched.latest("mail")).toMatchObject({ depth: 0, headAgeMs: null, scheduled: null });
   });
@@ -93,7 +94,7 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     await sidekiq.push("stays", ["a"]);
     await watched.until("comes", { depth: 1 });
     await sidekiq.clear("comes");
-    await eventually(() => expect(watched.latest("comes")).toBeUndefined());
+    await until(() => expect(watched.latest("comes")).toBeUndefined());
     expect(watched.latest("stays")).toMatchObject({ depth: 1 });
   });
 });
@@ -231,7 +232,7 @@ describe("the head's payload", () => {
       await at.lpush(`queue:q${i}`, typeof job === "string" ? job : JSON.stringify(job), "{}");
     }
     watched = await watch(url, { intervalMs: 100 });
-    await eventually(() => expect(watched.seen.length).toBeGreaterThan(1));
+    await until(() => expect(watched.seen.length).toBeGreaterThan(1));
     await watched.stop();
     offset = await clockOffset(at);
   });
@@ -442,7 +443,7 @@ describe("the Sidekiq source", () => {
     await using node = await startRedis({ args: ["--cluster-enabled", "yes"] });
     await withRedis(node.url, async (at) => {
       await at.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
-      await eventually(async () => expect(await at.sadd("queues", "q")).toBeGreaterThanOrEqual(0));
+      await until(async () => expect(await at.sadd("queues", "q")).toBeGreaterThanOrEqual(0));
     });
     const watched = await watch(node.url);
     const line = await watched.logged("source unavailable");
@@ -583,7 +584,7 @@ describe("the load on the watched Redis", () => {
       await watched.next();
       await at.config("RESETSTAT");
       const first = watched.seen.length;
-      await eventually(() => expect(watched.seen.length).toBeGreaterThan(first + 5));
+      await until(() => expect(watched.seen.length).toBeGreaterThan(first + 5));
       await watched.stop();
       const [calls, bytes] = [await callsOf(at), await bytesOut(at)];
       const readings = calls.sscan ?? 0;
@@ -654,7 +655,7 @@ describe("a Redis that goes", () => {
     process.kill(own.pid, "SIGCONT");
     await watched.logged("source available again");
     await withRedis(own.url, async (at) => {
-      await eventually(async () =>
+      await until(async () =>
         expect(String(await at.client("LIST")).match(/name=queue-latency-sidekiq/g)).toHaveLength(1),
       );
     });
@@ -714,11 +715,11 @@ describe("a Redis that goes", () => {
     await once(silent, "listening");
     onTestFinished(() => void silent.close());
     const watched = await watch(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`);
-    await eventually(() => expect(sockets).toHaveLength(1));
+    await until(() => expect(sockets).toHaveLength(1));
     const startedAtMs = monotonicClock.now();
     await watched.stop();
     expect(monotonicClock.now() - startedAtMs).toBeLessThan(onThisMachine(500));
-    await eventually(() => expect(sockets[0]?.closed).toBe(true));
+    await until(() => expect(sockets[0]?.closed).toBe(true));
     expect(watched.log).toEqual([]);
   });
 });
@@ -783,17 +784,17 @@ async function watch(
     // The one that was being made at the time of the call may have been read before it.
     async next() {
       const index = seen.length === 0 ? 0 : seen.length + 1;
-      await eventually(() => expect(seen.length).toBeGreaterThan(index));
+      await until(() => expect(seen.length).toBeGreaterThan(index));
       return seen[index] as ObservedSource;
     },
     until: (queue, expected) =>
-      eventually(() => {
+      until(() => {
         const observation = latest(queue);
         expect(observation).toMatchObject(expected);
         return observation as Observation;
       }),
     logged: (message, times = 1) =>
-      eventually(() => {
+      until(() => {
         const lines = logger.lines.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
         return lines.at(-1) as LogEntry;
@@ -852,8 +853,4 @@ async function callsOf(at: Redis): Promise<Record<string, number>> {
 
 async function bytesOut(at: Redis): Promise<number> {
   return Number(/^total_net_output_bytes:(\d+)/m.exec(await at.info("stats"))?.[1]);
-}
-
-async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return await vi.waitFor(check, { timeout: onThisMachine(15_000), interval: 10 });
 }

@@ -1,14 +1,14 @@
-import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished } from "vitest";
 import type { FollowSink } from "../../src/core/log-following.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import type { Service } from "../../src/runtime/service.ts";
 import { createBullmqSource } from "../../src/sources/bullmq.ts";
 import type { TestQueue } from "./bullmq.ts";
-import { onThisMachine } from "./busy-machine.ts";
 import { silentLogger } from "./logger.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { allParts, openTracker, type TestTracker } from "./tracker.ts";
+import { until } from "./until.ts";
 
 export const reconcileMs = 300;
 
@@ -62,7 +62,7 @@ export function useBullmqSource() {
 
   /** Until what we say is what BullMQ says, and the head is known. */
   async function agree(queue: TestQueue, more: Partial<QueueSnapshot> = {}): Promise<QueueSnapshot> {
-    return await eventually(async () => {
+    return await until(async () => {
       const { waiting, delayed } = await queue.counts();
       const read = await snapshot(queue);
       expect(read).toMatchObject({ depth: waiting, scheduled: delayed, stale: false, ...more });
@@ -80,9 +80,6 @@ export function useBullmqSource() {
     ...{ follow, snapshot, agree },
   };
 }
-
-export const eventually = <T>(look: () => Promise<T>) =>
-  vi.waitFor(look, { timeout: onThisMachine(10_000), interval: 20 });
 
 /** In small steps, so that a job's `timestamp` is when it was really added. */
 export async function addAll(queue: TestQueue, count: number, opts: object = {}): Promise<void> {

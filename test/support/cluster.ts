@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { startRedis, type TestRedis } from "./redis.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** A real Redis Cluster of three masters with a replica each, on loopback. */
 export interface TestCluster extends AsyncDisposable {
@@ -196,7 +197,7 @@ async function settle(living: readonly Redis[], nodeCount: number): Promise<void
 }
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + hangsAfterMs;
   while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error("the Redis Cluster was not as it should be in time");
     await delay(20);

@@ -15,10 +15,22 @@ import { type LogEntry, recordingLogger } from "./logger.ts";
 export async function temporaryDataDir(): Promise<string> {
   const dataDir = await mkdtemp(join(tmpdir(), "ql-data-"));
   onTestFinished(async () => {
-    for (const pid of await redisPids(dataDir)) process.kill(pid, "SIGKILL");
-    await rm(dataDir, { recursive: true, force: true });
+    await killRedis(dataDir);
+    await rm(dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   });
   return dataDir;
+}
+
+/** Kills the redis-servers that run on a DATA_DIR. */
+export async function killRedis(dataDir: string): Promise<void> {
+  for (const pid of await redisPids(dataDir)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      // One that was ending has ended meanwhile.
+      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+    }
+  }
 }
 
 /** The redis-servers that run on a DATA_DIR. */
@@ -57,7 +69,7 @@ export function embeddedRedis(dataDir: string, command?: string): EmbeddedRedisU
 
 /** A client of the socket, as the server has them: it connects again by itself. */
 export function clientOf(redis: Pick<EmbeddedRedis, "socketPath">): Redis {
-  const client = new Redis({ path: redis.socketPath, retryStrategy: () => 50 });
+  const client = new Redis({ path: redis.socketPath, retryStrategy: () => 50, maxRetriesPerRequest: null });
   client.on("error", () => {}); // While redis-server is away.
   onTestFinished(() => client.disconnect());
   return client;

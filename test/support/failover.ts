@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Redis } from "ioredis";
-import { vi } from "vitest";
 import { startRedis } from "./redis.ts";
+import { until } from "./until.ts";
 
 /** A Redis and its replica behind one address, which leads to whichever is in charge. */
 export interface Failover extends AsyncDisposable {
@@ -60,8 +60,7 @@ export async function startFailover(): Promise<Failover> {
     const info = await redis.info("replication");
     return new RegExp(`^${name}:(.*)$`, "m").exec(info)?.[1]?.trim();
   };
-  const inTime = <T>(look: () => Promise<T>) => vi.waitFor(look, { timeout: 15_000, interval: 20 });
-  await inTime(async () => {
+  await until(async () => {
     if ((await field(ofReplica, "master_link_status")) !== "up") throw new Error("the replica has no master");
   });
 
@@ -70,7 +69,7 @@ export async function startFailover(): Promise<Failover> {
     url: `redis://127.0.0.1:${(front.address() as AddressInfo).port}/`,
     async caughtUp() {
       const offset = await field(ofMaster, "master_repl_offset");
-      await inTime(async () => {
+      await until(async () => {
         if (Number(await field(ofReplica, "slave_repl_offset")) < Number(offset))
           throw new Error("the replica lags behind");
       });

@@ -2,12 +2,13 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { isExecutable, isOnPath } from "./programs.ts";
+import { attempts, freePort } from "./redis.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** A real Faktory server, with the redis-server that it starts for itself; no other process knows its port. */
 export interface TestFaktory extends AsyncDisposable {
@@ -103,8 +104,6 @@ export async function startFaktory(options: TestFaktoryOptions = {}): Promise<Te
   };
 }
 
-const startTimeoutMs = 20_000;
-
 function whatIsMissing(): string | null {
   if (faktoryBinary() === null) return "Faktory is not installed: run script/install-faktory, which needs Go";
   if (!isOnPath("redis-server")) return "redis-server is not on the PATH";
@@ -142,7 +141,7 @@ async function launchFaktory(
     child.stderr.on("data", receive);
     child.once("error", reject);
     child.once("exit", (code, signal) => reject(new Error(`Faktory ended (${signal ?? code}): ${output}`)));
-    setTimeout(() => reject(new Error(`Faktory was not ready in time: ${output}`)), startTimeoutMs).unref();
+    setTimeout(() => reject(new Error(`Faktory was not ready in time: ${output}`)), hangsAfterMs).unref();
   });
   try {
     await started;
@@ -186,25 +185,5 @@ async function endOrphan(pid: number): Promise<void> {
       return;
     }
     await delay(500);
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string")
-    throw new Error("a TCP server has an address and a port");
-  return address.port;
-}
-
-async function attempts<T>(count: number, attempt: () => Promise<T>): Promise<T> {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (count <= 1) throw error;
-    return await attempts(count - 1, attempt);
   }
 }

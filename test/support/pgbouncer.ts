@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { vi } from "vitest";
 import { query, unprivileged } from "./postgres.ts";
 import { isExecutable, isOnPath } from "./programs.ts";
+import { freePort } from "./redis.ts";
+import { until } from "./until.ts";
 
 /** Debian keeps it where only root's PATH leads. */
 const program = isOnPath("pgbouncer") ? "pgbouncer" : "/usr/sbin/pgbouncer";
@@ -23,7 +24,7 @@ export async function startPgBouncer(
   const dir = await mkdtemp(join(tmpdir(), "ql-pgbouncer-"));
   const users = join(dir, "users.txt");
   await writeFile(users, '"postgres" ""\n', { mode: 0o644 });
-  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const port = await freePort();
   const file = join(dir, "pgbouncer.ini");
   const lines = [
     "[databases]",
@@ -46,13 +47,12 @@ export async function startPgBouncer(
   });
   const killAtExit = () => child.kill("SIGKILL");
   process.on("exit", killAtExit);
-  await vi.waitFor(
-    async () => {
-      if (child.exitCode !== null) throw new Error(`PgBouncer ended: ${said}`);
-      await query(`postgres://postgres@127.0.0.1:${port}/postgres`, "SELECT 1");
-    },
-    { timeout: 20_000, interval: 50 },
-  );
+  const answers = await until(async () => {
+    if (child.exitCode !== null) return false;
+    await query(`postgres://postgres@127.0.0.1:${port}/postgres`, "SELECT 1");
+    return true;
+  }, 50);
+  if (!answers) throw new Error(`PgBouncer ended: ${said}`);
   return {
     port,
     async [Symbol.asyncDispose]() {

@@ -1,9 +1,10 @@
-import { expect, onTestFinished, vi } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { postgresPrefixes } from "../../src/settings/postgres-url.ts";
 import { createPostgresSource, type PostgresSourceOptions } from "../../src/sources/postgres/postgres.ts";
+import { until } from "./until.ts";
 
 export interface LogLine {
   readonly level: keyof Logger;
@@ -75,7 +76,7 @@ export async function watchPostgres(
   const next = async () => {
     // The one that was being made at the time of the call may have been read before it.
     const count = seen.length + 2;
-    await eventually(() => expect(seen.length).toBeGreaterThanOrEqual(count));
+    await until(() => expect(seen.length).toBeGreaterThanOrEqual(count));
   };
   return {
     seen,
@@ -86,22 +87,18 @@ export async function watchPostgres(
     next,
     async until(queue, expected) {
       await next();
-      return await eventually(() => {
+      return await until(() => {
         const observation = latest(queue);
         expect(observation).toMatchObject(expected);
         return observation as Observation;
       });
     },
     logged: (message, times = 1) =>
-      eventually(() => {
+      until(() => {
         const lines = log.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
         return lines.at(-1) as LogLine;
       }),
     stop,
   };
-}
-
-export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return await vi.waitFor(check, { timeout: 30_000, interval: 10 });
 }

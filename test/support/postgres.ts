@@ -5,8 +5,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { isExecutable, isOnPath } from "./programs.ts";
+import { attempts, freePort } from "./redis.ts";
+import { until } from "./until.ts";
 
 /** A real PostgreSQL, on a Unix socket and a port of 127.0.0.1 of its own. */
 export interface TestPostgres extends AsyncDisposable {
@@ -93,13 +95,14 @@ export async function startPostgres({ tls = false } = {}): Promise<TestPostgres>
     child.stderr?.on("data", (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-4000);
     });
-    await vi.waitFor(
-      async () => {
-        if (child.exitCode !== null) throw new Error(`PostgreSQL ended: ${said}`);
-        await query(`${url()}/postgres`, "SELECT 1");
-      },
-      { timeout: 30_000, interval: 50 },
-    );
+    const answers = await until(async () => {
+      if (child.exitCode !== null) return false;
+      // Another server may have the port.
+      const rows = await query(`${url()}/postgres`, "SHOW data_directory");
+      expect(rows).toEqual([{ data_directory: data }]);
+      return true;
+    }, 50);
+    if (!answers) throw new Error(`PostgreSQL ended: ${said}`);
   }
   async function halt(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -107,16 +110,11 @@ export async function startPostgres({ tls = false } = {}): Promise<TestPostgres>
     child.kill("SIGQUIT");
     await exited;
   }
-  // Another process may take a port between the look and the start: then another one is tried.
-  for (let attempt = 1; ; attempt++) {
-    port = 20_000 + Math.floor(Math.random() * 10_000);
-    try {
-      await launch();
-      break;
-    } catch (error) {
-      if (attempt === 5) throw error;
-    }
-  }
+  // Between finding a port free and binding it another process may take it: then another one is tried.
+  await attempts(5, async () => {
+    port = await freePort();
+    await launch();
+  });
   const killAtExit = () => child.kill("SIGQUIT");
   process.on("exit", killAtExit);
   let databases = 0;
@@ -140,9 +138,9 @@ export async function startPostgres({ tls = false } = {}): Promise<TestPostgres>
     async requirePasswords() {
       await writeFile(join(data, "pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n");
       process.kill(child.pid ?? 0, "SIGHUP");
-      await vi.waitFor(async () => {
+      await until(async () => {
         await expect(query(`${url()}/postgres`, "SELECT 1")).rejects.toThrow(/password/);
-      }, 10_000);
+      });
     },
     halt,
     resume: launch,

@@ -4,7 +4,8 @@ import { accessSync, constants } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { freePort } from "./redis.ts";
+import { attempts, freePort } from "./redis.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** Why tests with Prometheus are to be skipped; null when they can run, and in CI, where they must. */
 export const whyNoPrometheus: string | null =
@@ -48,6 +49,11 @@ export interface TestPrometheus extends AsyncDisposable {
 
 /** @param config with intervals of a second or so: what is in prometheus.yml. */
 export async function startPrometheus(config: string): Promise<TestPrometheus> {
+  // Between finding a port free and binding it another process may take it: then another one is tried.
+  return await attempts(5, () => launch(config));
+}
+
+async function launch(config: string): Promise<TestPrometheus> {
   const dir = await mkdtemp(join(tmpdir(), "ql-prometheus-"));
   await writeFile(join(dir, "prometheus.yml"), config);
   const port = await freePort();
@@ -96,14 +102,12 @@ export async function startPrometheus(config: string): Promise<TestPrometheus> {
   };
 }
 
-const startTimeoutMs = 20_000;
-
 async function untilReady(child: ChildProcess, url: string): Promise<void> {
   let said = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-4_000);
   });
-  const deadline = AbortSignal.timeout(startTimeoutMs);
+  const deadline = AbortSignal.timeout(hangsAfterMs);
   while (child.exitCode === null && !deadline.aborted) {
     const isReady = await fetch(`${url}/-/ready`).then(
       ({ ok }) => ok,

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { hangsAfterMs } from "./until.ts";
 
 /** A connection over which anything can be sent, HTTP or not. */
 export interface RawConnection extends AsyncDisposable {
@@ -7,7 +8,7 @@ export interface RawConnection extends AsyncDisposable {
   /** All that has come. */
   text(): string;
   send(text: string | Buffer): void;
-  /** Resolves with all that has come when it is as the pattern says. Rejects when the connection ends before, or after 20 s. */
+  /** Resolves with all that has come when it is as the pattern says. Rejects when the connection ends before, or after a minute. */
   until(pattern: RegExp): Promise<string>;
   /** Resolves when the other end has closed, or broken, the connection. */
   readonly closed: Promise<void>;
@@ -51,7 +52,7 @@ export async function openRaw(url: string): Promise<RawConnection> {
       };
       const timer = setTimeout(
         () => reject(new Error(`nothing like ${pattern} in ${JSON.stringify(text)}`)),
-        20_000,
+        hangsAfterMs,
       );
       listeners.add(look);
       look();

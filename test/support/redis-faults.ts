@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { expect, onTestFinished, vi } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { onThisMachine } from "./busy-machine.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { type Asked, type UnderLoad, withAdmin } from "./under-load.ts";
+import { until } from "./until.ts";
 
 /** A way in which Redis, or what leads to it, fails. */
 export interface Fault {
@@ -50,7 +51,7 @@ export const faults: readonly Fault[] = [
     why: "CLIENT PAUSE ALL: as it hangs, and then does all that it was asked meanwhile",
     async strike({ admin }) {
       // Longer than a busy machine takes to notice it.
-      await admin.client("PAUSE", 8_000, "ALL");
+      await admin.client("PAUSE", Math.round(onThisMachine(4_000)), "ALL");
       // Which is answered when it is over.
       const over = admin.ping();
       return () => over;
@@ -88,7 +89,7 @@ export const faults: readonly Fault[] = [
       await redis.kill();
       const restarted = redis.restart();
       return async () => {
-        await eventually(() => admin.config("SET", "key-load-delay", "0"));
+        await until(() => admin.config("SET", "key-load-delay", "0"));
         await restarted;
       };
     },
@@ -168,9 +169,9 @@ export const faults: readonly Fault[] = [
     asks: 0,
     async strike({ admin, redis, relay }) {
       const { replica, newMaster } = await startReplica(redis);
-      await eventually(async () => expect(await admin.info("replication")).toContain("state=online"));
+      await until(async () => expect(await admin.info("replication")).toContain("state=online"));
       await admin.call("FAILOVER", "TO", "127.0.0.1", replica.port);
-      await eventually(async () => expect(await newMaster.role()).toContain("master"));
+      await until(async () => expect(await newMaster.role()).toContain("master"));
       relay.redirect(replica.url);
       return async () => {};
     },
@@ -183,12 +184,12 @@ export const faults: readonly Fault[] = [
     asks: 1,
     async strike({ admin, redis, relay }) {
       const { replica, newMaster } = await startReplica(redis);
-      await eventually(async () => expect(await admin.info("replication")).toContain("state=online"));
+      await until(async () => expect(await admin.info("replication")).toContain("state=online"));
       // Nothing is acknowledged that the replica does not have: else it would be lost, and nothing could show it.
       await admin.client("PAUSE", 60_000, "WRITE");
       // WAIT would wait for what this connection has written, and that is nothing.
       const [, written] = /^master_repl_offset:(\d+)/m.exec(await admin.info("replication")) ?? [];
-      await eventually(async () => {
+      await until(async () => {
         const [, received] = /^slave_repl_offset:(\d+)/m.exec(await newMaster.info("replication")) ?? [];
         expect(Number(received)).toBeGreaterThanOrEqual(Number(written));
       });
@@ -355,9 +356,4 @@ async function again(pauseMs: number, act: () => Promise<unknown>): Promise<() =
     isOver = true;
     return acting;
   };
-}
-
-/** Until it succeeds. */
-export function eventually<T>(act: () => Promise<T>): Promise<T> {
-  return vi.waitFor(act, { timeout: onThisMachine(10_000), interval: 20 });
 }

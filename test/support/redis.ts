@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import type { RedisClient } from "../../src/redis/connect.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** A real redis-server that belongs to one test (or to the whole run): no other process knows its port. */
 export interface TestRedis extends AsyncDisposable {
@@ -102,7 +103,6 @@ export function uniquePrefix(): string {
 
 /** What redis-server logs when it has loaded its data and has bound its port: the proof that it is ours that answers. */
 const readyLine = "Ready to accept connections";
-const startTimeoutMs = 20_000;
 
 async function launch(args: readonly string[]): Promise<ChildProcess> {
   const child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -120,7 +120,7 @@ async function launch(args: readonly string[]): Promise<ChildProcess> {
     );
     setTimeout(
       () => reject(new Error(`redis-server was not ready in time: ${output}`)),
-      startTimeoutMs,
+      hangsAfterMs,
     ).unref();
   });
   try {
@@ -144,19 +144,24 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   clearTimeout(forced);
 }
 
-/** A port of 127.0.0.1 that is free now; another process may take it before it is bound. */
+/**
+ * A port of 127.0.0.1 that is free now; another process may take it before it is bound. The system gives none of these to
+ * connections and to servers that ask for any, so that a server that is away for a while finds its own free; that plus 10,000 is
+ * the bus of a Redis Cluster.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string")
-    throw new Error("a TCP server has an address and a port");
-  return address.port;
+  return await attempts(20, async () => {
+    const port = randomInt(11_000, 20_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    await once(server, "listening");
+    server.close();
+    await once(server, "close");
+    return port;
+  });
 }
 
-async function attempts<T>(count: number, attempt: () => Promise<T>): Promise<T> {
+/** The result of the first that does not fail; a program that is not there is not tried again. @throws the last one's error. */
+export async function attempts<T>(count: number, attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt();
   } catch (error) {

@@ -4,8 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { vi } from "vitest";
 import { freePort, startRedis, type TestRedis } from "./redis.ts";
+import { until } from "./until.ts";
 
 /** A Redis, its replica, and one Sentinel that makes the replica the master when the master dies. */
 export interface TestSentinel extends AsyncDisposable {
@@ -28,7 +28,7 @@ export async function startSentinel({ password }: { readonly password: string })
       `port ${port}`,
       `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
       `sentinel auth-pass mymaster ${password}`,
-      "sentinel down-after-milliseconds mymaster 500",
+      "sentinel down-after-milliseconds mymaster 2000",
       "sentinel failover-timeout mymaster 2000",
     ]),
   );
@@ -37,18 +37,15 @@ export async function startSentinel({ password }: { readonly password: string })
   const control = new Redis({ host: "127.0.0.1", port, retryStrategy: () => 50 });
   control.on("error", () => {});
   stack.defer(() => control.disconnect());
-  await vi.waitFor(
-    async () => {
-      const replicas = (await control.call(
-        "SENTINEL",
-        "REPLICAS",
-        "mymaster",
-      )) as readonly (readonly string[])[];
-      const fields = replicas.map((each) => each.join(" "));
-      if (!fields.some((each) => each.includes("master-link-status ok"))) throw new Error("no replica yet");
-    },
-    { timeout: 30_000, interval: 50 },
-  );
+  await until(async () => {
+    const replicas = (await control.call(
+      "SENTINEL",
+      "REPLICAS",
+      "mymaster",
+    )) as readonly (readonly string[])[];
+    const fields = replicas.map((each) => each.join(" "));
+    if (!fields.some((each) => each.includes("master-link-status ok"))) throw new Error("no replica yet");
+  }, 50);
   const owned = stack.move();
   return { port, master, replica, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type Client, createClient } from "graphql-ws";
 import { WebSocket } from "ws";
 import type { GraphQLAnswer } from "./server.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** One answer of a stream. */
 export interface Push extends GraphQLAnswer {
@@ -15,7 +16,7 @@ export interface Stream extends AsyncIterableIterator<Push, undefined>, AsyncDis
   readonly isComplete: boolean;
   /** Whether something has come that was not asked for yet. */
   readonly hasMore: boolean;
-  /** Rejects when nothing comes for ten seconds, and when the stream breaks. */
+  /** Rejects when nothing comes for a minute, and when the stream breaks. */
   next(): Promise<IteratorResult<Push, undefined>>;
   /** Ends it from this side. */
   abort(): void;
@@ -198,8 +199,6 @@ interface Inbox {
   fail(error: unknown): void;
 }
 
-const timeoutMs = 10_000;
-
 function createInbox(close: () => void): Inbox {
   const pushes: Push[] = [];
   let state: "open" | "complete" | "aborted" | "broken" = "open";
@@ -220,10 +219,10 @@ function createInbox(close: () => void): Inbox {
       return pushes.length > 0;
     },
     async next() {
-      const deadline = performance.now() + timeoutMs;
+      const deadline = performance.now() + hangsAfterMs;
       while (pushes.length === 0 && state === "open") {
         const waitMs = deadline - performance.now();
-        if (waitMs <= 0) throw new Error(`nothing was pushed for ${timeoutMs} ms`);
+        if (waitMs <= 0) throw new Error(`nothing was pushed for ${hangsAfterMs} ms`);
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, waitMs);
           wake = () => {
