@@ -81,6 +81,7 @@ export function alertFacts(facts: AlertFacts) {
     latency: facts.latencyMs === null ? null : secondsOf(facts.latencyMs),
     oldestSince: facts.oldestSinceMs === null ? null : new Date(facts.oldestSinceMs).toISOString(),
     depth: facts.depth,
+    depthIsLowerBound: facts.depthIsLowerBound ?? false,
     accuracy: facts.accuracy,
     throughput: facts.throughput === null ? null : roundedThroughput(facts.throughput),
     health: facts.health.map(({ health, sinceMs }) => ({ health, since: new Date(sinceMs).toISOString() })),

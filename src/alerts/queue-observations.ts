@@ -107,11 +107,12 @@ export function createQueueObservations(
       );
       return new Map(
         seen.map(({ queue, snapshot }, i) => {
-          const { measuredAtMs, latencyMs, oldestSinceMs, depth, accuracy } = snapshot as QueueSnapshot;
+          const { measuredAtMs, latencyMs, oldestSinceMs, depth, depthIsLowerBound, accuracy } =
+            snapshot as QueueSnapshot;
           return [
             queue,
             {
-              ...{ measuredAtMs, latencyMs, oldestSinceMs, depth, accuracy },
+              ...{ measuredAtMs, latencyMs, oldestSinceMs, depth, depthIsLowerBound, accuracy },
               throughput: rates[i] ?? null,
               health: [...memory.of(queue)],
             },

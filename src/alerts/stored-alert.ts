@@ -13,6 +13,8 @@ const facts = z.object({
   latencyMs: z.number().nullable(),
   oldestSinceMs: instant.nullable(),
   depth: z.int32().nullable(),
+  // Alerts of version 1 have none.
+  depthIsLowerBound: z.boolean().optional(),
   accuracy: z.enum(accuracies),
   throughput: z.object({ enqueuedPerSecond: z.number(), dequeuedPerSecond: z.number() }).nullable(),
   health: z.array(z.object({ health: z.enum(healths), sinceMs: instant })),

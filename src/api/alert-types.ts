@@ -105,6 +105,10 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
       nullable: true,
       description: "Number of waiting jobs. Null when it was not known.",
     }),
+    depthIsLowerBound: t.boolean({
+      description: "Whether more jobs than `depth` may have waited: the source had counted no further.",
+      resolve: ({ depthIsLowerBound = false }) => depthIsLowerBound,
+    }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,
       description: "How far `latency` could be trusted.",

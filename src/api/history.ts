@@ -47,7 +47,13 @@ HistoryPointType.implement({
       resolve: ({ meanLatencyMs }) => secondsOf(meanLatencyMs),
     }),
     maxDepth: t.exposeInt("maxDepth", {
-      description: "The most jobs that waited in one of these samples.",
+      description:
+        "The most jobs that waited in one of these samples. More may have waited unless `lowerBoundSamples` is 0.",
+    }),
+    lowerBoundSamples: t.int({
+      description:
+        "Number of these samples in which the depth was a lower bound: more jobs may have waited than were counted.",
+      resolve: ({ lowerBoundSamples = 0 }) => lowerBoundSamples,
     }),
     enqueued: t.int({
       nullable: true,

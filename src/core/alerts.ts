@@ -42,6 +42,8 @@ export interface AlertFacts {
   readonly latencyMs: number | null;
   readonly oldestSinceMs: number | null;
   readonly depth: number | null;
+  /** @default false */
+  readonly depthIsLowerBound?: boolean | undefined;
   readonly accuracy: Accuracy;
   /** Over ONE_MINUTE; null when the source does not report it. */
   readonly throughput: Throughput | null;

@@ -17,6 +17,8 @@ export interface HistoryPoint {
   readonly pausedSamples: number;
   /** In how many of these samples the queue was INCOMPLETE: their numbers may be too high or too low. */
   readonly incompleteSamples: number;
+  /** In how many of these samples the depth was a lower bound, so that the depths of the step are, too. @default 0 */
+  readonly lowerBoundSamples?: number;
   readonly maxLatencyMs: number;
   /** Over the samples, those in which no job waited counting as 0. */
   readonly meanLatencyMs: number;

@@ -33,8 +33,8 @@ const addressTtlMs = 60_000;
 /**
  * Sends the gauges `queue.latency`, in seconds, and `queue.size`, both with the tag `queue`, as Faktory Enterprise does
  * (DogStatsD's format), in every interval. It sends nothing for a stale queue, and no number that is not known: a gauge
- * that is not sent disappears or keeps its last value, as the receiver is configured. `queue.omitted` is the number of
- * queues that are left out.
+ * that is not sent disappears or keeps its last value, as the receiver is configured. `queue.size_is_lower_bound` is 1 while more
+ * jobs than `queue.size` may wait, and 0 once after that. `queue.omitted` is the number of queues that are left out.
  *
  * One process at a time should run it. Lost datagrams are not noticed. When none can be sent (an unknown host name, for
  * example), one line is logged when that begins and one when it ends.
@@ -45,6 +45,7 @@ export function createStatsd(options: StatsdOptions): Service {
   let client: StatsD | undefined;
   let running: Promise<void> | undefined;
   let wasOverflowing = false;
+  const atLeast = new Set<string>();
   let sendError: Error | undefined;
   const outage = createOutageLog({
     ...{ logger, fields: { host, port } },
@@ -76,7 +77,7 @@ export function createStatsd(options: StatsdOptions): Service {
 
   async function sendPage(to: StatsD, snapshots: readonly QueueSnapshot[]): Promise<void> {
     for (let from = 0; from < snapshots.length; from += queuesAtOnce) {
-      for (const snapshot of snapshots.slice(from, from + queuesAtOnce)) sendGauges(to, snapshot);
+      for (const snapshot of snapshots.slice(from, from + queuesAtOnce)) sendGauges(to, snapshot, atLeast);
       await flush(to);
       await pause(pauseMs, stopping.signal);
       stopping.signal.throwIfAborted();
@@ -135,12 +136,19 @@ export function createStatsd(options: StatsdOptions): Service {
   };
 }
 
-function sendGauges(to: StatsD, { queue, latencyMs, depth, stale }: QueueSnapshot): void {
+/** @param atLeast queues of which `queue.size` was a lower bound when it was last sent. */
+function sendGauges(to: StatsD, snapshot: QueueSnapshot, atLeast: Set<string>): void {
+  const { queue, latencyMs, depth, depthIsLowerBound = false, stale } = snapshot;
   if (stale) return;
   const tags = { queue: tagValue(queue) };
   if (latencyMs !== null) to.gauge("queue.latency", latencyMs / 1_000, tags);
-  // One that was counted up to a limit stays there: a tag that says so would make it another series.
-  if (depth !== null) to.gauge("queue.size", depth, tags);
+  if (depth === null) return;
+  to.gauge("queue.size", depth, tags);
+  // A gauge of its own, since a tag would make it another series; and 0 once, since a receiver keeps the last value.
+  if (depthIsLowerBound || atLeast.has(queue))
+    to.gauge("queue.size_is_lower_bound", Number(depthIsLowerBound), tags);
+  if (depthIsLowerBound) atLeast.add(queue);
+  else atLeast.delete(queue);
 }
 
 /**

@@ -50,6 +50,7 @@ interface RunningStep {
   waitingSamples: number;
   pausedSamples: number;
   incompleteSamples: number;
+  lowerBoundSamples?: number;
   maxLatencyMs: number;
   sumLatencyMs: number;
   lastLatencyMs: number;
@@ -106,6 +107,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (depth > 0 || latencyMs > 0) step.waitingSamples += 1;
     if (state === "PAUSED") step.pausedSamples += 1;
     if (accuracy === "INCOMPLETE") step.incompleteSamples += 1;
+    if (snapshot.depthIsLowerBound) step.lowerBoundSamples = (step.lowerBoundSamples ?? 0) + 1;
     const latency = Math.round(latencyMs);
     step.maxLatencyMs = Math.max(step.maxLatencyMs, latency);
     step.sumLatencyMs += latency;

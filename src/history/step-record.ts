@@ -8,6 +8,8 @@ export interface StepRecord {
   readonly waitingSamples: number;
   readonly pausedSamples: number;
   readonly incompleteSamples: number;
+  /** @default 0 */
+  readonly lowerBoundSamples?: number;
   readonly maxLatencyMs: number;
   readonly sumLatencyMs: number;
   readonly lastLatencyMs: number;
@@ -54,6 +56,7 @@ export function mergeRecords(records: readonly StepRecord[]): StepRecord {
     waitingSamples: sum((record) => record.waitingSamples),
     pausedSamples: sum((record) => record.pausedSamples),
     incompleteSamples: sum((record) => record.incompleteSamples),
+    ...withLowerBounds(sum((record) => record.lowerBoundSamples ?? 0)),
     maxLatencyMs: Math.max(...records.map((record) => record.maxLatencyMs)),
     sumLatencyMs: sum((record) => record.sumLatencyMs),
     lastLatencyMs: last.lastLatencyMs,
@@ -82,7 +85,8 @@ export function mergeCounts(all: readonly StepCounts[]): StepCounts {
 
 /**
  * MessagePack of one flat list: the eight numbers of the samples, then, where there are counts, their five and two for each
- * bucket: how far it is from the one before, and how many waits are in it. With INCOMPLETE samples, a list of that list and their number.
+ * bucket: how far it is from the one before, and how many waits are in it. With INCOMPLETE samples, or those of which the depth was
+ * a lower bound, a list of that list and how many there are of both.
  */
 export function encodeRecord(record: StepRecord): Buffer {
   const { samples, waitingSamples, pausedSamples, maxLatencyMs, sumLatencyMs, lastLatencyMs } = record;
@@ -97,22 +101,24 @@ export function encodeRecord(record: StepRecord): Buffer {
       before = bucket;
     }
   }
-  const { incompleteSamples } = record;
+  const { incompleteSamples, lowerBoundSamples = 0 } = record;
+  const hasBoth = lowerBoundSamples > 0 ? [lowerBoundSamples] : [];
   const { buffer, byteOffset, byteLength } = encode(
-    incompleteSamples === 0 ? numbers : [numbers, incompleteSamples],
+    incompleteSamples + lowerBoundSamples === 0 ? numbers : [numbers, incompleteSamples, ...hasBoth],
   );
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** @throws Error when it is not what {@link encodeRecord} made. */
 export function decodeRecord(bytes: Uint8Array): StepRecord {
-  const { numbers, incompleteSamples } = numbersIn(bytes);
+  const { numbers, incompleteSamples, lowerBoundSamples } = numbersIn(bytes);
   const at = (index: number): number => numbers[index] ?? 0;
   return {
     samples: at(0),
     waitingSamples: at(1),
     pausedSamples: at(2),
     incompleteSamples,
+    ...withLowerBounds(lowerBoundSamples),
     maxLatencyMs: at(3),
     sumLatencyMs: at(4),
     lastLatencyMs: at(5),
@@ -142,19 +148,29 @@ export function decodeRecentStep(atMs: number, bytes: Uint8Array): RecentStep {
 function numbersIn(bytes: Uint8Array): {
   readonly numbers: readonly number[];
   readonly incompleteSamples: number;
+  readonly lowerBoundSamples: number;
 } {
   const decoded = decode(bytes);
   const isNested = Array.isArray(decoded) && Array.isArray(decoded[0]);
-  const [numbers, incompleteSamples]: unknown[] = isNested ? decoded : [decoded, 0];
+  const [numbers, incompleteSamples, lowerBoundSamples = 0]: unknown[] = isNested ? decoded : [decoded, 0];
   if (
     !Array.isArray(numbers) ||
     numbers.length < 8 ||
     !numbers.every(Number.isFinite) ||
-    !Number.isFinite(incompleteSamples)
+    !Number.isFinite(incompleteSamples) ||
+    !Number.isFinite(lowerBoundSamples)
   ) {
     throw new Error("expected the numbers of a step");
   }
-  return { numbers, incompleteSamples: Number(incompleteSamples) };
+  return {
+    numbers,
+    incompleteSamples: Number(incompleteSamples),
+    lowerBoundSamples: Number(lowerBoundSamples),
+  };
+}
+
+function withLowerBounds(lowerBoundSamples: number): Pick<StepRecord, "lowerBoundSamples"> {
+  return lowerBoundSamples === 0 ? {} : { lowerBoundSamples };
 }
 
 function decodeCounts(numbers: readonly number[]): StepCounts {

@@ -56,6 +56,28 @@ describe("StatsD", () => {
     });
   });
 
+  it("gets whether a size is a lower bound while it is, and once after that that it is not", async () => {
+    await using statsd = await listen();
+    let depthIsLowerBound = true;
+    const depth = 10_000;
+    const reader = fakeReader(["counted", "many"], (queue) =>
+      queue === "many" ? { depth, depthIsLowerBound } : { depth },
+    );
+    await start({ reader, port: statsd.port });
+    const saying = (value: number) =>
+      statsd.lines().filter((line) => line === `queue.size_is_lower_bound:${value}|g|#queue:many`).length;
+    await vi.waitFor(() => expect(saying(1)).toBeGreaterThan(1), 10_000);
+    expect(saying(0)).toBe(0);
+    depthIsLowerBound = false;
+    await vi.waitFor(() => expect(saying(0)).toBe(1), 10_000);
+    const count = statsd.lines().length;
+    await vi.waitFor(() => expect(statsd.lines().length).toBeGreaterThan(count + 20), 10_000);
+    expect(saying(0)).toBe(1);
+    expect(statsd.lines().filter((line) => line.includes("lower_bound") && line.includes("counted"))).toEqual(
+      [],
+    );
+  });
+
   it("gets nothing of a queue that is stale or gone, and no number that is not known", async () => {
     await using statsd = await listen();
     const reader = fakeReader(["dark", "gone", "stale", "untold"], (queue): Partial<QueueSnapshot> => {

@@ -134,7 +134,7 @@ describe("a webhook", () => {
         firedAt: new Date(nowMs).toISOString(),
         endedAt: null,
         facts: {
-          ...{ latency: 90, depth: 3, accuracy: "EXACT" },
+          ...{ latency: 90, depth: 3, depthIsLowerBound: false, accuracy: "EXACT" },
           throughput: { enqueuedPerSecond: 0.01667, dequeuedPerSecond: 0.6667 },
           measuredAt: new Date(nowMs).toISOString(),
           oldestSince: new Date(nowMs - 90_000).toISOString(),

@@ -12,7 +12,7 @@ const minutes = (count: number) => ({ latencyMs: count * 60_000, oldestSinceMs: 
 describe("an alert", () => {
   test("is pending, fires once with its facts, and resolves below its lower threshold", async () => {
     const { queues, evaluate, round, pass, active, resolved, seen, store } = await open();
-    queues.set("mail", { ...minutes(2), depth: 7 }, "SLOW");
+    queues.set("mail", { ...minutes(2), depth: 7, depthIsLowerBound: true }, "SLOW");
     queues.set("other", { ...minutes(9), depth: 7 });
     const evaluator = await evaluate(1);
     await round(evaluator);
@@ -24,7 +24,13 @@ describe("an alert", () => {
     expect(alert).toMatchObject({
       ...{ rule: "Late", queue: "mail", state: "FIRING", subject: "latency", value: 120, threshold: 60 },
       facts: {
-        ...{ latencyMs: 120_000, oldestSinceMs: startMs - 120_000, depth: 7, accuracy: "EXACT" },
+        ...{
+          latencyMs: 120_000,
+          oldestSinceMs: startMs - 120_000,
+          depth: 7,
+          depthIsLowerBound: true,
+          accuracy: "EXACT",
+        },
         throughput: { enqueuedPerSecond: 3, dequeuedPerSecond: 2 },
         health: [{ health: "SLOW" }],
       },

@@ -228,6 +228,11 @@ describe("the words of an alert", () => {
       { latency: null, depth: null },
       ["The age of the oldest job was not known."],
     ],
+    [
+      "say that more jobs may have waited than were counted",
+      { depth: 10_000, depthIsLowerBound: true },
+      ["The oldest job had waited 42 s.", "At least 10,000 jobs waited."],
+    ],
     ["say that no job waited", { latency: 0, depth: 0 }, ["No job waited."]],
     [
       "say how far the age was trusted",

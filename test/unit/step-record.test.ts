@@ -40,14 +40,16 @@ const recordArb: fc.Arbitrary<StepRecord> = fc
     depths: fc.array(fc.nat(5_000_000), { minLength: 1, maxLength: 10 }),
     paused: fc.nat(10),
     incomplete: fc.oneof(fc.constant(0), fc.nat(10)),
+    lowerBound: fc.oneof(fc.constant(0), fc.nat(10)),
     waits: fc.option(fc.array(waitArb, { maxLength: 50 })),
     enqueued: fc.nat(100_000),
   })
-  .map(({ latencies, depths, paused, incomplete, waits, enqueued }) => ({
+  .map(({ latencies, depths, paused, incomplete, lowerBound, waits, enqueued }) => ({
     samples: latencies.length,
     waitingSamples: latencies.filter((latency) => latency > 0).length,
     pausedSamples: Math.min(paused, latencies.length),
     incompleteSamples: Math.min(incomplete, latencies.length),
+    ...(lowerBound === 0 ? {} : { lowerBoundSamples: Math.min(lowerBound, latencies.length) }),
     maxLatencyMs: Math.max(...latencies),
     sumLatencyMs: latencies.reduce((sum, latency) => sum + latency, 0),
     lastLatencyMs: latencies.at(-1) ?? 0,
@@ -63,7 +65,7 @@ describe("a record of a step", () => {
     fc.assert(
       fc.property(recordArb, (record) => {
         expect(decodeRecord(encodeRecord(record))).toEqual(record);
-        const { maxLatencyMs, sumLatencyMs, counts, ...recent } = record;
+        const { maxLatencyMs, sumLatencyMs, counts, lowerBoundSamples, ...recent } = record;
         const { enqueued = 0, dequeued = 0 } = counts ?? {};
         expect(decodeRecentStep(7, encodeRecord(record))).toEqual({
           ...{ atMs: 7, ...recent },
@@ -89,6 +91,8 @@ describe("merging", () => {
         expect(merged.counts?.enqueued ?? 0).toBe(sum(({ enqueued }) => enqueued));
         expect(merged.counts?.dequeued ?? 0).toBe(sum(({ dequeued }) => dequeued));
         expect(merged.counts?.sumMs ?? 0).toBe(sum(({ sumMs }) => sumMs));
+        const lowerBounds = records.reduce((all, each) => all + (each.lowerBoundSamples ?? 0), 0);
+        expect(merged.lowerBoundSamples ?? 0).toBe(lowerBounds);
         expect(merged.samples).toBe(records.reduce((all, { samples }) => all + samples, 0));
       }),
     );

@@ -61,6 +61,7 @@ export function explainEnd(end: AlertEnd): string {
 export interface FiringFacts {
   readonly latency: number | null;
   readonly depth: number | null;
+  readonly depthIsLowerBound?: boolean;
   readonly accuracy: "EXACT" | "ESTIMATED" | "LOWER_BOUND" | "INCOMPLETE" | "UNKNOWN";
   readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
   readonly health: readonly { readonly health: string; readonly since: string }[];
@@ -76,7 +77,7 @@ const accuracies: Readonly<Record<FiringFacts["accuracy"], string | null>> = {
 
 /** What was known when the alert fired, a sentence each. */
 export function explainFacts(facts: FiringFacts): readonly string[] {
-  const { latency, depth, throughput, health } = facts;
+  const { latency, depth, depthIsLowerBound, throughput, health } = facts;
   const sentences = [
     latency === null
       ? "The age of the oldest job was not known."
@@ -85,7 +86,8 @@ export function explainFacts(facts: FiringFacts): readonly string[] {
         : `The oldest job had waited ${formatDuration(latency)}.`,
   ];
   if (depth !== null && depth > 0) {
-    sentences.push(depth === 1 ? "1 job waited." : `${formatCount(depth)} jobs waited.`);
+    const count = `${depthIsLowerBound ? "At least " : ""}${formatCount(depth)}`;
+    sentences.push(depth === 1 ? "1 job waited." : `${count} jobs waited.`);
   }
   if (throughput !== null) {
     const { enqueuedPerSecond, dequeuedPerSecond } = throughput;

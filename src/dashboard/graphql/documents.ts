@@ -73,7 +73,7 @@ export const queueHistory = graphql(`
     queueLatency(queues: [$queue]) {
       queue
       history(from: $from, to: $to, step: $step) {
-        at samples incompleteSamples maxLatency maxDepth enqueued dequeued
+        at samples incompleteSamples lowerBoundSamples maxLatency maxDepth enqueued dequeued
         waitTime { count p50 p95 p99 }
       }
     }
@@ -101,7 +101,7 @@ const alertFields = graphql(`
     labels { name text }
     annotations { name text }
     facts {
-      measuredAt latency depth accuracy
+      measuredAt latency depth depthIsLowerBound accuracy
       throughput { enqueuedPerSecond dequeuedPerSecond }
       health { health since }
     }

@@ -62,6 +62,7 @@ export function QueueHistory({ queue, now }: QueueHistoryProps) {
 /** What the lines alone do not show. */
 function HistoryNotes({ steps }: { readonly steps: readonly HistoryStep[] }) {
   const incomplete = steps.filter(({ incompleteSamples }) => incompleteSamples > 0).length;
+  const uncounted = steps.filter(({ lowerBoundSamples }) => lowerBoundSamples > 0).length;
   if (steps.length === 0) {
     return (
       <p class="hint">
@@ -70,12 +71,21 @@ function HistoryNotes({ steps }: { readonly steps: readonly HistoryStep[] }) {
       </p>
     );
   }
-  if (incomplete === 0) return null;
+  const stepsOf = (count: number) => (count === 1 ? "one step" : `${count} steps`);
   return (
-    <p class="hint">
-      Redis had lost events in {incomplete === 1 ? "one step" : `${incomplete} steps`} of this range: numbers
-      there may be too high or too low.
-    </p>
+    <>
+      {incomplete > 0 && (
+        <p class="hint">
+          Redis had lost events in {stepsOf(incomplete)} of this range: numbers there may be too high or too
+          low.
+        </p>
+      )}
+      {uncounted > 0 && (
+        <p class="hint">
+          In {stepsOf(uncounted)} of this range jobs were counted up to a limit: more may have waited.
+        </p>
+      )}
+    </>
   );
 }
 
