@@ -27,6 +27,13 @@ export const fixtures = {
     );
     CREATE INDEX index_solid_queue_dispatch_all ON solid_queue_scheduled_executions (scheduled_at, priority, job_id);
     CREATE TABLE solid_queue_pauses (id bigserial PRIMARY KEY, queue_name text NOT NULL UNIQUE, created_at timestamp(6) NOT NULL);`,
+  delayed_job: `
+    CREATE TABLE delayed_jobs (
+      id bigserial PRIMARY KEY, priority integer NOT NULL DEFAULT 0, attempts integer NOT NULL DEFAULT 0, handler text, last_error text,
+      run_at timestamp(6), locked_at timestamp(6), failed_at timestamp(6), locked_by varchar, queue varchar,
+      created_at timestamp(6) NOT NULL DEFAULT timezone('UTC', now()), updated_at timestamp(6) NOT NULL DEFAULT timezone('UTC', now())
+    );
+    CREATE INDEX delayed_jobs_priority ON delayed_jobs (priority, run_at);`,
   que: `
     CREATE TABLE que_jobs (
       priority smallint NOT NULL DEFAULT 100, run_at timestamptz NOT NULL DEFAULT now(), id bigserial PRIMARY KEY,

@@ -1,5 +1,6 @@
 import type { PostgresSystemName } from "../../settings/postgres-url.ts";
 import type { PostgresSystem } from "./system.ts";
+import { delayedJob } from "./systems/delayed-job.ts";
 import { goodJob } from "./systems/good-job.ts";
 import { graphileWorker } from "./systems/graphile-worker.ts";
 import { oban } from "./systems/oban.ts";
@@ -19,4 +20,5 @@ export const postgresSystems: Readonly<Record<PostgresSystemName, PostgresSystem
   good_job: goodJob,
   solid_queue: solidQueue,
   que,
+  delayed_job: delayedJob,
 };
