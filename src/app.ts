@@ -41,6 +41,8 @@ import { createServer } from "./server/server.ts";
 import { createAlertRulesFile } from "./settings/alert-rules-file.ts";
 import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
+import type { PostgresQuery } from "./settings/parse-postgres-queries.ts";
+import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
 import { prefixesOf, type SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
@@ -64,7 +66,17 @@ export function createApp(config: Config, logger: Logger): App {
   const keys = createKeys(config.keyPrefix);
 
   const { eventWindowMs, maxWaitMs, maxQueues, maxEvents, maxKnownQueues, queueTtlMs } = config;
-  const sourceNames = config.sources.flatMap(prefixesOf);
+  const queriesFile =
+    config.postgresQueryFile === null
+      ? undefined
+      : createPostgresQueriesFile(config.postgresQueryFile, config.sources, logger);
+  const queriesOf = (source: string) => {
+    const queries = queriesFile?.value ?? [];
+    // The file names the database where there are several.
+    return queries.filter(({ database }) => database === null || database === source);
+  };
+  const refusedQueries = new Set<string>();
+  const sourceNames = namesOfSources(config.sources.flatMap(prefixesOf), queriesFile);
   const tracker = createTracker({
     ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
     sources: sourceNames,
@@ -111,7 +123,7 @@ export function createApp(config: Config, logger: Logger): App {
     createLeaderOnlySource({
       lease: createLease({ redis, keys, name: source, logger }),
       sink: tracker,
-      create: (sink) => factories[kind]({ url, source, prefixes, sink, logger }),
+      create: (sink) => factories[kind]({ url, source, prefixes, sink, logger, queriesOf, refusedQueries }),
       source,
       logger,
     }),
@@ -142,7 +154,9 @@ export function createApp(config: Config, logger: Logger): App {
   const limits: ArgumentLimits = {
     maxQueues,
     maxEvents,
-    sources: sourceNames,
+    get sources() {
+      return sourceNames();
+    },
     historyKeptMs: config.historyKeptMs,
   };
   const throttle = createThrottle({
@@ -251,7 +265,10 @@ export function createApp(config: Config, logger: Logger): App {
     dashboard,
     exampleTabs,
     needsToken: tokenFile !== undefined,
-    routes: { "/health": async () => alive, "/ready": (state) => readyAnswer(connections, state) },
+    routes: {
+      "/health": async () => withWarnings([...refusedQueries].map(refusedQuery)),
+      "/ready": (state) => readyAnswer(connections, state),
+    },
     texts: { "/metrics": { ...exporters.metrics, scope: "read" } },
     onAnswered: exporters.server.answered,
     graceMs: config.shutdownGraceMs,
@@ -262,6 +279,7 @@ export function createApp(config: Config, logger: Logger): App {
     checkedTogether([
       ...(tokenFile === undefined ? [] : [tokenFile]),
       objectives,
+      ...(queriesFile === undefined ? [] : [queriesFile]),
       ...(ruleFile === undefined ? [] : [ruleFile]),
     ]),
     ...(embedded === undefined ? [] : [embedded]),
@@ -286,12 +304,31 @@ export function createApp(config: Config, logger: Logger): App {
   };
 }
 
+/** Of the job systems, and of the queries in the file as it is now. */
+function namesOfSources(
+  systems: readonly string[],
+  file: { readonly value: readonly PostgresQuery[] } | undefined,
+): () => readonly string[] {
+  let last: { readonly queries: readonly PostgresQuery[] | undefined; readonly names: readonly string[] } = {
+    queries: undefined,
+    names: systems,
+  };
+  return () => {
+    const queries = file?.value;
+    if (queries !== last.queries)
+      last = { queries, names: [...systems, ...(queries ?? []).map(({ name }) => name)] };
+    return last.names;
+  };
+}
+
 interface SourceWiring {
   readonly url: string;
   readonly source: string;
   readonly prefixes: Readonly<Record<string, string>>;
   readonly sink: FollowSink;
   readonly logger: Logger;
+  readonly queriesOf: (source: string) => readonly PostgresQuery[];
+  readonly refusedQueries: Set<string>;
 }
 
 /** Every kind of job system that can be read, a line each. */
@@ -300,7 +337,12 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
     faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: config.faktoryIntervalMs }),
     sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: config.sidekiqIntervalMs }),
     bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
-    postgres: (wiring) => createPostgresSource({ ...wiring, intervalMs: config.postgresIntervalMs }),
+    postgres: ({ queriesOf, ...wiring }) =>
+      createPostgresSource({
+        ...wiring,
+        queries: () => queriesOf(wiring.source),
+        intervalMs: config.postgresIntervalMs,
+      }),
   };
 }
 
@@ -314,13 +356,20 @@ const maxOrderedQueues = 10_000;
 /** Notices of change can be lost between the nodes of a Redis Cluster. */
 const rereadMs = 5_000;
 
-const alive: RouteAnswer = { status: 200, body: { status: "ok" } };
+function withWarnings(warnings: readonly string[]): RouteAnswer {
+  return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
+}
+
+/** Without what was wrong: this needs no token, and the log has it. */
+function refusedQuery(name: string): string {
+  return `the query ${name} of POSTGRES_QUERY_FILE is refused, and its queues are not read: the log has the line and the reason`;
+}
 
 async function readyAnswer(connections: RedisConnections, { isLeaving }: ServerState): Promise<RouteAnswer> {
   if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
   const { isReady, warnings } = await readinessOf(connections);
   if (!isReady) return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
-  return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
+  return withWarnings(warnings);
 }
 
 /** Before a client asks: what was written last before a power failure may be missing in any queue. */

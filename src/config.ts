@@ -64,6 +64,8 @@ export interface Config {
   readonly sidekiqIntervalMs: number;
   readonly bullmqReconcileMs: number;
   readonly postgresIntervalMs: number;
+  /** The file of SELECTs for the databases of Postgres; null: there are none. */
+  readonly postgresQueryFile: string | null;
   /** The file of rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
@@ -124,6 +126,7 @@ const settings = z.object({
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
   POSTGRES_URL: sourceUrls("postgres"),
   POSTGRES_INTERVAL: duration("1s", "100ms", "1h"),
+  POSTGRES_QUERY_FILE: path().optional(),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
   ALERT_WEBHOOK_URL: httpUrls(),
@@ -149,7 +152,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     const got = /_(URL|SECRET)$/.test(name) ? "" : `, got ${JSON.stringify(given[name])}`;
     return `${name}: ${issue.message}${got}`;
   });
-  const problems = [...issues, ...nameClashes(given), ...receiverProblems(given), ...openToAll(given)];
+  const problems = [
+    ...issues,
+    ...nameClashes(given),
+    ...queriesOfNothing(given),
+    ...receiverProblems(given),
+    ...openToAll(given),
+  ];
   if (!parsed.success || problems.length > 0) {
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
@@ -192,6 +201,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
     postgresIntervalMs: set.POSTGRES_INTERVAL,
+    postgresQueryFile: set.POSTGRES_QUERY_FILE ?? null,
     alertsFile: set.ALERTS_FILE ?? null,
     alertmanagerUrls: set.ALERTMANAGER_URL,
     alertWebhooks: webhooksOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),
@@ -203,6 +213,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       ...unverifiedTls(set.REDIS_URL, sources),
     ],
   });
+}
+
+/** A file of SELECTs needs a database to send them to. */
+function queriesOfNothing(given: Readonly<Record<string, string | undefined>>): readonly string[] {
+  if (given.POSTGRES_QUERY_FILE === undefined || given.POSTGRES_URL !== undefined) return [];
+  return ["POSTGRES_QUERY_FILE: expected POSTGRES_URL beside it, the database to query"];
 }
 
 /** Without tokens a client that reaches the port may read and write, so only this machine may reach it. */

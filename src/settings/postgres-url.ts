@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
-import type { ConnectionOptions } from "node:tls";
+import { type ConnectionOptions, getCACertificates } from "node:tls";
 import { messageOf } from "../core/errors.ts";
+import { isLoopback } from "./fields.ts";
+import { readCertificates } from "./tls-options.ts";
 import { parametersProblem } from "./url-parameters.ts";
 
 /** The job systems that keep their jobs in tables of Postgres, by the names behind `?system=`. */
@@ -13,12 +14,17 @@ export const postgresSystemNames = [
   "good_job",
   "solid_queue",
   "que",
+  "delayed_job",
 ] as const;
 
 export type PostgresSystemName = (typeof postgresSystemNames)[number];
 
-/** As in libpq: `prefer` uses TLS where the server has it; only the last two verify the certificate. */
-const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;
+/**
+ * As in libpq. `allow` and `prefer` try both, without TLS or with it first. `require` verifies the certificate where there is a
+ * `sslrootcert`, and the last two always do; all but `verify-full` leave out the name in it.
+ */
+const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+type SslMode = (typeof sslModes)[number];
 
 export interface PostgresAddress {
   /** Starts with a slash: the directory of a Unix socket. */
@@ -27,10 +33,8 @@ export interface PostgresAddress {
   readonly user: string;
   readonly password: string;
   readonly database: string;
-  /** Null: no TLS. */
-  readonly tls: ConnectionOptions | null;
-  /** Whether a server without TLS will do. */
-  readonly isTlsOptional: boolean;
+  /** What to try, in this order, while the server refuses; null: without TLS. */
+  readonly attempts: readonly (ConnectionOptions | null)[];
   /** Null: all that are known. */
   readonly systems: readonly PostgresSystemName[] | null;
   /** Null: every schema is searched. */
@@ -53,40 +57,66 @@ export function postgresProblem(text: string): string | null {
   if (url.searchParams.get("schema") === "") return "the name of a schema behind ?schema=";
   const mode = url.searchParams.get("sslmode");
   if (mode !== null && !sslModes.some((known) => known === mode)) return `sslmode=${sslModes.join(", ")}`;
-  if (url.searchParams.has("sslrootcert") && !mode?.startsWith("verify-"))
-    return "sslrootcert with sslmode=verify-ca or verify-full";
+  const root = url.searchParams.get("sslrootcert");
+  if (root === "system" && modeOf(url) !== "verify-full")
+    return "sslrootcert=system with sslmode=verify-full";
+  if (root !== null && !["require", "verify-ca", "verify-full"].includes(modeOf(url)))
+    return "sslrootcert with sslmode=require, verify-ca or verify-full";
   try {
     const { host, user, database } = postgresAddress(text);
     return host === "" || user === "" || database === "" ? postgresForm : null;
   } catch (error) {
-    return error instanceof URIError ? postgresForm : `sslrootcert=FILE: ${messageOf(error)}`;
+    return error instanceof URIError ? postgresForm : messageOf(error).replace(/^expected /, "");
   }
 }
 
 /** Of a URL in which {@link postgresProblem} finds nothing wrong. Reads the file of `sslrootcert`. */
 export function postgresAddress(text: string): PostgresAddress {
   const url = new URL(text);
-  const mode = url.searchParams.get("sslmode") ?? "prefer";
   return {
     host: decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? 5432 : Number(url.port),
     user: decodeURIComponent(url.username),
     password: decodeURIComponent(url.password),
     database: decodeURIComponent(url.pathname.slice(1)),
-    tls: mode === "disable" || url.hostname.startsWith("%2F") ? null : tlsOf(mode, url),
-    isTlsOptional: mode === "prefer",
+    attempts: isSocket(url) ? [null] : attemptsOf(url),
     systems: systemsIn(url) as readonly PostgresSystemName[] | null,
     schema: url.searchParams.get("schema"),
   };
 }
 
-function tlsOf(mode: string, url: URL): ConnectionOptions {
-  if (!mode.startsWith("verify-")) return { rejectUnauthorized: false };
-  const file = url.searchParams.get("sslrootcert");
-  const authorities = file === null ? {} : { ca: readFileSync(file, "utf8") };
-  // What verify-ca leaves out is the name in the certificate.
-  const names = mode === "verify-ca" ? { checkServerIdentity: () => undefined } : {};
-  return { rejectUnauthorized: true, ...authorities, ...names };
+/** Whether TLS may be used that verifies no certificate, with a host on another machine. */
+export function hasUnverifiedTls(text: string): boolean {
+  const url = new URL(text);
+  const { host, attempts } = postgresAddress(text);
+  return !isSocket(url) && !isLoopback(host) && attempts.some((tls) => tls?.rejectUnauthorized === false);
+}
+
+function isSocket(url: URL): boolean {
+  return /^%2f/i.test(url.hostname);
+}
+
+function modeOf(url: URL): SslMode {
+  const { searchParams } = url;
+  const usual = searchParams.get("sslrootcert") === "system" ? "verify-full" : "prefer";
+  return (searchParams.get("sslmode") ?? usual) as SslMode;
+}
+
+function attemptsOf(url: URL): PostgresAddress["attempts"] {
+  const tls = tlsOf(url);
+  const attempts = { disable: [null], allow: [null, tls], prefer: [tls, null] } as const;
+  const mode = modeOf(url);
+  return mode === "disable" || mode === "allow" || mode === "prefer" ? attempts[mode] : [tls];
+}
+
+function tlsOf(url: URL): ConnectionOptions {
+  const mode = modeOf(url);
+  const root = url.searchParams.get("sslrootcert");
+  if (root === null && !mode.startsWith("verify-")) return { rejectUnauthorized: false };
+  const names = mode === "verify-full" ? {} : { checkServerIdentity: () => undefined };
+  if (root === null) return { rejectUnauthorized: true, ...names };
+  const ca = root === "system" ? getCACertificates("system") : readCertificates(root, "sslrootcert");
+  return { rejectUnauthorized: true, ca, ...names };
 }
 
 function systemsIn(url: URL): readonly string[] | null {

@@ -1,4 +1,5 @@
 import { closest } from "./closest.ts";
+import { hasUnverifiedTls } from "./postgres-url.ts";
 import type { SourceConfig } from "./source-urls.ts";
 
 /** Something for the log. The environment is shared with other programs, so an unknown variable is no error. */
@@ -28,6 +29,9 @@ export function misspeltSettings(
   });
 }
 
+const unverifiedPostgres =
+  "the TLS certificate of a Postgres is not verified: anyone on the network path can read and change the data; set sslmode=verify-full";
+
 /** Connections whose certificates are not verified. */
 export function unverifiedTls(
   redisUrls: readonly string[],
@@ -39,5 +43,8 @@ export function unverifiedTls(
   return [
     ...(redisUrls.some(isInsecure) ? [{ setting: "REDIS_URL", message }] : []),
     ...sources.filter(({ url }) => isInsecure(url)).map(({ name }) => ({ source: name, message })),
+    ...sources
+      .filter(({ kind, url }) => kind === "postgres" && hasUnverifiedTls(url))
+      .map(({ name }) => ({ source: name, message: unverifiedPostgres })),
   ];
 }

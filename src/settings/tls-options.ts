@@ -25,7 +25,7 @@ export function tlsOptions(parameters: URLSearchParams, host = ""): TlsOptions {
   const file = parameters.get("ca");
   return {
     ...(parameters.get("tls") === "insecure" ? { rejectUnauthorized: false } : {}),
-    ...(file === null ? {} : { ca: readCertificates(file) }),
+    ...(file === null ? {} : { ca: readCertificates(file, "ca") }),
     ...serverName(host),
   };
 }
@@ -35,7 +35,11 @@ export function serverName(host: string): Pick<TlsOptions, "servername"> {
   return host === "" || isIP(host) !== 0 ? {} : { servername: host };
 }
 
-function readCertificates(file: string): string {
+/**
+ * @param parameter of a URL, which names the file
+ * @throws StartError when the file cannot be read or has no certificate.
+ */
+export function readCertificates(file: string, parameter: string): string {
   try {
     const found = statSync(file);
     // Reading a FIFO or a device could wait for ever.
@@ -46,7 +50,7 @@ function readCertificates(file: string): string {
     return text;
   } catch (error) {
     throw new StartError(
-      `expected a readable file of certificates (PEM) behind ca=, but with ${file}: ${messageOf(error)}`,
+      `expected a readable file of certificates (PEM) behind ${parameter}=, but with ${file}: ${messageOf(error)}`,
       { cause: error },
     );
   }

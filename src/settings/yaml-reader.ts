@@ -28,6 +28,10 @@ export interface YamlReader {
   entries(place: Place): readonly (readonly [key: string, value: Place])[] | null;
   /** The items of a list; a value that is not a list is a list of one. */
   items(place: Place): readonly Place[];
+  /** Whether it is a map; says nothing of it. */
+  isMap(place: Place): boolean;
+  /** The line in which its text begins, and whether each line of the text is a line of the file: so it is behind `|`. */
+  position(place: Place): { readonly line: number; readonly isByLine: boolean };
   /** The text as it is in the file, also where YAML reads a number or a boolean: `007`, `1.10`. "" for all else. */
   text(place: Place): string;
 }
@@ -99,6 +103,11 @@ export function createYamlReader(text: string): YamlReader {
       const node = resolved(place.node);
       if (!isSeq(node)) return [place];
       return node.items.map((item, i) => ({ node: item, path: `${place.path}[${i}]` }));
+    },
+    isMap: ({ node }) => isMap(resolved(node)),
+    position({ node }) {
+      const isByLine = isScalar(node) && node.type === "BLOCK_LITERAL";
+      return { line: lineOf(node) + (isByLine ? 1 : 0), isByLine };
     },
     text({ node }) {
       const value = resolved(node);

@@ -17,7 +17,7 @@ export interface QueueIndexOptions {
   /** How many recorded queues there may be. @default 100_000 */
   readonly maxKnownQueues?: number | undefined;
   /** Names of the job systems that are read: their queues are not recorded ones. @default [] */
-  readonly sources?: readonly string[] | undefined;
+  readonly sources?: (() => readonly string[]) | undefined;
   /** Measures how long ago a name was listed. */
   readonly clock?: MonotonicClock;
 }
@@ -70,7 +70,14 @@ const admittedForMs = 10_000;
 const maxAdmitted = 10_000;
 
 export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
-  const { redis, keys, logger, maxKnownQueues = 100_000, sources = [], clock = monotonicClock } = options;
+  const {
+    redis,
+    keys,
+    logger,
+    maxKnownQueues = 100_000,
+    sources = () => [],
+    clock = monotonicClock,
+  } = options;
   const script = loadScript("queueLatencyListRecorded", new URL("lua/list-recorded.lua", import.meta.url));
   const setAsideUrl = new URL("lua/set-aside.lua", import.meta.url);
   const setAsideScript = allowOutOfMemory(loadScript("queueLatencySetAside", setAsideUrl));
@@ -163,7 +170,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
     async admit(queues) {
       const unsure = queues.filter((queue) => admitted.get(queue) === undefined);
       if (unsure.length === 0) return;
-      const args = [maxKnownQueues, sources.length, ...sources, ...unsure];
+      const names = sources();
+      const args = [maxKnownQueues, names.length, ...names, ...unsure];
       const reply = await ask(() => runScript(redis, script, { keys: [keys.index], args }));
       const { isListed, created, recorded = 0, refused = [] } = namedReply<ListReply>(reply);
       if (isListed !== 1) throw tooManyQueues({ recorded, created, newQueues: refused, max: maxKnownQueues });

@@ -28,8 +28,8 @@ export interface TrackerOptions {
   readonly maxKnownQueues?: number;
   /** A recorded queue with no jobs and no event for so long is forgotten; at least `eventWindowMs`. @default 604_800_000 // 7 days */
   readonly queueTtlMs?: number;
-  /** Names of the job systems that are read. @default [] */
-  readonly sources?: readonly string[];
+  /** Names of the sources that are read, as they are now. @default none */
+  readonly sources?: () => readonly string[];
   /** What else is kept of a queue that was forgotten, by a request or since it was idle, is to be removed. */
   readonly onForgotten?: (queue: string) => Promise<void>;
   /** How often queues are swept. @default 60_000 // a minute */

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PgBoss } from "pg-boss";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { recordingLogger } from "../support/logger.ts";
@@ -26,21 +29,31 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     await boss.send("mail", {});
     await boss.send("mail", {}, { startAfter: 3_600 });
 
+    const directory = await mkdtemp(join(tmpdir(), "ql-queries-"));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    const queries = join(directory, "queries.yml");
+    await writeFile(
+      queries,
+      `own: SELECT 'all' AS queue, min(run_at) AS oldest, count(*) AS depth FROM que_jobs WHERE queue = 'mail'
+bad: SELECT 'all' AS queue, min(ran_at) AS oldest, count(*) AS depth FROM que_jobs\n`,
+    );
+    const logger = recordingLogger();
     await using app = await startApp(
       {
         REDIS_URL: inject("redisUrl"),
         KEY_PREFIX: uniquePrefix(),
         POSTGRES_URL: url,
         POSTGRES_INTERVAL: "100ms",
+        POSTGRES_QUERY_FILE: queries,
       },
-      recordingLogger(),
+      logger,
     );
     const selection =
       "queue source state latency depth depthIsLowerBound scheduled accuracy stale throughput { enqueuedPerSecond }";
     await until(async () => {
       const { body } = await ask(
         app.url,
-        `{ queueLatency(queues: ["que/mail", "pg-boss/mail", "que/many"]) { ${selection} } }`,
+        `{ queueLatency(queues: ["que/mail", "pg-boss/mail", "que/many", "own/all"]) { ${selection} } }`,
       );
       const common = { state: "WAITING", accuracy: "EXACT", stale: false, throughput: null };
       expect(body.data.queueLatency).toEqual([
@@ -71,15 +84,38 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           scheduled: null,
           latency: expect.any(Number),
         },
+        {
+          ...common,
+          queue: "own/all",
+          source: "own",
+          depth: 1,
+          depthIsLowerBound: false,
+          scheduled: null,
+          accuracy: "ESTIMATED",
+          latency: expect.toSatisfy(isAnHour),
+        },
       ]);
     });
     const metrics = await (await fetch(new URL("/metrics", app.url))).text();
     expect(metrics).toContain('queue_depth_is_lower_bound{queue="que/many",source="que"} 1');
-    const { body } = await ask(
-      app.url,
-      `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "que/mail", jobId: "1" }]) { accepted } }`,
-    );
-    expect(body.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT" });
+    await until(async () => {
+      const health = (await (await fetch(new URL("/health", app.url))).json()) as object;
+      expect(health).toEqual({
+        status: "ok",
+        warnings: [expect.stringContaining("the query bad of POSTGRES_QUERY_FILE is refused")],
+      });
+    });
+    const refusals = logger.lines.filter(({ message }) => message === "Postgres query refused");
+    expect(refusals.filter(({ level }) => level === "warn")).toHaveLength(1);
+    expect(refusals[0]?.fields.err).toBe(`${queries}, line 2: column "ran_at" does not exist`);
+
+    for (const queue of ["que/mail", "own/all"]) {
+      const { body } = await ask(
+        app.url,
+        `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "${queue}", jobId: "1" }]) { accepted } }`,
+      );
+      expect(body.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT" });
+    }
   });
 });
 

@@ -66,12 +66,12 @@ describe("StatsD", () => {
     await start({ reader, port: statsd.port });
     const saying = (value: number) =>
       statsd.lines().filter((line) => line === `queue.size_is_lower_bound:${value}|g|#queue:many`).length;
-    await vi.waitFor(() => expect(saying(1)).toBeGreaterThan(1), 10_000);
+    await until(() => expect(saying(1)).toBeGreaterThan(1));
     expect(saying(0)).toBe(0);
     depthIsLowerBound = false;
-    await vi.waitFor(() => expect(saying(0)).toBe(1), 10_000);
+    await until(() => expect(saying(0)).toBe(1));
     const count = statsd.lines().length;
-    await vi.waitFor(() => expect(statsd.lines().length).toBeGreaterThan(count + 20), 10_000);
+    await until(() => expect(statsd.lines().length).toBeGreaterThan(count + 20));
     expect(saying(0)).toBe(1);
     expect(statsd.lines().filter((line) => line.includes("lower_bound") && line.includes("counted"))).toEqual(
       [],

@@ -28,7 +28,7 @@ describe("how many queues are recorded", () => {
 
   it.each(rows)("is bounded: $queues, of which $why", async ({ queues, isRecorded }) => {
     // A second server: what the first one remembers of its own queues must not decide.
-    const options = { prefix: uniquePrefix(), maxKnownQueues: 3, sources: ["faktory", "f"] };
+    const options = { prefix: uniquePrefix(), maxKnownQueues: 3, sources: () => ["faktory", "f"] };
     await using first = await openTracker(redisUrl, options);
     await using second = await openTracker(redisUrl, options);
     await first.tracker.record(enqueuedIn("a", "b"), null);

@@ -78,7 +78,7 @@ export async function openTracker(
     readonly queueTtlMs?: number;
     readonly sweepEveryMs?: number;
     readonly onForgotten?: (queue: string) => Promise<void>;
-    readonly sources?: readonly string[];
+    readonly sources?: () => readonly string[];
     readonly prefix?: string;
     readonly logger?: Logger;
   } = {},

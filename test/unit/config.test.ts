@@ -36,6 +36,7 @@ const defaults: Config = {
   faktoryIntervalMs: 1_000,
   sidekiqIntervalMs: 1_000,
   postgresIntervalMs: 1_000,
+  postgresQueryFile: null,
   bullmqReconcileMs: 10_000,
   alertsFile: null,
   alertmanagerUrls: [],
@@ -414,6 +415,25 @@ describe("warnings", () => {
   });
 });
 
+describe("the certificate of a Postgres", () => {
+  test.each([
+    { url: "postgres://u@a/b", isWarned: true, why: "prefer, as in libpq" },
+    { url: "postgres://u@a/b?sslmode=allow", isWarned: true, why: "allow" },
+    { url: "postgres://u@a/b?sslmode=require", isWarned: true, why: "without an authority" },
+    { url: "postgres://u@a/b?sslmode=verify-full", isWarned: false, why: "verified" },
+    { url: "postgres://u@a/b?sslmode=verify-ca", isWarned: false, why: "verified but for the name" },
+    { url: "postgres://u@a/b?sslrootcert=system", isWarned: false, why: "verify-full, as in libpq" },
+    { url: "postgres://u@a/b?sslmode=disable", isWarned: false, why: "no TLS, on purpose" },
+    { url: "postgres://u@127.0.0.1/b?sslmode=require", isWarned: false, why: "there is no network path" },
+    { url: "postgres://u@localhost/b", isWarned: false, why: "there is no network path" },
+    { url: "postgres://u@%2Frun/b", isWarned: false, why: "a socket has no TLS" },
+  ])("is warned of where it is not verified: $url, $why", ({ url, isWarned }) => {
+    const { warnings } = loadConfig({ POSTGRES_URL: `${url}${url.includes("?") ? "&" : "?"}as=jobs` });
+    const message = expect.stringMatching(/^the TLS certificate of a Postgres is not verified/);
+    expect(warnings).toEqual(isWarned ? [{ source: "jobs", message }] : []);
+  });
+});
+
 describe("STATSD_URL", () => {
   test.each([
     { given: "udp://localhost", host: "localhost", port: 8125, why: "StatsD's own port" },
@@ -556,14 +576,31 @@ describe("job systems", () => {
       why: "a job system that is not read from Postgres",
     },
     {
-      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=allow" },
-      problems: ["POSTGRES_URL: expected sslmode=disable, prefer, require, verify-ca, verify-full"],
-      why: "a mode that begins without TLS",
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=on" },
+      problems: ["POSTGRES_URL: expected sslmode=disable, allow, prefer, require, verify-ca, verify-full"],
+      why: "no mode of libpq's",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=prefer&sslrootcert=/dev/null" },
+      problems: ["POSTGRES_URL: expected sslrootcert with sslmode=require, verify-ca or verify-full"],
+      why: "authorities that a server without TLS makes useless",
     },
     {
       given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=require&sslrootcert=/dev/null" },
-      problems: ["POSTGRES_URL: expected sslrootcert with sslmode=verify-ca or verify-full"],
-      why: "authorities that would not be used",
+      problems: [
+        "POSTGRES_URL: expected a readable file of certificates (PEM) behind sslrootcert=, but with /dev/null: it is not a regular file",
+      ],
+      why: "no file",
+    },
+    {
+      given: { POSTGRES_URL: "postgres://u:secret@a/b?sslmode=verify-ca&sslrootcert=system" },
+      problems: ["POSTGRES_URL: expected sslrootcert=system with sslmode=verify-full"],
+      why: "every authority of the system may sign for any name",
+    },
+    {
+      given: { POSTGRES_QUERY_FILE: "queries.yml" },
+      problems: ["POSTGRES_QUERY_FILE: expected POSTGRES_URL beside it, the database to query"],
+      why: "queries of no database",
     },
     {
       given: { POSTGRES_URL: "postgres://u:secret@a/b?shema=x" },

@@ -1,12 +1,12 @@
 import { escapeLiteral } from "pg";
 import type { Observation } from "../../core/observation.ts";
-import { queueNameProblem } from "../../core/queue-name.ts";
 import type { Accuracy } from "../../core/snapshot.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
-import type { PostgresAnswer } from "./connection.ts";
 import { find, type Table } from "./discover.ts";
+import { createNameFilter } from "./name-filter.ts";
+import type { QueueReader } from "./queue-reader.ts";
 import { type FoundSystem, maxCounted, type PostgresSystem } from "./system.ts";
 
 export interface SystemReaderOptions {
@@ -20,18 +20,8 @@ export interface SystemReaderOptions {
   readonly logger: Logger;
 }
 
-type Select = (statement: string) => Promise<PostgresAnswer>;
-
-export interface SystemReader {
-  readonly source: string;
-  isFound(): boolean;
+export interface SystemReader extends QueueReader {
   discover(tables: readonly Table[]): void;
-  readHeads(select: Select): Promise<void>;
-  /** Counts the jobs of some queues: those that were counted longest ago. */
-  readDepths(select: Select): Promise<void>;
-  /** All queues, as they were read last. */
-  observations(): readonly Observation[];
-  failed(error: unknown): void;
 }
 
 interface Queue {
@@ -48,7 +38,6 @@ interface Queue {
 /** For how long a queue is kept after its last job, where no table names the queues. */
 const rememberedMs = 600_000;
 const queuesPerCount = 20;
-const maxQueues = 10_000;
 
 /** Keeps what is known of the queues of one job system. */
 export function createSystemReader(options: SystemReaderOptions): SystemReader {
@@ -62,7 +51,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
   const queues = new Map<string, Queue>();
   let found: FoundSystem | null = null;
   let wasFound = false;
-  let hasWarned = false;
+  const isShown = createNameFilter(source, queues, logger);
 
   function addHead(head: Observation): void {
     const { queue, readAtMs, headAgeMs, accuracy } = head;
@@ -82,18 +71,6 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
     });
   }
 
-  function nameProblem(queue: string): boolean {
-    const isWrong = queueNameProblem(`${source}/${queue}`) !== null || queues.size >= maxQueues;
-    if (isWrong && !hasWarned && !queues.has(queue)) {
-      hasWarned = true;
-      logger.warn(
-        { source, queue: queue.slice(0, 200), limit: maxQueues },
-        "skipped queues with invalid names, or beyond the limit",
-      );
-    }
-    return isWrong && !queues.has(queue);
-  }
-
   return {
     source,
     isFound: () => found !== null,
@@ -104,10 +81,10 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       else if (discovery !== null && "problem" in discovery) outage.failed(new Error(discovery.problem));
       else if (isWanted || wasFound) outage.failed(new Error(`there is no table ${system.table}`));
     },
-    async readHeads(select) {
+    async readHeads({ byIndex }) {
       if (found === null) return;
       const sentAtMs = monotonicClock.now();
-      const { rows } = await select(system.heads(found));
+      const { rows } = await byIndex(system.heads(found));
       const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
       const readAtMs = sentAtMs + uncertaintyMs;
       outage.recovered();
@@ -116,7 +93,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       const areOthersUnknown = rows.some(({ queue }) => queue === null);
       for (const { queue, age_ms: age, accuracy, paused } of rows) {
         if (queue === null) continue;
-        if (!nameProblem(String(queue)))
+        if (isShown(String(queue)))
           addHead({
             ...{ ...base, queue: String(queue), paused: paused === true },
             headAgeMs: age === null ? null : Math.max(0, Number(age)),
@@ -134,7 +111,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
         if (queue !== undefined) queue.seenAtMs = seenAtMs;
       }
     },
-    async readDepths(select) {
+    async readDepths({ byIndex }) {
       const dueBeforeMs = monotonicClock.now() - countEveryMs;
       const due = [...queues]
         .filter(([, { countedAtMs }]) => countedAtMs < dueBeforeMs)
@@ -146,7 +123,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       for (const [, queue] of due)
         Object.assign(queue, { countedAtMs, depth: null, isLowerBound: false, scheduled: null });
       const names = due.map(([name]) => escapeLiteral(name));
-      const { rows } = await select(system.depths(found, `ARRAY[${names}]::text[]`));
+      const { rows } = await byIndex(system.depths(found, `ARRAY[${names}]::text[]`));
       for (const { queue, depth, is_lower_bound: isCut, scheduled } of rows) {
         const counted = queues.get(String(queue));
         if (counted === undefined) continue;
