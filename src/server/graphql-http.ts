@@ -18,7 +18,7 @@ export interface GraphQLHttpOptions {
   readonly budget: ByteBudget;
   readonly guard: Pick<RequestGuard<DocumentNode>, "maxBodyBytes">;
   /** Counts a refusal. @returns what resolves when it may be sent. */
-  readonly holdBack: (response: ServerResponse) => Promise<void> | null;
+  readonly holdBack: (response: ServerResponse, workMs: number) => Promise<void> | null;
 }
 
 /** @param sender the client, or why there is none. */
@@ -52,28 +52,35 @@ export function createGraphQLHttp({
   }
 
   /** Of the refused operation nothing is kept for as long as this is held back. */
-  function sendLate(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {
-    const sendable = holdBack(response);
+  function sendLate(
+    response: ServerResponse,
+    mediaType: MediaType,
+    text: string,
+    head: ResponseHead,
+    workMs: number,
+  ): void {
+    const sendable = holdBack(response, workMs);
     if (sendable === null) write(response, mediaType, text, head);
     else void sendable.then(() => write(response, mediaType, text, head));
   }
 
-  function sendInvalid(response: ServerResponse, mediaType: MediaType, { errors, cost }: Invalid): void {
+  function sendInvalid(response: ServerResponse, mediaType: MediaType, invalid: Invalid): void {
+    const { errors, cost, workMs } = invalid;
     const text = withCost(encodeResult({ errors }), cost);
-    sendLate(response, mediaType, text, headOf(errors, mediaType));
+    sendLate(response, mediaType, text, headOf(errors, mediaType), workMs);
   }
 
   /** One entry for each operation: clients look for the errors of each in its place. */
   function refuseBatch(
     response: ServerResponse,
     mediaType: MediaType,
-    { errors, cost }: Invalid,
+    { errors, cost, workMs }: Invalid,
     count: number,
   ): void {
     const text = withCost(encodeResult({ errors }), cost);
     const isListed = count > 0 && count <= maxListed;
     const all = isListed ? `[${Array(count).fill(text).join(",")}]` : text;
-    sendLate(response, mediaType, all, headOf(errors, mediaType));
+    sendLate(response, mediaType, all, headOf(errors, mediaType), workMs);
   }
 
   /** Sends a result. @throws AppError THROTTLED when the client has too much that it has not read. */
@@ -113,7 +120,9 @@ export function createGraphQLHttp({
       refuseBatch(response, jsonType(mediaType), refusal, batchLength);
     else if (refusal !== null) sendInvalid(response, mediaType, refusal);
     else if (batchLength !== null) {
-      if (all.every((each) => "errors" in each)) await holdBack(response);
+      // All have the time of the request.
+      const [invalid] = all.every((each) => "errors" in each) ? all : [];
+      if (invalid !== undefined) await holdBack(response, invalid.workMs);
       const results = await Promise.all(all.map((each) => jsonOf(each)));
       send(response, jsonType(mediaType), client.id, `[${results.join(",")}]`, []);
     } else await sendOne(response, mediaType, all[0]);

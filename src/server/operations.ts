@@ -1,6 +1,7 @@
 import type { DocumentNode, GraphQLError, OperationTypeNode } from "graphql";
 import type { Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
 import { createEngine, type EngineOptions } from "./engine.ts";
@@ -36,6 +37,8 @@ export interface Prepared extends Operation<DocumentNode> {
 export interface Invalid {
   readonly errors: readonly GraphQLError[];
   readonly cost: CostReport | undefined;
+  /** The CPU time that its request took until it was refused. */
+  readonly workMs: number;
 }
 
 /** What comes of the operations of a request, in order; or why none of them runs. */
@@ -83,21 +86,24 @@ export function createOperations(options: OperationsOptions): Operations {
     client: Client,
     request: ParsedRequest,
     assertServed: (kind: OperationTypeNode, isBatch: boolean) => void,
+    sinceMs: number,
   ): Promise<Preparation> {
     const { batchLength } = request;
     const all = reader.read(request);
     for (const each of all) if (isValid(each)) assertServed(each.kind, batchLength !== null);
-    const { refusal, costs, variables } = await admit(
+    const admission = admit(
       client,
       all.map((each) => {
         if (isValid(each)) return each.operation;
         return each.document === undefined ? null : { invalid: each.document };
       }),
     );
+    const workMs = monotonicClock.now() - sinceMs;
+    const { refusal, costs, variables } = await admission;
     if (refusal !== null)
       return {
         batchLength,
-        refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs) },
+        refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs), workMs },
       };
     const maxErrors = Math.ceil(guard.maxErrors / Math.max(1, all.length));
     return {
@@ -106,7 +112,7 @@ export function createOperations(options: OperationsOptions): Operations {
       operations: all.map((each, i) => {
         const cost = costs[i];
         if (!isValid(each))
-          return { errors: boundErrors(each.errors.map(maskError), { ...guard, maxErrors }), cost };
+          return { errors: boundErrors(each.errors.map(maskError), { ...guard, maxErrors }), cost, workMs };
         const { kind, operation } = each;
         return { ...operation, client, kind, coercedVariables: variables[i] ?? {}, cost, maxErrors };
       }),
@@ -135,17 +141,20 @@ export function createOperations(options: OperationsOptions): Operations {
   return {
     async prepare(client, sent, assertServed) {
       let batchLength: number | null = null;
+      let sinceMs = 0;
       try {
         return await scheduler.begin(client.id, () => {
+          sinceMs = monotonicClock.now();
           const request = reader.parse(sent);
           batchLength = request.batchLength;
-          return readAndAdmit(client, request, assertServed);
+          return readAndAdmit(client, request, assertServed, sinceMs);
         });
       } catch (error) {
+        const workMs = monotonicClock.now() - sinceMs;
         // A request that is refused for its form costs nothing, and asks Redis for nothing.
         const { costs } = await admit(client, [null]);
         const cost = costs.map((each) => ({ ...each, actualQueryCost: null }))[0];
-        return { batchLength, refusal: { errors: boundErrors([maskError(error)], guard), cost } };
+        return { batchLength, refusal: { errors: boundErrors([maskError(error)], guard), cost, workMs } };
       }
     },
     execute(prepared) {
@@ -154,7 +163,7 @@ export function createOperations(options: OperationsOptions): Operations {
       return running.run(key, [...client.scopes].join(), () => run(prepared));
     },
     subscribe: subscriptions.subscribe,
-    refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined }),
+    refuse: (error) => ({ errors: boundErrors([maskError(error)], guard), cost: undefined, workMs: 0 }),
     stop: async () => void (await engine.dispose()),
   };
 }

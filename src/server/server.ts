@@ -155,8 +155,8 @@ export function createServer(options: ServerOptions): Server {
   let url = "";
 
   /** Counts a refusal. @returns what resolves when it may be sent. */
-  function holdBack(response: ServerResponse): Promise<void> | null {
-    const sendable = tarpit.hold(rateLimitKeyOf(callerOf(response.req)));
+  function holdBack(response: ServerResponse, workMs?: number): Promise<void> | null {
+    const sendable = tarpit.hold(rateLimitKeyOf(callerOf(response.req)), workMs);
     if (sendable !== null && !response.req.complete) {
       response.setHeader("Connection", "close");
       connections.drop(response);

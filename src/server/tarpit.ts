@@ -5,9 +5,10 @@ export interface Tarpit {
   /**
    * Counts a refusal.
    *
+   * @param workMs the CPU time that it took. What takes long may be repeated less often.
    * @returns null when it may be sent at once, as the first ones of a burst; else a promise that resolves when it may be sent.
    */
-  hold(client: string): Promise<void> | null;
+  hold(client: string, workMs?: number): Promise<void> | null;
   /** Sends everything at once from now on. */
   stop(): void;
 }
@@ -17,15 +18,19 @@ export interface TarpitOptions {
   readonly perSecond?: number;
   /** Refusals that are sent at once, of a client that was not refused for long enough. @default 50 */
   readonly burst?: number;
+  /** The share of a core that the refusals of one client may take, beyond its bursts. @default 0.02 */
+  readonly cpuShare?: number;
   /** @default 5_000 // 5 seconds: the client's own timeouts are longer */
   readonly maxMs?: number;
   readonly clock?: MonotonicClock;
 }
 
 export function createTarpit(options: TarpitOptions = {}): Tarpit {
-  const { perSecond = 50, burst = 50, maxMs = 5_000, clock = monotonicClock } = options;
+  const { perSecond = 50, burst = 50, cpuShare = 0.02, maxMs = 5_000, clock = monotonicClock } = options;
   const intervalMs = 1_000 / perSecond;
   const burstMs = burst * intervalMs;
+  /** Two of the most expensive ones are sent at once: a person who makes a mistake waits for nothing. */
+  const maxIntervalMs = Math.max(intervalMs, burstMs / 2);
   /** When the next refusal of a client is due. */
   const dueAtMs = new Map<string, number>();
   const held = new Set<() => void>();
@@ -39,10 +44,11 @@ export function createTarpit(options: TarpitOptions = {}): Tarpit {
     sweeper = dueAtMs.size === 0 ? undefined : setTimeout(sweep, 1_000).unref();
   }
 
-  function hold(client: string): Promise<void> | null {
+  function hold(client: string, workMs = 0): Promise<void> | null {
     if (isStopped) return null;
     const now = clock.now();
-    const atMs = Math.max(dueAtMs.get(client) ?? 0, now - burstMs) + intervalMs;
+    const ownMs = Math.min(Math.max(intervalMs, workMs / cpuShare), maxIntervalMs);
+    const atMs = Math.max(dueAtMs.get(client) ?? 0, now - burstMs) + ownMs;
     dueAtMs.set(client, Math.min(atMs, now + maxMs));
     sweeper ??= setTimeout(sweep, 1_000).unref();
     if (atMs <= now) return null;

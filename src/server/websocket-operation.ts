@@ -116,7 +116,7 @@ export class SocketOperation implements Subscriber, DrainListener {
  *
  * @param id in JSON.
  */
-export function errorMessage(id: string, { errors, cost }: Invalid): string {
+export function errorMessage(id: string, { errors, cost }: Pick<Invalid, "errors" | "cost">): string {
   const [first, ...others] = errors.map(formatError);
   const withReport = cost === undefined ? first : { ...first, extensions: { ...first?.extensions, cost } };
   return `{"id":${id},"type":"${MessageType.Error}","payload":${JSON.stringify([withReport, ...others])}}`;

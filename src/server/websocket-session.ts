@@ -200,7 +200,7 @@ export class WebSocketSession implements SocketSession, OperationOwner {
   async #run(operation: SocketOperation, params: unknown): Promise<void> {
     const prepared = await this.#prepare(params);
     if ("errors" in prepared) {
-      await this.#holdBack();
+      await this.#holdBack(prepared.workMs);
       await operation.refuse(prepared);
       return;
     }
@@ -236,8 +236,8 @@ export class WebSocketSession implements SocketSession, OperationOwner {
   }
 
   /** Counts a refusal, and waits until it may be sent. Nothing more of the socket is read meanwhile. */
-  async #holdBack(): Promise<void> {
-    const sendable = this.#options.tarpit.hold(this.#connection.client);
+  async #holdBack(workMs?: number): Promise<void> {
+    const sendable = this.#options.tarpit.hold(this.#connection.client, workMs);
     if (sendable !== null) await this.#connection.pauseUntil(sendable);
   }
 }

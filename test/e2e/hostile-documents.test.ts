@@ -115,7 +115,9 @@ describe.each([...ways.map((way) => ({ ...way, attacks })), { ...overGet, attack
         const points = isValidated ? Math.max(0, Math.ceil((attack.query.length - 2_000) / 1_000)) : 0;
         const mayAsk = points > 0 || (over === "a batch" && !(attack.code in errorStatus));
         if (points > 0) expect(ranInRedis).toHaveProperty("evalsha");
-        expect(Object.keys(ranInRedis).filter((name) => !(mayAsk && ofThrottle.has(name)))).toEqual([]);
+        // TIME alone is the watch of Redis's clock, which looks every five seconds.
+        const others = Object.keys(ranInRedis).filter((name) => !(mayAsk && ofThrottle.has(name)));
+        expect(others.filter((name) => name !== "time")).toEqual([]);
         if (attack.code in errorStatus) {
           const code = attack.code as keyof typeof errorStatus;
           expect(status).toBe(over === "a WebSocket" ? 0 : over === "SSE" ? 200 : errorStatus[code]);

@@ -27,6 +27,19 @@ test("as many more are sent at once as the rate allows in the time that passed, 
   expect(sentAtOnce("a", 9)).toBe(3);
 });
 
+test.each([
+  { workMs: 0, expected: 9, why: "what took no time is sent at the usual rate" },
+  { workMs: 0.1, expected: 9, why: "so is what takes less than its share of the CPU at that rate" },
+  { workMs: 0.4, expected: 4, why: "what takes twice as much is sent half as often" },
+  { workMs: 1_000, expected: 2, why: "two of what takes longest are sent at once" },
+])("of refusals that took $workMs ms each, $expected are sent at once: $why", ({ workMs, expected }) => {
+  const clock = { now: () => 1_000 };
+  const tarpit = createTarpit({ perSecond: 100, burst: 9, cpuShare: 0.02, maxMs: 50, clock });
+  onTestFinished(tarpit.stop);
+  const all = Array.from({ length: 20 }, () => tarpit.hold("a", workMs));
+  expect(all.filter((each) => each === null)).toHaveLength(expected);
+});
+
 test("those that are held back are sent one by one, and none is held longer than the maximum", async () => {
   const tarpit = createTarpit({ perSecond: 20, burst: 1, maxMs: 200 });
   onTestFinished(tarpit.stop);
