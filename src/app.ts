@@ -47,6 +47,8 @@ import { prefixesOf, type SourceKind } from "./settings/source-urls.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
+import { createListSource } from "./sources/lists/list-source.ts";
+import { celery } from "./sources/lists/systems/celery.ts";
 import { createPostgresSource } from "./sources/postgres/postgres.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createTracker } from "./tracker/tracker.ts";
@@ -343,6 +345,7 @@ function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiri
         queries: () => queriesOf(wiring.source),
         intervalMs: config.postgresIntervalMs,
       }),
+    celery: (wiring) => createListSource({ ...wiring, system: celery, intervalMs: config.celeryIntervalMs }),
   };
 }
 

@@ -66,6 +66,7 @@ export interface Config {
   readonly postgresIntervalMs: number;
   /** The file of SELECTs for the databases of Postgres; null: there are none. */
   readonly postgresQueryFile: string | null;
+  readonly celeryIntervalMs: number;
   /** The file of rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
@@ -127,6 +128,8 @@ const settings = z.object({
   POSTGRES_URL: sourceUrls("postgres"),
   POSTGRES_INTERVAL: duration("1s", "100ms", "1h"),
   POSTGRES_QUERY_FILE: path().optional(),
+  CELERY_URL: sourceUrls("celery"),
+  CELERY_INTERVAL: duration("1s", "100ms", "1h"),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
   ALERT_WEBHOOK_URL: httpUrls(),
@@ -163,7 +166,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
   const set = parsed.data;
-  const sources = [...set.FAKTORY_URL, ...set.SIDEKIQ_URL, ...set.BULLMQ_URL, ...set.POSTGRES_URL];
+  const sources = [
+    ...set.FAKTORY_URL,
+    ...set.SIDEKIQ_URL,
+    ...set.BULLMQ_URL,
+    ...set.POSTGRES_URL,
+    ...set.CELERY_URL,
+  ];
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
@@ -202,6 +211,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
     postgresIntervalMs: set.POSTGRES_INTERVAL,
     postgresQueryFile: set.POSTGRES_QUERY_FILE ?? null,
+    celeryIntervalMs: set.CELERY_INTERVAL,
     alertsFile: set.ALERTS_FILE ?? null,
     alertmanagerUrls: set.ALERTMANAGER_URL,
     alertWebhooks: webhooksOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),

@@ -114,6 +114,8 @@ export interface FollowSink extends EventSink {
   follow(followed: FollowedQueue, fence?: number): Promise<FollowResult>;
   /** How far queues of a source have been followed, by name; those that never were are left out. Without names: all. */
   cursors(source: string, queues?: readonly string[]): Promise<ReadonlyMap<string, FollowedCursor>>;
+  /** The `notes` of the queues of a source that were observed with some, by name. */
+  notes(source: string): Promise<ReadonlyMap<string, string>>;
   /** The queue has gone from its job system. */
   gone(source: string, queue: string, fence?: number): Promise<void>;
 }

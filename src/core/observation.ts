@@ -22,6 +22,11 @@ export interface Observation {
   readonly accuracy: Accuracy;
   /** When it was read, by {@link monotonicClock}. */
   readonly readAtMs: number;
+  /**
+   * What the next reader of the source needs to go on from this reading: a text of the source's own, stored with the rest of it.
+   * Absent: as before.
+   */
+  readonly notes?: string;
 }
 
 /** Everything that one reading of a job system said. */

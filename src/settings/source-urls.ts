@@ -4,7 +4,7 @@ import { postgresForm, postgresPrefixes, postgresProblem } from "./postgres-url.
 import { redisProblem } from "./redis-nodes.ts";
 import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
-export type SourceKind = "faktory" | "sidekiq" | "bullmq" | "postgres";
+export type SourceKind = "faktory" | "sidekiq" | "bullmq" | "postgres" | "celery";
 
 /** One job system to read. */
 export interface SourceConfig {
@@ -35,6 +35,10 @@ const urlForms = {
     parameters: ["as", "prefix", "queues"],
   },
   postgres: { expected: postgresForm, parameters: [] },
+  celery: {
+    expected: `redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&steps=0,3,6,9&timeHeader=NAME&as=NAME], ${redisForms}`,
+    parameters: ["as", "queues", "prefix", "steps", "timeHeader"],
+  },
 } as const;
 
 /** URLs of one kind of job system, separated by spaces. */
@@ -113,6 +117,7 @@ const sourceSettings = {
   SIDEKIQ_URL: "sidekiq",
   BULLMQ_URL: "bullmq",
   POSTGRES_URL: "postgres",
+  CELERY_URL: "celery",
 } as const;
 
 /**

@@ -53,5 +53,6 @@ function fenced(sink: FollowSink, source: string, hold: Hold): FollowSink {
     follow: (followed) => write((fence) => sink.follow(followed, fence)),
     gone: (of, queue) => write((fence) => sink.gone(of, queue, fence)),
     cursors: sink.cursors,
+    notes: sink.notes,
   };
 }

@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
-import { messageOf, StartError } from "../core/errors.ts";
+import type { Redis } from "ioredis";
+import { StartError } from "../core/errors.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import {
   parseRedisUrl,
@@ -9,6 +8,8 @@ import {
   redisOptions,
   redisParameters,
 } from "../settings/redis-url.ts";
+import { createPolledRedis } from "./polled-redis.ts";
+import { createReadOnlyScript, type ReadOnlyScript } from "./read-only-script.ts";
 
 /** What one reading of a list returned. */
 export interface SidekiqReading {
@@ -52,7 +53,6 @@ export interface SidekiqReader {
 }
 
 const lua = readFileSync(new URL("lua/sidekiq.lua", import.meta.url), "utf8");
-const sha = createHash("sha1").update(lua).digest("hex");
 
 const orders = ["all", "ordered", "disordered", "all disordered"] as const;
 /** How many names one step of a scan looks at. */
@@ -61,104 +61,32 @@ const scanStep = 100;
 const keysPerScan = 1_000;
 
 /**
- * Reads the Redis of a Sidekiq: by `SSCAN`, and by a script that writes nothing. That is run as read-only where Redis can
- * (7.0 and later), so that Redis itself sees to it; otherwise as any script is.
+ * Reads the Redis of a Sidekiq: by `SSCAN`, and by a script that writes nothing.
  *
  * @throws StartError when the URL is not that of a Redis; it does not repeat the URL, which may hold a password.
  */
 export function createSidekiqReader(url: string, connectionName: string): SidekiqReader {
-  const { namespace, ...server } = parseUrl(url);
+  const { namespace, ...options } = parseUrl(url);
   const prefix = namespace === "" ? "" : `${namespace}:`;
-  const listPrefix = `${prefix}queue:`;
-  let open: Redis | undefined;
-  let session: SidekiqSession | undefined;
-  /** What was said last about the connection: what `connect` throws only says that it failed. */
-  let reason: Error | undefined;
-
-  async function connect(): Promise<SidekiqSession> {
-    const redis = new Redis({
-      ...server,
-      connectionName,
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      // It would ask INFO, which not every user may; a Redis that is still loading says so to the first command.
-      enableReadyCheck: false,
-      disableClientInfo: true,
-      maxRetriesPerRequest: 0,
-      commandTimeout: 1_500,
-      connectTimeout: 2_000,
-      // The next reading opens the next connection.
-      retryStrategy: () => null,
-      sentinelRetryStrategy: () => null,
-    });
-    open = redis;
-    reason = undefined;
-    redis.on("error", (error: Error) => {
-      // A discarded connection may still emit an error.
-      if (open === redis) reason = error;
-    });
-    await redis.connect();
-    // ioredis stays in database 0 when there is no such database, or it is not allowed.
-    if (server.db !== 0) await redis.select(server.db);
-    if (open !== redis) throw new Error("the connection was thrown away");
-    reason = undefined;
-    session = createSession(redis, prefix, listPrefix);
-    return session;
-  }
-
-  function drop(): void {
-    const dropped = open;
-    open = undefined;
-    session = undefined;
-    dropped?.disconnect();
-    // It would wait for the other side to close, too.
-    dropped?.stream?.destroy();
-  }
-
+  const isClusterMessage = "a node of a Redis Cluster, which Sidekiq cannot use";
+  const redis = createPolledRedis({ options, connectionName, isClusterMessage });
+  const run = createReadOnlyScript(lua);
   return {
-    async use(signal, work) {
-      const aborted = Promise.withResolvers<never>();
-      const abort = () => aborted.reject(signal.reason);
-      signal.addEventListener("abort", abort, { once: true });
-      try {
-        signal.throwIfAborted();
-        const working = (async () => work(session ?? (await connect())))();
-        return await Promise.race([working, aborted.promise]);
-      } catch (error) {
-        drop();
-        // An error of ioredis carries its command, and that of AUTH the password.
-        const message = messageOf(reason ?? error);
-        const isCluster = /^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN) /.test(message);
-        throw new Error(
-          isCluster ? `a node of a Redis Cluster, which Sidekiq cannot use: ${message}` : message,
-        );
-      } finally {
-        signal.removeEventListener("abort", abort);
-      }
-    },
-    close: drop,
+    use: (signal, work) => redis.use(signal, (connection) => work(createSession(connection, run, prefix))),
+    close: redis.close,
   };
 }
 
-function createSession(redis: Redis, prefix: string, listPrefix: string): SidekiqSession {
-  let mode: "_RO" | "" = "_RO";
-
-  async function run(keys: readonly string[]): Promise<unknown> {
-    const rest = [String(keys.length), ...keys, listPrefix];
-    try {
-      return await redis.call(`EVALSHA${mode}`, sha, ...rest);
-    } catch (error) {
-      const message = messageOf(error);
-      if (message.startsWith("NOSCRIPT")) return await redis.call(`EVAL${mode}`, lua, ...rest);
-      if (mode === "" || !/^ERR unknown command/i.test(message)) throw error;
-      mode = "";
-      return await run(keys);
-    }
-  }
+function createSession(redis: Redis, run: ReadOnlyScript, prefix: string): SidekiqSession {
+  const listPrefix = `${prefix}queue:`;
 
   async function ask(names: readonly string[]): Promise<readonly SidekiqReading[]> {
     const sentAtMs = monotonicClock.now();
-    const answer = await run([`${prefix}paused`, ...names.map((name) => `${listPrefix}${name}`)]);
+    const answer = await run(
+      redis,
+      [`${prefix}paused`, ...names.map((name) => `${listPrefix}${name}`)],
+      [listPrefix],
+    );
     const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const readAtMs = sentAtMs + uncertaintyMs;
     if (!Array.isArray(answer) || answer.length === 0) {

@@ -16,7 +16,7 @@ import { namedReply } from "../runtime/named-reply.ts";
 import type { Forget } from "./forget.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
-export type Follower = Omit<FollowSink, "observe">;
+export type Follower = Omit<FollowSink, "observe" | "notes">;
 
 export interface FollowerOptions {
   readonly redis: RedisClient;

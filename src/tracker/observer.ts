@@ -1,6 +1,8 @@
 import { LeaseLostError } from "../core/lease.ts";
+import type { FollowSink } from "../core/log-following.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
+import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts } from "../redis/scripts.ts";
 import { monotonicClock } from "../runtime/clock.ts";
@@ -14,6 +16,7 @@ export interface Observer {
    * should an older reader bring it back all the same, the next reading of the newer one forgets it again.
    */
   observe: EventSink["observe"];
+  notes: FollowSink["notes"];
 }
 
 export interface ObserverOptions {
@@ -40,14 +43,19 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
     loadScript("queueLatencyObserve", new URL("lua/observe.lua", import.meta.url)),
   );
 
-  async function forgetGone(source: string, present: ReadonlySet<string>, fence?: number): Promise<void> {
+  async function* pagesOf(source: string): AsyncGenerator<readonly string[]> {
     let after: string | null = null;
     for (;;) {
       const names: string[] = await index.list({ prefix: `${source}/`, after, limit: page });
-      for (const name of names) if (!present.has(name)) await forget(name, { source, fence });
+      yield names;
       after = names.at(-1) ?? null;
       if (names.length < page) return;
     }
+  }
+
+  async function forgetGone(source: string, present: ReadonlySet<string>, fence?: number): Promise<void> {
+    for await (const names of pagesOf(source))
+      for (const name of names) if (!present.has(name)) await forget(name, { source, fence });
   }
 
   return {
@@ -75,6 +83,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             keys.changes,
             seen.queue,
             fence ?? "",
+            seen.notes ?? "",
           ],
         })),
       );
@@ -84,6 +93,21 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
       const newerFence = Math.max(...replies.map((reply) => -Number(reply)));
       if (newerFence > 0) throw new LeaseLostError(source, newerFence);
       await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence);
+    },
+
+    async notes(source) {
+      const found = new Map<string, string>();
+      for await (const names of pagesOf(source)) {
+        const fields = names.map((name) => redis.hmget(keys.state(name), "source", "notes"));
+        const states = await Promise.all(fields).catch((error: unknown) => {
+          throw unavailableOr(error);
+        });
+        names.forEach((name, i) => {
+          const [owner, notes] = states[i] ?? [];
+          if (owner === source && notes) found.set(name.slice(source.length + 1), notes);
+        });
+      }
+      return found;
     },
   };
 }

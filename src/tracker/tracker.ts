@@ -109,6 +109,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     record: recorder.record,
     remove: recorder.remove,
     observe: observer.observe,
+    notes: observer.notes,
     ...follower,
     forget: (queue) => forgetAll(queue),
     trust: dataLoss.clear,

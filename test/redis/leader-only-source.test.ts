@@ -34,6 +34,7 @@ const sink: FollowSink = {
   },
   gone: async (_source, _queue, fence) => void fences.push(fence),
   cursors: async () => new Map(),
+  notes: async () => new Map(),
 };
 
 /** A reader with a connection of its own, in place of a server process; by default its source tells its name only. */

@@ -37,6 +37,7 @@ const defaults: Config = {
   sidekiqIntervalMs: 1_000,
   postgresIntervalMs: 1_000,
   postgresQueryFile: null,
+  celeryIntervalMs: 1_000,
   bullmqReconcileMs: 10_000,
   alertsFile: null,
   alertmanagerUrls: [],
@@ -135,6 +136,7 @@ const durations = [
   { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "SIDEKIQ_INTERVAL", field: "sidekiqIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "POSTGRES_INTERVAL", field: "postgresIntervalMs", low: "100ms", high: "1h", standard: "1s" },
+  { name: "CELERY_INTERVAL", field: "celeryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "BULLMQ_RECONCILE", field: "bullmqReconcileMs", low: "1s", high: "1h", standard: "10s" },
 ] as const;
 

@@ -5,6 +5,7 @@
 --       4 how far the age may be off, ms    5 how long ago it was read, ms
 --       6 depth  7 scheduled ('' in both: the source does not report it; depth -n: it counted up to n > 1 jobs)  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
 --       11 channel  12 queue's name         13 fencing token of the reader ('' = is not compared)
+--       14 what the next reader needs ('' = as before)
 -- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
 -- @include ../../redis/lua/includes/now.lua
@@ -42,5 +43,6 @@ redis.call('HSET', stateKey,
   'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
   'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
 if fence then redis.call('HSET', stateKey, 'fence', ARGV[13]) end
+if ARGV[14] ~= '' then redis.call('HSET', stateKey, 'notes', ARGV[14]) end
 if isNews then redis.call('PUBLISH', channel, queue) end
 return isNews and 1 or 0

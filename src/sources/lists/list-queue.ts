@@ -1,0 +1,101 @@
+import type { Observation } from "../../core/observation.ts";
+import { advanceMarks, type ListMarks } from "./list-marks.ts";
+import { marksIn, notesOf } from "./list-notes.ts";
+import type { Look, QueueReading } from "./list-reader.ts";
+import type { QueueKeys } from "./list-system.ts";
+import { dueAge, laterCount, listAge, oldestOf } from "./queue-age.ts";
+
+/** One queue of a system of lists: what is known of it from one reading to the next. Does no I/O. */
+export interface ListQueue {
+  readonly keys: QueueKeys;
+  /** Of each list; null: never read. */
+  readonly marks: readonly (ListMarks | null)[];
+  observe(reading: QueueReading): Observation;
+}
+
+export interface ListQueueOptions {
+  readonly queue: string;
+  readonly keys: QueueKeys;
+  readonly areDistinct: boolean;
+  /** Two times that differ by no more are as one. */
+  readonly exactMs: number;
+  /** What an earlier reader noted; null: nothing. */
+  readonly notes: string | null;
+  /** Called when it is not known how long the head has waited, and was known before. */
+  readonly onUnknown: (why: string) => void;
+}
+
+/** How often marks are stored, so that the next reader goes on from them. */
+const notesEveryMs = 5_000;
+
+export function createListQueue(options: ListQueueOptions): ListQueue {
+  const { queue, keys, areDistinct, exactMs, onUnknown } = options;
+  const noted = options.notes === null ? null : marksIn(options.notes, keys.lists.length);
+  let marks: readonly (ListMarks | null)[] = noted ?? keys.lists.map(() => null);
+  let looks: readonly (readonly Look[])[] = keys.lists.map(() => []);
+  let notedAtMs = Number.NEGATIVE_INFINITY;
+  let unknownSinceMs: number | null = null;
+
+  function notesAt(nowMs: number): { readonly notes?: string } {
+    const known = marks.filter((each) => each !== null);
+    const isDue = nowMs - notedAtMs >= notesEveryMs || nowMs < notedAtMs;
+    if (!isDue || known.length < marks.length) return {};
+    notedAtMs = nowMs;
+    return { notes: notesOf(known) };
+  }
+
+  function unknownForMs(readAtMs: number, why: string): number {
+    if (unknownSinceMs === null) onUnknown(why);
+    unknownSinceMs ??= readAtMs;
+    return readAtMs - unknownSinceMs;
+  }
+
+  return {
+    keys,
+    get marks() {
+      return marks;
+    },
+    observe({ lists, sets, isPaused, nowMs, readAtMs, uncertaintyMs }) {
+      const seen = { queue, paused: isPaused, readAtMs };
+      if (lists.some(({ reading }) => reading === null)) {
+        marks = keys.lists.map(() => null);
+        unknownForMs(readAtMs, "its key is not a list");
+        return { ...seen, ...noNumbers, uncertaintyMs };
+      }
+      marks = lists.map(({ reading }, i) =>
+        reading === null ? null : advanceMarks(marks[i] ?? null, reading, areDistinct),
+      );
+      looks = lists.map((list, i) => list.looks ?? looks[i] ?? []);
+      const parts = [
+        ...marks.map((each, i) => (each === null ? null : listAge(each, looks[i] ?? [], exactMs))),
+        ...sets.map((set) => dueAge(set, nowMs)),
+      ];
+      const oldest = oldestOf(parts.filter((age) => age !== null));
+      const waitingIn = (each: ListMarks | null, i: number) =>
+        each === null ? 0 : Math.max(0, each.length - laterCount(each, looks[i] ?? []));
+      const inLists = marks.reduce((sum, each, i) => sum + waitingIn(each, i), 0);
+      const isScheduledKnown = keys.sets.some(({ isScheduled }) => isScheduled);
+      const scheduled = sets.reduce((sum, { later }, i) => sum + (keys.sets[i]?.isScheduled ? later : 0), 0);
+      const numbers = {
+        ...seen,
+        depth: sets.reduce((sum, { due }) => sum + due, inLists),
+        scheduled: isScheduledKnown ? scheduled : null,
+        ...notesAt(nowMs),
+      };
+      if (oldest?.accuracy === "UNKNOWN") {
+        const headAgeMs = unknownForMs(readAtMs, "its jobs cannot be distinguished");
+        return { ...numbers, headAgeMs, uncertaintyMs, accuracy: "UNKNOWN" };
+      }
+      unknownSinceMs = null;
+      if (oldest === null) return { ...numbers, headAgeMs: null, uncertaintyMs, accuracy: "EXACT" };
+      return {
+        ...numbers,
+        headAgeMs: oldest.ageMs,
+        uncertaintyMs: uncertaintyMs + oldest.uncertaintyMs,
+        accuracy: oldest.accuracy,
+      };
+    },
+  };
+}
+
+const noNumbers = { headAgeMs: null, depth: null, scheduled: null, accuracy: "UNKNOWN" } as const;

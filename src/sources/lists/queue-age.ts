@@ -1,0 +1,77 @@
+import type { Accuracy } from "../../core/snapshot.ts";
+import { jobTimeMs } from "./job-time.ts";
+import { headAge, type ListMarks } from "./list-marks.ts";
+import type { Look, SetReply } from "./list-reader.ts";
+
+/** How long the oldest job of a queue, or of a part of it, has been claimable. */
+export interface JobAge {
+  readonly ageMs: number;
+  readonly uncertaintyMs: number;
+  readonly accuracy: Accuracy;
+}
+
+/**
+ * By the marks of the list where they say it exactly; else by what the jobs say of themselves, which their producers' clocks wrote, where
+ * they do; else as far as the marks say.
+ *
+ * @param looks what the oldest jobs say, from the head on.
+ * @returns null when no job waits.
+ */
+export function listAge(marks: ListMarks, looks: readonly Look[], exactMs: number): JobAge | null {
+  if (marks.length === 0) return null;
+  const { atMs } = marks;
+  const jobs = looks.map(({ since, due, isPutBack }, place) => ({
+    place,
+    isPutBack,
+    sinceMs: jobTimeMs(since),
+    dueMs: jobTimeMs(due),
+  }));
+  const claimable = jobs.filter(({ dueMs }) => dueMs === null || dueMs <= atMs);
+  const first = claimable[0];
+  if (jobs.length > 0 && first === undefined) {
+    if (jobs.length >= marks.length) return null;
+    // All that were looked at are not due.
+    return { ageMs: 0, uncertaintyMs: 0, accuracy: "UNKNOWN" };
+  }
+  const byMarks = headAge(marks, exactMs, first?.place ?? 0);
+  if (byMarks === null) return null;
+  const isPutBack = claimable.some((job) => job.isPutBack);
+  const dueAgeMs = first?.dueMs == null ? Number.POSITIVE_INFINITY : atMs - first.dueMs;
+  const isLower = isPutBack || marks.behind !== null;
+  if (byMarks.accuracy === "EXACT" && !isLower) {
+    const isDueLater = dueAgeMs < byMarks.ageMs;
+    return isDueLater ? { ageMs: dueAgeMs, uncertaintyMs: 0, accuracy: "ESTIMATED" } : byMarks;
+  }
+  const ages = claimable.flatMap(({ sinceMs, dueMs }) =>
+    sinceMs === null ? [] : [Math.max(0, atMs - Math.max(sinceMs, dueMs ?? 0))],
+  );
+  const atLeastMs = byMarks.accuracy === "UNKNOWN" ? 0 : Math.min(byMarks.ageMs, dueAgeMs);
+  if (ages.length === 0) {
+    const accuracy = byMarks.accuracy === "UNKNOWN" ? "UNKNOWN" : "LOWER_BOUND";
+    return { ageMs: atLeastMs, uncertaintyMs: 0, accuracy };
+  }
+  const ageMs = Math.max(atLeastMs, ...ages);
+  return { ageMs, uncertaintyMs: 0, accuracy: isLower ? "LOWER_BOUND" : "ESTIMATED" };
+}
+
+/** How many of the jobs that were looked at are not to be taken yet. */
+export function laterCount({ atMs }: ListMarks, looks: readonly Look[]): number {
+  return looks.filter(({ due }) => (jobTimeMs(due) ?? 0) > atMs).length;
+}
+
+/** Of jobs that are due and that no process has moved: by the clock of the process that set the time. Null when there is none. */
+export function dueAge({ due, firstMs }: SetReply, nowMs: number): JobAge | null {
+  if (due === 0 || firstMs === null) return null;
+  return { ageMs: Math.max(0, nowMs - firstMs), uncertaintyMs: 0, accuracy: "ESTIMATED" };
+}
+
+/** The oldest of the parts of one queue. Where a part's age is not known, or may be greater, so is the queue's. */
+export function oldestOf(ages: readonly JobAge[]): JobAge | null {
+  const [first, ...others] = ages;
+  if (first === undefined) return null;
+  const oldest = others.reduce((one, other) => (other.ageMs > one.ageMs ? other : one), first);
+  const vague = (["UNKNOWN", "LOWER_BOUND"] as const).find((accuracy) =>
+    ages.some((age) => age.accuracy === accuracy),
+  );
+  return vague === undefined ? oldest : { ...oldest, accuracy: vague };
+}

@@ -1,0 +1,83 @@
+import type { Redis } from "ioredis";
+import { messageOf } from "../../core/errors.ts";
+import { monotonicClock } from "../../runtime/clock.ts";
+import type { OpenedSystem } from "./list-system.ts";
+
+/** Which queues there are, in small steps: no reading looks through all keys. */
+export interface QueueSearch {
+  /** Looks a little further, and returns all queues that are known now. */
+  step(redis: Redis): Promise<readonly string[]>;
+  /** These exist. */
+  found(names: readonly string[]): void;
+  /** Whether all keys were looked at. */
+  isPassed(): boolean;
+}
+
+export interface QueueSearchOptions {
+  readonly opened: OpenedSystem;
+  /** Only these; null: all that there are. */
+  readonly named: readonly string[] | null;
+  readonly maxQueues: number;
+  readonly isUsable: (name: string) => boolean;
+  /** This user may not SCAN. */
+  readonly onRefused: (error: unknown) => void;
+  readonly onTooMany: () => void;
+}
+
+const keysPerScan = 1_000;
+/** A queue that no list names is kept so long after it was last seen with a job, and through two looks at all keys. */
+const keptMs = 600_000;
+
+export function createQueueSearch(options: QueueSearchOptions): QueueSearch {
+  const { opened, named, maxQueues, isUsable, onRefused, onTooMany } = options;
+  const { scan } = opened;
+  /** When each was last seen, by monotonicClock, and in which look at all keys. */
+  const seen = new Map<string, { readonly atMs: number; readonly pass: number }>();
+  let position: string | null = scan === null || named !== null ? null : "0";
+  let pass = 0;
+
+  function found(names: readonly string[]): void {
+    if (named !== null) return;
+    for (const name of names) {
+      if (!isUsable(name)) continue;
+      if (seen.size >= maxQueues && !seen.has(name)) onTooMany();
+      else seen.set(name, { atMs: monotonicClock.now(), pass });
+    }
+  }
+
+  async function scanOn(redis: Redis): Promise<void> {
+    if (position === null || scan === null) return;
+    try {
+      const options = ["MATCH", scan.pattern, "COUNT", keysPerScan, "TYPE", scan.type] as const;
+      const [next, keys] = await redis.scan(position, ...options);
+      found(await scan.queuesOf(redis, keys));
+      position = next;
+      if (next === "0") pass += 1;
+    } catch (error) {
+      // Not allowed, or a Redis before 6.0.
+      if (!/^(NOPERM|ERR)/.test(messageOf(error))) throw error;
+      position = null;
+      onRefused(error);
+    }
+  }
+
+  return {
+    async step(redis) {
+      if (named !== null) return named.filter(isUsable);
+      const listed = await opened.listed(redis, maxQueues + 1);
+      await scanOn(redis);
+      const usable = listed.filter(isUsable);
+      if (usable.length > maxQueues) onTooMany();
+      const names = new Set(usable.slice(0, maxQueues));
+      const nowMs = monotonicClock.now();
+      for (const [name, last] of seen) {
+        const isOld = nowMs - last.atMs > keptMs && (position === null || pass > last.pass + 2);
+        if (isOld) seen.delete(name);
+        else if (names.size < maxQueues) names.add(name);
+      }
+      return [...names];
+    },
+    found,
+    isPassed: () => position === null || pass > 0,
+  };
+}

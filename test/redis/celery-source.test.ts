@@ -1,0 +1,176 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { Observation } from "../../src/core/observation.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import { celery } from "../../src/sources/lists/systems/celery.ts";
+import { eventually, watchLists } from "../support/list-source.ts";
+import { startPython, startPythonTool, whyNoPythonLists } from "../support/python-jobs.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+
+let server: TestRedis;
+let databases = 0;
+
+beforeAll(async () => {
+  server = await startRedis({ args: ["--databases", "32"] });
+});
+
+afterAll(() => server?.stop());
+
+interface Push {
+  readonly countdown?: number;
+  readonly priority?: number;
+  readonly headers?: object;
+  readonly fail?: boolean;
+}
+
+/** A real Celery with a database of its own. */
+function createCelery(transport: object = {}) {
+  databases += 1;
+  const url = `${server.url}${databases}`;
+  const env = { CELERY_BROKER: url, CELERY_TRANSPORT: JSON.stringify(transport) };
+  const app = startPython("celery_jobs.py", env);
+  const redis = new Redis(url);
+  onTestFinished(() => redis.disconnect());
+  return {
+    url,
+    redis,
+    push: (queue: string, names: readonly string[], options: Push = {}) =>
+      timed(() => app.ask({ do: "push", queue, names, ...options })),
+    purge: (queue: string) => app.ask({ do: "purge", queue }),
+    takeAndReturn: (queue: string) => app.ask({ do: "takeAndReturn", queue }),
+    startWorker(queue: string) {
+      const options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR"];
+      const args = ["-A", "celery_jobs", "worker", "-P", "solo", "-Q", queue, ...options];
+      return startPythonTool("celery", args, env);
+    },
+  };
+}
+
+/** When something was done, by {@link monotonicClock}. */
+async function timed(work: () => Promise<unknown>): Promise<readonly [fromMs: number, toMs: number]> {
+  const fromMs = monotonicClock.now();
+  await work();
+  return [fromMs, monotonicClock.now()];
+}
+
+/** The head waits since then, give or take what the observation itself says. */
+function expectSince(seen: Observation, [fromMs, toMs]: readonly [number, number]): void {
+  const sinceMs = seen.readAtMs - (seen.headAgeMs ?? Number.NaN);
+  const roundingMs = 2;
+  expect(sinceMs).toBeGreaterThanOrEqual(fromMs - seen.uncertaintyMs - roundingMs);
+  expect(sinceMs).toBeLessThanOrEqual(toMs + seen.uncertaintyMs + roundingMs);
+}
+
+describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ?? "5.7"})`, () => {
+  test("is read to one interval, though its messages hold no time, until a worker has taken all", async () => {
+    const { url, push, startWorker } = createCelery();
+    const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    const pushed = await push("mail", ["a"]);
+    const first = await watched.until("mail", {
+      depth: 1,
+      accuracy: "EXACT",
+      scheduled: null,
+      paused: false,
+    });
+    expectSince(first, pushed);
+    await push(
+      "mail",
+      Array.from({ length: 50 }, (_, n) => `b${n}`),
+    );
+    const burst = await watched.until("mail", { depth: 51, accuracy: "EXACT" });
+    expectSince(burst, pushed);
+    const worker = startWorker("mail");
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    await eventually(() => expect(worker.lines).toHaveLength(51));
+    expect(watched.log.filter(({ level }) => level !== "debug")).toEqual([]);
+  });
+
+  test("has one queue for all its priorities, and the oldest of any is its head", async () => {
+    const { url, push } = createCelery();
+    const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const pushed = await push("mail", ["later"], { priority: 9 });
+    await watched.until("mail", { depth: 1, accuracy: "EXACT" });
+    await push("mail", ["first", "second"], { priority: 0 });
+    await push("mail", ["third"], { priority: 4 });
+    expectSince(await watched.until("mail", { depth: 4, accuracy: "EXACT" }), pushed);
+  });
+
+  test("a task with an ETA does not wait before, and one to retry waits anew", async () => {
+    const { url, push, startWorker } = createCelery();
+    const watched = await watchLists({ system: celery, url: `${url}?queues=mail,retried` });
+    await watched.until("mail", { depth: 0 });
+    await push("mail", ["later"], { countdown: 3600 });
+    // In the list, and no worker has taken it.
+    await watched.until("mail", { depth: 0, headAgeMs: null });
+    const pushed = await push("mail", ["now"]);
+    expectSince(await watched.until("mail", { depth: 1, accuracy: "EXACT" }), pushed);
+    await push("retried", ["a"], { fail: true });
+    const worker = startWorker("retried");
+    await eventually(() => expect(worker.lines.map(({ worked }) => worked)).toEqual(["a", "a"]));
+    await watched.until("retried", { depth: 0, headAgeMs: null });
+  });
+
+  test("a task that was put back is a lower bound, and a purge leaves nothing", async () => {
+    const { url, push, takeAndReturn, purge } = createCelery();
+    const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const pushed = await push("mail", ["a", "b", "c"]);
+    await watched.until("mail", { depth: 3, accuracy: "EXACT" });
+    await takeAndReturn("mail");
+    const putBack = await watched.until("mail", { depth: 3, accuracy: "LOWER_BOUND" });
+    expect(putBack.readAtMs - (putBack.headAgeMs ?? Number.NaN)).toBeGreaterThanOrEqual(pushed[0] - 2);
+    await purge("mail");
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("a backlog from before is a lower bound, or estimated where a header has its time", async () => {
+    const { url, push } = createCelery();
+    const hourAgo = Date.now() / 1000 - 3600;
+    await push("plain", ["a"]);
+    await push("sentry", ["a"], { headers: { "sentry-task-enqueued-time": hourAgo } });
+    await push("own", ["a"], { headers: { sent: new Date(hourAgo * 1000).toISOString() } });
+    const watched = await watchLists({ system: celery, url: `${url}?timeHeader=sent` });
+    for (const queue of ["sentry", "own"]) {
+      const seen = await watched.until(queue, { depth: 1, accuracy: "ESTIMATED" });
+      expect(seen.headAgeMs).toBeGreaterThanOrEqual(3_599_000);
+      expect(seen.headAgeMs).toBeLessThan(3_700_000);
+    }
+    await watched.until("plain", { depth: 1, accuracy: "LOWER_BOUND" });
+  });
+
+  test("its queues are found by their bindings, also with a prefix, and none else", async () => {
+    const { url, push, startWorker, redis } = createCelery({ global_keyprefix: "app:" });
+    await push("mail", ["a"]);
+    await redis.lpush("other", "no queue");
+    startWorker("idle");
+    const watched = await watchLists({ system: celery, url: `${url}?prefix=app:` });
+    await watched.until("mail", { depth: 1 });
+    // Its worker has bound it, and beside it what is for commands to workers.
+    await watched.until("idle", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    const names = (await watched.next()).queues.map(({ queue }) => queue);
+    expect(names.sort()).toEqual(["idle", "mail"]);
+  });
+
+  test("another reader goes on from the marks of the last one", async () => {
+    const { url, push } = createCelery();
+    const first = await watchLists({ system: celery, url: `${url}?queues=mail`, intervalMs: 20 });
+    await first.until("mail", { depth: 0 });
+    const pushed = await push("mail", ["a", "b"]);
+    await first.until("mail", { depth: 2, accuracy: "EXACT" });
+    // They are stored every few seconds.
+    const notes = await eventually(() => {
+      const told = first.seen
+        .flatMap(({ queues }) => queues)
+        .filter(({ depth, notes }) => depth === 2 && notes);
+      expect(told.length).toBeGreaterThan(0);
+      return told.at(-1)?.notes ?? "";
+    });
+    await first.stop();
+    const second = await watchLists({
+      ...{ system: celery, url: `${url}?queues=mail`, notes: new Map([["mail", notes]]) },
+    });
+    expectSince(await second.until("mail", { depth: 2, accuracy: "EXACT" }), pushed);
+  });
+});

@@ -1,0 +1,473 @@
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { advanceMarks, headAge, type ListMarks } from "../../src/sources/lists/list-marks.ts";
+import { marksIn, notesOf } from "../../src/sources/lists/list-notes.ts";
+import { createListReader, type ListReply } from "../../src/sources/lists/list-reader.ts";
+import type { ListSystem } from "../../src/sources/lists/list-system.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+
+let server: TestRedis;
+let redis: Redis;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url);
+});
+
+afterAll(async () => {
+  redis?.disconnect();
+  await server?.stop();
+});
+
+const exactMs = 3_000;
+
+interface Job {
+  readonly text: string;
+  /** When it was pushed for the first time. */
+  readonly firstMs: number;
+  /** When it was put where it is. */
+  readonly sinceMs: number;
+}
+
+/** A list in Redis, the same list in memory with a clock of its own, and what is read of it. */
+function createList(pushedAt: "left" | "right", areDistinct: boolean) {
+  const key = "list";
+  let nowMs = 1_000_000;
+  /** From the head on. */
+  let jobs: Job[] = [];
+  const popped: Job[] = [];
+  let marks: ListMarks | null = null;
+  let reply: ListReply | null = null;
+  const system: ListSystem = {
+    ...{ title: "test", pushedAt, areDistinct, scoreMs: 1, parameters: [] },
+    look: "local function look() return nil end",
+    open: () => {
+      throw new Error("not opened");
+    },
+  };
+  const reader = createListReader({ system, argument: "", now: () => nowMs });
+  const [push, pop, unpop] =
+    pushedAt === "left" ? (["lpush", "rpop", "rpush"] as const) : (["rpush", "lpop", "lpush"] as const);
+  const job = (text: string): Job => ({ text, firstMs: nowMs, sinceMs: nowMs });
+
+  return {
+    jobs: () => jobs,
+    now: () => nowMs,
+    wait(ms: number) {
+      nowMs += ms;
+    },
+    /** The clock of the list's Redis. */
+    setBack(ms: number) {
+      nowMs -= ms;
+      jobs = jobs.map((each) => ({ ...each, firstMs: each.firstMs - ms, sinceMs: each.sinceMs - ms }));
+    },
+    async push(texts: readonly string[]) {
+      if (texts.length === 0) return;
+      jobs.push(...texts.map(job));
+      await redis[push](key, ...texts);
+    },
+    async pop(count: number) {
+      if (count <= 0 || jobs.length === 0) return;
+      popped.push(...jobs.splice(0, count));
+      await redis[pop](key, count);
+    },
+    /** Pushes at the end from which workers take. */
+    async pushAtHead(text: string) {
+      jobs.unshift(job(text));
+      await redis[unpop](key, text);
+    },
+    async putBack() {
+      const old = popped.pop();
+      if (old === undefined) return;
+      jobs.unshift({ ...old, sinceMs: nowMs });
+      await redis[unpop](key, old.text);
+    },
+    async popNewest() {
+      if (jobs.pop() !== undefined) await (pushedAt === "left" ? redis.lpop(key) : redis.rpop(key));
+    },
+    async remove(isRemoved: (job: Job, place: number) => boolean) {
+      const removed = jobs.filter(isRemoved);
+      for (const { text } of removed) await redis.lrem(key, pushedAt === "left" ? -1 : 1, text);
+      jobs = jobs.filter((each) => !removed.includes(each));
+    },
+    async purge() {
+      jobs = [];
+      await redis.del(key);
+    },
+    async read() {
+      const asked = { keys: { lists: [key], sets: [], pauses: [] }, marks: [marks] };
+      const [reading] = await reader.read(redis, [asked]);
+      reply = reading?.lists[0] ?? null;
+      if (reply?.reading == null) throw new Error("expected a list");
+      marks = advanceMarks(marks, reply.reading, areDistinct);
+      return headAge(marks, exactMs);
+    },
+    reply: () => reply,
+    /** As the next reader does. */
+    passOn() {
+      if (marks === null) return;
+      marks = marksIn(notesOf([marks]), 1)?.[0] ?? null;
+      expect(marks).not.toBeNull();
+    },
+  };
+}
+
+type List = ReturnType<typeof createList>;
+
+/** What is claimed of the head must be true, and never calmer than the truth. */
+async function expectTrue(list: List, canRepeat = false): Promise<string> {
+  const age = await list.read();
+  const jobs = list.jobs();
+  if (age === null || jobs.length === 0) {
+    expect({ age, jobs }).toEqual({ age: null, jobs: [] });
+    return "EMPTY";
+  }
+  const agesOf = (times: readonly number[]) => list.now() - Math.min(...times);
+  const inListMs = agesOf(jobs.map(({ sinceMs }) => sinceMs));
+  const sinceFirstMs = agesOf(jobs.map(({ firstMs }) => firstMs));
+  if (age.accuracy === "EXACT") {
+    expect(age.ageMs + age.uncertaintyMs).toBeGreaterThanOrEqual(inListMs);
+    expect(2 * age.uncertaintyMs).toBeLessThanOrEqual(Math.max(exactMs, 0.05 * age.ageMs));
+  }
+  // Where jobs repeat, new ones may look like those that were there before.
+  if (age.accuracy !== "UNKNOWN" && !canRepeat)
+    expect(age.ageMs - age.uncertaintyMs).toBeLessThanOrEqual(sinceFirstMs);
+  return age.accuracy;
+}
+
+const fifo = [
+  fc.record({ op: fc.constant("push" as const), count: fc.integer({ min: 1, max: 60 }) }),
+  fc.record({ op: fc.constant("pop" as const), count: fc.integer({ min: 1, max: 60 }) }),
+  fc.record({ op: fc.constant("purge" as const), count: fc.constant(0) }),
+  fc.record({ op: fc.constant("passOn" as const), count: fc.constant(0) }),
+];
+const popsOfFew = fc.record({ op: fc.constant("pop" as const), count: fc.integer({ min: 1, max: 4 }) });
+const atTheHead = fc.record({ op: fc.constantFrom("pushAtHead", "putBack"), count: fc.constant(0) });
+const removals = [
+  fc.record({ op: fc.constant("popNewest" as const), count: fc.constant(0) }),
+  fc.record({ op: fc.constant("remove" as const), count: fc.integer({ min: 2, max: 12 }) }),
+];
+type Op = { readonly op: string; readonly count: number };
+const waits = fc.integer({ min: 0, max: 400 });
+const rounds = (ops: readonly fc.Arbitrary<Op>[]) =>
+  fc.array(fc.array(fc.tuple(fc.oneof(...ops), waits), { maxLength: 4 }), { minLength: 5, maxLength: 20 });
+
+/** As many as are known of the head's end leave at most between two readings, when some leave otherwise than from the head. */
+const maxLeaving = 12;
+
+async function play(
+  list: List,
+  history: readonly (readonly (readonly [Op, number])[])[],
+  textOf: (n: number) => string,
+  {
+    isDisturbed = false,
+    canRepeat = false,
+  }: { readonly isDisturbed?: boolean; readonly canRepeat?: boolean },
+  onRead: (accuracy: string) => void = () => {},
+): Promise<void> {
+  let pushed = 0;
+  for (const ops of history) {
+    let left = maxLeaving;
+    for (const [{ op, count }, waitMs] of ops) {
+      list.wait(waitMs);
+      const leaving = Math.min(left, count);
+      if (op === "push") await list.push(Array.from({ length: count }, () => textOf(pushed++)));
+      else if (op === "pop") await list.pop(isDisturbed ? leaving : count);
+      else if (op === "purge") await list.purge();
+      else if (op === "passOn") list.passOn();
+      else if (op === "pushAtHead") await list.pushAtHead(textOf(pushed++));
+      else if (op === "putBack") await list.putBack();
+      else if (op === "popNewest" && left > 0) await list.popNewest();
+      else if (op === "remove") {
+        let removed = 0;
+        await list.remove((_, place) => place % count === 1 && removed++ < left);
+        left -= Math.min(left, removed);
+      }
+      if (op === "pop") left -= leaving;
+      if (op === "popNewest") left -= 1;
+    }
+    list.wait(1 + (history.length % 7));
+    onRead(await expectTrue(list, canRepeat));
+  }
+}
+
+describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pushedAt) => {
+  const fresh = async (areDistinct = true) => {
+    await redis.flushdb();
+    return createList(pushedAt, areDistinct);
+  };
+
+  test("is EXACT or empty after any pushes, pops and purges, once it was seen empty", async () => {
+    await fc.assert(
+      fc.asyncProperty(rounds(fifo), async (history) => {
+        const list = await fresh();
+        expect(await expectTrue(list)).toBe("EMPTY");
+        let before = "EMPTY";
+        await play(
+          list,
+          history,
+          (n) => `job-${n}`,
+          {},
+          (accuracy) => {
+            // Where all that was known has left at once, it is not known whether others stayed.
+            const { newHit = null, oldHit = null } = list.reply()?.reading ?? {};
+            const isKnown = before !== "LOWER_BOUND" && (newHit !== null || oldHit !== null);
+            if (isKnown && accuracy !== "EMPTY") expect(accuracy).toBe("EXACT");
+            before = accuracy;
+          },
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test.each([
+    { what: "pushed at the wrong end", ops: [popsOfFew, atTheHead], canRepeat: false },
+    { what: "removed", ops: [popsOfFew, ...removals], canRepeat: false },
+    // Then one at the wrong end may seem to be an old one that was removed: that is older than it is.
+    {
+      what: "pushed at the wrong end and removed",
+      ops: [popsOfFew, atTheHead, ...removals],
+      canRepeat: true,
+    },
+  ])("is never calmer than the truth, whatever is $what", async ({ ops, canRepeat }) => {
+    await fc.assert(
+      fc.asyncProperty(rounds([...fifo, ...ops]), fc.nat(30), async (history, before) => {
+        const list = await fresh();
+        await list.push(Array.from({ length: before }, (_, n) => `before-${n}`));
+        const isDisturbed = true;
+        await play(
+          list,
+          history,
+          (n) => `job-${n}`,
+          { isDisturbed, canRepeat },
+          (accuracy) => expect(accuracy).not.toBe("UNKNOWN"),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test("is never calmer than the truth where elements are equal", async () => {
+    await fc.assert(
+      fc.asyncProperty(rounds(fifo), fc.integer({ min: 1, max: 30 }), async (history, different) => {
+        const list = await fresh(false);
+        await play(list, history, (n) => `job-${n % different}`, { canRepeat: true });
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  const texts = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}-${n}`);
+  /** An empty list, then old jobs, then young ones, a reading after each. */
+  const withBacklog = async () => {
+    const list = await fresh();
+    await list.read();
+    await list.push(texts("old", 40));
+    list.wait(1_000);
+    await list.read();
+    list.wait(60_000);
+    await list.read();
+    await list.push(texts("young", 40));
+    list.wait(1_000);
+    await list.read();
+    return list;
+  };
+
+  const cases: readonly {
+    readonly what: string;
+    readonly change: (list: List) => Promise<void>;
+    readonly accuracy: "EXACT" | "LOWER_BOUND";
+    /** From when on the head waits, in ms ago, within a second. */
+    readonly agoMs: number;
+    readonly why: string;
+  }[] = [
+    { what: "nothing", change: async () => {}, accuracy: "EXACT", agoMs: 62_000, why: "the head stays" },
+    {
+      what: "ten pops",
+      change: (list) => list.pop(10),
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "an old one is the head",
+    },
+    {
+      what: "all old ones popped",
+      change: (list) => list.pop(40),
+      accuracy: "EXACT",
+      agoMs: 1_000,
+      why: "a young one is the head",
+    },
+    {
+      what: "a job at the wrong end",
+      change: (list) => list.pushAtHead("urgent"),
+      accuracy: "LOWER_BOUND",
+      agoMs: 62_000,
+      why: "the next one is old, and of the first nothing is known",
+    },
+    {
+      what: "a job that was put back",
+      change: async (list) => {
+        await list.pop(3);
+        await list.read();
+        await list.putBack();
+      },
+      accuracy: "LOWER_BOUND",
+      agoMs: 62_000,
+      why: "it may have waited before",
+    },
+    {
+      what: "every other young job removed",
+      change: (list) => list.remove(({ text }) => /young-\d*[02468]$/.test(text)),
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "the head stays, though the list is shorter",
+    },
+    {
+      what: "every other old job removed, and two popped",
+      change: async (list) => {
+        await list.remove(({ text }) => /old-\d*[02468]$/.test(text));
+        await list.pop(2);
+      },
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "old ones are left, however few",
+    },
+    {
+      what: "the newest jobs removed",
+      change: async (list) => {
+        for (let n = 0; n < 5; n++) await list.popNewest();
+      },
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "the head stays",
+    },
+    {
+      what: "a purge and new jobs",
+      change: async (list) => {
+        await list.purge();
+        await list.push(texts("new", 5));
+      },
+      accuracy: "LOWER_BOUND",
+      agoMs: 0,
+      why: "of 80 jobs not all were known: others than these may have stayed",
+    },
+    {
+      what: "another reader",
+      change: async (list) => list.passOn(),
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "it goes on from the marks",
+    },
+    {
+      what: "a clock that is set back by an hour",
+      change: async (list) => list.setBack(3_600_000),
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "what was measured by it is set back, too",
+    },
+    {
+      what: "6,000 pushes at once, and ten pops",
+      change: async (list) => {
+        await list.push(texts("burst", 6_000));
+        await list.pop(10);
+      },
+      accuracy: "EXACT",
+      agoMs: 62_000,
+      why: "the head is known from its own end",
+    },
+  ];
+  test.each(cases)("$what: $accuracy, for $why", async ({ change, accuracy, agoMs }) => {
+    const list = await withBacklog();
+    await change(list);
+    expect(await expectTrue(list)).toBe(accuracy);
+    const age = await list.read();
+    expect(age?.accuracy).toBe(accuracy);
+    expect(Math.abs((age?.ageMs ?? Number.NaN) - agoMs)).toBeLessThanOrEqual(1_000);
+  });
+
+  test("the jobs of before the first reading are LOWER_BOUND, until they have left", async () => {
+    const list = await fresh();
+    await list.push(texts("before", 100));
+    expect(await list.read()).toMatchObject({ accuracy: "LOWER_BOUND", ageMs: 0 });
+    list.wait(5_000);
+    await list.push(texts("after", 10));
+    await list.pop(99);
+    expect(await list.read()).toMatchObject({ accuracy: "LOWER_BOUND", ageMs: 5_000 });
+    await list.pop(1);
+    list.wait(100);
+    expect(await list.read()).toMatchObject({ accuracy: "LOWER_BOUND", ageMs: 100 });
+    list.wait(1_000);
+    await list.push(["last"]);
+    await list.pop(10);
+    list.wait(500);
+    expect(await list.read()).toMatchObject({ accuracy: "EXACT" });
+  });
+
+  test("a job at the wrong end is a lower bound only until it has left", async () => {
+    const list = await withBacklog();
+    await list.pushAtHead("urgent");
+    expect(await expectTrue(list)).toBe("LOWER_BOUND");
+    await list.pop(1);
+    expect(await expectTrue(list)).toBe("EXACT");
+  });
+
+  test("equal jobs alone are UNKNOWN, also while nothing moves, until the list was empty", async () => {
+    const list = await fresh(false);
+    await list.read();
+    await list.push(["tick", "tick", "tick"]);
+    list.wait(1_000);
+    await list.read();
+    list.wait(1_000);
+    expect(await list.read()).toMatchObject({ accuracy: "UNKNOWN" });
+    await list.push(["tick"]);
+    await list.pop(1);
+    expect(await list.read()).toMatchObject({ accuracy: "UNKNOWN" });
+    await list.purge();
+    expect(await list.read()).toBeNull();
+  });
+});
+
+describe("what it costs", () => {
+  test("a million jobs are read by some hundred bytes, at any rate of pushes and pops", async () => {
+    await redis.flushdb();
+    const list = createList("left", true);
+    await list.read();
+    await list.push(["first"]);
+    list.wait(1_000);
+    await list.read();
+    for (let n = 0; n < 100; n++)
+      await redis.lpush("list", ...Array.from({ length: 10_000 }, (_, i) => `many-${n}-${i}`));
+    const cost = async () => {
+      const stats = await redis.info("stats");
+      return Number(/^total_net_output_bytes:(\d+)/m.exec(stats)?.[1]);
+    };
+    for (const popped of [0, 1, 3_000, 3_000, 0]) {
+      if (popped > 0) await redis.rpop("list", popped);
+      const before = await cost();
+      list.wait(1_000);
+      expect(await list.read()).toMatchObject({ accuracy: "EXACT" });
+      // Of it, what INFO itself takes.
+      expect((await cost()) - before).toBeLessThan(12_000);
+      expect(list.reply()?.reading?.length).toBeGreaterThan(990_000);
+    }
+  });
+
+  test("jobs of 1 MB stay where they are", async () => {
+    await redis.flushdb();
+    const list = createList("left", true);
+    await list.read();
+    const large = (n: number) => `${n}${"x".repeat(1_000_000)}${n}`;
+    await list.push([1, 2, 3].map(large));
+    list.wait(1_000);
+    expect(await expectTrue(list)).toBe("EXACT");
+    await list.push([4, 5].map(large));
+    await list.pop(1);
+    list.wait(1_000);
+    expect(await expectTrue(list)).toBe("EXACT");
+    await redis.config("RESETSTAT");
+    await list.read();
+    const stats = await redis.info("stats");
+    expect(Number(/^total_net_output_bytes:(\d+)/m.exec(stats)?.[1])).toBeLessThan(2_000);
+  });
+});
