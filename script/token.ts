@@ -2,8 +2,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { appendFile, readFile } from "node:fs/promises";
-import { parseTokens } from "../src/auth/token-file.ts";
 import { messageOf } from "../src/core/errors.ts";
+import { parseTokens } from "../src/settings/token-file.ts";
 
 const [name = "", scopes = "", ...rest] = process.argv.slice(2);
 const file = process.env.API_TOKENS_FILE ?? "";

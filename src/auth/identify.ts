@@ -1,7 +1,6 @@
-import { type Caller, type Client, type Identify, scopes } from "../core/admission.ts";
+import { type Caller, type Client, type Identify, scopes, type Token } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import { createClientAddress } from "./client-address.ts";
-import type { Token } from "./token-file.ts";
 
 export interface IdentifyOptions {
   /** Finds a token; null: no tokens are configured, and every client may do everything. */

@@ -66,6 +66,14 @@ export interface Client {
   readonly scopes: ReadonlySet<Scope>;
 }
 
+/** A client that is known by a secret, of which only the hash is kept. */
+export interface Token {
+  readonly name: string;
+  readonly scopes: ReadonlySet<Scope>;
+  /** SHA-256. */
+  readonly hash: Buffer;
+}
+
 /** What a request says about its client, over HTTP or a WebSocket. Only the address is certain. */
 export interface Caller {
   /** Address of the other end of the socket. */

@@ -3,32 +3,34 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { durationMs } from "./duration.ts";
 
+/** A text that `parse` understands; it returns undefined for all else. */
+export function parsed<T>(expected: string, parse: (text: string) => T | undefined) {
+  return z.string(expected).transform((text, context) => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.addIssue(expected);
+    return z.NEVER;
+  });
+}
+
+/** A text of this form. */
+export function textOf(pattern: RegExp, expected: string) {
+  return z.string(expected).regex(pattern, expected);
+}
+
 /** A duration; its grammar is that of {@link durationMs}. */
 export function duration(defaultValue: string, low: string, high: string) {
-  return z
-    .string()
-    .default(defaultValue)
-    .transform((text, context) => {
-      const ms = durationMs(text);
-      if (ms !== null && ms >= Number(durationMs(low)) && ms <= Number(durationMs(high))) return ms;
-      context.addIssue({
-        code: "custom",
-        message: `expected a duration from ${low} to ${high}, such as ${defaultValue}`,
-      });
-      return z.NEVER;
-    });
+  return parsed(`expected a duration from ${low} to ${high}, such as ${defaultValue}`, (text) => {
+    const ms = durationMs(text);
+    return ms !== null && ms >= Number(durationMs(low)) && ms <= Number(durationMs(high)) ? ms : undefined;
+  }).prefault(defaultValue);
 }
 
 export function whole(defaultValue: number, low: number, high: number) {
-  return z
-    .string()
-    .default(String(defaultValue))
-    .transform((text, context) => {
-      const value = Number(text);
-      if (/^\d+$/.test(text) && value >= low && value <= high) return value;
-      context.addIssue({ code: "custom", message: `expected a whole number from ${low} to ${high}` });
-      return z.NEVER;
-    });
+  return parsed(`expected a whole number from ${low} to ${high}`, (text) => {
+    const value = Number(text);
+    return /^\d+$/.test(text) && value >= low && value <= high ? value : undefined;
+  }).prefault(String(defaultValue));
 }
 
 /** Whether it is a URL with a host, of one of these protocols, and with nothing but a number behind the host. */

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { matchesGlob } from "../core/glob.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { parseInWorker } from "../runtime/parse-in-worker.ts";
@@ -5,7 +6,8 @@ import { createRecentMap } from "../runtime/recent-map.ts";
 import { createReloadableFile } from "../runtime/reloadable-file.ts";
 import type { Service } from "../runtime/service.ts";
 import { durationMs } from "./duration.ts";
-import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
+import { parsed } from "./fields.ts";
+import { parseYaml, yamlMap } from "./parse-yaml.ts";
 
 /** Within how long jobs of some queues are to be taken. */
 export interface Objective {
@@ -68,6 +70,17 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
 
 const maxKnown = 50_000;
 
+const maxObjectiveMs = 3_650 * 86_400_000;
+
+const objective = parsed(
+  "expected seconds, or a duration such as 500ms, 30s or 5m, of at most 3650d; or none",
+  (text) => {
+    const ms = text === "none" ? null : (durationMs(text, "s") ?? 0);
+    return ms === null || (ms > 0 && ms <= maxObjectiveMs) ? ms : undefined;
+  },
+);
+const fileOfObjectives = yamlMap(z.string().min(1, "expected a glob of queue names"), objective);
+
 /**
  * Reads a YAML map of globs to durations, in the order in which they are tried. `none` removes
  * the objective in a name.
@@ -75,25 +88,7 @@ const maxKnown = 50_000;
  * @throws Error that lists all mistakes, each with its line.
  */
 export function parseObjectives(text: string): readonly Objective[] {
-  const reader = createYamlReader(text);
-  const objectives = (reader.entries(reader.root) ?? []).map(([glob, value]): Objective => {
-    if (glob === "") reader.wrong(value, "expected a glob of queue names");
-    return { glob, objectiveMs: readObjective(reader, value) };
-  });
-  const problems = reader.problems();
-  if (problems.length > 0) throw new Error(problems.join("; "));
-  return objectives;
-}
-
-const maxObjectiveMs = 3_650 * 86_400_000;
-
-function readObjective(reader: YamlReader, value: Place): number | null {
-  const text = reader.text(value);
-  if (text === "none") return null;
-  const ms = durationMs(text, "s") ?? 0;
-  if (ms > 0 && ms <= maxObjectiveMs) return ms;
-  reader.wrong(value, "expected seconds, or a duration such as 500ms, 30s or 5m, of at most 3650d; or none");
-  return null;
+  return [...parseYaml(text, fileOfObjectives).data].map(([glob, objectiveMs]) => ({ glob, objectiveMs }));
 }
 
 const inName =

@@ -1,32 +1,93 @@
+import { z } from "zod";
 import { type AlertRule, type Condition, droppedRuleName, unknownRuleName } from "../core/alert-rules.ts";
-import { type Health, healths } from "../core/health.ts";
+import { healths } from "../core/health.ts";
 import { durationMs } from "./duration.ts";
-import { createYamlReader, type Place, type YamlReader } from "./yaml-reader.ts";
+import { parsed, textOf } from "./fields.ts";
+import { parseYaml, yamlFields, yamlList, yamlMap } from "./parse-yaml.ts";
 
 const maxRules = 200;
 const maxItems = 50;
 const maxDurationMs = 30 * 86_400_000;
 
-const builtIn: readonly string[] = [unknownRuleName, droppedRuleName];
-
-const subjects = {
-  latency_above: "latency",
-  depth_above: "depth",
-  p50_above: "p50",
-  p95_above: "p95",
-  p99_above: "p99",
-} as const;
-type SubjectKey = keyof typeof subjects;
-const subjectKeys = Object.keys(subjects) as readonly SubjectKey[];
-const conditionKeys = [...subjectKeys, "health"] as const;
-const notificationKeys = ["for", "severity", "labels", "annotations"] as const;
-const ruleKeys = ["name", "queues", ...conditionKeys, "resolve_below", ...notificationKeys] as const;
-type Fields = Partial<Record<(typeof ruleKeys)[number], Place>>;
-
+const builtIn: readonly unknown[] = [unknownRuleName, droppedRuleName];
 /** Labels that every alert has; a rule may not set them. */
 const ownLabels: readonly string[] = ["alertname", "queue", "source", "severity"];
+
+const seconds = parsed("expected seconds, or a duration such as 90s, 5m or 1h, of at most 30d", (text) => {
+  const ms = durationMs(text, "s");
+  return ms !== null && ms <= maxDurationMs ? ms / 1_000 : undefined;
+});
+const jobs = parsed("expected a number of jobs, 0 or more", (text) =>
+  /^\d{1,15}$/.test(text) ? Number(text) : undefined,
+);
+
+/** What the number of each condition is. */
+const amounts = {
+  latency_above: seconds,
+  depth_above: jobs,
+  p50_above: seconds,
+  p95_above: seconds,
+  p99_above: seconds,
+} as const;
+const amountKeys = Object.keys(amounts) as readonly (keyof typeof amounts)[];
+const conditionKeys = [...amountKeys, "health"] as const;
+
 /** UNKNOWN is what the built-in rule QueueUnknown is about. */
-const badHealths: readonly Health[] = healths.filter((health) => health !== "OK" && health !== "UNKNOWN");
+const badHealths = healths.filter((health) => health !== "OK" && health !== "UNKNOWN");
+const healthsExpected = `expected one or more of ${badHealths.join(", ")}`;
+const queuesExpected = `expected 1 to ${maxItems} names of queues, in which * stands for any text and ? for one character`;
+
+const glob = z
+  .string(queuesExpected)
+  .refine((text) => text !== "" && Buffer.byteLength(text) <= 200, queuesExpected);
+const plainText = textOf(/^.{1,1000}$/s, "expected text of 1 to 1000 characters").refine(
+  (text) => !text.includes("{{"),
+  "expected plain text: there are no templates; notifications carry the facts beside it",
+);
+
+function texts(taken: readonly string[]) {
+  const name = textOf(
+    /^(?!__)[a-zA-Z_]\w{0,99}$/,
+    "expected a name of letters, digits and _, that begins with no digit and not with __",
+  ).refine((text) => !taken.includes(text), `expected another name: every alert has ${taken.join(", ")}`);
+  return yamlMap(name, plainText)
+    .max(maxItems, `expected at most ${maxItems} of them`)
+    .transform((map): Readonly<Record<string, string>> => Object.fromEntries(map))
+    .default({});
+}
+
+function notification(defaultForSeconds: number) {
+  return {
+    for: seconds.default(defaultForSeconds),
+    severity: plainText.default("warning"),
+    labels: texts(ownLabels),
+    annotations: texts([]),
+  };
+}
+type Notification = z.output<z.ZodObject<ReturnType<typeof notification>>>;
+
+const ruleFields = yamlFields({
+  name: textOf(/^[\w.:-]{1,100}$/, "expected a name of 1 to 100 letters, digits or any of _ . : -"),
+  queues: yamlList(glob, 1, maxItems, queuesExpected),
+  ...z.object(amounts).partial().shape,
+  health: yamlList(z.enum(badHealths, healthsExpected), 1, maxItems, healthsExpected).optional(),
+  /** Its unit depends on the condition. */
+  resolve_below: z.unknown().optional(),
+  ...notification(0),
+});
+type RuleFields = z.output<typeof ruleFields>;
+
+/** Also when other things are wrong, so that all mistakes are reported at once. */
+const always = { when: () => true };
+
+const fileOfRules = yamlFields({
+  rules: yamlList(
+    ruleFields.superRefine(checkCondition, always).transform(toRule),
+    ...([0, maxRules, `expected a list of at most ${maxRules} rules`] as const),
+  ).superRefine(checkNames, always),
+  queue_unknown: yamlFields(notification(60)).prefault(new Map()),
+  alerts_dropped: yamlFields(notification(0)).prefault(new Map()),
+});
 
 /**
  * Reads a file of rules, whose form is in docs/alerts.md; the built-in rules come last.
@@ -34,185 +95,85 @@ const badHealths: readonly Health[] = healths.filter((health) => health !== "OK"
  * @throws AggregateError with all mistakes, each with its line, and what was expected.
  */
 export function parseAlertRules(text: string): readonly AlertRule[] {
-  const reader = createYamlReader(text);
-  const rules = reader.problems().length > 0 ? [] : readFile(reader);
-  const problems = reader.problems();
-  if (problems.length === 0) return rules;
-  throw new AggregateError(problems, problems.join("; "));
-}
-
-function readFile(reader: YamlReader): readonly AlertRule[] {
-  const top = reader.fields(reader.root, ["rules", "queue_unknown", "alerts_dropped"]);
-  if (top === null) return [];
-  if (top.rules === undefined) {
-    reader.wrong(reader.root, "expected rules: a list of rules");
-    return [];
-  }
-  const places = reader.items(top.rules);
-  if (places.length > maxRules)
-    reader.wrong(top.rules, `expected at most ${maxRules} rules, found ${places.length}`);
-  const names = new Set<string>(builtIn);
-  const rules = places.slice(0, maxRules).map((place) => readRule(reader, place, names));
-  const notificationOf = (place: Place | undefined, usualSeconds: number) => {
-    const fields = place === undefined ? {} : reader.fields(place, notificationKeys);
-    return readNotification(reader, fields ?? {}, usualSeconds);
-  };
+  const { rules, queue_unknown, alerts_dropped } = parseYaml(text, fileOfRules).data;
   return [
-    ...rules.filter((rule) => rule !== null),
+    ...rules,
     {
       name: unknownRuleName,
-      queues: rules.flatMap((rule) => rule?.queues ?? []),
+      queues: rules.flatMap(({ queues }) => queues),
       condition: { subject: "unknown" },
-      ...notificationOf(top.queue_unknown, 60),
+      ...toNotification(queue_unknown),
     },
     {
       name: droppedRuleName,
       queues: [],
       condition: { subject: "dropped_alerts" },
-      ...notificationOf(top.alerts_dropped, 0),
+      ...toNotification(alerts_dropped),
     },
   ];
 }
 
-function readRule(reader: YamlReader, place: Place, names: Set<string>): AlertRule | null {
-  const fields = reader.fields(place, ruleKeys);
-  if (fields === null) return null;
+function toRule(fields: RuleFields): AlertRule {
   return {
-    name: readName(reader, place, fields, names),
-    queues: readQueues(reader, place, fields),
-    condition: readCondition(reader, place, fields),
-    ...readNotification(reader, fields, 0),
+    name: fields.name,
+    queues: fields.queues,
+    condition: toCondition(fields),
+    ...toNotification(fields),
   };
 }
 
-function readName(reader: YamlReader, rule: Place, { name: place }: Fields, names: Set<string>): string {
-  const name = place === undefined ? "" : reader.text(place);
-  if (place === undefined || !/^[\w.:-]{1,100}$/.test(name)) {
-    reader.wrong(place ?? rule, "expected a name of 1 to 100 letters, digits or any of _ . : -");
-    return "";
-  }
-  if (names.has(name)) {
-    const why = builtIn.includes(name)
-      ? "is built in; queue_unknown and alerts_dropped configure the built-in rules"
-      : "is used above";
-    reader.wrong(place, `expected a different name for each rule, "${name}" ${why}`);
-  }
-  names.add(name);
-  return name;
+function toNotification({ for: forSeconds, severity, labels, annotations }: Notification) {
+  return { forMs: Math.round(forSeconds * 1_000), severity, labels, annotations };
 }
 
-function readQueues(reader: YamlReader, rule: Place, { queues: place }: Fields): readonly string[] {
-  const expected = "expected names of queues, in which * stands for any text and ? for one character";
-  if (place === undefined) {
-    reader.wrong(rule, `queues: ${expected}`);
-    return [];
-  }
-  const items = reader.items(place);
-  if (items.length === 0 || items.length > maxItems) {
-    reader.wrong(place, `expected 1 to ${maxItems} names of queues, found ${items.length}`);
-  }
-  return items.slice(0, maxItems).map((item) => {
-    const glob = reader.text(item);
-    if (glob !== "" && Buffer.byteLength(glob) <= 200) return glob;
-    reader.wrong(item, expected);
-    return "";
-  });
+function toCondition(fields: RuleFields): Condition {
+  const key = amountKeys.find((each) => fields[each] !== undefined);
+  if (key === undefined) return { subject: "health", among: fields.health ?? [] };
+  const { resolve_below: lower } = fields;
+  return {
+    subject: key.replace("_above", "") as "latency",
+    above: fields[key] ?? 0,
+    resolveBelow: lower === undefined ? null : amounts[key].parse(lower),
+  };
 }
 
-function readCondition(reader: YamlReader, rule: Place, fields: Fields): Condition {
+function checkCondition(fields: RuleFields, context: z.RefinementCtx): void {
+  const problem = conditionProblem(fields);
+  if (problem !== null) context.addIssue({ code: "custom", path: [], ...problem });
+}
+
+function conditionProblem(fields: RuleFields) {
   const given = conditionKeys.filter((key) => fields[key] !== undefined);
   const [key] = given;
   if (key === undefined || given.length > 1) {
     const found = given.length === 0 ? "none" : given.join(", ");
-    reader.wrong(rule, `expected one condition out of ${conditionKeys.join(", ")}, found ${found}`);
-    for (const each of given) {
-      if (each === "health") readHealths(reader, fields[each] as Place);
-      else readAmount(reader, fields[each] as Place, each);
-    }
-    return { subject: "health", among: [] };
+    return { message: `expected one condition out of ${conditionKeys.join(", ")}, found ${found}` };
   }
-  const place = fields[key] as Place;
-  const lower = fields.resolve_below;
+  const path = ["resolve_below"];
+  if (fields.resolve_below === undefined) return null;
   if (key === "health") {
-    if (lower !== undefined)
-      reader.wrong(
-        lower,
-        "expected no resolve_below beside health: the alert resolves when the health is another one",
-      );
-    return { subject: "health", among: readHealths(reader, place) };
+    const why = "the alert resolves when the health is another one";
+    return { message: `expected no resolve_below beside health: ${why}`, path };
   }
-  const above = readAmount(reader, place, key);
-  const resolveBelow = lower === undefined ? null : readAmount(reader, lower, key);
-  if (above !== null && resolveBelow !== null && (resolveBelow <= 0 || resolveBelow > above)) {
-    reader.wrong(lower as Place, `expected more than 0, and not more than ${key}`);
+  const { data: lower, error } = amounts[key].safeParse(fields.resolve_below);
+  if (error !== undefined) return { message: error.issues[0]?.message ?? "", path };
+  const isFitting = lower > 0 && !(lower > Number(fields[key]));
+  return isFitting ? null : { message: `expected more than 0, and not more than ${key}`, path };
+}
+
+function checkNames(rules: readonly AlertRule[], context: z.RefinementCtx): void {
+  const names = new Set(builtIn);
+  for (const [i, rule] of rules.entries()) {
+    // What is wrong was not made a rule.
+    const { name } = rule as Partial<AlertRule>;
+    if (typeof name !== "string") continue;
+    if (names.has(name)) {
+      const why = builtIn.includes(name)
+        ? "is built in; queue_unknown and alerts_dropped configure the built-in rules"
+        : "is used above";
+      const message = `expected a different name for each rule, "${name}" ${why}`;
+      context.addIssue({ code: "custom", message, path: [i, "name"] });
+    }
+    names.add(name);
   }
-  return { subject: subjects[key], above: above ?? 0, resolveBelow };
-}
-
-function readHealths(reader: YamlReader, place: Place): readonly Health[] {
-  const expected = `expected one or more of ${badHealths.join(", ")}`;
-  const items = reader.items(place);
-  if (items.length === 0) reader.wrong(place, expected);
-  return items.flatMap((item) => {
-    const health = badHealths.find((each) => each === reader.text(item));
-    if (health !== undefined) return [health];
-    reader.wrong(item, expected);
-    return [];
-  });
-}
-
-/** Seconds, or jobs. */
-function readAmount(reader: YamlReader, place: Place, key: SubjectKey): number | null {
-  if (key !== "depth_above") return readSeconds(reader, place);
-  const text = reader.text(place);
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  reader.wrong(place, "expected a number of jobs, 0 or more");
-  return null;
-}
-
-function readSeconds(reader: YamlReader, place: Place): number | null {
-  const ms = durationMs(reader.text(place), "s");
-  if (ms !== null && ms <= maxDurationMs) return ms / 1_000;
-  reader.wrong(place, "expected seconds, or a duration such as 90s, 5m or 1h, of at most 30d");
-  return null;
-}
-
-function readNotification(reader: YamlReader, fields: Fields, usualSeconds: number) {
-  const seconds = fields.for === undefined ? usualSeconds : readSeconds(reader, fields.for);
-  return {
-    forMs: Math.round((seconds ?? 0) * 1_000),
-    severity: fields.severity === undefined ? "warning" : readText(reader, fields.severity),
-    labels: fields.labels === undefined ? {} : readTexts(reader, fields.labels, ownLabels),
-    annotations: fields.annotations === undefined ? {} : readTexts(reader, fields.annotations, []),
-  };
-}
-
-function readTexts(reader: YamlReader, place: Place, taken: readonly string[]): Record<string, string> {
-  const entries = reader.entries(place) ?? [];
-  if (entries.length > maxItems) reader.wrong(place, `expected at most ${maxItems} of them`);
-  const texts: Record<string, string> = {};
-  for (const [name, value] of entries.slice(0, maxItems)) {
-    if (!/^[a-zA-Z_]\w{0,99}$/.test(name) || name.startsWith("__")) {
-      reader.wrong(
-        value,
-        "expected a name of letters, digits and _, that begins with no digit and not with __",
-      );
-    } else if (taken.includes(name)) {
-      reader.wrong(value, `expected another name: every alert has ${taken.join(", ")}`);
-    } else texts[name] = readText(reader, value);
-  }
-  return texts;
-}
-
-function readText(reader: YamlReader, place: Place): string {
-  const text = reader.text(place);
-  if (text === "" || text.length > 1_000) {
-    reader.wrong(place, "expected text of 1 to 1000 characters");
-  } else if (text.includes("{{")) {
-    reader.wrong(
-      place,
-      "expected plain text: there are no templates; notifications carry the facts beside it",
-    );
-  }
-  return text;
 }

@@ -204,7 +204,7 @@ alerts_dropped: { severity: 1 }
     {
       text: "rules:\n  - name: A\n    depth_above: 1",
       line: 2,
-      expected: "queues: expected names",
+      expected: "queues: expected 1 to 50 names",
       why: "of no queue",
     },
     {
@@ -232,7 +232,20 @@ alerts_dropped: { severity: 1 }
       why: "it is of all of them",
     },
     { text: "", line: 1, expected: "expected a map", why: "nothing" },
-    { text: "rule: []", line: 1, expected: "expected rules: a list of rules", why: "no rules" },
+    { text: "rule: []", line: 1, expected: "rules: expected a list of at most 200 rules", why: "no rules" },
+    {
+      text: "rules:\n  name: A\n  queues: [a, '']\n  depth_above: 1",
+      line: 3,
+      expected: "rules.queues[1]: expected 1 to 50 names",
+      why: "of a single rule that is no list",
+    },
+    {
+      text: "rules:\n  - &a { name: A, queues: a, depth_above: 1 }\n  - *a",
+      line: 2,
+      expected: 'rules[1].name: expected a different name for each rule, "A" is used above',
+      why: "an alias is what it stands for",
+    },
+    { text: "rules: &a\n  - *a", line: 2, expected: "rules[0]: expected a map", why: "a loop" },
     { text: "rules:\n  - name: A\n   queues: x", line: 3, expected: "", why: "no YAML" },
     {
       text: "rules:\n  - a: 1\n    a: 2",

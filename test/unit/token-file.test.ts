@@ -3,13 +3,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { StartError } from "../../src/core/errors.ts";
 import {
   createTokenFile,
   parseTokens,
   type RevokedToken,
   type TokenFile,
-} from "../../src/auth/token-file.ts";
-import { StartError } from "../../src/core/errors.ts";
+} from "../../src/settings/token-file.ts";
 import { recordingLogger } from "../support/logger.ts";
 
 const hashOf = (secret: string) => createHash("sha256").update(secret).digest("hex");

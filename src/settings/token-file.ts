@@ -1,17 +1,9 @@
 import { hash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Scope, scopes } from "../core/admission.ts";
+import { type Scope, scopes, type Token } from "../core/admission.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createReloadableFile } from "../runtime/reloadable-file.ts";
 import type { Service } from "../runtime/service.ts";
-
-/** A client that is known by a secret, of which only the hash is kept. */
-export interface Token {
-  readonly name: string;
-  readonly scopes: ReadonlySet<Scope>;
-  /** SHA-256. */
-  readonly hash: Buffer;
-}
 
 export interface TokenFile extends Service {
   /**
