@@ -29,17 +29,14 @@ function importsOf(files: ReadonlyMap<string, string>): ReadonlyMap<string, Read
 /** @param files texts by absolute path. @returns a line for each export that nothing imports. */
 export function findUnusedExports(files: ReadonlyMap<string, string>, src: string): readonly string[] {
   const imports = importsOf(files);
-  return (
-    [...files]
-      // The pages of the dashboard are made side by side, and what they share comes before them.
-      .filter(([file]) => file.startsWith(`${src}/`) && !file.startsWith(`${src}/dashboard/`))
-      .flatMap(([file, text]) =>
-        [...text.matchAll(exported)]
-          .map(([, name = ""]) => name)
-          .filter((name) => imports.get(file)?.has(name) !== true)
-          .map((name) => `${file}: ${name} is exported, and no other file imports it`),
-      )
-  );
+  return [...files]
+    .filter(([file]) => file.startsWith(`${src}/`))
+    .flatMap(([file, text]) =>
+      [...text.matchAll(exported)]
+        .map(([, name = ""]) => name)
+        .filter((name) => imports.get(file)?.has(name) !== true)
+        .map((name) => `${file}: ${name} is exported, and no other file imports it`),
+    );
 }
 
 /** Of the whole project. */

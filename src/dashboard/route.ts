@@ -2,7 +2,7 @@ import { batch, signal } from "@preact/signals";
 import { pathOf, type Route, routeOf } from "./route-path.ts";
 
 /** Where the dashboard is served, such as `/` or `/queues/` behind a proxy: this script is in `assets/` below it. */
-export const basePath = new URL("..", import.meta.url).pathname;
+const basePath = new URL("..", import.meta.url).pathname;
 
 export const graphqlPath = `${basePath}graphql`;
 

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 
 /** `system` follows the setting of the browser. */
-export const themes = ["system", "light", "dark"] as const;
+const themes = ["system", "light", "dark"] as const;
 export type Theme = (typeof themes)[number];
 
 const storageKey = "queue-latency:theme";
@@ -21,17 +21,6 @@ export function nextTheme(): void {
   const next = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? "system";
   localStorage.setItem(storageKey, next);
   theme.value = next;
-}
-
-/** Calls back when colours change, by the theme or by the system. @returns what ends it. */
-export function onThemeChange(changed: () => void): () => void {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  system.addEventListener("change", changed);
-  const stop = theme.subscribe(changed);
-  return () => {
-    system.removeEventListener("change", changed);
-    stop();
-  };
 }
 
 function storedTheme(): Theme {

@@ -18,7 +18,7 @@ export const isNotifying: ReadonlySignal<boolean> = notify;
 export const isRinging: ReadonlySignal<boolean> = sound;
 
 /** Why this browser shows no notifications; null when it can. */
-export function whyNoNotifications(): string | null {
+function whyNoNotifications(): string | null {
   if (!("Notification" in window))
     return "This browser has no notifications for this address: they need HTTPS, or localhost.";
   if (Notification.permission !== "denied") return null;

@@ -16,7 +16,7 @@ interface PlotProps {
   readonly onSelect: (fromMs: number, toMs: number) => void;
 }
 
-export const plotHeight = 190;
+const plotHeight = 190;
 /** Lines of steps that are narrower than this are thin: they would cover each other. */
 const minStepPx = 1.5;
 /** A shorter drag is a click. */

@@ -4,17 +4,7 @@ export const queueStates = ["WAITING", "EMPTY", "PAUSED"] as const;
 export type QueueState = (typeof queueStates)[number];
 
 /** What the table is sorted by; each has its own first direction. */
-export const sortKeys = [
-  "worst",
-  "name",
-  "latency",
-  "lateness",
-  "depth",
-  "in",
-  "out",
-  "p95",
-  "forecast",
-] as const;
+const sortKeys = ["worst", "name", "latency", "lateness", "depth", "in", "out", "p95", "forecast"] as const;
 export type SortKey = (typeof sortKeys)[number];
 
 /** Which queues a person wants to see, and in which order. All of it is in the query string. */

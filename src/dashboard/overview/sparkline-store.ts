@@ -4,7 +4,7 @@ import { query } from "../graphql/client.ts";
 import { sparklines } from "../graphql/documents.ts";
 import type { SparkPoint } from "../parts/sparkline.tsx";
 
-export const sparklineMs = 30 * 60_000;
+const sparklineMs = 30 * 60_000;
 export const sparklineStepMs = 60_000;
 
 /** What one queue's sparkline is drawn from. */
