@@ -17,7 +17,6 @@ import {
   type OperationDefinitionNode,
   responsePathAsArray,
 } from "graphql";
-import { createTimeSlices } from "../runtime/time-slices.ts";
 import {
   argumentsOf,
   planOf,
@@ -27,6 +26,7 @@ import {
   selectionOf,
 } from "./document-plan.ts";
 import { createTextCache } from "./text-cache.ts";
+import { isPromise, type Json, type MaybePromise, writeAll, writeInSlices } from "./write-all.ts";
 
 /** The result of an operation. */
 export interface JsonResult {
@@ -36,9 +36,6 @@ export interface JsonResult {
   readonly errors?: readonly GraphQLError[];
 }
 
-type MaybePromise<T> = T | Promise<T>;
-/** A value as JSON; null: there is none, which its type may forbid. */
-type Json = string | null;
 type Path = GraphQLResolveInfo["path"];
 
 interface Execution extends SelectionContext {
@@ -48,8 +45,6 @@ interface Execution extends SelectionContext {
   readonly errors: GraphQLError[];
 }
 
-/** 5 ms each; all lists that are written at the same time share them. */
-const slices = createTimeSlices(5);
 /** Lists up to this length are written at once. */
 const shortLength = 100;
 /** Of objects that many answers show. */
@@ -114,21 +109,6 @@ function writeFields(
     writeField(execution, type, source, fields[i] as SelectedField, path),
   );
   return isPromise(values) ? values.then((all) => objectOf(fields, all)) : objectOf(fields, values);
-}
-
-function writeAll(
-  length: number,
-  writeOne: (index: number) => MaybePromise<Json>,
-): MaybePromise<readonly Json[]> {
-  const values: MaybePromise<Json>[] = [];
-  try {
-    for (let index = 0; index < length; index++) values.push(writeOne(index));
-  } catch (error) {
-    if (!values.some(isPromise)) throw error;
-    // What has begun ends before that, so that its errors are in the result, and none of it is left unhandled.
-    return Promise.allSettled(values).then(() => Promise.reject(error));
-  }
-  return values.some(isPromise) ? Promise.all(values) : (values as Json[]);
 }
 
 function objectOf(fields: readonly SelectedField[], values: readonly Json[]): string {
@@ -243,25 +223,9 @@ function writeList(
     }
   }
 
-  if (items.length > shortLength) return writeInSlices(items.length, writeItem);
-  const values = writeAll(items.length, writeItem);
+  const values =
+    items.length > shortLength ? writeInSlices(items.length, writeItem) : writeAll(items.length, writeItem);
   return isPromise(values) ? values.then(arrayOf) : arrayOf(values);
-}
-
-/** Thousands of elements take longer to write than other requests should wait. */
-async function writeInSlices(
-  length: number,
-  writeItem: (index: number) => MaybePromise<Json>,
-): Promise<string> {
-  const values: Promise<Json>[] = [];
-  for (let index = 0; index < length; index++) {
-    if (!slices.has()) await slices.next();
-    const value = new Promise<Json>((resolve) => resolve(writeItem(index)));
-    // It is awaited with the others, when all are begun.
-    value.catch(() => {});
-    values.push(value);
-  }
-  return arrayOf(await Promise.all(values));
 }
 
 function arrayOf(values: readonly Json[]): string {
@@ -297,10 +261,6 @@ function runtimeType(
   if (!isObjectType(found) || !schema.isSubType(type, found))
     throw new Error(`expected the name of a type of ${type.name}, got ${name}`);
   return found;
-}
-
-function isPromise<T>(value: MaybePromise<T> | unknown): value is Promise<T> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
 function isIterable(value: unknown): value is Iterable<unknown> {
