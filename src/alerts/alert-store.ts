@@ -5,6 +5,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import { answered, createOutbox, type Outbox } from "./outbox.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { storedAlertLine } from "./stored-alert.ts";
@@ -47,6 +48,14 @@ const changesPerCall = 100;
 const keptForMs = 7 * 86_400_000;
 /** An older notification is of no use. */
 const maxAgeMs = 86_400_000;
+
+/** What alerts-begin.lua returns. */
+interface BeginReply {
+  readonly newerFence?: number;
+  readonly now?: number;
+  readonly dropped?: number;
+  readonly setAside?: readonly string[];
+}
 
 export interface AlertStoreOptions {
   readonly redis: RedisClient;
@@ -103,8 +112,8 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
     async begin(fence, decidedAtMs) {
       const args = [fence, decidedAtMs ?? "", keptForMs, maxAgeMs, JSON.stringify(receivers), now?.() ?? ""];
       const reply = await runScript(redis, beginScript, { keys: all, args: [...args, ...webhooks] });
-      const [nowMs, dropped = 0, setAside = []] = reply as [number, number?, string[]?];
-      assertLeads(nowMs);
+      const { newerFence = 0, now: nowMs = 0, dropped = 0, setAside = [] } = namedReply<BeginReply>(reply);
+      assertLeads(-newerFence);
       warnOfDropped(dropped, "older than a day");
       for (const key of setAside) {
         logger.error({ key, renamedTo: `${key}:set-aside` }, "a key of another type was set aside");

@@ -40,6 +40,7 @@ export function createAlertWatch(
   read: () => Promise<readonly Alert[]>,
   onEnd: () => void,
 ): AlertWatchControl {
+  // Maps whose entries come and go leave garbage of V8's behind. Here they change with alerts, which is seldom, and not with requests.
   /** Not taken yet. */
   const waiting = new Map<string, Alert>();
   /** The newest pushes, in order: each alert once. */

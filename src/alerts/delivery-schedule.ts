@@ -61,6 +61,7 @@ const maxRetriesPerFirstRetry = 20;
 
 export function createDeliverySchedule(options: DeliveryScheduleOptions): DeliverySchedule {
   const { firstRetryMs, maxInFlight, maxInFlightPerRule, maxSize, random } = options;
+  // Maps whose entries come and go leave garbage of V8's behind. Here they change with notifications, which are few, and not with requests.
   /** Oldest first. */
   const entries = new Map<string, Entry>();
   /** Of each alert its notifications, oldest first. */

@@ -36,6 +36,7 @@ interface Advance {
 
 /** @param max how many each client may have; below 1 none has any. */
 export function createPointsInAdvance(max: number, clock: MonotonicClock): PointsInAdvance {
+  /** An entry stays while its client goes on to ask, so few come and go: maps that change with each request leave garbage of V8's behind. */
   const advances = new Map<string, Advance>();
 
   function current(client: string, nowMs: number): Advance | undefined {

@@ -9,6 +9,7 @@ import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts, type ScriptCall } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { namedReply } from "../runtime/named-reply.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { advanceMs, createPointsInAdvance, type Exchange } from "./points-in-advance.ts";
 import { type Buckets, bucketNames, type Charge, createThrottleCache, type Rates } from "./throttle-cache.ts";
@@ -98,11 +99,8 @@ export function createThrottle({
       keys: [keys.throttle(client)],
       args: [mode, unused, wanted, ...ofPoints, ...ofEvents],
     });
-    const [isTaken, advance, usedPoints, usedEvents] = reply as [number, number, string, string];
-    const buckets = {
-      points: { used: Number(usedPoints), atMs },
-      events: { used: Number(usedEvents), atMs },
-    };
+    const { isTaken, advance, used } = namedReply<ThrottleReply>(reply);
+    const buckets = { points: { used: Number(used[0]), atMs }, events: { used: Number(used[1]), atMs } };
     cache.learn(client, buckets, atMs);
     return { isTaken: isTaken === 1, advance, buckets };
   }
@@ -234,6 +232,14 @@ export function createThrottle({
     },
     takeHere: (client, charge) => answer(takeHere(client, charge, "all"), charge),
   };
+}
+
+/** What throttle.lua returns. */
+interface ThrottleReply {
+  readonly isTaken: number;
+  readonly advance: number;
+  /** Of the points, and of the events. */
+  readonly used: readonly [string, string];
 }
 
 /** Everything that is asked for or nothing; or what is left, if that is less. */

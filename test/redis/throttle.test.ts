@@ -6,6 +6,7 @@ import type { Charge } from "../../src/limits/throttle-cache.ts";
 import { createRedis } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { loadScript, runScript } from "../../src/redis/scripts.ts";
+import { namedReply } from "../../src/runtime/named-reply.ts";
 import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -276,7 +277,11 @@ test("a bucket in Redis is the one of the model, after any takes at any times", 
             keys: [key],
             args: [mode, putBack, advance, asked, max, windowMs, ...other, nowUs],
           });
-          const [taken, takenInAdvance, used] = reply as [number, number, string];
+          const {
+            isTaken: taken,
+            advance: takenInAdvance,
+            used: [used],
+          } = namedReply<{ isTaken: number; advance: number; used: [string] }>(reply);
           const then = refilled(model, rate, (nowUs - beganUs) / 1000);
           const now = { ...then, used: Math.max(0, then.used - putBack) };
           const amount = mode === "rest" ? Math.min(asked, availableIn(now, rate)) : asked;

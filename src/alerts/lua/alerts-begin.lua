@@ -4,8 +4,11 @@
 -- ARGV  1 fencing token  2 when the last round that was finished began, ms ('' = none was)  3 for how long all is kept, ms
 --       4 how old a notification may be, ms  5 names of all receivers, as JSON  6 now, ms ('' = Redis's own time)
 --       then the name of each outbox's receiver
--- Returns now in ms, how many notifications were dropped since they were too old, and the keys that were set aside; or the newer
--- token that is stored, negated
+-- Returns a map
+--   newerFence  the newer token that is stored; then there is nothing else
+--   now         ms
+--   dropped     how many notifications were dropped since they were too old
+--   setAside    the keys that were renamed
 --
 -- A key that holds another type than it should is renamed, so that nothing is lost and evaluation goes on.
 
@@ -23,7 +26,7 @@ for i, key in ipairs(KEYS) do
 end
 
 local newest = tonumber(redis.call('HGET', KEYS[1], 'fence') or 0)
-if tonumber(ARGV[1]) < newest then return { -newest } end
+if tonumber(ARGV[1]) < newest then return {map = {newerFence = newest}} end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'receivers', ARGV[5])
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'decidedAt', ARGV[2]) end
 
@@ -38,4 +41,4 @@ for i = firstOutbox, #KEYS do
   end
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
-return { nowMs(ARGV[6]), dropped, setAside }
+return {map = {now = nowMs(ARGV[6]), dropped = dropped, setAside = setAside}}

@@ -6,7 +6,10 @@
 --       2 points that were taken in advance and are put back into the first bucket
 --       3 points to take in advance out of the first bucket, if the others are taken and half of it is left then; none otherwise
 --       then for each bucket: points to take, points in a full bucket, window in ms
--- Returns {1 when the points were taken, points that were taken in advance, then for each bucket the points that are used now, as text}
+-- Returns a map
+--   isTaken  1 when the points were taken, else 0
+--   advance  points that were taken in advance
+--   used     for each bucket the points that are used now, as text
 
 local roundingError = 1e-6
 local time = redis.call('TIME')
@@ -36,12 +39,12 @@ end
 
 local isTaken = fits and asked > 0
 if not isTaken then advance = 0 end
-local reply, state, fullInMs = { fits and 1 or 0, advance }, {}, 0
+local usedNow, state, fullInMs = {}, {}, 0
 for i, bucket in ipairs(buckets) do
   local used = bucket.used + (isTaken and bucket.points or 0) + (i == 1 and advance or 0)
-  reply[i + 2] = string.format('%.17g', used)
+  usedNow[i] = string.format('%.17g', used)
   state[i] = string.format('%.17g %.17g', used, nowUs)
   fullInMs = math.max(fullInMs, used * bucket.msPerPoint)
 end
 if isTaken or putBack > 0 then redis.call('SET', KEYS[1], table.concat(state, ' '), 'PX', math.ceil(fullInMs) + 1) end
-return reply
+return {map = {isTaken = fits and 1 or 0, advance = advance, used = usedNow}}

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
 -- ARGV  1 what stands before a queue's name in the name of its list
--- Returns four entries a list, in order: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
+-- Returns four entries a list, in order, by place and not by name: Sidekiq also runs on Redis 5, where a script returns no map.
+--         The entries: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
 --         ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
 --         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
 --         always is.
