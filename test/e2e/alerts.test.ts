@@ -88,18 +88,18 @@ describe("a webhook", () => {
   async function startHook() {
     const receiver = await startReceiver();
     const env = { ALERT_WEBHOOK_URL: receiver.url, ALERT_WEBHOOK_SECRET: secret };
-    const told = () =>
+    const delivered = () =>
       receiver.received.map(({ body, headers }) => {
         // biome-ignore lint/suspicious/noExplicitAny: the test knows the shape of what it receives
         const { type, data } = new Webhook(secret).verify(body, headers as Record<string, string>) as any;
         return `${type} ${data.queue} ${headers["webhook-id"]}`;
       });
-    return { receiver, env, told };
+    return { receiver, env, delivered };
   }
 
   test("is notified once of what was pending when the leader was killed", async () => {
     await rule("latency_above: 0\n    for: 6s");
-    const { env, told } = await startHook();
+    const { env, delivered } = await startHook();
     const servers = await Promise.all([start(env), start(env), start(env)]);
     const first = await decider(servers);
     const others = servers.filter((server) => server !== first);
@@ -107,7 +107,7 @@ describe("a webhook", () => {
     await expect.poll(() => alertsOf(others[0]!)).toMatchObject([{ state: "PENDING" }]);
     const [pending] = await alertsOf(others[0]!);
     await first.kill();
-    expect(told()).toEqual([]);
+    expect(delivered()).toEqual([]);
     await decider(others);
     await expect.poll(() => alertsOf(others[1]!)).toMatchObject([{ state: "FIRING" }]);
     const [firing] = await alertsOf(others[1]!);
@@ -118,21 +118,21 @@ describe("a webhook", () => {
     expect(lastedMs).toBeLessThan(6_000 + onThisMachine(5_000));
     await record(others[0]!, "DEQUEUED");
     await expect
-      .poll(told)
+      .poll(delivered)
       .toEqual([`alert.firing mail ${pending.id}-firing`, `alert.resolved mail ${pending.id}-resolved`]);
   });
 
   test("gets nothing twice when the server is started again, and gets what it has missed", async () => {
     await rule("depth_above: 0");
-    const { receiver, env, told } = await startHook();
+    const { receiver, env, delivered } = await startHook();
     const first = await start(env);
     await record(first, "ENQUEUED");
-    await expect.poll(() => told().length).toBe(1);
+    await expect.poll(() => delivered().length).toBe(1);
     expect(await first.stop()).toBe(0);
     receiver.answer = () => 503;
     const second = await start(env);
     await record(second, "DEQUEUED");
-    await expect.poll(() => told().length).toBeGreaterThan(1);
+    await expect.poll(() => delivered().length).toBeGreaterThan(1);
     expect(await second.stop()).toBe(0);
     receiver.answer = () => 200;
     const third = await start(env);
@@ -149,8 +149,8 @@ describe("a webhook", () => {
     expect(metrics).toMatch(
       /^queue_latency_alert_deliveries_total\{receiver="webhook",result="failed"\} [1-9]/m,
     );
-    expect(new Set(told()).size).toBe(2);
-    expect(told().filter((each) => each.startsWith("alert.firing"))).toHaveLength(1);
+    expect(new Set(delivered()).size).toBe(2);
+    expect(delivered().filter((each) => each.startsWith("alert.firing"))).toHaveLength(1);
     for (const { stderr } of [first, second, third]) expect(stderr()).not.toContain("whsec_");
   });
 });

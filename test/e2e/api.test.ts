@@ -391,7 +391,7 @@ describe("recordEvents", () => {
   test("refuses queues that belong to Faktory when, and only when, one is read", async () => {
     await using without = await open();
     expect(await without.recorded([enqueued("faktory/a")])).toMatchObject({ accepted: 1 });
-    // Nobody listens there; that the source is set is what counts.
+    // No server listens there; that the source is set is what counts.
     await using app = await open({ FAKTORY_URL: "tcp://127.0.0.1:1" });
     const answer = await app.record([enqueued("good"), enqueued("faktory/a")]);
     expect(problemOf(answer)).toMatchObject({ status: 400, code: "BAD_USER_INPUT" });
@@ -412,7 +412,7 @@ describe("recordEvents", () => {
     const before = await app.read(["a", "b"], "state depth throughput { enqueuedPerSecond }");
     expect(await app.recorded(batch, "batch-1")).toEqual(first);
     expect(await app.read(["a", "b"], "state depth throughput { enqueuedPerSecond }")).toEqual(before);
-    // With another id it is another batch, all of it heard before.
+    // With another id it is another batch, all of it recorded before.
     expect(await app.recorded(batch, "batch-2")).toEqual({ accepted: 0, duplicates: 3, early: 0 });
   });
 
@@ -490,9 +490,9 @@ describe("queueLatency", () => {
     ]);
     const known = { source: "events", accuracy: "EXACT", stale: false };
     const nothing = { latency: 0, oldestSince: null, depth: 0, scheduled: 0 };
-    const untold = { latency: null, oldestSince: null, depth: null, scheduled: null };
+    const notKnown = { latency: null, oldestSince: null, depth: null, scheduled: null };
     expect(await app.read(["missing", "empty", "waiting", "scheduled"])).toMatchObject([
-      { queue: "missing", state: "MISSING", source: null, accuracy: "UNKNOWN", stale: false, ...untold },
+      { queue: "missing", state: "MISSING", source: null, accuracy: "UNKNOWN", stale: false, ...notKnown },
       { queue: "empty", state: "EMPTY", ...known, ...nothing },
       { queue: "waiting", state: "WAITING", ...known, oldestSince: since, depth: 2, scheduled: 1 },
       { queue: "scheduled", state: "EMPTY", ...known, ...nothing, scheduled: 1 },

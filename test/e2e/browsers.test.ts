@@ -27,7 +27,7 @@ type App = Awaited<ReturnType<typeof startApp>>;
 let redis: TestRedis;
 let control: Redis;
 /** By what CORS_ORIGINS says. */
-let apps: Record<"nobody" | "listed" | "everybody", App>;
+let apps: Record<"none" | "listed" | "all", App>;
 beforeAll(async () => {
   redis = await startRedis();
   control = new Redis(redis.url);
@@ -41,9 +41,9 @@ beforeAll(async () => {
       CORS_ORIGINS,
     });
   apps = {
-    nobody: await start(""),
+    none: await start(""),
     listed: await start(`${dashboard}, http://localhost:3000`),
-    everybody: await start("*"),
+    all: await start("*"),
   };
 });
 afterAll(async () => {
@@ -78,7 +78,7 @@ describe("a request that a page can make a browser send", () => {
   };
 
   const rows: readonly Row[] = [
-    // Whoever is no browser.
+    // A client that is no browser.
     { what: "a mutation of a program", headers: json, body: asked(mutation), status: 200, runs: true },
     {
       what: "a mutation of a program, in capitals and with a charset",
@@ -192,7 +192,7 @@ describe("a request that a page can make a browser send", () => {
     },
     {
       what: "any page's question where all may come",
-      to: "everybody",
+      to: "all",
       method: "OPTIONS",
       headers: { ...preflight, origin: evil },
       status: 204,
@@ -227,7 +227,7 @@ describe("a request that a page can make a browser send", () => {
     },
     {
       what: "a mutation of any page where all may come",
-      to: "everybody",
+      to: "all",
       headers: { ...json, origin: evil },
       body: asked(mutation),
       status: 200,
@@ -236,7 +236,7 @@ describe("a request that a page can make a browser send", () => {
     },
     {
       what: "a form of any page where all may come",
-      to: "everybody",
+      to: "all",
       headers: { "content-type": "application/x-www-form-urlencoded", origin: evil },
       body: new URLSearchParams({ query: mutation }).toString(),
       status: 415,
@@ -244,7 +244,7 @@ describe("a request that a page can make a browser send", () => {
     },
     {
       what: "a mutation by GET of any page where all may come",
-      to: "everybody",
+      to: "all",
       method: "GET",
       path: search(mutation),
       headers: { origin: evil },
@@ -276,7 +276,7 @@ describe("a request that a page can make a browser send", () => {
   ];
 
   test.each(rows)("$what: $status", async (row) => {
-    const { to = "nobody", method = "POST", path = "/graphql", headers = {}, body } = row;
+    const { to = "none", method = "POST", path = "/graphql", headers = {}, body } = row;
     const { url } = apps[to];
     const sent = { ...headers, ...(headers.origin === "SELF" && { origin: url }) };
     const { reply, commands } = await countCommands(control, () =>
@@ -295,13 +295,13 @@ describe("a request that a page can make a browser send", () => {
 
 describe("a WebSocket", () => {
   test.each([
-    { to: "nobody", origin: undefined, status: 101, why: "a program tells no origin" },
-    { to: "nobody", origin: "SELF", status: 101, why: "our own page" },
-    { to: "nobody", origin: evil, status: 403, why: "somebody else's page" },
-    { to: "nobody", origin: "null", status: 403, why: "a sandboxed frame" },
+    { to: "none", origin: undefined, status: 101, why: "a program sends no origin" },
+    { to: "none", origin: "SELF", status: 101, why: "our own page" },
+    { to: "none", origin: evil, status: 403, why: "a page of another site" },
+    { to: "none", origin: "null", status: 403, why: "a sandboxed frame" },
     { to: "listed", origin: dashboard, status: 101, why: "it is listed" },
     { to: "listed", origin: evil, status: 403, why: "it is not listed" },
-    { to: "everybody", origin: evil, status: 101, why: "all may come" },
+    { to: "all", origin: evil, status: 101, why: "all may come" },
   ] as const)(
     "from $origin, where CORS_ORIGINS lets in $to: $status, $why",
     async ({ to, origin, status }) => {
@@ -315,7 +315,7 @@ describe("a WebSocket", () => {
 
   test("to a name of another site that leads here: 403", async () => {
     const headers = { host: "evil.example", origin: "http://evil.example" };
-    expect((await upgrade(apps.nobody.url, headers)).status).toBe(403);
+    expect((await upgrade(apps.none.url, headers)).status).toBe(403);
   });
 });
 
@@ -336,7 +336,7 @@ describe("every answer", () => {
     { what: "a wrong method", method: "DELETE", path: "/graphql", headers: {} },
   ])("has its headers: $what", async ({ method, path, headers }) => {
     const body = method === "POST" ? JSON.stringify({ query }) : undefined;
-    const { headers: answered } = await send(apps.nobody.url + path, { method, headers, body });
+    const { headers: answered } = await send(apps.none.url + path, { method, headers, body });
     expect(answered).toMatchObject({
       "content-security-policy": expect.stringMatching(/^default-src 'none'; .*frame-ancestors 'none'/),
       "cross-origin-opener-policy": "same-origin",
@@ -352,7 +352,7 @@ describe("every answer", () => {
   });
 
   test("but GraphiQL's page lets no script run that is not its own, and nothing be loaded", async () => {
-    const { headers } = await send(`${apps.nobody.url}/graphql`, {
+    const { headers } = await send(`${apps.none.url}/graphql`, {
       method: "GET",
       headers: { accept: "text/html" },
     });
@@ -465,7 +465,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   ];
 
   test.each(ways)("a page of another origin gets nowhere by $way", async ({ script, refused }) => {
-    const { got, commands } = await onForeignPage(run(apps.nobody.url, script));
+    const { got, commands } = await onForeignPage(run(apps.none.url, script));
     expect(got).toBe(refused);
     expect(commands).toEqual({});
   });
@@ -494,7 +494,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("a page cannot show GraphiQL in a frame, to have its visitor press the button", async () => {
     const { got } = await onForeignPage(async (page) => {
-      await page.setContent(`<iframe src="${apps.nobody.url}/graphql"></iframe>`);
+      await page.setContent(`<iframe src="${apps.none.url}/graphql"></iframe>`);
       const frame = page.frames()[1];
       await frame?.waitForLoadState("load");
       return frame?.url();
@@ -505,20 +505,20 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   test("a link of another page leads to GraphiQL, and runs nothing", async () => {
     const { got } = await onForeignPage(async (page) => {
       const linked = mutation.replace('"q"', '"by-a-link"');
-      const link = `${apps.nobody.url}/graphql?query=${encodeURIComponent(linked)}`;
+      const link = `${apps.none.url}/graphql?query=${encodeURIComponent(linked)}`;
       await page.setContent(`<a href="${link}">here</a>`);
       await page.getByRole("link").click();
       await page.getByRole("button", { name: "Execute query" }).waitFor();
       return page.title();
     });
     expect(got).toBe("queue-latency");
-    const { body } = await ask(apps.nobody.url, `{ queueLatency(queues: ["by-a-link"]) { state } }`);
+    const { body } = await ask(apps.none.url, `{ queueLatency(queues: ["by-a-link"]) { state } }`);
     expect(body.data.queueLatency).toEqual([{ state: "MISSING" }]);
   });
 
   test("a page whose name leads to this machine gets nowhere, though the browser takes it for ours", async () => {
     const page = await browser.newPage();
-    const url = apps.nobody.url.replace("127.0.0.1", "evil.example");
+    const url = apps.none.url.replace("127.0.0.1", "evil.example");
     const { reply, commands } = await countCommands(control, async () => {
       const response = await page.goto(`${url}/graphql`);
       const fetched = await page.evaluate(
@@ -534,7 +534,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   });
 
   test("GraphiQL works as strictly as it is held: its editor, its workers, its answers", async () => {
-    await using window = await openGraphiQL(browser, apps.nobody.url);
+    await using window = await openGraphiQL(browser, apps.none.url);
     const workers = () => window.page.workers().map((worker) => new URL(worker.url()).protocol);
     await expect.poll(workers).toContain("blob:");
     await window.press();
@@ -597,7 +597,7 @@ async function upgrade(url: string, headers: Readonly<Record<string, string>>) {
   return { status: response.statusCode, headers: response.headers };
 }
 
-/** A site of somebody else's: another port is another origin. */
+/** Another site: another port is another origin. */
 async function startForeignSite() {
   const asked: (string | undefined)[] = [];
   const server = createServer((request, response) => {

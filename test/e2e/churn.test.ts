@@ -102,18 +102,18 @@ test("10,000 subscriptions, opened and left in many ways, leave nothing behind",
   await using app = await startApp({
     REDIS_URL: redis.url,
     KEY_PREFIX: uniquePrefix(),
-    // All commands are counted here, and whoever writes a history looks at the queues by itself.
+    // All commands are counted here, and the leader of the history reads the queues by itself.
     HISTORY_MAX_QUEUES: "0",
     RATE_LIMIT_MAX: "1000000000",
     MAX_SUBSCRIPTIONS: String(2 * atOnce),
   });
   const warnings: Error[] = [];
-  const hear = (warning: Error) => warnings.push(warning);
-  process.on("warning", hear);
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
 
-  // What it takes to record when nobody watches: no queue is read for a subscription.
+  // What it takes to record without a subscription: no queue is read for a subscription.
   const recording = (queues: readonly string[]) => countCommands(control, () => record(app.url, queues));
-  // Timers of a server that nobody uses come and go.
+  // Timers of an idle server come and go.
   const idle = await settled(control);
   for (let i = 0; i < 30; i++) {
     await sleep(100);
@@ -150,7 +150,7 @@ test("10,000 subscriptions, opened and left in many ways, leave nothing behind",
   expect(new Set(types)).toEqual(new Set(["next"]));
   socket.terminate();
   expect(warnings).toEqual([]);
-  process.off("warning", hear);
+  process.off("warning", onWarning);
   control.disconnect();
 });
 

@@ -83,7 +83,7 @@ describe("two servers on a Redis Cluster", () => {
     await subscribers.disposeAsync();
     for (const server of both) {
       expect(await server.stop()).toBe(0);
-      // Every line is one of the log, and none says that somebody must act.
+      // Every line is one of the log, and none says that an operator must act.
       const lines = server
         .stderr()
         .trim()
@@ -115,13 +115,13 @@ async function masters(): Promise<readonly TestRedis[]> {
   return [...new Set(await Promise.all(queues.map((queue) => cluster.masterOf(queue))))];
 }
 
-/** One at which a server hears of changes. */
+/** One from which a server receives changes. */
 async function masterWithFeed(): Promise<TestRedis> {
   for (const master of await masters()) {
     const clients = String(await cluster.control(master).client("LIST"));
     if (clients.includes("name=queue-latency-changes ")) return master;
   }
-  throw new Error("no server hears of changes");
+  throw new Error("no server receives changes");
 }
 
 async function isReady(server: TestServer): Promise<boolean> {
@@ -129,15 +129,15 @@ async function isReady(server: TestServer): Promise<boolean> {
 }
 
 interface Load {
-  /** Resolves when every producer has had so many batches more acknowledged. */
+  /** Resolves when every producer has had this number of batches more acknowledged. */
   acknowledged(count: number): Promise<void>;
-  /** Resolves when so many batches more were refused. */
+  /** Resolves when this number of batches more were refused. */
   refusals(count: number): Promise<void>;
   /** Resolves when all that was sent is acknowledged. */
   stop(): Promise<void>;
 }
 
-/** Sends batches as fast as they are answered, each again until it is acknowledged: then the model hears of it, once. */
+/** Sends batches as fast as they are answered, each again until it is acknowledged: then the model records it, once. */
 function startLoad(servers: readonly TestServer[], model: TrackerModel): Load {
   let isStopping = false;
   let refused = 0;
@@ -159,7 +159,7 @@ function startLoad(servers: readonly TestServer[], model: TrackerModel): Load {
   }
 
   const producers = Promise.all(acknowledged.map((_, producer) => produce(producer)));
-  /** A producer that failed fails whoever waits for it. */
+  /** A producer that failed fails the tests that wait for it. */
   const producing = (isSo: () => boolean) =>
     Promise.race([producers, until(() => expect(isSo()).toBe(true))]).then(() => {});
   return {
@@ -178,7 +178,7 @@ function startLoad(servers: readonly TestServer[], model: TrackerModel): Load {
   };
 }
 
-/** Jobs come, and most of them go: in any order, now and then told twice, and of any queue. */
+/** Jobs come, and most of them go: in any order, now and then sent twice, and of any queue. */
 function* events(producer: number): Generator<QueueEvent, never> {
   const later: QueueEvent[] = [];
   for (let job = 0; ; job++) {
@@ -234,12 +234,12 @@ async function expectToAgree(server: TestServer, model: TrackerModel): Promise<v
     }`,
     { queues },
   );
-  for (const told of body.data.queueLatency) {
-    const expected = model.snapshot(told.queue, Date.parse(told.measuredAt));
+  for (const answered of body.data.queueLatency) {
+    const expected = model.snapshot(answered.queue, Date.parse(answered.measuredAt));
     const rates = expected.throughput!.FIVE_MINUTES!;
     const { count, max } = exactWaitTime(expected.waitsMs!.FIVE_MINUTES);
-    expect(told).toMatchObject({
-      ...rowOf(model, told.queue),
+    expect(answered).toMatchObject({
+      ...rowOf(model, answered.queue),
       latency: expected.latencyMs! / 1_000,
       throughput: {
         enqueuedPerSecond: expect.closeTo(rates.enqueuedPerSecond, 3),
@@ -257,7 +257,7 @@ function rowOf(model: TrackerModel, name: string) {
   return { queue, state, depth, scheduled, oldestSince, accuracy, stale: false };
 }
 
-/** Somebody who watches all queues, and keeps what was last said of each. */
+/** A client that watches all queues, and keeps the last push of each. */
 async function watch(transport: Transport) {
   const latest = new Map<string, unknown>();
   let least = Number.POSITIVE_INFINITY;
@@ -269,7 +269,7 @@ async function watch(transport: Transport) {
     }`,
     { queues },
   );
-  const hear = async () => {
+  const readPush = async () => {
     const { value } = await stream.next();
     if (value === undefined) return false;
     expect(value.errors).toBeUndefined();
@@ -279,18 +279,18 @@ async function watch(transport: Transport) {
     }
     return true;
   };
-  await hear();
-  // What it fails with is told at the end.
-  const hearing = (async () => {
-    while (await hear());
+  await readPush();
+  // Its error is thrown at the end.
+  const reading = (async () => {
+    while (await readPush());
   })();
-  hearing.catch(() => {});
+  reading.catch(() => {});
   return {
     latest: (queue: string) => latest.get(queue),
     leastLatency: () => least,
     async [Symbol.asyncDispose]() {
       stream.abort();
-      await hearing;
+      await reading;
       await transport[Symbol.asyncDispose]();
     },
   };

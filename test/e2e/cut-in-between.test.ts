@@ -195,7 +195,7 @@ describe("what a connection that breaks does to everything else", () => {
       expectUnavailable(await ask(app.url, mutation));
       await app.untilReady();
       const { body } = await ask(app.url, mutation);
-      // It says whether it was known then: what was lost with the first answer, nobody can say any more.
+      // It says whether it was known then: what was lost with the first answer is not known any more.
       expect(body.data).toEqual({ forgetQueue: point === "before it ran" });
       // Beside these it stays remembered for a while that the queue was forgotten on purpose.
       expect(await direct.exists(app.keys.waiting("b"), app.keys.state("b"), app.keys.recent("b"))).toBe(0);
@@ -248,7 +248,7 @@ describe("what a connection that breaks does to everything else", () => {
     },
   ];
   it.each(transports.flatMap((transport) => breaks.map((each) => ({ ...transport, ...each }))))(
-    "a subscriber over $name whose $what breaks, $point, is told the right state",
+    "a subscriber over $name whose $what breaks, $point, gets the right state",
     async ({ connect, what, isIt, point }) => {
       const app = await start();
       await using client = connect(app.url);
@@ -262,13 +262,13 @@ describe("what a connection that breaks does to everything else", () => {
       await done;
       await app.untilReady();
       if ((await recorded).status !== 200) await app.record(aBatch(), "batch");
-      const told: unknown[] = [];
+      const pushed: unknown[] = [];
       for (;;) {
         const { value } = await stream.next();
         expect(value?.errors).toBeUndefined();
-        told.push(value?.data.queueLatency[0]);
+        pushed.push(value?.data.queueLatency[0]);
         if (value?.data.queueLatency[0].depth === 2 && !value.data.queueLatency[0].stale) break;
-        expect(told.at(-1)).toEqual({ depth: null, stale: true });
+        expect(pushed.at(-1)).toEqual({ depth: null, stale: true });
       }
     },
   );
@@ -311,7 +311,7 @@ describe("what a connection that breaks does to everything else", () => {
   });
 
   it.each(points)(
-    "what is followed of a job system's log, %s, is counted once when it is told again",
+    "what is followed of a job system's log, %s, is counted once when it is sent again",
     async (point) => {
       await using opened = await openTracker(proxy.url);
       const atMs = Date.now();

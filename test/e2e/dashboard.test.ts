@@ -29,7 +29,7 @@ interface QueueEvent {
   readonly at?: string;
 }
 
-/** A job of each queue, which has waited for so many seconds. */
+/** A job of each queue, which has waited for this number of seconds. */
 function waiting(queue: string, seconds: number, jobId = "1"): QueueEvent {
   return { type: "ENQUEUED", queue, jobId, at: new Date(Date.now() - seconds * 1_000).toISOString() };
 }

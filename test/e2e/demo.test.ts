@@ -28,14 +28,14 @@ test("shows four queues that live within seconds, and ends on Ctrl-C with all it
   const behind = rows.find(({ queue }) => queue === "demo/falling-behind")!.latency;
   expect(behind).toBeGreaterThan(10);
   await expect.poll(() => latencyOf(demo.url, "demo/falling-behind")).toBeGreaterThan(behind + 2);
-  // Below a second by the model; what a busy machine adds is that events are told of late.
+  // Below a second by the model; what a busy machine adds is that events are recorded late.
   expect(await latencyOf(demo.url, "demo/steady")).toBeLessThan(3);
 
   // By its objective it is late at once, and the alert of that has to last for ten seconds.
   expect(rows.find(({ queue }) => queue === "demo/falling-behind")?.health).toBe("SLOW");
   await expect.poll(demo.stdout).toContain("Alert: DemoIsLate of demo/falling-behind fires.");
 
-  // Whoever looks in from the same address has nearly all of the points.
+  // A client of the same address has nearly all of the points.
   const { maximumAvailable, currentlyAvailable } = (await ask(demo.url, "{ __typename }")).body.extensions!
     .cost!.throttleStatus;
   expect(currentlyAvailable).toBeGreaterThan(0.9 * maximumAvailable);
@@ -158,7 +158,7 @@ function spawnDemo(env: Readonly<Record<string, string>>): Demo & { readonly chi
   const ended = once(child, "close").then(([code]) => code as number | null);
   // By SIGTERM: it takes its server with it.
   const end = () => child.kill("SIGTERM");
-  // Whoever ends the test process in the middle of a test shall not leave a demo behind.
+  // A test process that ends in the middle of a test must not leave a demo behind.
   process.on("exit", end);
   onTestFinished(async () => {
     end();

@@ -180,7 +180,7 @@ function copies(steps: readonly Step[]): readonly Copy[] {
 /** The machine's environment as a fresh shell has it, then the image's, then the container's. */
 function environment(steps: readonly Step[], container: Record<string, string>): Record<string, string> {
   const own = Object.entries(process.env).filter(
-    // What `npm test` and vitest have set tells of this project, not of the folder that the image is built in.
+    // What `npm test` and vitest have set is of this project, not of the folder that the image is built in.
     ([name]) =>
       !/^(npm_(package|lifecycle|config_local_prefix|command)|INIT_CWD|VITEST|NODE_ENV$|TEST$)/.test(name),
   );

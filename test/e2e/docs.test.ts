@@ -105,7 +105,7 @@ describe("commands", () => {
   });
 
   test.each(ofLanguage("sh"))("of $at do what they are for", async ({ text }) => {
-    const run = runShell(standIn(text));
+    const run = runShell(forThisTest(text));
     if (text.includes("script/server")) await run.prints(/queue-latency is ready/);
     else if (text.includes("curl -sN")) await run.prints(/^data: .*"data"/m);
     else expect(await run.ended, run.output()).toBe(0);
@@ -113,7 +113,7 @@ describe("commands", () => {
 });
 
 /** What a page names and a test has not: other hosts, fixed ports, files in the directory of the reader. */
-function standIn(commands: string): string {
+function forThisTest(commands: string): string {
   return commands
     .replaceAll("127.0.0.1:4000", new URL(url).host)
     .replace(/REDIS_URL=redis:\/\/:password@redis\.example\.com:6379\/0/, `REDIS_URL=${inject("redisUrl")}`)
@@ -210,7 +210,7 @@ describe("JavaScript", () => {
   test.each(files)("of %s runs", async (page) => {
     const texts = ofLanguage("js").filter((block) => block.page === page);
     const file = join(directory, `${page.replaceAll("/", "-")}.mjs`);
-    await writeFile(file, standIn(texts.map(({ text }) => text).join("\n")));
+    await writeFile(file, forThisTest(texts.map(({ text }) => text).join("\n")));
     await expect(import(/* @vite-ignore */ pathToFileURL(file).href)).resolves.toBeDefined();
   });
 });

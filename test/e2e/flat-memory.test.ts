@@ -127,7 +127,7 @@ async function floodUnread(url: string): Promise<void> {
   }
   socket.resume();
   const [code] = await closed;
-  // Cut, when so much came behind the end that the last word was lost.
+  // Cut, when so much came behind the end that the close frame was lost.
   expect([1006, 1008]).toContain(code);
 }
 
@@ -141,7 +141,7 @@ function start(prefix: string): Promise<TestServer> {
   });
 }
 
-/** Somebody who behaves: has a subscription to the first queue, in which a job waits from now on, and asks for this and that. */
+/** A client that behaves: it has a subscription to the first queue, in which a job waits from now on, and asks for this and that. */
 async function startWitness(server: TestServer) {
   const events = [{ type: "ENQUEUED", queue: names[0], jobId: "of the witness" }];
   const record = `mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }`;
@@ -157,7 +157,7 @@ async function startWitness(server: TestServer) {
     }
   })();
   return {
-    /** That many jobs wait beside its own, it is told so, and goes on to be told. */
+    /** That many jobs wait beside its own, it is pushed that, and pushes go on. */
     async sees(jobs: number) {
       await expect.poll(() => depth).toBe(jobs + 1);
       const before = pushes;

@@ -33,7 +33,7 @@ async function healthOf(url: string, ...queues: readonly string[]) {
   return body.data.queueLatency;
 }
 
-/** The steps of the last five minutes, as if somebody had looked; before anybody does. */
+/** The steps of the last five minutes, as if they had been read; before they are. */
 async function writeHistory(
   prefix: string,
   queue: string,

@@ -32,7 +32,7 @@ describe("an odd request", () => {
     { what: "TRACE", sent: `TRACE /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
     { what: "CONNECT to the server", sent: `CONNECT /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
     { what: "CONNECT to another", sent: `CONNECT example.com:443 HTTP/1.1\r\n${host}\r\n`, status: 405 },
-    { what: "a method that nobody knows", sent: `FOO /graphql HTTP/1.1\r\n${host}\r\n`, status: 400 },
+    { what: "a method that is not known", sent: `FOO /graphql HTTP/1.1\r\n${host}\r\n`, status: 400 },
     { what: "DELETE", sent: `DELETE /graphql HTTP/1.1\r\n${host}\r\n`, status: 405 },
     {
       what: "POST to a probe",
@@ -156,7 +156,7 @@ describe("an odd request", () => {
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     if (status === 100) await raw.until(/\r\n\r\nHTTP\/1\.1 200 /);
     expect(answer).not.toMatch(/permessage-deflate|^Server:|X-Powered-By/im);
-    // Nobody must act on what strangers send, and all is well.
+    // No operator must act on what strangers send, and all is well.
     expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
     expect((await ask(app.url, "{ __typename }")).status).toBe(200);
   });
@@ -220,9 +220,9 @@ describe("a client", () => {
   });
 
   test("has a bounded number of requests under way, over however many connections", async () => {
-    let goOn = () => {};
+    let proceed = () => {};
     const gate = new Promise<void>((resolve) => {
-      goOn = resolve;
+      proceed = resolve;
     });
     let waiting = 0;
     await using server = await startBareServer({
@@ -246,10 +246,10 @@ describe("a client", () => {
     expect(refused).toMatch(/^Retry-After: 1\r$/m);
     expect(refused).toMatch(/^Connection: close\r$/m);
     await another.closed;
-    // Somebody else is not held up by it.
+    // Another client is not held up by it.
     const other = await fetch(`${server.url}/nowhere`, { headers: { "x-forwarded-for": "192.0.2.1" } });
     expect(other.status).toBe(404);
-    goOn();
+    proceed();
     await Promise.all(taken.map((raw) => raw.until(/^HTTP\/1\.1 200 OK/)));
     expect((await fetch(`${server.url}/nowhere`)).status).toBe(404);
     for (const raw of taken) raw.socket.destroy();
@@ -349,8 +349,8 @@ describe("a client", () => {
       routes: { "/large": async () => ({ status: 200, body }) },
     });
     await using slow = await openRaw(server.url);
-    await using deaf = await openRaw(server.url);
-    for (const raw of [slow, deaf]) {
+    await using unread = await openRaw(server.url);
+    for (const raw of [slow, unread]) {
       raw.socket.pause();
       raw.send(get("/large").repeat(300));
     }
@@ -365,9 +365,9 @@ describe("a client", () => {
       if (cuts() > 0 && Number.isNaN(cutAtMs)) cutAtMs = performance.now();
     }
     expect(cuts()).toBe(1);
-    deaf.socket.resume();
-    await deaf.closed;
-    expect(deaf.text().length).toBeLessThan(300 * 100_000);
+    unread.socket.resume();
+    await unread.closed;
+    expect(unread.text().length).toBeLessThan(300 * 100_000);
   });
 });
 

@@ -37,7 +37,7 @@ interface Reply {
 const json = { "content-type": "application/json" };
 const query = "{ __typename }";
 
-/** As Node sends it, with nothing added or put right. */
+/** As Node sends it, with nothing added or corrected. */
 async function send({ method = "POST", search = "", headers = json, body = "" }: Sent): Promise<Reply> {
   const request = httpRequest(`${app.url}/graphql${search}`, { agent: false, method, headers });
   request.end(body);
@@ -196,7 +196,7 @@ const rows: readonly Row[] = [
     "",
   ].map(
     (type): Row => ({
-      ...posted(`the media type ${type || "of nobody"}`, plain, 415, "UNSUPPORTED_MEDIA_TYPE"),
+      ...posted(`the media type ${type || "that is empty"}`, plain, 415, "UNSUPPORTED_MEDIA_TYPE"),
       headers: type === "" ? {} : { "content-type": type },
     }),
   ),

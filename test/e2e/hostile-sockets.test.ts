@@ -77,7 +77,7 @@ describe("a socket that breaks the protocol is closed", () => {
     { what: "says null", sent: ["null"], code: 4400, reason: /^Invalid message/ },
     { what: "says nothing in a message", sent: [""], code: 4400, reason: /^Invalid message/ },
     {
-      what: "has a type that nobody knows",
+      what: "has a type that is not known",
       sent: [{ type: "start" }],
       code: 4400,
       reason: /^Invalid message/,
@@ -122,7 +122,7 @@ describe("a socket that breaks the protocol is closed", () => {
       socket.send(typeof each === "string" || Buffer.isBuffer(each) ? each : JSON.stringify(each));
     const closed = await closing(socket);
     expect(closed).toEqual({ code, reason: expect.stringMatching(reason) });
-    // Strangers cause no line that anybody must read.
+    // Strangers cause no line that an operator must read.
     expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
   });
 
@@ -175,7 +175,7 @@ describe("a flood", () => {
     const closed = closing(socket);
     for (let i = 0; i < 10_000 && socket.readyState === socket.OPEN; i++) {
       send(socket, i);
-      // As fast as it goes, but so that the end is heard.
+      // As fast as it goes, but so that the end is received.
       if (i % 100 === 0) await new Promise(setImmediate);
     }
     expect(await closed).toEqual({ code: 1008, reason });
@@ -521,7 +521,7 @@ async function closing(socket: WebSocket): Promise<{ readonly code: number; read
 
 /** What comes first for a small query. */
 async function ask(socket: WebSocket): Promise<unknown> {
-  // Two messages may come at once: whoever listens anew for each would miss the second.
+  // Two messages may come at once: a listener for each would miss the second.
   const { promise, resolve } = Promise.withResolvers<unknown>();
   const onMessage = (data: unknown) => {
     const message = JSON.parse(String(data));

@@ -174,7 +174,7 @@ async function busyServer() {
   const server = await start();
   const running = await openRaw(server.url);
   running.send(`${post}Content-Length: ${mutation.length}\r\nExpect: 100-continue\r\n\r\n{`);
-  // It was heard.
+  // It was received.
   await running.until(/^HTTP\/1\.1 100 /);
   let ended: Promise<number | null> | undefined;
   return {
@@ -190,7 +190,7 @@ async function busyServer() {
       expect(answer).toMatch(/^HTTP\/1\.1 200 /m);
       expect(answer).toMatch(/^Connection: close\r$/im);
       expect(await ended).toBe(0);
-      // It would say so if it had cut anybody off.
+      // It would say so if it had cut a client off.
       expect(server.stderr()).toBe("");
     },
     async [Symbol.asyncDispose]() {

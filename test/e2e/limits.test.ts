@@ -221,7 +221,7 @@ const waysAround: readonly Way[] = [
   },
   {
     way: "a variable",
-    why: "the document alone does not tell",
+    why: "the document alone does not say",
     points: (count) =>
       posted({
         query: "query ($queues: [String!]!) { queueLatency(queues: $queues) { queue } }",
@@ -434,9 +434,9 @@ describe("no request gets around its cost", () => {
   });
 
   test.each([
-    { operationName: "Nobody", why: "no operation has this name" },
+    { operationName: "Missing", why: "no operation has this name" },
     { operationName: "", why: "an empty name is a name" },
-    { operationName: null, why: "two operations, and nobody says which" },
+    { operationName: null, why: "two operations, and it is not said which" },
   ])("with operationName $operationName: free, and nothing is run, since $why", async ({ operationName }) => {
     const query = `query A ${reading(["a"])} query B ${reading(["b"])}`;
     const { reply, commands } = await commandsDuring(() => post(app.url, { query, operationName }));
@@ -670,7 +670,7 @@ describe("extensions.cost", () => {
     const batch = [{ query: reading(names(2)) }, { query: "{ nothing }" }, { query: reading(names(3)) }];
     const { status, body } = await post(app.url, batch);
     expect(status).toBe(200);
-    // All entries tell how the client stands when all of the batch is paid for.
+    // All entries have the client's status when all of the batch is paid for.
     const throttleStatus = { ...shape, currentlyAvailable: max - 5 };
     expect((body as unknown as GraphQLAnswer[]).map((entry) => entry.extensions?.cost)).toEqual([
       { requestedQueryCost: 2, actualQueryCost: 2, throttleStatus },
@@ -727,7 +727,7 @@ describe("recording", () => {
       const { body } = await ask(app.url, record, { events: eventsOf(["a"]) });
       expect(body.errors).toBeUndefined();
     }
-    // Two more do not fit, be they of one queue; one does.
+    // Two more do not fit, even of one queue; one does.
     const refused = await ask(app.url, record, { events: eventsOf(["a", "a", "a"]) });
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get("Retry-After"))).toBeLessThanOrEqual(4);
@@ -816,8 +816,8 @@ describe("MAX_SUBSCRIPTIONS", () => {
   test("can all be on one WebSocket, each with its own pushes", async () => {
     await using app = await startAppHere({ MAX_SUBSCRIPTIONS: "30" });
     const warnings: Error[] = [];
-    const hear = (warning: Error) => warnings.push(warning);
-    process.on("warning", hear);
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
     await using client = createWsClient(app.url);
     const streams = names(30).map((name) => client.iterate({ query: watching([name]) }));
     const pushes = await Promise.all(streams.map((stream) => stream.next()));
@@ -826,7 +826,7 @@ describe("MAX_SUBSCRIPTIONS", () => {
     );
     // Node would have warned of the eleventh listener on a socket.
     expect(warnings).toEqual([]);
-    process.off("warning", hear);
+    process.off("warning", onWarning);
   });
 
   interface Leaving {
@@ -1061,7 +1061,7 @@ describe("with Redis away", () => {
 
 /** The app on the Redis of this file. */
 function startAppHere(env: Readonly<Record<string, string>> = {}) {
-  // All commands are counted here, and whoever writes a history looks at the queues by itself.
+  // All commands are counted here, and the leader of the history reads the queues by itself.
   const alone = { REDIS_URL: redis.url, KEY_PREFIX: uniquePrefix(), HISTORY_MAX_QUEUES: "0" };
   // Commands are counted: a limit so low has no points taken in advance, which a timer puts back.
   return startApp({ ...alone, RATE_LIMIT_MAX: "4900", ...env });

@@ -60,7 +60,7 @@ async function pushedUntil(stream: Stream, isIt: (push: Record<string, unknown>)
 const isUnsure = ({ accuracy }: Record<string, unknown>) => accuracy === "INCOMPLETE";
 const wrong = { state: "WAITING", depth: 2, accuracy: "EXACT", stale: false };
 
-/** Two jobs wait; that both were dequeued is acknowledged, told to all, and lost. */
+/** Two jobs wait; that both were dequeued is acknowledged, pushed to all, and lost. */
 async function loseDequeues(redis: Failover, { record, read }: App): Promise<void> {
   await record("ENQUEUED", "q", "a", "b");
   await redis.caughtUp();

@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 
 const title = whyNoPrometheus === null ? "" : ` (${whyNoPrometheus})`;
 const rules = join(import.meta.dirname, "../../docs/prometheus-rules.yml");
-/** Printable, and each a trap for whoever writes or reads labels. */
+/** Printable, and each a trap for writers and readers of labels. */
 const oddNames = ['a"b', "a\\b", 'a\\"} 1', '{queue="x"}', "a,b=c", "# HELP x", "日本 🚀", "a%b|c"];
 
 let tokens: TestTokens;
@@ -37,7 +37,7 @@ const ago = (seconds: number) => new Date(Date.now() - seconds * 1_000).toISOStr
 
 describe("/metrics", () => {
   test.each([
-    { headers: {}, status: 401, code: "UNAUTHENTICATED", why: "strangers are told nothing" },
+    { headers: {}, status: 401, code: "UNAUTHENTICATED", why: "strangers get nothing" },
     { headers: bearer("guessed"), status: 401, code: "UNAUTHENTICATED", why: "nor are those who guess" },
     { headers: bearer("recorder"), status: 403, code: "FORBIDDEN", why: "to record is not to read" },
     {

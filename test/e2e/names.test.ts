@@ -32,7 +32,7 @@ afterAll(async () => {
   await redis?.stop();
 });
 
-/** Names that mean something to somebody: to JavaScript, Redis, Lua, our own keys, terminals, pages, JSON, GraphQL, Unicode. */
+/** Names that mean something: to JavaScript, Redis, Lua, our own keys, terminals, pages, JSON, GraphQL, Unicode. */
 const meaningful: readonly string[] = [
   ...["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "valueOf", "__defineGetter__"],
   ...["null", "undefined", "NaN", "true", "0", "-1", "1e3", "[object Object]"],

@@ -15,7 +15,7 @@ const reads = '"msg":"started reading a source"';
 /** One head is read anew by every reader, each time off by as much as half a round trip on a busy machine. */
 const toleranceMs = 100;
 
-interface Told {
+interface Reported {
   readonly state: string;
   readonly oldestSince: string | null;
   readonly depth: number;
@@ -37,7 +37,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await faktory?.stop();
   });
 
-  /** Servers on one Redis, all told to read one Faktory, in which two jobs wait in a queue of the test's own. */
+  /** Servers on one Redis, all set to read one Faktory, in which two jobs wait in a queue of the test's own. */
   async function start(count: number) {
     const relay = await startRelay(faktory.url);
     onTestFinished(() => relay[Symbol.asyncDispose]());
@@ -80,46 +80,46 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
 
   it("go on within five seconds when the one that reads is killed, with no wrong word to a subscriber", async () => {
     const { relay, name, push, reader, witness } = await start(3);
-    const heard = listen(witness, name);
-    await heard.until(({ depth }) => depth === 2);
+    const subscription = listen(witness, name);
+    await subscription.until(({ depth }) => depth === 2);
     await reader.kill();
     const killedAtMs = performance.now();
     await push();
-    const next = await heard.until(({ depth, stale }) => depth === 3 && !stale);
+    const next = await subscription.until(({ depth, stale }) => depth === 3 && !stale);
     expect(next.arrivedAtMs - killedAtMs).toBeLessThan(onThisMachine(5_000));
-    expectNothingWrong(heard.all, [2, 3]);
+    expectNothingWrong(subscription.all, [2, 3]);
     expect({ open: relay.open, mostOpen: relay.mostOpen }).toEqual({ open: 1, mostOpen: 1 });
   });
 
   it("go on at once when the one that reads stops, so that nothing is stale for a moment", async () => {
     const { relay, name, push, reader, witness } = await start(2);
-    const heard = listen(witness, name);
-    await heard.until(({ depth }) => depth === 2);
+    const subscription = listen(witness, name);
+    await subscription.until(({ depth }) => depth === 2);
     expect(await reader.stop()).toBe(0);
     const stoppedAtMs = performance.now();
     await push();
-    const next = await heard.until(({ depth }) => depth === 3);
+    const next = await subscription.until(({ depth }) => depth === 3);
     expect(next.arrivedAtMs - stoppedAtMs).toBeLessThan(onThisMachine(1_000));
-    expectNothingWrong(heard.all, [2, 3]);
-    expect(heard.all.some(({ stale }) => stale)).toBe(false);
+    expectNothingWrong(subscription.all, [2, 3]);
+    expect(subscription.all.some(({ stale }) => stale)).toBe(false);
     expect({ open: relay.open, mostOpen: relay.mostOpen }).toEqual({ open: 1, mostOpen: 1 });
   });
 
   it("go on without the one that reads while it is frozen, which then stands back", async () => {
     const { relay, name, push, reader, witness } = await start(2);
-    const heard = listen(witness, name);
-    await heard.until(({ depth }) => depth === 2);
+    const subscription = listen(witness, name);
+    await subscription.until(({ depth }) => depth === 2);
     process.kill(reader.pid, "SIGSTOP");
     onTestFinished(() => resume(reader));
     await push();
-    await heard.until(({ depth, stale }) => depth === 3 && !stale);
+    await subscription.until(({ depth, stale }) => depth === 3 && !stale);
     process.kill(reader.pid, "SIGCONT");
     await until(() => expect(reader.stderr()).toContain("lost lease"));
     await until(() => expect(relay.open).toBe(1));
     relay.countAnew();
     await push();
-    await heard.until(({ depth }) => depth === 4);
-    expectNothingWrong(heard.all, [2, 3, 4]);
+    await subscription.until(({ depth }) => depth === 4);
+    expectNothingWrong(subscription.all, [2, 3, 4]);
     expect({ open: relay.open, mostOpen: relay.mostOpen }).toEqual({ open: 1, mostOpen: 1 });
     // It serves what the other one reads.
     expect(await latencyOf(reader.url, name)).toMatchObject({ depth: 4, stale: false });
@@ -136,12 +136,12 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
       ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() },
       FAKTORY_URL: `${faktory.url} ${other.url}?as=billing`,
     });
-    const told = async () => [
+    const reported = async () => [
       await latencyOf(server.url, `faktory/${queue}`),
       await latencyOf(server.url, `billing/${queue}`),
     ];
     await until(async () =>
-      expect(await told()).toMatchObject([
+      expect(await reported()).toMatchObject([
         { source: "faktory", depth: 1 },
         { source: "billing", depth: 3 },
       ]),
@@ -162,38 +162,38 @@ async function latencyOf(url: string, queue: string) {
   return body.data.queueLatency[0];
 }
 
-/** A subscription that keeps every word. */
+/** A subscription that keeps every push. */
 function listen({ url }: TestServer, queue: string) {
-  const all: Told[] = [];
+  const all: Reported[] = [];
   const stream = sse(url, `subscription ($q: [String!]!) { queueLatency(queues: $q) { ${selection} } }`, {
     q: [queue],
   });
   onTestFinished(() => stream.abort());
   return {
     all,
-    async until(isIt: (told: Told) => boolean): Promise<Told> {
+    async until(isIt: (reported: Reported) => boolean): Promise<Reported> {
       for (;;) {
         const push = await stream.next();
         if (push.done) throw new Error("the stream ended");
-        const told: Told = {
+        const reported: Reported = {
           ...push.value.data.queueLatency[0],
           arrivedAtMs: push.value.arrivedAtMs,
         };
-        all.push(told);
-        if (isIt(told)) return told;
+        all.push(reported);
+        if (isIt(reported)) return reported;
       }
     },
   };
 }
 
 /** Of the times that the head is said to wait since. */
-function spreadMs(all: readonly Told[]): number {
+function spreadMs(all: readonly Reported[]): number {
   const times = all.map(({ oldestSince }) => Date.parse(String(oldestSince)));
   return Math.max(...times) - Math.min(...times);
 }
 
 /** The queue waited all along, its head stayed, and its depth only ever took the next of these values. */
-function expectNothingWrong(all: readonly Told[], depths: readonly number[]): void {
+function expectNothingWrong(all: readonly Reported[], depths: readonly number[]): void {
   expect(new Set(all.map(({ state }) => state))).toEqual(new Set(["WAITING"]));
   expect(spreadMs(all)).toBeLessThan(toleranceMs);
   const steps = all.map(({ depth }) => depth).filter((depth, index, list) => depth !== list[index - 1]);

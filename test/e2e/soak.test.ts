@@ -96,7 +96,7 @@ const mutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
 const subscription = `subscription ($queues: [String!]!) {
   queueLatency(queues: $queues, minIntervalMs: 50, refreshMs: 0) { queue state oldestSince depth scheduled stale } }`;
 
-/** Keeps what was told last of each queue. @throws in `stop`, when the stream broke or had an error in it. */
+/** Keeps what was pushed last of each queue. @throws in `stop`, when the stream broke or had an error in it. */
 function watch(stream: Stream): { readonly latest: ReadonlyMap<string, unknown>; stop(): Promise<void> } {
   const latest = new Map<string, unknown>();
   let isOver = false;
@@ -119,49 +119,49 @@ function watch(stream: Stream): { readonly latest: ReadonlyMap<string, unknown>;
 }
 
 /**
- * What jobs do in an hour, told as badly as can be: some events come before those that they follow, some come twice, some
+ * What jobs do in an hour, sent as badly as can be: some events come before those that they follow, some come twice, some
  * jobs are tried again, some are removed, some are for later, some wait for ever. Always the same, but for the hour.
  */
 function anHourOfEvents(fromMs: number): readonly QueueEvent[] {
   const random = randomNumbers(4);
-  const told: { readonly event: QueueEvent; readonly toldAt: number }[] = [];
-  const tell = (event: Omit<QueueEvent, "availableAtMs"> & { readonly availableAtMs?: number }) => {
-    // Up to half a minute late; one of twenty is told again, much later.
+  const sent: { readonly event: QueueEvent; readonly sentAt: number }[] = [];
+  const send = (event: Omit<QueueEvent, "availableAtMs"> & { readonly availableAtMs?: number }) => {
+    // Up to half a minute late; one of twenty is sent again, much later.
     const times = random() < 0.05 ? [0, 600_000 * random()] : [0];
     for (const later of times) {
-      told.push({
+      sent.push({
         event: { availableAtMs: null, ...event },
-        toldAt: event.atMs! + 30_000 * random() + later,
+        sentAt: event.atMs! + 30_000 * random() + later,
       });
     }
   };
-  for (let job = 0; told.length < eventsPerSecond * 3_600; job++) {
+  for (let job = 0; sent.length < eventsPerSecond * 3_600; job++) {
     const queue = queues[Math.floor(queues.length * random() ** 2)]!;
     const jobId = `job-${job}`;
     let atMs = Math.floor(fromMs + hourMs * random());
-    const staysForGood = queue !== "empty in the end" && random() < 0.02;
+    const staysForEver = queue !== "empty in the end" && random() < 0.02;
     for (let attempt = 0; attempt < 3; attempt++) {
       const availableAtMs = atMs + Math.floor(60_000 * random());
       const isDelayed = random() < 0.1;
       const identity = { queue, jobId, attempt };
-      if (staysForGood && random() < 0.3) {
-        tell({ ...identity, type: "ENQUEUED", atMs, availableAtMs: fromMs + 2 * hourMs });
+      if (staysForEver && random() < 0.3) {
+        send({ ...identity, type: "ENQUEUED", atMs, availableAtMs: fromMs + 2 * hourMs });
         break;
       }
-      tell({ ...identity, type: "ENQUEUED", atMs, ...(isDelayed ? { availableAtMs } : {}) });
-      if (staysForGood) break;
+      send({ ...identity, type: "ENQUEUED", atMs, ...(isDelayed ? { availableAtMs } : {}) });
+      if (staysForEver) break;
       const leavesAtMs = Math.floor((isDelayed ? availableAtMs : atMs) + 20_000 * random() ** 3);
       if (leavesAtMs > fromMs + hourMs) {
         // Not later than now: it leaves at once.
-        tell({ ...identity, type: "REMOVED", atMs });
+        send({ ...identity, type: "REMOVED", atMs });
         break;
       }
-      tell({ ...identity, type: random() < 0.95 ? "DEQUEUED" : "REMOVED", atMs: leavesAtMs });
+      send({ ...identity, type: random() < 0.95 ? "DEQUEUED" : "REMOVED", atMs: leavesAtMs });
       if (random() < 0.9) break;
       atMs = Math.min(leavesAtMs + 1_000, fromMs + hourMs);
     }
   }
-  return told.toSorted((a, b) => a.toldAt - b.toldAt).map(({ event }) => event);
+  return sent.toSorted((a, b) => a.sentAt - b.sentAt).map(({ event }) => event);
 }
 
 /** mulberry32: from 0 to 1, the same for the same seed. */

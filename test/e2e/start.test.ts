@@ -20,7 +20,7 @@ import {
 } from "../support/streams.ts";
 import { hangsAfterMs } from "../support/until.ts";
 
-/** So many processes start here that it pays to compile the modules once. */
+/** Many processes start here: it pays to compile the modules once. */
 let compileCache = "";
 beforeAll(async () => {
   compileCache = await mkdtemp(join(tmpdir(), "ql-compiled-"));
@@ -87,7 +87,7 @@ describe("a server with a Redis of its own", () => {
     // What was on its way may have arrived or not; sent again, it is there once.
     for (const batch of unanswered)
       expect(await sendBatch(second.url, batch)).toMatchObject({ accepted: 50 });
-    // A dequeue that is not early tells that the enqueue was there.
+    // A dequeue that is not early shows that the enqueue was there.
     for (let batch = 0; batch < batches; batch++) {
       const events = eventsOf(batch).map((event) => ({ ...event, type: "DEQUEUED" }));
       expect(await record(second.url, events)).toEqual({ accepted: 50, duplicates: 0, early: 0 });
@@ -200,7 +200,7 @@ describe.concurrent("a server", () => {
       await using silent = await openSocket(server.url);
       expect((await ask(server.url, "{ __typename }")).status).toBe(200);
       expect(await server.end("SIGTERM")).toBe(0);
-      // It would say so if it had cut off somebody who took too long.
+      // It would say so if it had cut off a client that took too long.
       expect(logged(server, "warn")).toEqual([]);
       expect(silent.socket.bytesRead).toBe(0);
     });
@@ -244,7 +244,7 @@ describe.concurrent("a server", () => {
       });
       expect(await server.exited).toBe(130);
       expect(logged(server, "warn")).toEqual([expect.stringContaining("stopping at once")]);
-      // Its Redis was left alone: whoever starts next has the data.
+      // Its Redis was left alone: the next server has the data.
       await using next = await startServer({ DATA_DIR: data.path });
       expect(await queueOf(next.url, "q")).toMatchObject({ depth: 1 });
     });
@@ -504,9 +504,9 @@ async function refusalOf(
   args: readonly string[] = [],
 ): Promise<readonly string[]> {
   await using server = spawnServer(env, args);
-  const impatience = setTimeout(() => server.child.kill("SIGKILL"), 25_000);
+  const killTimer = setTimeout(() => server.child.kill("SIGKILL"), 25_000);
   const code = await server.exited;
-  clearTimeout(impatience);
+  clearTimeout(killTimer);
   const said = server.stdout() + server.stderr();
   expect(code, said).toBe(1);
   expect(server.stdout()).toBe("");

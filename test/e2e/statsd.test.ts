@@ -80,14 +80,14 @@ describe("StatsD", () => {
 
   it("gets nothing of a queue that is stale or gone, and no number that is not known", async () => {
     await using statsd = await listen();
-    const reader = fakeReader(["dark", "gone", "stale", "untold"], (queue): Partial<QueueSnapshot> => {
+    const reader = fakeReader(["dark", "gone", "stale", "no-depth"], (queue): Partial<QueueSnapshot> => {
       if (queue === "stale") return { stale: true, depth: 5 };
-      if (queue === "untold") return { depth: null };
+      if (queue === "no-depth") return { depth: null };
       return queue === "gone" ? { state: "MISSING" } : { accuracy: "UNKNOWN", latencyMs: null, depth: 2 };
     });
     await start({ reader, port: statsd.port });
     await until(() => expect(statsd.lines()).toContain("queue.omitted:0|g"));
-    const known = ["queue.size:2|g|#queue:dark", "queue.latency:0|g|#queue:untold", "queue.omitted:0|g"];
+    const known = ["queue.size:2|g|#queue:dark", "queue.latency:0|g|#queue:no-depth", "queue.omitted:0|g"];
     expect(new Set(statsd.lines())).toEqual(new Set(known));
   });
 
@@ -119,8 +119,8 @@ describe("StatsD", () => {
     // Datagrams can be lost: what one round did not bring, the next one does.
     await until(() => {
       const sizes = statsd.lines().filter((line) => line.startsWith("queue.size:"));
-      const told = new Set(sizes.map((line) => line.split("queue:")[1]));
-      expect([told.size, told.symmetricDifference(new Set(names.slice(0, 1_200))).size]).toEqual([1_200, 0]);
+      const sent = new Set(sizes.map((line) => line.split("queue:")[1]));
+      expect([sent.size, sent.symmetricDifference(new Set(names.slice(0, 1_200))).size]).toEqual([1_200, 0]);
       expect(statsd.lines().filter((line) => line === "queue.omitted:100|g").length).toBeGreaterThan(1);
     });
     expect(Math.max(...statsd.datagrams.map((datagram) => Buffer.byteLength(datagram)))).toBeLessThanOrEqual(
@@ -150,19 +150,19 @@ describe("StatsD", () => {
     const logs = [recordingLogger(), recordingLogger()] as const;
     const servers = [await startApp(env, logs[0]), await startApp(env, logs[1])] as const;
     started.push(...servers);
-    const telling = () =>
+    const sending = () =>
       logs.map(({ lines }) => lines.some(({ message }) => message === "started sending to StatsD"));
-    await until(() => expect(telling()).toContain(true));
-    const one = telling().indexOf(true);
+    await until(() => expect(sending()).toContain(true));
+    const one = sending().indexOf(true);
     const other = 1 - one;
     await ask(
       servers[other]!.url,
       'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "mail", jobId: "1" }]) { accepted } }',
     );
-    expect(telling()[other]).toBe(false);
+    expect(sending()[other]).toBe(false);
     await servers[one]!.stop();
     await until(() => {
-      expect(telling()[other]).toBe(true);
+      expect(sending()[other]).toBe(true);
       expect(statsd.lines()).toContain("queue.size:1|g|#queue:mail");
     });
   });

@@ -139,7 +139,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     while (pushes.at(-1)?.rows[0]?.depth !== recorded) pushes.push(await take(stream));
     expect(recorded).toBeGreaterThan(pushes.length);
     for (const [i, push] of pushes.entries()) {
-      // It may come late, but never sooner than so many intervals after the start,
+      // It may come late, but never sooner than this number of intervals after the start,
       expect(push.arrivedAtMs).toBeGreaterThanOrEqual(startedAtMs + minIntervalMs * i - 5);
       // nor be of an instant that is sooner after the one before.
       const before = pushes[i - 1];
@@ -282,7 +282,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     ]);
     await record(server.url, { queue: "q", jobId: "head", at: new Date(Date.now() - 10_000) });
     for (let dequeued = 1; dequeued <= 3; dequeued++) {
-      // The head stays, and so does the depth: what is pushed is the refresh of what waits.
+      // The head stays, and so does the depth: what is pushed is the refresh of queues with waiting jobs.
       const jobId = String(dequeued);
       await record(server.url, { queue: "q", jobId }, { queue: "q", jobId, type: "DEQUEUED" });
       const row = await rowThat(stream, ({ waitTime }) => waitTime?.count === dequeued);
@@ -414,7 +414,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await redis.kill();
     let stale: Row | undefined;
     while (stale === undefined) {
-      // Until it is stale, what is counted cannot be read: an error, since null would say that its source cannot tell.
+      // Until it is stale, what is counted cannot be read: an error, since null would say that its source does not report it.
       const { data, errors = [] } = await next(stream);
       const [row] = data.queueLatency as readonly Row[];
       const isError = row?.throughput === null && !row.stale;
@@ -429,11 +429,11 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
       (Date.parse(stale.measuredAt) - Date.parse(stale.oldestSince!)) / 1000,
       6,
     );
-    // The other one is told when Redis has been away for a while.
+    // The other one gets a push when Redis has been away for a while.
     await rowThat(other, (row) => row.stale);
     await redis.restart();
     const fresh = await rowThat(stream, (row) => {
-      // Nobody has said a word since: it does not grow.
+      // No message has come since: it does not grow.
       if (row.stale) expect(row).toEqual(stale);
       return !row.stale;
     });
@@ -605,7 +605,7 @@ describe("when its process was stopped and goes on", () => {
     await rowsOf(stream);
     if (pauseMs > 0) {
       await other.redis.call("CLIENT", "PAUSE", pauseMs, "ALL");
-      // By then it has asked something: it looks every second whether it still hears of changes.
+      // By then it has asked something: it looks every second whether it still receives changes.
       await delay(pauseMs - 50);
     }
     process.kill(server.pid, "SIGSTOP");
@@ -727,7 +727,7 @@ async function closeCodeAfter(url: string, sent: readonly (string | Buffer)[]): 
   return code;
 }
 
-/** Lets Redis answer nobody for a while; resolves when it has stopped, and `over` when it goes on. */
+/** Lets Redis answer no client for a while; resolves when it has stopped, and `over` when it goes on. */
 async function pauseRedis(url: string, forMs: number): Promise<{ readonly over: Promise<unknown> }> {
   const redis = new Redis(url);
   await redis.client("PAUSE", forMs, "ALL");

@@ -32,14 +32,17 @@ interface Way {
 /** Ways to be refused, by every transport, with a token and without. */
 const ways: readonly Way[] = [
   { why: "a document that is not valid, by POST", refuse: () => post("{ nothing }") },
-  { why: "a document that is too dear, by POST", refuse: () => post(tooDear) },
+  { why: "a document that is too expensive, by POST", refuse: () => post(tooExpensive) },
   { why: "an invalid document, in a batch", refuse: () => post([{ query: "{ nothing }" }]) },
   {
     why: "an invalid document, by GET",
     refuse: () => get(`/graphql?query=${encodeURIComponent("{ a }")}`, graphqlResponse),
   },
   { why: "no document", refuse: () => get("/graphql") },
-  { why: "a subscription that is too dear, by SSE", refuse: () => post(`subscription ${tooDear}`, sse) },
+  {
+    why: "a subscription that is too expensive, by SSE",
+    refuse: () => post(`subscription ${tooExpensive}`, sse),
+  },
   { why: "a body that is too large", refuse: () => halfPost(2_000_000) },
   { why: "no body that can be read", refuse: () => post("{", { "content-type": "text/plain" }) },
   { why: "an unknown token", refuse: () => post("{ __typename }", bearer("stranger")) },
@@ -88,7 +91,7 @@ describe("a client that is refused again and again", () => {
   });
 });
 
-const tooDear = `{ ${Array.from({ length: 20 }, (_, i) => `a${i}: queueLatency(queues: ["a"]) { latency }`).join(" ")} }`;
+const tooExpensive = `{ ${Array.from({ length: 20 }, (_, i) => `a${i}: queueLatency(queues: ["a"]) { latency }`).join(" ")} }`;
 const graphqlResponse = { ...bearer("flood"), accept: "application/graphql-response+json" };
 const sse = { ...bearer("flood"), accept: "text/event-stream" };
 

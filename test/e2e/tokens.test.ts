@@ -15,10 +15,10 @@ import { bearer, type TestTokens, tokenFile } from "../support/tokens.ts";
 
 const read = `{ queueLatency(queues: ["q"]) { state } }`;
 const record = `mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q", jobId: "1" }]) { accepted } }`;
-const forget = `mutation { forgetQueue(queue: "nobody-knows") }`;
+const forget = `mutation { forgetQueue(queue: "not-known") }`;
 const waiting = `{ waitingJobs(queue: "q") { jobId } }`;
-const remove = `mutation { removeWaitingJobs(queue: "nobody-knows", jobs: []) }`;
-const trust = `mutation { trustQueue(queue: "nobody-knows") }`;
+const remove = `mutation { removeWaitingJobs(queue: "not-known", jobs: []) }`;
+const trust = `mutation { trustQueue(queue: "not-known") }`;
 const watch = `subscription { queueLatency(queues: ["q"]) { state } }`;
 const schema = "{ __schema { queryType { name } } }";
 const viewer = "{ viewer { scopes } }";
@@ -29,10 +29,10 @@ let tokens: TestTokens;
 let app: Awaited<ReturnType<typeof startApp>>;
 
 const limits = { RATE_LIMIT_MAX: "1000", MAX_SUBSCRIPTIONS: "2", RATE_LIMIT_WINDOW: "1d" };
-const everybody = { reader: "read", recorder: "record", keeper: "admin", ops: "read,record,admin" };
+const tokensOfAll = { reader: "read", recorder: "record", keeper: "admin", ops: "read,record,admin" };
 
 beforeAll(async () => {
-  tokens = await tokenFile(everybody);
+  tokens = await tokenFile(tokensOfAll);
   const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), API_TOKENS_FILE: tokens.path };
   app = await startApp({ ...env, ...limits, HOST: "0.0.0.0" }, logger);
 });
@@ -56,7 +56,7 @@ describe("what a token may do", () => {
       token: "recorder",
       query: "{ __typename }",
       may: true,
-      why: "it tells nothing, and health checks ask for it",
+      why: "it reveals nothing, and health checks ask for it",
     },
     {
       token: "recorder",
@@ -66,11 +66,11 @@ describe("what a token may do", () => {
     },
     { token: "recorder", query: viewer, may: true, why: "each token may ask what it may do" },
     { token: "recorder", query: forget, may: false, why: "recording is adding" },
-    { token: "reader", query: waiting, may: false, why: "the ids of jobs are not everybody's" },
+    { token: "reader", query: waiting, may: false, why: "the ids of jobs are not for every client" },
     { token: "keeper", query: waiting, may: true, why: "nor is it read" },
     { token: "recorder", query: remove, may: false, why: "recording is adding" },
     { token: "keeper", query: remove, may: true, why: "that is what admin is" },
-    { token: "recorder", query: trust, may: false, why: "that somebody has looked is for admins to say" },
+    { token: "recorder", query: trust, may: false, why: "that the data is trusted is for admins to say" },
     { token: "keeper", query: trust, may: true, why: "that is what admin is" },
     { token: "keeper", query: forget, may: true, why: "that is what admin is" },
     { token: "keeper", query: record, may: false, why: "no scope includes another" },
@@ -143,7 +143,7 @@ describe("without a token that is known", () => {
     { authorization: undefined, why: "none" },
     { authorization: "", why: "an empty header" },
     { authorization: "Bearer", why: "no token" },
-    { authorization: "Bearer nobody", why: "not one of ours" },
+    { authorization: "Bearer unknown-token", why: "not one of ours" },
     { authorization: "Bearer reader x", why: "more than one" },
     { authorization: "Basic cmVhZGVyOg==", why: "another scheme" },
     { authorization: "reader", why: "no scheme" },
@@ -156,7 +156,7 @@ describe("without a token that is known", () => {
       expect(answer.headers.get("www-authenticate")).toBe("Bearer");
       expect(answer.body.errors).toHaveLength(1);
       expect(answer.body.errors?.[0]?.extensions.code).toBe("UNAUTHENTICATED");
-      expect(JSON.stringify(answer.body)).not.toMatch(/nobody|xxxx|READER/);
+      expect(JSON.stringify(answer.body)).not.toMatch(/unknown-token|xxxx|READER/);
     }
   });
 
@@ -223,7 +223,7 @@ describe("a WebSocket", () => {
 
   test.each([
     {},
-    { authorization: "Bearer nobody" },
+    { authorization: "Bearer unknown-token" },
     { authorization: ["Bearer reader"] },
     { token: "reader" },
   ])("is closed as forbidden with %o", async (parameters) => {
@@ -257,7 +257,7 @@ describe("limits", () => {
       const third = await sse(url(), watch, {}, bearer("reader")).next();
       expect(third.value?.errors?.[0]?.extensions.code).toBe("TOO_MANY_SUBSCRIPTIONS");
 
-      await tokens.write({ ...everybody, reader: "record" });
+      await tokens.write({ ...tokensOfAll, reader: "record" });
       for (const stream of streams.slice(0, 2)) {
         expect((await lastOf(stream))?.errors).toMatchObject([{ extensions: { code: "FORBIDDEN" } }]);
         expect(stream.isComplete).toBe(true);
@@ -268,16 +268,16 @@ describe("limits", () => {
       expect(streams[2]!.isComplete).toBe(false);
     } finally {
       for (const stream of streams) stream.abort();
-      await tokens.write(everybody);
+      await tokens.write(tokensOfAll);
     }
     await expect.poll(async () => (await post(url(), { query: read }, bearer("reader"))).status).toBe(200);
   });
 });
 
 describe("a token that is revoked", () => {
-  const { reader: _, ...others } = everybody;
+  const { reader: _, ...others } = tokensOfAll;
   afterEach(async () => {
-    await tokens.write(everybody);
+    await tokens.write(tokensOfAll);
     await expect.poll(async () => (await post(url(), { query: read }, bearer("reader"))).status).toBe(200);
   });
 
@@ -342,7 +342,7 @@ describe("behind a proxy", () => {
 
   test.each([
     { trusted: "127.0.0.0/8", separate: true, why: "the proxy says who it is" },
-    { trusted: "10.0.0.0/8", separate: false, why: "whoever connects says so himself" },
+    { trusted: "10.0.0.0/8", separate: false, why: "the client itself says so" },
   ])("$trusted, clients are counted apart: $separate, for $why", async ({ trusted, separate }) => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), TRUST_PROXY: trusted };
     await using proxied = await startApp({ ...env, RATE_LIMIT_MAX: "100", RATE_LIMIT_WINDOW: "1d" });
@@ -353,11 +353,11 @@ describe("behind a proxy", () => {
 });
 
 test("no token is ever written into the log", async () => {
-  await post(url(), { query: read }, bearer("nobody"));
-  await tokens.write({ ...everybody, another: "read" });
+  await post(url(), { query: read }, bearer("unknown-token"));
+  await tokens.write({ ...tokensOfAll, another: "read" });
   await expect.poll(() => JSON.stringify(logger.lines)).toContain("the tokens were read again");
   const said = JSON.stringify(logger.lines);
-  for (const secret of ["Bearer", "nobody"]) expect(said).not.toContain(secret);
+  for (const secret of ["Bearer", "unknown-token"]) expect(said).not.toContain(secret);
 });
 
 describe("a server that others can reach", () => {

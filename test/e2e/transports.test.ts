@@ -131,7 +131,7 @@ const rows: readonly Row[] = [
   },
   { why: "too many queues", params: asking(61), code: "TOO_MANY_QUEUES" },
   {
-    why: "too dear a request",
+    why: "too expensive a request",
     params: {
       query: "{ a: queues(first: 600) { edges { cursor } } b: queues(first: 600) { edges { cursor } } }",
     },
@@ -197,7 +197,7 @@ test.each<Row>([
     code: "TOO_MANY_QUEUES",
   },
   {
-    why: "too dear a subscription",
+    why: "too expensive a subscription",
     params: {
       query:
         "subscription { queues(first: 1000) { edges { node { health throughput { enqueuedPerSecond } } } } }",

@@ -106,8 +106,8 @@ describe("the state that version 1 left in Redis", () => {
     });
     const [before] = saved.answers.alerts;
     await expect.poll(() => receiver.received.length).toBeGreaterThan(0);
-    const told = JSON.parse(receiver.received[0]?.body ?? "{}");
-    expect(JSON.stringify(told)).toContain(before.id);
+    const notification = JSON.parse(receiver.received[0]?.body ?? "{}");
+    expect(JSON.stringify(notification)).toContain(before.id);
     const { body } = await ask(
       app.url,
       "{ alertStatus { decidedAt firing } alerts(first: 5) { id rule queue state } }",

@@ -64,7 +64,7 @@ test("the jobs that have waited longest are listed, oldest first, and nothing el
   expect(ids(others)).toEqual(["2:odd", "young"]);
   expect(ids(await app.waiting('queue: "q", first: 2'))).toEqual(["old", "2:odd"]);
   expect(await app.waiting('queue: "q", first: 0')).toEqual([]);
-  expect(await app.waiting('queue: "never heard of"')).toEqual([]);
+  expect(await app.waiting('queue: "never seen"')).toEqual([]);
 });
 
 test("what is listed can be removed, once, and what happens to it later still counts", async () => {
@@ -76,7 +76,11 @@ test("what is listed can be removed, once, and what happens to it later still co
     enqueued("later", { availableAt: inSeconds(60) }),
   ];
   await app.record(...events);
-  const jobs = [...(await app.waiting('queue: "q", first: 2')), { jobId: "later" }, { jobId: "unheard of" }];
+  const jobs = [
+    ...(await app.waiting('queue: "q", first: 2')),
+    { jobId: "later" },
+    { jobId: "not enqueued" },
+  ];
   const named = jobs.map(({ jobId, attempt }) => ({ jobId, attempt }));
   expect(await app.remove([...named, ...named])).toBe(3);
   expect(await app.remove(named)).toBe(0);
@@ -84,7 +88,7 @@ test("what is listed can be removed, once, and what happens to it later still co
   expect(await app.waiting()).toMatchObject([{ jobId: "b", attempt: 1 }]);
   // Neither a repetition nor an enqueue that comes late brings them back.
   expect(await app.record(...events)).toMatchObject({ accepted: 0 });
-  expect(await app.record(enqueued("unheard of"))).toMatchObject({ accepted: 1 });
+  expect(await app.record(enqueued("not enqueued"))).toMatchObject({ accepted: 1 });
   expect(await app.read()).toMatchObject({ depth: 1 });
   // It was no ghost after all.
   expect(await app.record(dequeued("a"))).toEqual({ accepted: 1, duplicates: 0, early: 0 });

@@ -89,7 +89,7 @@ async function open(given: Partial<Receivers>, timing = {}) {
 const idOf = ({ headers }: ReceivedRequest) => String(headers["webhook-id"]);
 /** @throws when the signature is not right. */
 const verified = ({ body, headers }: ReceivedRequest) =>
-  // biome-ignore lint/suspicious/noExplicitAny: each test knows what it was told
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows what was sent to it
   new Webhook(secret).verify(body, headers as Record<string, string>) as any;
 
 describe("a webhook", () => {
@@ -149,7 +149,7 @@ describe("a webhook", () => {
   test.each([
     { how: "is overloaded", answer: 429 },
     { how: "does not work", answer: 503 },
-    { how: "sends elsewhere, where nobody follows", answer: 302 },
+    { how: "sends elsewhere, which is not followed", answer: 302 },
   ])(
     "that $how is notified again, with the same id and a new signature, until it has it",
     async ({ answer }) => {

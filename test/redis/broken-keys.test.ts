@@ -18,7 +18,7 @@ interface Row {
   readonly what: string;
   readonly queue: "recorded" | "faktory/observed";
   readonly breakIt: (redis: RedisClient, keys: Keys) => Promise<unknown>;
-  /** What can still be told. */
+  /** What is still known. */
   readonly state: string;
   readonly source: string | null;
 }

@@ -58,7 +58,7 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
     },
     {
       how: "failed and was retried",
-      why: "it was taken long ago, and tells nothing of when it was put back",
+      why: "it was taken long ago, which does not say when it was put back",
       accuracy: "LOWER_BOUND",
       make: async (queue) => {
         const job = await queue.queue.add("job", {}, { attempts: 2, timestamp: Date.now() - hour });
@@ -74,7 +74,7 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
       },
     },
     {
-      how: "failed for good, and was retried by retryJobs()",
+      how: "failed permanently, and was retried by retryJobs()",
       why: "that removes when it was taken",
       accuracy: "LOWER_BOUND",
       make: async (queue) => {

@@ -61,14 +61,16 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     queue.work(record.timed(failing), { concurrency: 20 });
     await until(async () => expect(record.waitsMs).toHaveLength(2700));
     const waits = (await counted(queue, 2700)).waitTime?.FIVE_MINUTES;
-    for (const [told, q] of [
+    for (const [reported, q] of [
       [waits?.p50, 0.5],
       [waits?.p99, 0.99],
     ] as const) {
       const truth = quantile(record.waitsMs, q) / 1000;
       // What workers and producers know by their own clocks comes to Redis a while later.
       const allowed = 0.05 * truth + onThisMachine(20) / 1_000;
-      expect(Math.abs((told ?? 0) - truth), `p${q * 100}: ${told} for ${truth}`).toBeLessThan(allowed);
+      expect(Math.abs((reported ?? 0) - truth), `p${q * 100}: ${reported} for ${truth}`).toBeLessThan(
+        allowed,
+      );
     }
   });
 
@@ -137,7 +139,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
         expect(clockSkewMs).toBeGreaterThanOrEqual(aheadMs - wayMs);
       });
     }
-    // A time that the job was given tells nothing of its producer's clock.
+    // A time that the job was given says nothing of its producer's clock.
     const before = (await snapshot(queue)).clockSkewMs;
     await queue.queue.add("job", {}, { timestamp: Date.now() - 3_600_000 });
     expect(await agree(queue, { depth: 3 })).toMatchObject({ clockSkewMs: before });
@@ -191,7 +193,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
       record.timed(async () => {}),
       { concurrency: 5 },
     );
-    // Fewer events than BullMQ keeps, of which there are about 10,000: what it trims away nobody can count.
+    // Fewer events than BullMQ keeps, of which there are about 10,000: what it trims away cannot be counted.
     const adding = (async () => {
       for (let n = 0; n < 23; n++) {
         await queue.queue.addBulk(jobs(50));
@@ -371,7 +373,7 @@ describe("the source of BullMQ", () => {
       ...bullmqSource.tracker,
       async follow(followed) {
         const result = await bullmqSource.tracker.follow(followed);
-        // Applied, and nobody hears of it.
+        // Applied, and no answer comes.
         if (failing && Math.random() < 0.5) throw new Error("no answer");
         return result;
       },

@@ -79,7 +79,7 @@ describe("when the clock of Redis is set", () => {
     set(-hour);
     expect(await read()).toMatchObject(unknown);
     await record("DEQUEUED", "a");
-    // One is due later, by a clock that nobody knows.
+    // One is due later, by a clock that is not known.
     await read();
     await record("ENQUEUED", "b");
     expect(await read()).toMatchObject(unknown);
@@ -210,7 +210,11 @@ describe("when the clock of Redis is set", () => {
   );
 
   it("a followed queue is UNKNOWN while a job from before waits", async () => {
-    const told = (from: string | null, to: string, events: FollowedQueue["events"]): FollowedQueue => ({
+    const followedQueue = (
+      from: string | null,
+      to: string,
+      events: FollowedQueue["events"],
+    ): FollowedQueue => ({
       ...{ source: "bullmq", queue: "x", fromCursor: from, toCursor: to, events, paused: null },
       ...{ sourceNowMs: start + localMs, readAtMs: performance.now(), uncertaintyMs: 0, freshForMs: 60_000 },
       ...{ repair: null, expected: [], clockSkewMs: null, missedUntilMs: null },
@@ -218,11 +222,11 @@ describe("when the clock of Redis is set", () => {
     const event = (kind: "WAITS" | "TAKEN", jobId: string) => ({
       ...{ kind, jobId, atMs: start + localMs, availableAtMs: null },
     });
-    await opened.tracker.follow(told(null, "1", [event("WAITS", "a")]));
+    await opened.tracker.follow(followedQueue(null, "1", [event("WAITS", "a")]));
     expect(await read("bullmq/x")).toMatchObject({ accuracy: "EXACT" });
     set(-hour);
     expect(await read("bullmq/x")).toMatchObject(unknown);
-    await opened.tracker.follow(told("1", "2", [event("TAKEN", "a")]));
+    await opened.tracker.follow(followedQueue("1", "2", [event("TAKEN", "a")]));
     expect(await read("bullmq/x")).toMatchObject({ accuracy: "EXACT", depth: 0 });
   });
 });

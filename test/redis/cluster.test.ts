@@ -156,14 +156,14 @@ describe("a master that is away", () => {
     ]);
     expect(performance.now() - startedAtMs).toBeLessThan(onThisMachine(2_000));
     process.kill(master.pid, "SIGCONT");
-    // It had arrived there: it was applied, but nobody was told that it was.
+    // It had arrived there: it was applied, but not acknowledged.
     await until(async () => expect(await depthOf(queue)).toBe(2));
   });
 
   it.each([
     { how: "is killed", signal: "SIGKILL" },
     { how: "hangs", signal: "SIGSTOP" },
-  ] as const)("for good, since it $how, is followed by its replica", async ({ signal }) => {
+  ] as const)("permanently, since it $how, is followed by its replica", async ({ signal }) => {
     const { queue, master } = await aQueue();
     await record(queue);
     await cluster.replicate(master);
@@ -191,7 +191,7 @@ it("a queue of which a master died with what its replica never received says so 
     await master.kill();
     await cluster.takeOver(master);
     const heir = cluster.control(await cluster.masterOf(keys.state(queue)));
-    // Nobody reads the queue through the server that was answered.
+    // No client reads the queue through the server that was answered.
     await until(async () => {
       expect(await heir.hget(keys.state(queue), "doubt")).not.toBeNull();
     });
@@ -228,22 +228,22 @@ describe("the change feed", () => {
   it.each([
     { how: "is killed", signal: "SIGKILL" },
     { how: "hangs", signal: "SIGSTOP" },
-  ] as const)("is heard at another node when its own $how", async ({ signal }) => {
-    const heard: string[] = [];
+  ] as const)("is received at another node when its own $how", async ({ signal }) => {
+    const received: string[] = [];
     const { changes } = connections;
     const feed = createChangeFeed({ redis: changes, channel: keys.changes, pingEveryMs: 200 });
     const onConnected = vi.fn();
-    feed.listen({ onChange: (queue) => heard.push(queue), onConnected, onDisconnected() {} });
+    feed.listen({ onChange: (queue) => received.push(queue), onConnected, onDisconnected() {} });
     await feed.start();
     try {
       const node = cluster.nodes.find(({ port }) => port === changes.options.port)!;
       const other = await cluster.masterOf(keys.state(await queueOf(node, false)));
       await cluster.control(other).publish(keys.changes, "before");
-      await until(() => expect(heard).toEqual(["before"]));
+      await until(() => expect(received).toEqual(["before"]));
       process.kill(node.pid, signal);
       await until(() => expect(onConnected).toHaveBeenCalledTimes(2));
       await cluster.control(other).publish(keys.changes, "after");
-      await until(() => expect(heard).toEqual(["before", "after"]));
+      await until(() => expect(received).toEqual(["before", "after"]));
     } finally {
       await feed.stop();
     }
@@ -259,11 +259,11 @@ describe("the start", () => {
       await another.stop();
     }
   }
-  const nobody = "redis://127.0.0.1:1";
+  const closedPort = "redis://127.0.0.1:1";
   const urls = () => cluster.url.split(",");
 
   it("needs one of the nodes that are named, and finds the others", async () => {
-    await startAt(nobody, urls()[4]!);
+    await startAt(closedPort, urls()[4]!);
   });
 
   it("needs every slot to be served", async () => {
@@ -299,6 +299,6 @@ describe("the start", () => {
   });
 
   it("is refused when none of the nodes answers", async () => {
-    await expect(startAt(nobody, nobody)).rejects.toThrow(/127\.0\.0\.1:1.*REDIS_URL/);
+    await expect(startAt(closedPort, closedPort)).rejects.toThrow(/127\.0\.0\.1:1.*REDIS_URL/);
   });
 });

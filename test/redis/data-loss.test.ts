@@ -196,7 +196,7 @@ describe("any history", () => {
           return write?.isForgotten !== true && (write?.isForget !== true || wasKnown.get(queue) === true);
         };
         const servers = [0, 1];
-        const isDoubted = new Map(
+        const isIncomplete = new Map(
           queues.map((queue) => {
             const missing = servers.filter((who) => isMissed(who, queue));
             if (missing.length === 0) return [queue, false];
@@ -212,7 +212,7 @@ describe("any history", () => {
           const other = opened.both[each.who === 0 ? 1 : 0];
           expect((await read(other, each.queue)).accuracy).toBe("INCOMPLETE");
         }
-        for (const [queue, expected] of isDoubted) {
+        for (const [queue, expected] of isIncomplete) {
           for (const [who, each] of opened.both.entries()) {
             const { accuracy } = await read(each, queue);
             if (isMissed(who, queue) && isCertain(who, queue)) expect(accuracy).toBe("INCOMPLETE");
@@ -235,14 +235,14 @@ describe("a mark of data loss", () => {
     const one = await openTracker(inject("redisUrl"), options);
     const other = await openTracker(inject("redisUrl"), options);
     const feed = new Redis(inject("redisUrl"));
-    const heard: string[] = [];
-    feed.on("message", (_, queue: string) => heard.push(queue));
+    const pushed: string[] = [];
+    feed.on("message", (_, queue: string) => pushed.push(queue));
     await feed.subscribe(one.keys.changes);
     return {
       one,
       other,
       options,
-      heard,
+      pushed,
       advance(ms: number) {
         now += ms;
       },
@@ -273,10 +273,10 @@ describe("a mark of data loss", () => {
   it("is in the first answer after the loss, and in those of other servers, which are notified", async () => {
     await using opened = await open();
     await loseDequeue(opened);
-    opened.heard.length = 0;
+    opened.pushed.length = 0;
     expect(await read(opened.one)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
     expect(await read(opened.other)).toMatchObject({ state: "WAITING", depth: 1, accuracy: "INCOMPLETE" });
-    await until(() => expect(opened.heard).toContain("q1"));
+    await until(() => expect(opened.pushed).toContain("q1"));
   });
 
   it("is raised by what is recorded next, in the same step", async () => {
@@ -321,17 +321,17 @@ describe("a mark of data loss", () => {
     await using opened = await open();
     await loseDequeue(opened);
     await read(opened.one);
-    await until(() => expect(opened.heard).toContain("q1"));
-    opened.heard.length = 0;
+    await until(() => expect(opened.pushed).toContain("q1"));
+    opened.pushed.length = 0;
     expect(await opened.other.tracker.trust("q1")).toBe(true);
     expect(await opened.other.tracker.trust("q1")).toBe(false);
-    expect(await opened.other.tracker.trust("never heard of")).toBe(false);
-    await until(() => expect(opened.heard).toEqual(["q1"]));
+    expect(await opened.other.tracker.trust("never seen")).toBe(false);
+    await until(() => expect(opened.pushed).toEqual(["q1"]));
     // Who found the loss does not find it again.
     await opened.record("q1", "b");
     for (const each of [opened.one, opened.other])
       expect(await read(each)).toMatchObject({ depth: 2, accuracy: "EXACT" });
-    expect(await read(opened.other, "never heard of")).toMatchObject({ state: "MISSING" });
+    expect(await read(opened.other, "never seen")).toMatchObject({ state: "MISSING" });
   });
 
   it("ends when the queue is forgotten, whether it had been found or not", async () => {
@@ -390,7 +390,7 @@ describe("a mark of data loss", () => {
     await opened.record("q1", "c");
     opened.advance(1);
     await lose();
-    // What it remembers is too old to say that anything is lost, but it tells that the queue was forgotten.
+    // What it remembers is too old to say that anything is lost, but it knows that the queue was forgotten.
     await other.tracker.record([event("ENQUEUED", "d")], null);
     expect(await read(other)).toMatchObject({ depth: 2, accuracy: "EXACT" });
     expect(await read(one)).toMatchObject({ depth: 2, accuracy: "INCOMPLETE" });
@@ -450,7 +450,7 @@ describe("a mark of data loss", () => {
       ["q3", "EXACT"],
     ])
       expect(await read(other, queue)).toMatchObject({ depth: 1, accuracy });
-    // Whoever notices after that tells nothing new.
+    // Another server that notices it later reports nothing new.
     await read(one, "q1");
     await record("q2", "b");
     const errors = () => logger.lines.filter(({ level }) => level === "error");
@@ -487,7 +487,7 @@ describe("a mark of data loss", () => {
       ...{ source: "bullmq", queue: "mail", fromCursor: null, toCursor: "1", events: [], paused: null },
       ...{ sourceNowMs: start, readAtMs: start, uncertaintyMs: 0, freshForMs: 6_000 },
       ...{ expected: [], missedUntilMs: null, clockSkewMs: null },
-      // Keeps the jobs that it has seen where departures are kept otherwise.
+      // Keeps the jobs that it has seen where tombstones are kept otherwise.
       repair: { ...step, present: [{ jobId: "b", sinceMs: start, kind: "ESTIMATED" as const }] },
     };
     await one.tracker.follow(followed);

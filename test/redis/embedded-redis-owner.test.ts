@@ -14,7 +14,7 @@ import {
 } from "../support/embedded-redis.ts";
 import { until } from "../support/until.ts";
 
-/** What a second owner is told. */
+/** The message to a second owner. */
 async function refusal(dataDir: string): Promise<string> {
   const error = await embeddedRedis(dataDir)
     .start()

@@ -139,7 +139,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
       expect({ queue, accuracy, depth }).toEqual({ queue, accuracy: expected, depth: 1 });
     }
 
-    // 0 at the first reading, for want of anything better; then it grows with the time that nobody can tell.
+    // 0 at the first reading, for want of anything better; then it grows with the time, which is not known better.
     const first = watched.seen[0]?.queues.find(({ queue }) => queue === nonsense);
     expect(first?.headAgeMs).toBe(0);
     const grown = { accuracy: "UNKNOWN", headAgeMs: expect.toSatisfy((ms) => ms > 100) };
@@ -368,7 +368,7 @@ interface Watched {
   stop(): Promise<void>;
 }
 
-/** Starts a source that tells a recording sink. */
+/** Starts a source that reports to a recording sink. */
 async function watch(
   url: string,
   options: Partial<FaktorySourceOptions> = {},

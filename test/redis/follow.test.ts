@@ -30,7 +30,7 @@ const event = (kind: FollowedKind, jobId: string, agoMs = 0, inMs = agoMs): Foll
   atMs: sourceNow() - agoMs,
   availableAtMs: kind === "SCHEDULED" ? sourceNow() + inMs : null,
 });
-function told(from: string | null, to: string, rest: Partial<FollowedQueue> = {}): FollowedQueue {
+function followedQueue(from: string | null, to: string, rest: Partial<FollowedQueue> = {}): FollowedQueue {
   return {
     source: "bullmq",
     queue: "mail",
@@ -56,7 +56,7 @@ async function totals() {
   const [read] = await opened.tracker.read(["bullmq/mail"], { ...allParts, totals: true });
   return read?.totals;
 }
-const follow = (...args: Parameters<typeof told>) => opened.tracker.follow(told(...args));
+const follow = (...args: Parameters<typeof followedQueue>) => opened.tracker.follow(followedQueue(...args));
 async function snapshot() {
   const [read] = await opened.tracker.read(["bullmq/mail"], allParts);
   if (read === undefined) throw new Error("one queue was asked for");
@@ -87,7 +87,7 @@ describe("a queue whose log is followed", () => {
   });
 
   it("is counted since it is known, each entry of the log once", async () => {
-    const first = told(null, "1", { events: [event("WAITS", "a", 3_000), event("WAITS", "b", 0)] });
+    const first = followedQueue(null, "1", { events: [event("WAITS", "a", 3_000), event("WAITS", "b", 0)] });
     await opened.tracker.follow(first);
     await opened.tracker.follow(first);
     await follow("1", "2", { events: [event("TAKEN", "a", 1_000), event("REMOVED", "b")] });
@@ -97,14 +97,14 @@ describe("a queue whose log is followed", () => {
   });
 
   it("changes nothing when it is reported again, or from elsewhere", async () => {
-    const again = told(null, "5", { events: [event("WAITS", "a"), event("TAKEN", "b")] });
+    const again = followedQueue(null, "5", { events: [event("WAITS", "a"), event("TAKEN", "b")] });
     expect(await opened.tracker.follow(again)).toMatchObject({
       applied: true,
       cursor: "5",
       jobs: 1,
       head: "a",
     });
-    for (const other of [again, told("4", "6", { events: again.events })])
+    for (const other of [again, followedQueue("4", "6", { events: again.events })])
       expect(await opened.tracker.follow(other)).toMatchObject({ applied: false, cursor: "5" });
     expect((await snapshot()).throughput?.ONE_MINUTE).toEqual({
       enqueuedPerSecond: 1 / 60,
@@ -113,9 +113,9 @@ describe("a queue whose log is followed", () => {
   });
 
   it("refuses a report with an older fence", async () => {
-    await opened.tracker.follow(told(null, "1"), 7);
-    await expect(opened.tracker.follow(told("1", "2"), 6)).rejects.toThrow(LeaseLostError);
-    expect(await opened.tracker.follow(told("1", "2"), 8)).toMatchObject({ applied: true });
+    await opened.tracker.follow(followedQueue(null, "1"), 7);
+    await expect(opened.tracker.follow(followedQueue("1", "2"), 6)).rejects.toThrow(LeaseLostError);
+    expect(await opened.tracker.follow(followedQueue("1", "2"), 8)).toMatchObject({ applied: true });
   });
 
   it("keeps the difference of two events exact while the clocks seem to jitter, and follows a clock that was set", async () => {
@@ -262,7 +262,7 @@ describe("a queue whose log is followed", () => {
         let [enqueued, dequeued, cursor] = [0, 0, null as string | null];
         for (const [n, batch] of [[], ...batches].entries()) {
           const events = batch.map(({ kind, jobId, agoMs, inMs }) => event(kind, jobId, agoMs, inMs));
-          const next = told(cursor, `${n}`, { queue, events });
+          const next = followedQueue(cursor, `${n}`, { queue, events });
           for (let again = 0; again < 2; again++) await opened.tracker.follow(next);
           cursor = `${n}`;
           for (const { kind, jobId, atMs, availableAtMs } of events) {

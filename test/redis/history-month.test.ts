@@ -19,7 +19,7 @@ test("a month of ten queues keeps what is to be kept and no more, and every hour
   const { store } = history;
   // What the tracker counted is drawn here, for a month of real events would take a month of this machine.
   const countsOf = async (queue: string, atMs: number): Promise<StepCounts> => {
-    // Nobody knew of any queue before that.
+    // No queue was known before that.
     if (atMs < start + 30 * 60_000) {
       return { enqueued: 0, dequeued: 0, waits: 0, sumMs: 0, maxMs: 0, buckets: new Map() };
     }
@@ -55,7 +55,7 @@ test("a month of ten queues keeps what is to be kept and no more, and every hour
   }
 
   const all = { fromMs: 0, toMs: null };
-  // Redis lets go of blocks of a hundred at once.
+  // Redis evicts blocks of a hundred at once.
   const most = (step: HistoryStep) => Math.min(hours * 2, (2 * keptMs[step]) / hourMs + 101);
   for (const queue of queues) {
     for (const step of historySteps) {
@@ -64,9 +64,9 @@ test("a month of ten queues keeps what is to be kept and no more, and every hour
       // The newest one is there.
       expect(steps.at(-1)?.atMs).toBe(start + hours * hourMs - stepSeconds[step] * 1000);
     }
-    const told = (await store.range(queue, "ONE_HOUR", all)).map(({ atMs, record }) => [atMs, record]);
+    const stored = (await store.range(queue, "ONE_HOUR", all)).map(({ atMs, record }) => [atMs, record]);
     const expected = [...(written.get(queue) ?? [])].map(([atMs, records]) => [atMs, mergeRecords(records)]);
-    expect(told).toEqual(expected);
+    expect(stored).toEqual(expected);
   }
   const client = new Redis(redis.url);
   onTestFinished(() => client.disconnect());

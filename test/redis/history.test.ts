@@ -101,7 +101,7 @@ describe("a step of ten seconds", () => {
       { enqueued: 3, dequeued: 1, waits: 1 },
       { enqueued: 0, dequeued: 0, waits: 0 },
     ]);
-    // Whoever takes over knows that it is not new: what came while nobody looked stays a gap.
+    // The next leader knows that it is not new: what came without a leader stays a gap.
     history.nowMs = start + 39_000;
     await tracker.record([event("ENQUEUED", "4")], null);
     const other = history.openWriter(["q"]);
@@ -186,7 +186,7 @@ describe("a step of ten seconds", () => {
     for (const [i, bytes] of nonsense.entries()) {
       await redis.xadd(keys.history("q", "TEN_SECONDS"), start - 50_000 + i, "step", Buffer.from(bytes));
     }
-    await redis.xadd(keys.history("q", "TEN_SECONDS"), start - 10_000, "of", "somebody else");
+    await redis.xadd(keys.history("q", "TEN_SECONDS"), start - 10_000, "of", "another writer");
     for (let second = 0; second <= 70; second += 5) {
       history.nowMs = start + second * 1000;
       await writer.look();
@@ -300,7 +300,7 @@ describe("a step of ten seconds", () => {
     const writer = history.openWriter(["q"]);
     writer.sampler.setFeedLive(true);
     await writer.look();
-    // Nobody said so: what is seen is what was known, only older.
+    // No message said so: what is seen is what was known, only older.
     await tracker.record([event("ENQUEUED", "2")], null);
     history.nowMs += 1_000;
     await writer.look();
@@ -308,7 +308,7 @@ describe("a step of ten seconds", () => {
     history.nowMs += 1_000;
     await writer.look();
     await tracker.record([event("ENQUEUED", "3")], null);
-    // Now nothing is heard any more, so everything is read.
+    // Now no message comes any more, so everything is read.
     writer.sampler.setFeedLive(false);
     history.nowMs += 1_000;
     await writer.look();
@@ -485,7 +485,7 @@ describe("what is kept", () => {
         );
       }
       const kept = await store.range("q", step, everything);
-      // Redis lets go of blocks of a hundred at once.
+      // Redis evicts blocks of a hundred at once.
       expect(kept.length).toBeGreaterThanOrEqual(keeps);
       expect(kept.length).toBeLessThanOrEqual(keeps + 101);
       expect(kept.at(-1)?.atMs).toBe(start + 4_999 * stepSeconds[step] * 1000);

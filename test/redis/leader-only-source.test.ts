@@ -17,7 +17,7 @@ const nothing: ObservedSource = { source: "faktory", queues: [], freshForMs: 1_0
 let prefix: string;
 /** In order: who began to read, and who ended. */
 let story: string[];
-/** With what fence the sink was told something. */
+/** With what fence the sink was called. */
 let fences: (number | undefined)[];
 
 beforeEach(() => {
@@ -30,14 +30,14 @@ const sink: FollowSink = {
   observe: async (_, fence) => void fences.push(fence),
   follow: (_, fence) => {
     fences.push(fence);
-    throw new Error("nobody listens");
+    throw new Error("no server listens");
   },
   gone: async (_source, _queue, fence) => void fences.push(fence),
   cursors: async () => new Map(),
   notes: async () => new Map(),
 };
 
-/** A reader with a connection of its own, in place of a server process; by default its source tells its name only. */
+/** A reader with a connection of its own, in place of a server process; by default its source reports its name only. */
 async function reader(
   name: string,
   source: (sink: FollowSink) => Partial<Service> = () => ({}),
@@ -97,9 +97,9 @@ describe("of several processes", () => {
   });
 
   test("each reports with a fence of its own, which grows", async () => {
-    const tell = (handed: FollowSink) => ({ start: () => handed.observe(nothing) });
+    const report = (handed: FollowSink) => ({ start: () => handed.observe(nothing) });
     for (const [index, name] of ["first", "second", "third"].entries()) {
-      const one = await reader(name, tell);
+      const one = await reader(name, report);
       await until(() => expect(fences).toHaveLength(index + 1));
       await one.stop();
     }
@@ -110,7 +110,7 @@ describe("of several processes", () => {
     const first = await reader("first");
     await until(() => expect(story).toEqual(["first starts"]));
     const [holder] = createKeys(prefix).lease("faktory");
-    await first.redis.set(holder, "somebody else", "PX", 600);
+    await first.redis.set(holder, "another holder", "PX", 600);
     await until(() => expect(first.said("info")).toHaveLength(2));
     expect(story).toEqual(["first starts", "first ends", "first starts"]);
     const [before, after] = first.said("info").map(({ fields }) => Number(fields.fence));
@@ -229,7 +229,7 @@ describe("a source", () => {
     expect(one.said("error")).toMatchObject([
       { fields: { source: "faktory", err: { message: "not today" } } },
     ]);
-    // Whoever has not started has been stopped all the same.
+    // A source that has not started has been stopped all the same.
     if (at === "start") expect(story.filter((line) => line === "one ends")).toHaveLength(3);
   });
 

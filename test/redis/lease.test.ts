@@ -205,7 +205,7 @@ describe("a process that was frozen for longer than its lease lasts", () => {
     await opened.tracker.observe({ source: "faktory", queues, freshForMs: 60_000 }, hold.fence);
     const before = await opened.redis.hgetall(opened.keys.state("faktory/q"));
 
-    // The line is there when it wakes up: it is read before anything can have told it.
+    // The line is there when it wakes up: it is read before any message can have come.
     const answer = frozen.observe();
     frozen.child.kill("SIGCONT");
     expect(await answer).toEqual({ isHeld: false, refusal: "LeaseLostError" });

@@ -188,7 +188,7 @@ describe("the change feed", () => {
     await next(watch);
     for (let depth = 1; depth <= 8; depth++) {
       await opened.killFeed();
-      // Redis has cut the connection before it hears of the job: nobody is told of it.
+      // Redis has cut the connection before it receives the job: no change is published.
       await opened.record("q", [String(depth)]);
       expect(await next(watch)).toMatchObject([{ queue: "q", depth, stale: false }]);
     }
@@ -222,7 +222,7 @@ describe("the change feed", () => {
       "x".repeat(1_000_000),
       Buffer.from([0xff, 0xfe, 0x00, 0x80]),
       ...Array.from({ length: 200 }, (_, i) => randomBytes(i)),
-      ...Array.from({ length: 200 }, (_, i) => `nobody-watches-${i}`),
+      ...Array.from({ length: 200 }, (_, i) => `not-watched-${i}`),
     ];
     for (const message of messages) await opened.redis.publish(opened.tracked.keys.changes, message);
     await opened.record("q", ["job"]);
@@ -258,7 +258,7 @@ describe("while Redis is away", () => {
     expect(stale[0]?.latencyMs).toBe(stale[0]!.measuredAtMs - waiting.oldestSinceMs!);
 
     const pending = next(watch);
-    // A watch whose pushes are far apart is told as soon as one is due: a second after the other.
+    // A watch whose pushes are far apart gets one as soon as it is due: a second after the other.
     expect(await nextThat(seldom, ([snapshot]) => snapshot?.stale === true)).toEqual([stale[0]]);
     await expect(opened.live.watch(["waits"], request)).rejects.toMatchObject({
       code: "SERVICE_UNAVAILABLE",
@@ -317,13 +317,13 @@ describe("while Redis is away", () => {
     await until(watch, ({ depth }) => depth === 1);
     await opened.server.kill();
     const killedAtMs = Date.now();
-    const told: QueueSnapshot[] = [];
-    do told.push(...(await next(watch)));
-    while (told.at(-1)?.stale !== true);
-    const latest = Math.max(...told.map(({ measuredAtMs }) => measuredAtMs));
+    const pushed: QueueSnapshot[] = [];
+    do pushed.push(...(await next(watch)));
+    while (pushed.at(-1)?.stale !== true);
+    const latest = Math.max(...pushed.map(({ measuredAtMs }) => measuredAtMs));
     // Of the time until the connection was seen to be closed.
     expect(latest - killedAtMs).toBeLessThan(onThisMachine(375));
-    expect(told.at(-1)?.measuredAtMs).toBe(latest);
+    expect(pushed.at(-1)?.measuredAtMs).toBe(latest);
   });
 
   it("says nothing of an outage that is shorter than the grace, and what was lost in it is pushed", async () => {
@@ -348,7 +348,7 @@ describe("a queue that cannot be read, though Redis answers", () => {
     await opened.record("broken", ["job"]);
     await until(broken, ({ depth }) => depth === 1);
 
-    // Somebody has put a key of another type in the place of ours.
+    // Another program has put a key of another type in the place of ours.
     const { changes, state } = opened.tracked.keys;
     await opened.redis.set(state("broken"), "not a hash");
     await opened.redis.publish(changes, "broken");
@@ -460,10 +460,10 @@ function event(type: QueueEventType, queue: string, jobId: string, rest: Partial
 
 async function next(watch: Watch): Promise<QueueSnapshot[]> {
   let timer: NodeJS.Timeout | undefined;
-  const impatience = new Promise<never>((_, reject) => {
+  const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`nothing was pushed for ${hangsAfterMs} ms`)), hangsAfterMs);
   });
-  const result = await Promise.race([watch.next(), impatience]).finally(() => clearTimeout(timer));
+  const result = await Promise.race([watch.next(), timeout]).finally(() => clearTimeout(timer));
   if (result.done) throw new Error("expected a push, but the watch has ended");
   return result.value;
 }
@@ -503,18 +503,18 @@ describe("feeds that share a connection", () => {
     await using publisher = await open(redis.url);
     const feeds = ["a", "b"].map((channel) => {
       const feed = createChangeFeed({ redis: connection.redis, channel });
-      const heard: string[] = [];
-      feed.listen({ onChange: (text) => heard.push(text), onConnected() {}, onDisconnected() {} });
-      return { ...feed, heard };
+      const received: string[] = [];
+      feed.listen({ onChange: (text) => received.push(text), onConnected() {}, onDisconnected() {} });
+      return { ...feed, received };
     });
     const [a, b] = feeds as [(typeof feeds)[number], (typeof feeds)[number]];
     await Promise.all([a.start(), b.start()]);
     await publisher.redis.publish("a", "1");
     await publisher.redis.publish("b", "2");
-    await expect.poll(() => [a.heard, b.heard]).toEqual([["1"], ["2"]]);
+    await expect.poll(() => [a.received, b.received]).toEqual([["1"], ["2"]]);
     await a.stop();
     await publisher.redis.publish("b", "3");
-    await expect.poll(() => b.heard).toEqual(["2", "3"]);
+    await expect.poll(() => b.received).toEqual(["2", "3"]);
     await b.stop();
   });
 

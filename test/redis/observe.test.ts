@@ -80,7 +80,7 @@ describe("a queue that a job system is asked about", () => {
   });
 
   it.each([
-    { headAgeMs: null, depth: 0, paused: false, state: "EMPTY", latencyMs: 0, why: "nothing waits" },
+    { headAgeMs: null, depth: 0, paused: false, state: "EMPTY", latencyMs: 0, why: "no job waits" },
     { headAgeMs: 0, depth: 1, paused: false, state: "WAITING", latencyMs: 0, why: "the head has just come" },
     {
       headAgeMs: 0.4,
@@ -105,7 +105,7 @@ describe("a queue that a job system is asked about", () => {
       paused: false,
       state: "WAITING",
       latencyMs: 7,
-      why: "its depth is not told",
+      why: "its depth is not reported",
     },
   ])("is $state with a latency of $latencyMs ms when $why", async ({ state, latencyMs, why: _, ...said }) => {
     await observe([observation(said)]);
@@ -228,17 +228,17 @@ describe("a queue that a job system is asked about", () => {
   it("takes no part in sweeping", async () => {
     await observe([observation()]);
     const recorder = openRecorder(opened, { eventWindowMs: 1_000, maxWaitMs: 1_000, now: () => start });
-    expect(await recorder.sweep(["faktory/default", "never heard of"])).toEqual({
+    expect(await recorder.sweep(["faktory/default", "never seen"])).toEqual({
       ...{ lost: 0, failures: [], empty: [], known: [] },
-      unknown: ["never heard of"],
+      unknown: ["never seen"],
     });
     expect(await snapshot()).toMatchObject({ depth: 1 });
-    expect(await snapshot("never heard of")).toMatchObject({ state: "MISSING" });
+    expect(await snapshot("never seen")).toMatchObject({ state: "MISSING" });
   });
 });
 
 describe("a fence", () => {
-  const tell = (fence: number | undefined, queues: readonly Observation[]) =>
+  const report = (fence: number | undefined, queues: readonly Observation[]) =>
     opened.tracker.observe({ source: "faktory", queues, freshForMs }, fence);
   const everything = async () => ({
     keys: await opened.redis.hgetall(opened.keys.state("faktory/default")),
@@ -252,7 +252,7 @@ describe("a fence", () => {
       [8, 3],
       [1_000_000_000_000, 4],
     ] as const) {
-      await tell(fence, [observation({ depth })]);
+      await report(fence, [observation({ depth })]);
       expect(await snapshot()).toMatchObject({ depth });
     }
   });
@@ -263,34 +263,34 @@ describe("a fence", () => {
     { queues: () => [], why: "the queue has gone" },
     { queues: () => [observation({ depth: 3 })], why: "the same again, which would look fresh" },
   ])("turns an older reader away, who changes nothing: $why", async ({ queues }) => {
-    await tell(10, [observation({ depth: 3 })]);
+    await report(10, [observation({ depth: 3 })]);
     const before = await everything();
     elapsed += 500;
     // By number, not by text.
-    for (const fence of [9, 2]) await expect(tell(fence, queues())).rejects.toThrow(LeaseLostError);
+    for (const fence of [9, 2]) await expect(report(fence, queues())).rejects.toThrow(LeaseLostError);
     expect(await everything()).toEqual(before);
-    await tell(10, [observation({ depth: 4 })]);
+    await report(10, [observation({ depth: 4 })]);
     expect(await snapshot()).toMatchObject({ depth: 4 });
   });
 
   it("keeps an older reader from forgetting what it has not read, though it reports queues of its own", async () => {
-    await tell(1, [observation({ queue: "old" })]);
-    await tell(2, [observation()]);
+    await report(1, [observation({ queue: "old" })]);
+    await report(2, [observation()]);
     expect(await listed()).toEqual(["faktory/default"]);
-    // Nobody knows any more that "old" has gone; the reader of now forgets it again with its next word.
-    await expect(tell(1, [observation({ queue: "old" })])).rejects.toThrow(LeaseLostError);
+    // It is not known any more that "old" has gone; the reader of now forgets it again with its next reading.
+    await expect(report(1, [observation({ queue: "old" })])).rejects.toThrow(LeaseLostError);
     expect(await snapshot()).toMatchObject({ state: "WAITING" });
-    await tell(2, [observation()]);
+    await report(2, [observation()]);
     expect(await listed()).toEqual(["faktory/default"]);
   });
 
   it("does not prevent a command without one: an admin who forgets a queue", async () => {
-    await tell(5, [observation()]);
+    await report(5, [observation()]);
     expect(await opened.tracker.forget("faktory/default")).toBe(true);
-    await tell(5, [observation()]);
-    await tell(undefined, [observation({ depth: 6 })]);
+    await report(5, [observation()]);
+    await report(undefined, [observation({ depth: 6 })]);
     expect(await snapshot()).toMatchObject({ depth: 6 });
-    await expect(tell(4, [observation()])).rejects.toThrow(LeaseLostError);
+    await expect(report(4, [observation()])).rejects.toThrow(LeaseLostError);
   });
 });
 
@@ -299,22 +299,22 @@ describe("the notice of change", () => {
   async function published(work: () => Promise<unknown>): Promise<string[]> {
     const listener = connectTo(inject("redisUrl"));
     try {
-      const heard: string[] = [];
-      listener.on("message", (_, message: string) => heard.push(message));
-      /** What one node says is heard in order, but not what several say: so each of them says where we are. */
+      const received: string[] = [];
+      listener.on("message", (_, message: string) => received.push(message));
+      /** The messages of one node come in order, but not those of several: so each of them marks where we are. */
       const mark = async (text: string) => {
         const masters = mastersOf(opened.redis);
         for (const master of masters) await master.publish(opened.keys.changes, text);
-        const marks = () => heard.filter((message) => message === text);
+        const marks = () => received.filter((message) => message === text);
         await until(() => expect(marks()).toHaveLength(masters.length));
       };
       await listener.subscribe(opened.keys.changes);
       await mark("the beginning");
-      const heardBefore = heard.length;
+      const countBefore = received.length;
       await work();
       await mark("the end");
-      return heard
-        .slice(heardBefore)
+      return received
+        .slice(countBefore)
         .filter((message) => message !== "the end")
         .sort();
     } finally {
@@ -327,7 +327,7 @@ describe("the notice of change", () => {
     { now: {}, isNews: false, why: "the same again" },
     { now: { headAgeMs: 10_950 }, isNews: false, why: "the head may be the same" },
     { now: { headAgeMs: 5_000 }, isNews: true, why: "another head" },
-    { now: { headAgeMs: null, depth: 0 }, isNews: true, why: "nothing waits any more" },
+    { now: { headAgeMs: null, depth: 0 }, isNews: true, why: "no job waits any more" },
     { now: { depth: 4 }, isNews: true, why: "one more waits" },
     { now: { scheduled: 0 }, isNews: true, why: "one fewer is scheduled" },
     { now: { paused: true }, isNews: true, why: "it was paused" },
@@ -340,8 +340,8 @@ describe("the notice of change", () => {
     expect(await published(() => observe([observation(before)]))).toEqual(["faktory/default"]);
     elapsed += afterMs;
     const age = before.headAgeMs! + afterMs;
-    const heard = await published(() => observe([observation({ ...before, headAgeMs: age, ...now })]));
-    expect(heard).toEqual(isNews ? ["faktory/default"] : []);
+    const received = await published(() => observe([observation({ ...before, headAgeMs: age, ...now })]));
+    expect(received).toEqual(isNews ? ["faktory/default"] : []);
   });
 
   it("is given once when a queue has gone", async () => {

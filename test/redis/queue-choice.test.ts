@@ -39,12 +39,12 @@ describe("of two queues", () => {
     {
       first: { knownSinceMs: old, activeAtMs: start - 30 * 24 * hourMs },
       second: { knownSinceMs: 0, activeAtMs: 0 },
-      why: "nobody knows when the second was ever in use",
+      why: "it is not known when the second was ever in use",
     },
     {
       first: { knownSinceMs: 0, activeAtMs: start },
       second: { knownSinceMs: old, activeAtMs: start },
-      why: "an earlier version, or a job system, knew the first for longer than anybody can tell",
+      why: "an earlier version, or a job system, knew the first for longer than is known",
     },
     {
       first: { knownSinceMs: 0, activeAtMs: Number.POSITIVE_INFINITY },

@@ -92,12 +92,12 @@ describe("while Redis is full", () => {
       why: "a repeat needs none",
     },
     {
-      events: () => [event("DEQUEUED", "never heard of")],
+      events: () => [event("DEQUEUED", "never seen")],
       ...{ accepted: "none", depth: 10 },
       why: "it would have to be remembered",
     },
     {
-      events: () => [event("DEQUEUED", "1"), event("DEQUEUED", "never heard of")],
+      events: () => [event("DEQUEUED", "1"), event("DEQUEUED", "never seen")],
       ...{ accepted: "none", depth: 9 },
       why: "what makes room is recorded all the same",
     },

@@ -53,16 +53,16 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     ] as const) {
       const observed = await watched.until(queue, { depth: size, accuracy: "ESTIMATED", scheduled: null });
       const sentAtMs = monotonicClock.now();
-      const told = await sidekiq.ask(queue);
+      const answered = await sidekiq.ask(queue);
       const halfMs = (monotonicClock.now() - sentAtMs) / 2;
       // Both say when the head was enqueued, by this process's clock: they may differ by what they do not know.
       const bySource = observed.readAtMs - (observed.headAgeMs ?? Number.NaN);
-      const bySidekiq = sentAtMs + halfMs - told.latency * 1000;
+      const bySidekiq = sentAtMs + halfMs - answered.latency * 1000;
       const roundingMs = 1;
       expect(Math.abs(bySource - bySidekiq)).toBeLessThanOrEqual(
         observed.uncertaintyMs + halfMs + roundingMs,
       );
-      expect(told.size).toBe(size);
+      expect(answered.size).toBe(size);
     }
     expect(watched.latest("old")?.headAgeMs).toBeGreaterThan(hourMs - 1);
   });
@@ -107,7 +107,7 @@ const created = now - 2 * hourMs;
 const megabytes = "x".repeat(5_000_000);
 const decoy = { enqueued_at: 1_000_000_000.5, created_at: 1_000_000_000 };
 
-/** `since` is when the head was enqueued, in ms; null when that cannot be told. */
+/** `since` is when the head was enqueued, in ms; null when that is not known. */
 const payloads: readonly { what: string; job: object | string; since: number | null }[] = [
   { what: "float seconds, as until 7", job: { args: [], enqueued_at: seconds }, since: enqueued },
   {
@@ -260,7 +260,7 @@ describe("the head's payload", () => {
     const { url, at } = await ownDatabase();
     const reader = createSidekiqReader(url, "test");
     onTestFinished(() => reader.close());
-    // Times of 1 to 9 million seconds ago are told apart by their ages.
+    // Times of 1 to 9 million seconds ago are distinguished by their ages.
     const time = fc.integer({ min: 1, max: 9 }).map((n) => Math.round(now / 1000) - n * 1_000_000);
     const text = fc.constantFrom(
       "a",
@@ -289,7 +289,7 @@ describe("the head's payload", () => {
         const members = Object.entries({ ...others, enqueued_at: enqueuedAt, created_at: createdAt });
         return fc.shuffledSubarray(members, { minLength: members.length }).map(Object.fromEntries);
       });
-    let [told, untold] = [0, 0];
+    let [known, unknown] = [0, 0];
     await fc.assert(
       fc.asyncProperty(
         fc.array(job, { minLength: 20, maxLength: 20 }),
@@ -309,18 +309,18 @@ describe("the head's payload", () => {
             const small = (texts[i] ?? "").length <= 65_536;
             if (headAgeMs === null) {
               expect(small && since !== undefined, texts[i]).toBe(false);
-              untold += 1;
+              unknown += 1;
             } else {
               const apart = Math.round(headAgeMs / 1e9);
               expect(apart, texts[i]).toBe(Math.round((now / 1000 - (since ?? Number.NaN)) / 1e6));
-              told += 1;
+              known += 1;
             }
           }
         },
       ),
       { numRuns: 60 },
     );
-    expect(told).toBeGreaterThan(untold);
+    expect(known).toBeGreaterThan(unknown);
   });
 });
 
@@ -753,7 +753,7 @@ interface Watched {
   stop(): Promise<void>;
 }
 
-/** Starts a source that tells a recording sink; it ends with the test. */
+/** Starts a source that reports to a recording sink; it ends with the test. */
 async function watch(
   url: string,
   options: Partial<SidekiqSourceOptions> = {},

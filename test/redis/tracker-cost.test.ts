@@ -16,7 +16,7 @@ const headOnly: SnapshotParts = {
 const few = 10;
 const many = 100_000;
 
-/** Nobody else sends it commands, so all that it counts is ours. */
+/** No other client sends it commands, so all that it counts is ours. */
 let server: TestRedis;
 let opened: TestTracker;
 
@@ -24,7 +24,7 @@ beforeAll(async () => {
   server = await startRedis();
   opened = await openTracker(server.url, { now: () => start });
   for (const use of ["read", "fold"]) for (const size of [few, many]) await fill(`${use} ${size}`, size);
-  // Redis is told every script once, and may then be asked by its hash alone.
+  // Redis gets every script once, and may then be asked by its hash alone.
   await opened.tracker.read([`read ${few}`], allParts);
 });
 afterAll(async () => {
@@ -86,8 +86,8 @@ describe("what Redis has to do", () => {
       ["ENQUEUED", () => "new", "a new job"],
       ["DEQUEUED", (size) => `${size - 1}`, "the head"],
       ["REMOVED", () => "5", "a job in the middle"],
-      ["DEQUEUED", () => "unheard of", "a job whose enqueue is late"],
-      ["ENQUEUED", () => "unheard of", "the late enqueue"],
+      ["DEQUEUED", () => "not enqueued", "a job whose enqueue is late"],
+      ["ENQUEUED", () => "not enqueued", "the late enqueue"],
       ["DEQUEUED", () => "new", "the youngest job"],
     ];
     for (const [type, jobId, why] of steps) {

@@ -270,7 +270,7 @@ describe("ghosts", () => {
 });
 
 describe("the order of events", () => {
-  /** One job's stay: what happened to it, each at a time of its own that does not depend on when it is heard. */
+  /** One job's stay: what happened to it, each at a time of its own that does not depend on when it is received. */
   const stayArb = fc.record({
     identity: identityArb,
     enqueued: fc.option(
@@ -324,7 +324,7 @@ describe("the order of events", () => {
     return fc.tuple(fc.constant(start), deliveryArb(events), deliveryArb(events));
   });
 
-  /** All that is known of the queues when everything has been heard. */
+  /** All that is known of the queues when everything has been received. */
   async function outcome(start: number, { events, batches }: Delivery) {
     let now = start;
     await using opened = await openTracker(inject("redisUrl"), { now: () => now, eventWindowMs, maxWaitMs });
@@ -640,7 +640,7 @@ function expectWaitTime(
   expect(Math.abs(waitTime!.mean - exact.mean)).toBeLessThanOrEqual(1e-9 * exact.mean);
   for (const quantile of ["p50", "p95", "p99"] as const) {
     const deviation = Math.abs(waitTime![quantile] - exact[quantile]);
-    const message = `${quantile} is ${exact[quantile]} s, was told as ${waitTime![quantile]} s`;
+    const message = `${quantile} is ${exact[quantile]} s, was reported as ${waitTime![quantile]} s`;
     expect(deviation, message).toBeLessThanOrEqual(tolerance * exact[quantile]);
   }
 }

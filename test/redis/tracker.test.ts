@@ -216,7 +216,7 @@ describe("a queue known from events", () => {
     expect(Object.keys(await redis.hgetall(left!)).sort()).toEqual(["forgotten", "heardUntil"]);
     expect(await redis.pttl(left!)).toBeGreaterThan(86_400_000);
     expect(await tracker.list({ limit: 10 })).toEqual([]);
-    // What was heard before counts no more, neither as a departure nor as a batch.
+    // What was recorded before counts no more, neither as a tombstone nor as a batch.
     expect(await record([event("DEQUEUED", "b")], "batch")).toMatchObject({ accepted: 1, early: 1 });
   });
 
@@ -225,7 +225,7 @@ describe("a queue known from events", () => {
       from: 300_000,
       to: 60_000,
       after: 2_000,
-      why: "departures that a longer window remembers are still young",
+      why: "tombstones that a longer window keeps are still young",
     },
     { from: 1_000, to: 300_000, after: 4_000, why: "the memory of a shorter window must not end too soon" },
   ])("remembers tombstones when EVENT_WINDOW is changed from $from to $to ms: $why", async (row) => {

@@ -34,7 +34,7 @@ describe("a loop", () => {
     gates[0]!();
     await expect.poll(() => gates.length, { interval: 1 }).toBe(2);
     gates[1]!();
-    // Nobody has nudged it since: only then it rests.
+    // No caller has woken it since: only then it rests.
     await new Promise(setImmediate);
     loop.wake();
     await expect.poll(() => gates.length, { interval: 1 }).toBe(3);

@@ -180,7 +180,7 @@ alerts_dropped: { severity: 1 }
       text: rule("depth_above: 1\nlabels: { queue: x }"),
       line: 5,
       expected: "expected another name",
-      why: "it is told of every alert",
+      why: "every alert has it",
     },
     {
       text: rule("depth_above: 1\nlabels: { a-b: x }"),
@@ -199,7 +199,7 @@ alerts_dropped: { severity: 1 }
       text: "rules:\n  - queues: a\n    depth_above: 1",
       line: 2,
       expected: "expected a name",
-      why: "nobody could name it",
+      why: "a rule needs a name",
     },
     {
       text: "rules:\n  - name: A\n    depth_above: 1",
@@ -217,7 +217,7 @@ alerts_dropped: { severity: 1 }
       text: `${rule("depth_above: 1")}${rule("depth_above: 1").slice(7)}`,
       line: 5,
       expected: '"A" is used above',
-      why: "alerts are told apart by it",
+      why: "alerts are distinguished by it",
     },
     {
       text: "rules:\n  - { name: QueueUnknown, queues: a, depth_above: 1 }",

@@ -75,7 +75,7 @@ describe("a rule says", () => {
       condition: late,
       of: { latencyMs: 99_000, stale: true },
       verdict: "NO_DATA",
-      why: "the last word of a source that is silent proves nothing",
+      why: "the last reading of a source that is silent proves nothing",
     },
     {
       condition: late,
@@ -93,7 +93,7 @@ describe("a rule says", () => {
       condition: deep,
       of: { depth: null },
       verdict: "NO_DATA",
-      why: "the source does not tell the depth",
+      why: "the source does not report the depth",
     },
     {
       condition: deep,
@@ -160,7 +160,7 @@ describe("a rule says", () => {
       condition: late,
       of: { state: "PAUSED", stale: true },
       verdict: "NO_DATA",
-      why: "whether it is still paused nobody can tell",
+      why: "whether it is still paused is not known",
     },
     {
       condition: slow,
@@ -187,9 +187,9 @@ describe("a rule says", () => {
       of: { state: "EMPTY", waitTime: waits({ count: 0, p95: 0 }) },
       verdict: "FALSE",
       value: 0,
-      why: "nothing was dequeued, for nothing waits",
+      why: "nothing was dequeued, for no job waits",
     },
-    { condition: slow, of: {}, verdict: "NO_DATA", why: "this source cannot tell" },
+    { condition: slow, of: {}, verdict: "NO_DATA", why: "this source does not report it" },
     { condition: ill, of: {}, health: "SLOW", verdict: "TRUE", why: "any of those that are named" },
     {
       condition: ill,
@@ -211,13 +211,13 @@ describe("a rule says", () => {
       condition: unknown,
       of: { accuracy: "UNKNOWN" },
       verdict: "TRUE",
-      why: "so is a number that nobody can vouch for",
+      why: "so is a number that is not certain",
     },
     {
       condition: unknown,
       of: { accuracy: "UNKNOWN", state: "PAUSED" },
       verdict: "FALSE",
-      why: "while it is paused nobody needs it",
+      why: "while it is paused it is not needed",
     },
     {
       condition: unknown,
@@ -271,7 +271,7 @@ describe("an alert", () => {
         why: "it has its whole time again after the pause",
       },
       { from: pending(99_000), verdict: "QUEUE_MISSING", step: "END", why: "there is no queue to be late" },
-      { from: firing, verdict: "TRUE", step: "STAY", why: "it is told once" },
+      { from: firing, verdict: "TRUE", step: "STAY", why: "it is sent once" },
       { from: firing, verdict: "IN_HYSTERESIS", step: "STAY", why: "it is not below the lower threshold" },
       { from: firing, verdict: "FALSE", step: "RESOLVE", why: "it is over" },
       { from: firing, verdict: "NO_DATA", step: "STAY", why: "stale data resolves nothing" },
@@ -280,7 +280,7 @@ describe("an alert", () => {
         from: firing,
         verdict: "QUEUE_MISSING",
         step: "RESOLVE",
-        why: "nobody waits in a queue that is gone",
+        why: "no job waits in a queue that is gone",
       },
     ];
   test.each(rows)("$from.state with $verdict: $step, for $why", ({ from, verdict, step }) => {

@@ -43,7 +43,7 @@ async function open() {
   });
   await news.start();
 
-  /** It is written, but not heard. */
+  /** It is written, but not received. */
   function write(alert: Alert): void {
     active = active.filter(({ id }) => id !== alert.id);
     if (alert.state !== "RESOLVED") active = [...active, alert];
@@ -54,12 +54,12 @@ async function open() {
     news,
     reads: () => reads,
     write,
-    /** It is written to Redis, and heard. */
+    /** It is written to Redis, and received. */
     publish(alert: Alert) {
       write(alert);
       listener.onChange(toRecord(alert));
     },
-    hear: (text: string) => listener.onChange(text),
+    receive: (text: string) => listener.onChange(text),
     disconnect: () => listener.onDisconnected(),
     connect: () => listener.onConnected(),
     hold() {
@@ -114,10 +114,10 @@ describe("a subscriber", () => {
   });
 
   test("that reads nothing is kept no more than a bounded number of alerts, and those that last", async () => {
-    const { news, hear } = await open();
+    const { news, receive } = await open();
     const watch = await news.watch({ queue: null }, 100);
-    hear(toRecord(firing("lasts")));
-    for (let n = 0; n < 25_000; n++) hear(toRecord(over(firing(`q${n}`))));
+    receive(toRecord(firing("lasts")));
+    for (let n = 0; n < 25_000; n++) receive(toRecord(over(firing(`q${n}`))));
     expect(await next(watch)).toBe("lasts FIRING");
     expect(await next(watch)).toBe("q5001 RESOLVED");
   });
@@ -126,8 +126,8 @@ describe("a subscriber", () => {
     const { news, publish, reads } = await open();
     publish(firing("a"));
     const watches = [await news.watch({ queue: null }, 100), await news.watch({ queue: null }, 100)];
-    const told = await Promise.all(watches.map((watch) => watch.next()));
-    expect(told[0]!.value).toBe(told[1]!.value);
+    const pushed = await Promise.all(watches.map((watch) => watch.next()));
+    expect(pushed[0]!.value).toBe(pushed[1]!.value);
     expect(reads()).toBe(2);
     publish(over(firing("a")));
     const later = await Promise.all(watches.map((watch) => watch.next()));
@@ -182,10 +182,10 @@ describe("a subscriber", () => {
   });
 
   test("ends with a reason when it is ended, also while it waits, and no text of others breaks it", async () => {
-    const { news, hear, publish } = await open();
+    const { news, receive, publish } = await open();
     const [ends, stays] = [await news.watch({ queue: null }, 100), await news.watch({ queue: null }, 100)];
-    hear("no alert");
-    hear("\n{");
+    receive("no alert");
+    receive("\n{");
     const waiting = [next(ends), next(ends)];
     await ends.return?.();
     expect(await Promise.all(waiting)).toEqual(["done", "done"]);

@@ -47,7 +47,7 @@ function open(
   });
   return {
     ...{ all, feed, states, failing, known, unlisted },
-    heard: () => listener ?? expect.unreachable(),
+    listener: () => listener ?? expect.unreachable(),
     pass(ms: number) {
       nowMs += ms;
     },
@@ -83,8 +83,8 @@ describe("reading all queues", () => {
     opened.states.set("due", { changesAtMs: redisMs + 500 });
     await opened.all.read();
     opened.readsOf();
-    opened.heard().onChange("b");
-    opened.heard().onChange("new");
+    opened.listener().onChange("b");
+    opened.listener().onChange("new");
     opened.states.set("b", { oldestSinceMs: redisMs + 900, latencyMs: 100 });
     opened.known.splice(0, 4, "a", "b", "due", "new");
     opened.pass(1_000);
@@ -98,7 +98,7 @@ describe("reading all queues", () => {
 
   test("reads a queue again sooner while something is counted of it, which becomes less with no event", async () => {
     const counts = { throughput: new Set(["ONE_MINUTE"] as const), waitTime: new Set<never>() };
-    // With so many queues, an idle queue is read again after 9 s at the earliest.
+    // With this number of queues, an idle queue is read again after 9 s at the earliest.
     const names = numbered(6_000);
     const opened = open(names, { counts });
     const [busy = ""] = names;
@@ -123,7 +123,7 @@ describe("reading all queues", () => {
     opened.pass(1_000);
     expect(await opened.latencies(), "in case its notice was lost, it comes later").toEqual({ a: 1_000 });
     expect(opened.listsOf()).toBe(1);
-    opened.heard().onChange("b");
+    opened.listener().onChange("b");
     opened.pass(1_000);
     expect(Object.keys(await opened.latencies())).toEqual(["a", "b"]);
     opened.known.push("c");
@@ -173,7 +173,7 @@ describe("reading all queues", () => {
     expect(await next()).toEqual(["a", "b"]);
     expect(await next()).toEqual(["a", "b"]);
     opened.feed.isConnected = true;
-    opened.heard().onConnected();
+    opened.listener().onConnected();
     expect(await next()).toEqual(["a", "b"]);
     expect(await next()).toEqual([]);
   });
@@ -202,7 +202,7 @@ describe("reading all queues", () => {
     opened.failing.set("c", new Error("WRONGTYPE"));
     expect(await opened.all.read()).toMatchObject({ omitted: 1 });
     opened.failing.set("b", new AppError("SERVICE_UNAVAILABLE", "its node is away"));
-    opened.heard().onChange("b");
+    opened.listener().onChange("b");
     opened.pass(1_000);
     expect(await opened.latencies()).toEqual({ a: 1_000, b: "stale" });
     opened.failing.clear();

@@ -18,7 +18,7 @@ const table = [
   },
   { importer: "redis", may: ["core", "runtime", "settings"], why: "a driver knows none of its users" },
   { importer: "auth", may: ["core", "runtime"], why: "who a caller is does not depend on what it asks" },
-  { importer: "tracker", may: ["core", "runtime", "redis"], why: "the tracker does not know who asks" },
+  { importer: "tracker", may: ["core", "runtime", "redis"], why: "the tracker does not know the clients" },
   {
     importer: "live",
     may: ["core", "runtime", "redis"],
@@ -150,7 +150,7 @@ describe("the api", () => {
   });
 });
 
-/** True when nothing of tracker or live is left once the types are gone: Biome cannot tell the two apart. */
+/** True when nothing of tracker or live is left once the types are gone: Biome cannot distinguish the two. */
 function takesOnlyTypes(code: string): boolean {
   return !/["'](\.\.\/)+(tracker|live)\//.test(stripTypeScriptTypes(code));
 }

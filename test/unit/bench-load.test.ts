@@ -35,14 +35,14 @@ describe("the parser of responses", () => {
         fc.array(fc.constantFrom(...responses), { minLength: 1, maxLength: 6 }),
         fc.array(fc.nat(40), { maxLength: 60 }),
         (sent, cuts) => {
-          const heard: { status: number; body: string }[] = [];
+          const received: { status: number; body: string }[] = [];
           let body = "";
           const parser = createResponseParser({
             onBody: (bytes) => {
               body += bytes.toString();
             },
             onEnd(status) {
-              heard.push({ status, body });
+              received.push({ status, body });
               body = "";
             },
           });
@@ -52,7 +52,7 @@ describe("the parser of responses", () => {
             rest = rest.subarray(cut);
           }
           parser.feed(rest);
-          expect(heard).toEqual(sent.map((each) => ({ status: each.status, body: each.body })));
+          expect(received).toEqual(sent.map((each) => ({ status: each.status, body: each.body })));
         },
       ),
     );
@@ -111,16 +111,16 @@ describe("the requests of clients", () => {
   };
 
   test.each(Object.entries(clients))("are those that %s sends", async (client, ask) => {
-    const heard: object[] = [];
+    const received: object[] = [];
     const url = await serve(async (request, response) => {
-      heard.push(await partsOf(request));
+      received.push(await partsOf(request));
       response.setHeader("content-type", "application/json").end('{"data":{"queueLatency":[]}}');
     });
     await ask(`${url}/graphql`);
     const connection = await openConnection(url);
     await connection.ask(requestOf(client as ClientKind, { query, queues }, "secret"));
     connection.close();
-    expect(heard[1]).toEqual(heard[0]);
+    expect(received[1]).toEqual(received[0]);
   });
 
   async function partsOf(request: IncomingMessage): Promise<object> {

@@ -5,7 +5,7 @@ import type { ReadReply } from "../../src/sources/bullmq-reader.ts";
 
 const clocks = { sourceNowMs: 0, readAtMs: 0, uncertaintyMs: 0 };
 
-/** A queue with nothing in it, whose stream gets so many events a second. */
+/** A queue with nothing in it, whose stream gets this number of events a second. */
 function play(options: {
   readonly perSecond: number;
   readonly maxEvents: number;

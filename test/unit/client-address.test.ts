@@ -12,7 +12,7 @@ describe("the address that a request is charged to", () => {
     { address: "0:0:0:0:0:ffff:192.0.2.1", client: "192.0.2.1", why: "with its zeros" },
     { address: "0000::ffff:0:0", client: "0.0.0.0", why: "zeros at the end are a part of it" },
     { address: "::1:ffff:7f00:1", client: "0:0:0:0::/64", why: "another address that ends so" },
-    { address: "2001:db8::1", client: "2001:db8:0:0::/64", why: "whoever has one IPv6 address has 2^64" },
+    { address: "2001:db8::1", client: "2001:db8:0:0::/64", why: "a client with one IPv6 address has 2^64" },
     { address: "2001:db8::ffff:1:2:3", client: "2001:db8:0:0::/64", why: "of the same network" },
     { address: "2001:DB8:0:1:2:3:4:5", client: "2001:db8:0:1::/64", why: "all groups, and another network" },
     { address: "2001:db8:00:01::", client: "2001:db8:0:1::/64", why: "zeros in front mean nothing" },
@@ -20,13 +20,18 @@ describe("the address that a request is charged to", () => {
     { address: "::", client: "0:0:0:0::/64", why: "everything left out" },
     { address: "64:ff9b::192.0.2.1", client: "64:ff9b:0:0::/64", why: "IPv4 at the end" },
     { address: "fe80::1%eth0", client: "fe80:0:0:0::/64", why: "the zone is our own business" },
-    { address: undefined, client: "unknown", why: "the socket is gone: somebody still pays" },
+    { address: undefined, client: "unknown", why: "the socket is gone: a key is charged all the same" },
   ])("of $address is $client: $why", ({ address, client }) => {
     expect(createClientAddress([])(address, undefined)).toBe(client);
   });
 
   test.each([
-    { via: "203.0.113.5", from: "198.51.100.1", client: "203.0.113.5", why: "anybody can write that header" },
+    {
+      via: "203.0.113.5",
+      from: "198.51.100.1",
+      client: "203.0.113.5",
+      why: "any client can write that header",
+    },
     { via: "10.1.1.1", from: "198.51.100.1", client: "198.51.100.1", why: "our proxy has seen it" },
     { via: "::ffff:10.1.1.1", from: "198.51.100.1", client: "198.51.100.1", why: "the same proxy" },
     { via: "::ffff:a01:101", from: "::ffff:c633:6401", client: "198.51.100.1", why: "both in hexadecimal" },

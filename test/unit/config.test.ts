@@ -448,7 +448,7 @@ describe("STATSD_URL", () => {
   test.each([
     { given: "localhost:8125", why: "there is no scheme" },
     { given: "tcp://localhost:8125", why: "it is sent as datagrams" },
-    { given: "udp://localhost:0", why: "nobody listens at port 0" },
+    { given: "udp://localhost:0", why: "no server listens at port 0" },
     { given: "udp://localhost/1", why: "there is nothing behind the host" },
     { given: "udp://secret@localhost", why: "StatsD knows no users" },
     { given: "udp://localhost?prefix=a", why: "there are no parameters" },
@@ -619,7 +619,7 @@ describe("job systems", () => {
         `FAKTORY_URL: ${badName}, for each; this is about URL 3 of 4`,
         `FAKTORY_URL: ${twice} "faktory"`,
       ],
-      why: "every mistake is told at once",
+      why: "every mistake is reported at once",
     },
   ])("are refused: $why", ({ given, problems }) => {
     expect(problemsOf(given as Record<string, string>)).toEqual(problems);
@@ -776,9 +776,9 @@ describe("HOST", () => {
     { host: "::", why: "the same over IPv6" },
     { host: "192.168.1.5", why: "the neighbours reach it" },
     { host: "::ffff:10.0.0.1", why: "the neighbours reach it" },
-    { host: "example.com", why: "nobody knows where a name leads" },
-    { host: "localhost.example.com", why: "somebody else's name" },
-    { host: "127.0.0.1.example.com", why: "somebody else's name" },
+    { host: "example.com", why: "a name may lead anywhere" },
+    { host: "localhost.example.com", why: "a name of another host" },
+    { host: "127.0.0.1.example.com", why: "a name of another host" },
   ])("is not $host unless there are tokens: $why", ({ host }) => {
     const [problem, ...others] = problemsOf({ HOST: host });
     expect(others).toEqual([]);
@@ -832,7 +832,7 @@ describe("lists", () => {
     { name: "TRUST_PROXY", given: "10.0.0.0/8/8", why: "one range" },
     { name: "TRUST_PROXY", given: "10.0.0", why: "no whole address" },
     { name: "TRUST_PROXY", given: "proxy.example", why: "a name can lead elsewhere tomorrow" },
-    { name: "TRUST_PROXY", given: "true", why: "to believe everybody is to believe nobody" },
+    { name: "TRUST_PROXY", given: "true", why: "to trust every proxy is to trust none" },
     { name: "CORS_ORIGINS", given: "https://a.example/", why: "an origin has no path" },
     { name: "CORS_ORIGINS", given: "a.example", why: "an origin has a scheme" },
     { name: "CORS_ORIGINS", given: "https://*.example", why: "no patterns" },

@@ -123,7 +123,7 @@ describe("an operation costs", () => {
       points: 6,
       query:
         '{ queueLatency(queues: ["a", "b"]) { health forecast { unstable drainSeconds { low high } } } }',
-      why: "so is a forecast, whatever it tells",
+      why: "so is a forecast, whatever it has",
     },
     {
       points: 5,
@@ -308,7 +308,7 @@ describe("an operation costs", () => {
       points: 0,
       query:
         'query A { queueLatency(queues: ["a"]) { queue } } query B { queueLatency(queues: ["a", "b"]) { queue } }',
-      why: "nobody says which: nothing is run",
+      why: "it is not said which: nothing is run",
     },
     {
       points: 0,
@@ -639,10 +639,10 @@ describe("a document that is not validated yet", () => {
   });
 
   test.each([
-    { query: `{ ${queue} }`, why: "as dear as it may be" },
+    { query: `{ ${queue} }`, why: "as expensive as it may be" },
     {
       query: "query ($q: [String!]!) { queueLatency(queues: $q) { queue } }",
-      why: "nobody knows how many queues",
+      why: "the number of queues is not known",
     },
     {
       query: `query ($i: Boolean!) { a: ${queue} b: ${queue.replace("{", "@include(if: $i) {")} }`,

@@ -18,7 +18,7 @@ describe("whether a request is served", () => {
   }
 
   const rows: readonly Row[] = [
-    { headers: { host }, isServed: true, why: "a program tells no origin" },
+    { headers: { host }, isServed: true, why: "a program sends no origin" },
     { headers: {}, isServed: true, why: "HTTP/1.0 needs no Host" },
     { headers: { host, origin: "http://127.0.0.1:4000" }, isServed: true, why: "our own page" },
     { headers: { host, origin: "https://127.0.0.1:4000" }, isServed: true, why: "a proxy took TLS off" },
@@ -34,9 +34,9 @@ describe("whether a request is served", () => {
     },
     { headers: { host, origin: "http://127.0.0.1:4001" }, isServed: false, why: "another port" },
     { headers: { host, origin: "http://localhost:4000" }, isServed: false, why: "another name" },
-    { headers: { host, origin: "https://evil.example" }, isServed: false, why: "somebody else's page" },
+    { headers: { host, origin: "https://evil.example" }, isServed: false, why: "a page of another site" },
     { headers: { host, origin: "null" }, isServed: false, why: "a sandboxed frame, or a file" },
-    { headers: { host, origin: "" }, isServed: false, why: "no origin at all, though it was told" },
+    { headers: { host, origin: "" }, isServed: false, why: "no origin at all, though the header is there" },
     { headers: { host, origin: "http://127.0.0.1:4000.evil.example" }, isServed: false, why: "a prefix" },
     { headers: { host, origin: "http://127.0.0.1:4000, https://evil.example" }, isServed: false, why: "two" },
     { headers: { host, origin: dashboard }, isServed: true, why: "it is listed" },
@@ -45,7 +45,7 @@ describe("whether a request is served", () => {
     { headers: { host, "sec-fetch-site": "cross-site" }, isServed: false, why: "an image, or a script" },
     { headers: { host, "sec-fetch-site": "same-site" }, isServed: false, why: "another port is foreign" },
     { headers: { host, "sec-fetch-site": "same-origin" }, isServed: true, why: "our own EventSource" },
-    { headers: { host, "sec-fetch-site": "none" }, isServed: true, why: "somebody typed the address" },
+    { headers: { host, "sec-fetch-site": "none" }, isServed: true, why: "a person typed the address" },
     {
       headers: { host, "sec-fetch-site": "none", origin: "https://evil.example" },
       isServed: false,
@@ -127,7 +127,7 @@ describe("the Host", () => {
 
   test.each([
     { corsOrigins: [], isOwnName: null, why: "with tokens the name does not matter" },
-    { corsOrigins: ["*"], isOwnName: isLoopback, why: "the pages of all may come in anyway" },
+    { corsOrigins: ["*"], isOwnName: isLoopback, why: "the pages of all are accepted anyway" },
   ])("may be any host where $why", ({ corsOrigins, isOwnName }) => {
     const guard = createCrossOriginProtection({ corsOrigins, isOwnName });
     for (const { host, code } of own) {

@@ -13,7 +13,7 @@ import {
 import { nowMs, pointOf, type StepSketch, snapshotOf, stepsOf } from "../support/step-sketch.ts";
 
 const random = createRandom(7);
-/** Up to so many more or less, the same in each run. */
+/** Up to this number more or less, the same in each run. */
 const give = Array.from({ length: 30 }, () => 2 * random() - 1);
 
 /** 1,000 and more came before, 100 come in each step and 120 go, more or less. */
@@ -36,7 +36,7 @@ const growing = (step: number, endsAt: number, rest: StepSketch = {}): StepSketc
 const growingNow = snapshotOf(1_000, 100);
 
 const zero: Estimate = { low: 0, likely: 0, high: 0 };
-/** Nearly so, and the range about as wide as can be told. */
+/** Nearly so, and the range about as wide as is known. */
 const about = (likely: number, within: number, nearly = within / 2): Estimate => ({
   low: expect.toSatisfy((low: number) => low > likely - within && low < likely) as number,
   likely: expect.toSatisfy((value: number) => Math.abs(value - likely) < nearly) as number,
@@ -54,7 +54,7 @@ interface Row {
 const rows: readonly Row[] = [
   // Nothing is known.
   {
-    why: "never heard of it",
+    why: "it is not known",
     points: [],
     now: snapshotOf(0, 0, { state: "MISSING", accuracy: "UNKNOWN" }),
     expected: null,
@@ -84,14 +84,14 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: null, breachSeconds: null, unstable: false },
   },
   {
-    why: "what nobody can tell is not known",
+    why: "what is not reported is not known",
     points: stepsOf(draining),
     now: { ...drainingNow, accuracy: "UNKNOWN", latencyMs: null },
     expected: null,
   },
-  // Until nothing waits.
+  // Until no job waits.
   {
-    why: "nothing waits",
+    why: "no job waits",
     points: [],
     now: snapshotOf(0, 0),
     objective: 30,
@@ -114,13 +114,13 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: about(500, 600, 5), unstable: false },
   },
   {
-    why: "a source that tells no counts tells its depth",
+    why: "a source that reports no counts reports its depth",
     points: stepsOf((step, at) => draining(step, at, { isCounted: false })),
     now: drainingNow,
     expected: { drainSeconds: about(500, 80), capacityRatio: null, unstable: false },
   },
   {
-    why: "before the burst nothing waited, and that says nothing of how it drains",
+    why: "before the burst no job waited, and that says nothing of how it drains",
     points: stepsOf((step, at) => (step < 15 ? { enqueued: 100, dequeued: 100 } : draining(step, at))),
     now: drainingNow,
     expected: { drainSeconds: about(500, 120), unstable: false },
@@ -144,7 +144,7 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: null, unstable: false },
   },
   {
-    why: "jobs have been waiting for 50 s without a break: that tells no trend",
+    why: "jobs have been waiting for 50 s without a break: that is no trend",
     points: stepsOf((step, at) => (step === 24 ? { waiting: 9, depth: 1 } : draining(step, at))),
     now: drainingNow,
     expected: { drainSeconds: null, unstable: false },
@@ -156,14 +156,14 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: null, unstable: false },
   },
   {
-    why: "it neither grows nor drains, for what can be told",
+    why: "it neither grows nor drains, as far as is known",
     points: stepsOf((step, at) => draining(step, at, { depth: 1_000 + Math.round(40 * give[step]!) })),
     now: drainingNow,
     objective: 400,
     expected: { drainSeconds: null, breachSeconds: null, unstable: false },
   },
   {
-    why: "a pause ends when somebody ends it",
+    why: "a pause ends when an operator ends it",
     points: stepsOf((step, at) => draining(step, at, { paused: 10 })),
     now: { ...drainingNow, state: "PAUSED" },
     objective: 400,
@@ -177,7 +177,7 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: null, breachSeconds: null, unstable: false },
   },
   {
-    why: "nobody works on it: a drain time would be a lie",
+    why: "no worker takes from it: a drain time would be a lie",
     points: stepsOf((step, endsAt) => ({ depth: 10 + step, ageSeconds: 100 + endsAt, enqueued: 1 })),
     now: snapshotOf(40, 400),
     objective: 1_000,
@@ -204,7 +204,7 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: null, breachSeconds: about(300, 60), unstable: true },
   },
   {
-    why: "nobody has said how late is too late",
+    why: "there is no objective",
     points: stepsOf(growing),
     now: growingNow,
     expected: { breachSeconds: null },
@@ -217,7 +217,7 @@ const rows: readonly Row[] = [
     expected: { breachSeconds: zero },
   },
   {
-    why: "it is too late already, and more than that needs no history, nor that anybody works on it",
+    why: "it is too late already, and more than that needs no history, nor a worker",
     points: [],
     now: { ...growingNow, state: "PAUSED" },
     objective: 99,
@@ -267,7 +267,7 @@ const rows: readonly Row[] = [
     expected: { capacityRatio: about(100 / 80, 0.05) },
   },
   {
-    why: "whoever is idle now and then shows not what they can do",
+    why: "workers that are idle now and then do not show what they can do",
     points: stepsOf((step, at) =>
       step % 2 === 0 ? draining(step, at) : { waiting: 3, depth: 0, enqueued: 100, dequeued: 60 },
     ),
@@ -275,13 +275,13 @@ const rows: readonly Row[] = [
     expected: { drainSeconds: zero, capacityRatio: about(0.82, 0.05) },
   },
   {
-    why: "nobody was ever busy for as long as a step",
+    why: "no worker was ever busy for as long as a step",
     points: stepsOf(() => ({ waiting: 3, enqueued: 100, dequeued: 100 })),
     now: snapshotOf(0, 0),
     expected: { capacityRatio: null },
   },
   {
-    why: "nine jobs tell no rate",
+    why: "nine jobs are too few for a rate",
     points: stepsOf((step, at) => draining(step, at, { enqueued: step < 9 ? 1 : 0 })),
     now: drainingNow,
     expected: { capacityRatio: null },
@@ -379,7 +379,7 @@ describe("replayed", () => {
 
   interface Replayed extends Omit<SimulatedQueue, "seed"> {
     readonly what: string;
-    /** In how many percent of the ranges the truth was at least, and of at least how many; null: hardly any is told. */
+    /** In how many percent of the ranges the truth was at least, and of at least how many; null: there is hardly any. */
     readonly drain: readonly [percent: number, of: number] | null;
     readonly breach: readonly [percent: number, of: number];
   }
@@ -470,24 +470,24 @@ describe("replayed", () => {
   }
 
   interface Hits {
-    told: number;
+    given: number;
     hit: number;
-    /** Of the ranges, as multiples of what they tell as likely. */
+    /** Of the ranges, as multiples of what they give as likely. */
     readonly widths: number[];
   }
 
   /** What was not seen until the end is a miss when it was to have happened by then, and else nothing. */
   function count(hits: Hits, estimate: Estimate | null, truth: number | null, left: number): void {
     if (estimate === null || (truth === null && estimate.high >= left)) return;
-    hits.told += 1;
+    hits.given += 1;
     hits.widths.push((estimate.high - estimate.low) / Math.max(1, estimate.likely));
     // Seen once a second.
     if (truth !== null && truth >= estimate.low - 1 && truth <= estimate.high + 1) hits.hit += 1;
   }
 
   function hitsOf(queue: Omit<SimulatedQueue, "seed">): { readonly drain: Hits; readonly breach: Hits } {
-    const drain: Hits = { told: 0, hit: 0, widths: [] };
-    const breach: Hits = { told: 0, hit: 0, widths: [] };
+    const drain: Hits = { given: 0, hit: 0, widths: [] };
+    const breach: Hits = { given: 0, hit: 0, widths: [] };
     for (const { history, second, now, forecast } of looksAt(queue)) {
       const left = queue.seconds - second;
       count(drain, forecast.drainSeconds, history.drainedAfter(second), left);
@@ -498,21 +498,21 @@ describe("replayed", () => {
     return { drain, breach };
   }
 
-  function percentOf({ told, hit }: Hits): number {
-    return (100 * hit) / told;
+  function percentOf({ given, hit }: Hits): number {
+    return (100 * hit) / given;
   }
 
   test.for(queues)(
     "$what: the truth is in the range as often as is promised",
     async (queue, { annotate }) => {
       const { drain, breach } = hitsOf(queue);
-      await annotate(`drain ${drain.hit} of ${drain.told}, breach ${breach.hit} of ${breach.told}`);
-      if (queue.drain === null) expect(drain.told).toBeLessThan(25);
+      await annotate(`drain ${drain.hit} of ${drain.given}, breach ${breach.hit} of ${breach.given}`);
+      if (queue.drain === null) expect(drain.given).toBeLessThan(25);
       else {
-        expect(drain.told).toBeGreaterThanOrEqual(queue.drain[1]);
+        expect(drain.given).toBeGreaterThanOrEqual(queue.drain[1]);
         expect(percentOf(drain)).toBeGreaterThanOrEqual(queue.drain[0]);
       }
-      expect(breach.told).toBeGreaterThanOrEqual(queue.breach[1]);
+      expect(breach.given).toBeGreaterThanOrEqual(queue.breach[1]);
       expect(percentOf(breach)).toBeGreaterThanOrEqual(queue.breach[0]);
     },
   );
@@ -522,12 +522,14 @@ describe("replayed", () => {
   }) => {
     const found = queues.map(hitsOf);
     for (const kind of ["drain", "breach"] as const) {
-      const told = found.reduce((sum, hits) => sum + hits[kind].told, 0);
+      const given = found.reduce((sum, hits) => sum + hits[kind].given, 0);
       const hit = found.reduce((sum, hits) => sum + hits[kind].hit, 0);
       const widths = found.flatMap((hits) => hits[kind].widths).sort((a, b) => a - b);
       const width = widths[Math.floor(widths.length / 2)]!;
-      const percent = percentOf({ told, hit, widths });
-      await annotate(`${kind}: ${hit} of ${told} ranges, ${percent.toFixed(1)} %, width ${width.toFixed(2)}`);
+      const percent = percentOf({ given, hit, widths });
+      await annotate(
+        `${kind}: ${hit} of ${given} ranges, ${percent.toFixed(1)} %, width ${width.toFixed(2)}`,
+      );
       expect(percent).toBeGreaterThanOrEqual(80);
       expect(width).toBeLessThan(1);
     }
@@ -555,11 +557,11 @@ describe("replayed", () => {
     "$perSecond jobs a second need $ratio times the capacity, which is in the range in eight of ten looks",
     async ({ perSecond, ratio }, { annotate }) => {
       const looks = [...looksAt({ seconds: hour, arrivalsPerSecond: () => perSecond, ...four })];
-      const told = looks.flatMap(({ forecast }) => forecast.capacityRatio ?? []);
-      const hit = told.filter(({ low, high }) => low <= ratio && ratio <= high).length;
-      await annotate(`capacityRatio: ${hit} of ${told.length} ranges`);
-      expect(told.length).toBeGreaterThan(looks.length / 2);
-      expect(hit / told.length).toBeGreaterThanOrEqual(0.8);
+      const given = looks.flatMap(({ forecast }) => forecast.capacityRatio ?? []);
+      const hit = given.filter(({ low, high }) => low <= ratio && ratio <= high).length;
+      await annotate(`capacityRatio: ${hit} of ${given.length} ranges`);
+      expect(given.length).toBeGreaterThan(looks.length / 2);
+      expect(hit / given.length).toBeGreaterThanOrEqual(0.8);
     },
   );
 });

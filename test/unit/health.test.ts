@@ -40,23 +40,23 @@ const grownNow = snapshotOf(1_100, 110);
 const steadyNow = snapshotOf(5, 1);
 
 const rows: readonly Row[] = [
-  // What nobody can tell.
+  // What is not known.
   {
     health: "UNKNOWN",
-    why: "never heard of it",
+    why: "it is not known",
     points: [],
     now: snapshotOf(0, 0, { state: "MISSING", accuracy: "UNKNOWN" }),
   },
   {
     health: "UNKNOWN",
-    why: "the last word of a source that has gone is no news, however late it was",
+    why: "the last reading of a source that has gone is no news, however late it was",
     points: stepsOf(stuck),
     now: { ...stuckNow, stale: true },
     objective: 30,
   },
   {
     health: "UNKNOWN",
-    why: "a pause that was told by a source which has gone may be over",
+    why: "a pause that was reported by a source which has gone may be over",
     points: [],
     now: snapshotOf(1, 1, { state: "PAUSED", stale: true }),
   },
@@ -97,12 +97,12 @@ const rows: readonly Row[] = [
   // What is well.
   {
     health: "OK",
-    why: "nothing waits, whatever was",
+    why: "no job waits, whatever was",
     points: stepsOf(growing),
     now: snapshotOf(0, 0),
     objective: 30,
   },
-  { health: "OK", why: "nothing waits, and nothing more is asked", points: [], now: snapshotOf(0, 0) },
+  { health: "OK", why: "no job waits, and nothing more is asked", points: [], now: snapshotOf(0, 0) },
   {
     health: "OK",
     why: "nothing is dequeued on purpose, however long that takes",
@@ -125,19 +125,19 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "it keeps up behind a backlog, and nobody has said that this is too late",
+    why: "it keeps up behind a backlog, and there is no objective for which this is too late",
     points: stepsOf(() => steady({ depth: 9_000, ageSeconds: 900 })),
     now: snapshotOf(9_000, 900),
   },
   {
     health: "OK",
-    why: "nothing waited a few seconds ago: a first job that waits is no backlog, though little was seen",
+    why: "no job waited a few seconds ago: a first job that waits is no backlog, though little was seen",
     points: [pointOf(nowMs - 10_000, {})],
     now: steadyNow,
     objective: 30,
   },
   // Too little to say.
-  { health: "UNKNOWN", why: "a job waits, and nobody has looked before", points: [], now: steadyNow },
+  { health: "UNKNOWN", why: "a job waits, and there was no reading before", points: [], now: steadyNow },
   {
     health: "UNKNOWN",
     why: "four minutes of standing still may be one long job: five are asked for",
@@ -152,7 +152,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "UNKNOWN",
-    why: "nobody has looked for the last minutes, be it that nothing waited before",
+    why: "there was no reading in the last minutes, even when no job waited before",
     points: stepsOf((step) => (step < 12 ? {} : null)),
     now: snapshotOf(800, 20),
   },
@@ -164,7 +164,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "UNKNOWN",
-    why: "its job system is read every five minutes: that the head stays is what one reading said, told over and over",
+    why: "its job system is read every five minutes: that the head stays is what one reading said, repeated over and over",
     points: stepsOf((step, at) => stuck(step, at, { depth: 10, isCounted: false })),
     now: { ...stuckNow, depth: 10, source: "faktory", changesAtMs: nowMs + 600_000 },
   },
@@ -183,7 +183,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "STALLED",
-    why: "of recorded events everything is heard, and a ghost in days is no word of how often",
+    why: "recorded events are all received, and a ghost in days does not say how often",
     points: stepsOf(stuck),
     now: { ...stuckNow, changesAtMs: nowMs + 600_000 },
   },
@@ -223,7 +223,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "a producer's clock is minutes off: nothing waited 10 s ago, so the head cannot be older than that",
+    why: "a producer's clock is minutes off: no job waited 10 s ago, so the head cannot be older than that",
     points: stepsOf(() => steady({ waiting: 4, ageSeconds: 180 })),
     now: snapshotOf(5, 180, { accuracy: "ESTIMATED" }),
     objective: 30,
@@ -279,7 +279,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "the same, of a source that tells no counts",
+    why: "the same, of a source that reports no counts",
     points: stepsOf((step, at) =>
       step < 5
         ? { depth: 6, ageSeconds: 190 + at, isCounted: false }
@@ -295,7 +295,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "the same, of a source that tells no counts: the depth falls",
+    why: "the same, of a source that reports no counts: the depth falls",
     points: stepsOf((step, at) => ({ depth: 1_000 - 10 * step, ageSeconds: 60 + at, isCounted: false })),
     now: snapshotOf(700, 360),
   },
@@ -321,13 +321,13 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "nothing waited at first",
+    why: "no job waited at first",
     points: stepsOf((step, at) => (step < 2 ? {} : { depth: 1, ageSeconds: at - 25 })),
     now: snapshotOf(1, 275),
   },
   {
     health: "UNKNOWN",
-    why: "no dequeue is told, and yet the head changes: given up, removed, or the dequeues are not told to us",
+    why: "no dequeue is reported, and yet the head changes: given up, removed, or the dequeues are not reported to us",
     points: stepsOf(() => ({ depth: 600, ageSeconds: 600, enqueued: 10 })),
     now: snapshotOf(600, 600),
   },
@@ -359,13 +359,13 @@ const rows: readonly Row[] = [
   },
   {
     health: "FALLING_BEHIND",
-    why: "the depth tells it where there are no counts",
+    why: "the depth shows it where there are no counts",
     points: stepsOf((step, at) => growing(step, at, { isCounted: false })),
     now: grownNow,
   },
   {
     health: "FALLING_BEHIND",
-    why: "a few steps that nobody saw change nothing about it",
+    why: "a few steps that were not read change nothing about it",
     points: stepsOf((step, at) => (step % 5 === 0 ? null : growing(step, at))),
     now: grownNow,
   },
@@ -408,7 +408,7 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "a thousand have just come: nobody knows yet whether they will be drained",
+    why: "a thousand have just come: it is not known yet whether they will be drained",
     points: stepsOf((step, at) =>
       step < 27
         ? steady()

@@ -37,11 +37,11 @@ describe("the name of a queue", () => {
     { queue: "within_seconds", why: "no number" },
     { queue: "within_30", why: "no unit" },
     { queue: "within_30_apples", why: "no unit of time" },
-    { queue: "within_30_seconds_retry", why: "something else stands behind it" },
+    { queue: "within_30_seconds_retry", why: "something else follows it" },
     { queue: "within_30_seconds/retry", why: "it is the name of something above the queue" },
     { queue: "herewithin_30_seconds", why: "a part of another word" },
-    { queue: "within_0_seconds", why: "nobody can take a job before it is there" },
-    { queue: "within_999999999_days", why: "longer than anybody lives" },
+    { queue: "within_0_seconds", why: "no worker can take a job before it is there" },
+    { queue: "within_999999999_days", why: "longer than a life" },
     { queue: "within_-5_seconds", why: "not in the past" },
   ])("$queue says nothing: $why", ({ queue }) => {
     expect(objectiveMsInName(queue)).toBeNull();
@@ -130,12 +130,12 @@ describe("objectives", () => {
   test("are those of the first glob that fits, and else those in names", async () => {
     await put('"mail/*": 5\n"mail/slow*": 60\nwithin_1_day: none\n"within_2_*": 7\n');
     await objectives.start();
-    const told = (queue: string) => objectives.objectiveMsOf(queue);
-    expect(told("mail/slow")).toBe(5_000);
-    expect(told("within_2_days")).toBe(7_000);
-    expect(told("within_1_day")).toBeNull();
-    expect(told("within_3_days")).toBe(3 * 86_400_000);
-    expect(told("other")).toBeNull();
+    const objectiveOf = (queue: string) => objectives.objectiveMsOf(queue);
+    expect(objectiveOf("mail/slow")).toBe(5_000);
+    expect(objectiveOf("within_2_days")).toBe(7_000);
+    expect(objectiveOf("within_1_day")).toBeNull();
+    expect(objectiveOf("within_3_days")).toBe(3 * 86_400_000);
+    expect(objectiveOf("other")).toBeNull();
   });
 
   test("come from names alone when there is no file", async () => {

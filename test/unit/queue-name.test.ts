@@ -27,7 +27,7 @@ const bad: readonly { readonly name: string; readonly says: string; readonly why
   { name: `${"é".repeat(100)}x`, says: "this one has 201", why: "bytes count, not characters: 101 of them" },
   { name: `${"日".repeat(67)}`, says: "this one has 201", why: "67 characters of three bytes" },
   { name: `${"🚀".repeat(50)}x`, says: "this one has 201", why: "51 characters" },
-  { name: "*", says: 'must not contain "*"', why: "somebody hopes for wildcards" },
+  { name: "*", says: 'must not contain "*"', why: "a client hopes for wildcards" },
   { name: "mail*", says: 'must not contain "*"', why: "anywhere in the name" },
   { name: "a\0b", says: "U+0000", why: "NUL" },
   { name: "a\nb", says: "U+000A", why: "a newline would forge lines of logs and of protocols" },
@@ -50,7 +50,7 @@ const bad: readonly { readonly name: string; readonly says: string; readonly why
   },
   { name: "a\ufffd", says: "U+FFFD", why: "what was no UTF-8 arrives so, whatever it was" },
   { name: "\udc00a", says: "U+DC00", why: "a lone low surrogate" },
-  { name: "a\ue000", says: "U+E000", why: "private use: nobody knows how it looks" },
+  { name: "a\ue000", says: "U+E000", why: "private use: it looks different everywhere" },
   { name: "a\uffff", says: "U+FFFF", why: "not a character" },
   { name: "a\u{e0001}", says: "U+E0001", why: "a tag, beyond 16 bits: named in full" },
 ];

@@ -10,7 +10,7 @@ import { snapshot } from "../support/live.ts";
 
 const nowMs = 1_790_000_000_000;
 
-/** With a head of this age, in seconds; null: it cannot be told. */
+/** With a head of this age, in seconds; null: it is not known. */
 function waiting(queue: string, ageSeconds: number | null, depth: number | null = 1): QueueSnapshot {
   const known = ageSeconds === null ? null : ageSeconds * 1000;
   return {

@@ -92,7 +92,7 @@ describe("the series of a queue", () => {
       what: "observed",
       snapshot: observed,
       names: without("queue_scheduled", "queue_lost", ...totalNames),
-      why: "the job system does not tell the rest, and that is not 0",
+      why: "the job system does not report the rest, and that is not 0",
     },
     {
       what: "followed",
@@ -110,13 +110,13 @@ describe("the series of a queue", () => {
       what: "of UNKNOWN accuracy",
       snapshot: { ...counted, accuracy: "UNKNOWN", latencyMs: null },
       names: without("queue_oldest_job_age_seconds"),
-      why: "nobody can tell how old the head is",
+      why: "it is not known how old the head is",
     },
     {
       what: "without a depth",
       snapshot: { ...observed, depth: null },
       names: without("queue_depth", "queue_scheduled", "queue_lost", ...totalNames),
-      why: "the job system does not tell it",
+      why: "the job system does not report it",
     },
     {
       what: "counted up to a limit",

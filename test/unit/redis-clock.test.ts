@@ -18,7 +18,7 @@ beforeEach(() => {
 
 const monotonicNow = () => local - bootMs;
 /** An answer comes that says that Redis was `aheadMs` ahead of us `lateMs` ago. */
-const hear = (aheadMs: number, lateMs = 0) => clock.observe(local + aheadMs - lateMs);
+const observe = (aheadMs: number, lateMs = 0) => clock.observe(local + aheadMs - lateMs);
 /** How far it takes Redis to be ahead of us. */
 const ahead = () => clock.at(monotonicNow()) - local;
 
@@ -35,24 +35,24 @@ describe("Redis's time, known without asking", () => {
     { aheadMs: -3_600_000, why: "an hour behind" },
     { aheadMs: 0, why: "the same" },
   ])("is what the first answer says when Redis is $why", ({ aheadMs }) => {
-    hear(aheadMs);
+    observe(aheadMs);
     expect(ahead()).toBe(aheadMs);
   });
 
   it.each([7_200_000, -7_200_000])(
     "is not moved by a step of %i ms of this machine's wall clock",
     (stepMs) => {
-      hear(250);
+      observe(250);
       wallErrorMs = stepMs;
       expect(ahead()).toBe(250);
       local += 30_000;
-      hear(250);
+      observe(250);
       expect(ahead()).toBe(250);
     },
   );
 
   it("goes on at an even pace between two answers", () => {
-    hear(250);
+    observe(250);
     local += 5_000;
     expect(ahead()).toBe(250);
     local += 3_600_000;
@@ -60,26 +60,26 @@ describe("Redis's time, known without asking", () => {
   });
 
   it("is not moved back by answers that come late", () => {
-    hear(250, 2);
+    observe(250, 2);
     expect(ahead()).toBe(248);
     for (const lateMs of [40, 5, 900, 3]) {
       local += 100;
-      hear(250, lateMs);
+      observe(250, lateMs);
       expect(ahead()).toBe(248);
     }
   });
 
   it("is moved forward at once by an answer that comes faster", () => {
-    hear(250, 40);
+    observe(250, 40);
     local += 100;
-    hear(250, 1);
+    observe(250, 1);
     expect(ahead()).toBe(249);
   });
 
   it("follows at once when Redis's clock is set forward", () => {
-    hear(0);
+    observe(0);
     local += 100;
-    hear(60_000);
+    observe(60_000);
     expect(ahead()).toBe(60_000);
   });
 
@@ -89,15 +89,15 @@ describe("Redis's time, known without asking", () => {
     { everyMs: 9_999, why: "twice in twenty seconds" },
   ])("follows within 20 s when Redis's clock is set back and answers come $why", ({ everyMs }) => {
     for (let i = 0; i < 50; i++) {
-      hear(0, 1);
+      observe(0, 1);
       local += everyMs;
     }
     const setBackAt = local;
     while (local < setBackAt + 20_000) {
-      hear(-60_000, 1);
+      observe(-60_000, 1);
       local += everyMs;
     }
-    hear(-60_000, 1);
+    observe(-60_000, 1);
     expect(ahead()).toBe(-60_001);
   });
 
@@ -105,11 +105,11 @@ describe("Redis's time, known without asking", () => {
     for (const phase of [0, 3_000, 9_999]) {
       local = start;
       clock = createRedisClock({ now: monotonicNow }, { epochMs: () => local + wallErrorMs });
-      hear(0, 500);
+      observe(0, 500);
       local += phase;
-      hear(0, 1);
+      observe(0, 1);
       for (let waited = 0; waited < 10_000; waited += 500) {
-        hear(0, 300);
+        observe(0, 300);
         expect(ahead()).toBe(-1);
         local += 500;
       }
@@ -117,18 +117,18 @@ describe("Redis's time, known without asking", () => {
   });
 
   it("forgets in the end how fast answers once were, since clocks drift", () => {
-    hear(0, 0);
+    observe(0, 0);
     for (let i = 0; i < 25; i++) {
       local += 1_000;
-      hear(0, 7);
+      observe(0, 7);
     }
     expect(ahead()).toBe(-7);
   });
 
   it("follows the first answer after a long silence, since what was received before it is old", () => {
-    hear(0);
+    observe(0);
     local += 3_600_000;
-    hear(-60_000);
+    observe(-60_000);
     expect(ahead()).toBe(-60_000);
   });
 });

@@ -8,7 +8,7 @@ import { createReloadableFile, type ReloadableFile } from "../../src/runtime/rel
 import { recordingLogger } from "../support/logger.ts";
 
 /** A user that owns nothing. */
-const nobody = 65_534;
+const unprivilegedUser = 65_534;
 
 describe("a reloadable file", () => {
   let dir: string;
@@ -73,14 +73,14 @@ describe("a reloadable file", () => {
   test("logs each mistake once, and again when it was right in between", async () => {
     await put("a");
     await file.start();
-    for (const told of [["line 1: wrong"], ["line 1: wrong", "line 1: wrong"]]) {
+    for (const logged of [["line 1: wrong"], ["line 1: wrong", "line 1: wrong"]]) {
       await put("wrong");
-      await expect.poll(errors).toEqual(told);
+      await expect.poll(errors).toEqual(logged);
       expect(file.value).toBe("A");
       const before = reads;
       await put("a");
       // As it was: read all the same, for that is when the mistake is over.
-      await expect.poll(() => changes.length).toBe(told.length);
+      await expect.poll(() => changes.length).toBe(logged.length);
       expect(reads).toBeGreaterThan(before);
     }
   });
@@ -97,8 +97,8 @@ describe("a reloadable file", () => {
     await chmod(dir, 0o755);
     const isRoot = process.getuid?.() === 0;
     // Permissions do not stop root.
-    if (isRoot) process.seteuid?.(nobody);
-    const user = isRoot ? nobody : process.getuid?.();
+    if (isRoot) process.seteuid?.(unprivilegedUser);
+    const user = isRoot ? unprivilegedUser : process.getuid?.();
     try {
       await expect(file.start()).rejects.toThrow(
         new RegExp(
@@ -184,7 +184,7 @@ test("a parser runs in a thread of its own, and its message comes back", async (
   expect(rules[0]).toMatchObject({ name: "A", condition: { subject: "latency", above: 1 } });
   await expect(parse("rules: [{ name: A }]")).rejects.toThrow(/^line 1: /);
 
-  // The longest text that is allowed, and among the dearest: other work goes on meanwhile.
+  // The longest text that is allowed, and among the most expensive: other work goes on meanwhile.
   let ticks = 0;
   const ticking = setInterval(() => {
     ticks += 1;

@@ -34,7 +34,7 @@ const repeat = (count: number, text: (index: number) => string): string =>
 interface DocumentRow {
   readonly bound: Exclude<keyof typeof bounds, "bodyBytes" | "errors">;
   readonly code: ErrorCode;
-  /** A document with so many of what is bounded. */
+  /** A document with this number of what is bounded. */
   readonly document: (count: number) => string;
   readonly why: string;
 }
@@ -62,7 +62,7 @@ const documentRows: readonly DocumentRow[] = [
     bound: "lines",
     code: "DOCUMENT_TOO_LARGE",
     document: (count) => `{ a } ${"#\n".repeat(count - 1)}`,
-    why: "comments are tokens that nobody counts",
+    why: "comments are tokens that are not counted",
   },
   {
     bound: "tokens",
@@ -327,7 +327,7 @@ describe("a document", () => {
       document: `{ __schema { types { fields(includeDeprecated: true) { args { type { ${typeRef(9)} } } } } } }`,
     },
     {
-      tool: "a tool that first asks what the server can tell",
+      tool: "a tool that first asks what the server can do",
       document: `query { ${["Schema", "Type", "Field", "Directive", "InputValue", "EnumValue"]
         .map((name) => `${name.toLowerCase()}: __type(name: "__${name}") { fields { name } }`)
         .join(" ")} }`,
@@ -422,7 +422,7 @@ const variablesRows: readonly VariablesRow[] = [
     bound: "valueDepth",
     code: "VARIABLES_TOO_DEEP",
     variables: (count) => ({ v: nested(count - 1) }),
-    why: "whoever looks through it calls itself",
+    why: "a function that looks through it calls itself",
   },
   {
     bound: "list",

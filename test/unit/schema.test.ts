@@ -145,7 +145,7 @@ interface Element {
   readonly path: string;
   /** Its type, as it is written; "" where it has none. */
   readonly type: string;
-  /** What clients have to give is more than what they were told at first. */
+  /** Clients have to give more than at first. */
   readonly isRequired: boolean;
   readonly description: string;
 }
@@ -218,7 +218,7 @@ describe("the public contract", () => {
 
   test("requires nothing of clients that it did not require at first", () => {
     const added = elements.filter(({ path }) => !promised.some((each) => each.path === path));
-    // What is required of a field that came later is asked of nobody who does not ask for the field.
+    // What is required of a field that came later is asked only of clients that ask for the field.
     const isOfAdded = (path: string) => added.some((each) => path.startsWith(`${each.path}(`));
     const required = added.filter(({ isRequired, path }) => isRequired && !isOfAdded(path));
     expect(required.map(({ path }) => path)).toEqual([]);

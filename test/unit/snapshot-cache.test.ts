@@ -24,9 +24,9 @@ describe("a snapshot that was read is", () => {
     ["used again when another queue has changed", true, ({ listener }) => listener.onChange("b")],
     ["read again when this process has changed its queue", false, ({ cache }) => cache.drop(["a"])],
     ["read again when all are forgotten, as when a clock was set", false, ({ cache }) => cache.clear()],
-    ["read again while changes are not heard", false, ({ lose }) => lose("feed")],
+    ["read again while changes are not received", false, ({ lose }) => lose("feed")],
     [
-      "read again after changes were not heard for a moment",
+      "read again after changes were not received for a moment",
       false,
       ({ listener }) => listener.onDisconnected(),
     ],

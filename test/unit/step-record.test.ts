@@ -114,9 +114,9 @@ describe("merging", () => {
   test("of what a source reported only part of the time keeps that part", () => {
     const [seen] = fc.sample(recordArb, 1);
     if (seen === undefined) throw new Error("a record was asked for");
-    const unheard = { ...seen, counts: null };
-    expect(mergeRecords([unheard, { ...seen, counts: countsOf([5, 7]) }]).counts?.waits).toBe(2);
-    expect(mergeRecords([unheard, unheard]).counts).toBeNull();
+    const withoutCounts = { ...seen, counts: null };
+    expect(mergeRecords([withoutCounts, { ...seen, counts: countsOf([5, 7]) }]).counts?.waits).toBe(2);
+    expect(mergeRecords([withoutCounts, withoutCounts]).counts).toBeNull();
   });
 });
 
@@ -134,8 +134,8 @@ describe("a point", () => {
           ["p99", 0.99],
         ] as const) {
           const trueMs = sorted[Math.ceil(q * waits.length) - 1] ?? 0;
-          const toldMs = (counts?.waitTime[name] ?? -1) * 1000;
-          expect(Math.abs(toldMs - trueMs)).toBeLessThanOrEqual(Math.max(0.06 * trueMs, 0.01));
+          const readMs = (counts?.waitTime[name] ?? -1) * 1000;
+          expect(Math.abs(readMs - trueMs)).toBeLessThanOrEqual(Math.max(0.06 * trueMs, 0.01));
         }
         expect(counts?.waitTime.count).toBe(waits.length);
         expect(counts?.waitTime.max).toBe(Math.max(...waits) / 1000);

@@ -5,7 +5,7 @@ function begun() {
   let nowMs = 1_000;
   const tarpit = createTarpit({ perSecond: 100, burst: 3, maxMs: 50, clock: { now: () => nowMs } });
   onTestFinished(tarpit.stop);
-  /** How many of so many refusals at once are sent at once. */
+  /** How many of this number of refusals at once are sent at once. */
   const sentAtOnce = (client: string, count: number) =>
     Array.from({ length: count }, () => tarpit.hold(client)).filter((each) => each === null).length;
   return { tarpit, sentAtOnce, pass: (ms: number) => (nowMs += ms) };

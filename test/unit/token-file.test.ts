@@ -69,7 +69,7 @@ describe("a line of the file of tokens", () => {
     {
       text: "",
       expected: "expected at least one token",
-      why: "an empty file lets nobody in, which nobody wants",
+      why: "an empty file would refuse every client",
     },
     { text: "x\n# y\nz", expected: /^line 1: .*; line 3: /, why: "all mistakes at once" },
   ])("is refused: $why", ({ text, expected }) => {

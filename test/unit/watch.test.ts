@@ -19,7 +19,7 @@ describe("a watch of the queues w (a job waits) and e (none does)", () => {
       pushes: { 0: "we" },
     },
     {
-      why: "what waits is refreshed, and nothing else",
+      why: "a queue with waiting jobs is refreshed, and nothing else",
       request: { minIntervalMs: 100, refreshMs: 250 },
       pushes: { 0: "we", 250: "w", 500: "w", 750: "w", 1000: "w" },
     },
@@ -36,7 +36,7 @@ describe("a watch of the queues w (a job waits) and e (none does)", () => {
       pushes: { 0: "we", 100: "we", 200: "we" },
     },
     {
-      why: "a push of what changed does not put off the refresh of what waits",
+      why: "a push of what changed does not put off the refresh of queues with waiting jobs",
       request: { minIntervalMs: 100, refreshMs: 400 },
       changes: { 200: "e" },
       pushes: { 0: "we", 200: "e", 400: "w", 800: "w" },
@@ -280,7 +280,7 @@ describe("live", () => {
 
     listener().onConnected();
     await vi.advanceTimersByTimeAsync(0);
-    // A read is on its way; before it is answered the feed is lost, a job comes unheard, and the feed is back.
+    // A read is on its way; before it is answered the feed is lost, a job comes without a message, and the feed is back.
     expect(redis.asked).toBe(1);
     const before = redis.take();
     feed.isConnected = false;

@@ -46,7 +46,7 @@ describe("a writer", () => {
     now += 1;
     expect(writer.queues()).toEqual(["a"]);
     expect(["a", "b", "c"].map(writer.answered)).toEqual(["0 2 2", "", ""]);
-    // What is not remembered does not stand in the way of an answer that seems to be an earlier one.
+    // What is not remembered does not keep out an answer that seems to be an earlier one.
     writer.learn("b", { forgets: 0, count: 1, atMs: 3 });
     expect(writer.answered("b")).toBe("0 1 3");
   });
