@@ -161,11 +161,11 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
     await first.until("mail", { depth: 2, accuracy: "EXACT" });
     // They are stored every few seconds.
     const notes = await eventually(() => {
-      const told = first.seen
+      const reported = first.seen
         .flatMap(({ queues }) => queues)
         .filter(({ depth, notes }) => depth === 2 && notes);
-      expect(told.length).toBeGreaterThan(0);
-      return told.at(-1)?.notes ?? "";
+      expect(reported.length).toBeGreaterThan(0);
+      return reported.at(-1)?.notes ?? "";
     });
     await first.stop();
     const second = await watchLists({

@@ -191,12 +191,12 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     const select = "SELECT 'a' AS queue, now() AS oldest, count(*) AS depth FROM generate_series(1, 100000)";
     const watched = await watch(
       await database(),
-      `dear:\n  max_cost: 100\n  select: ${select}\nallowed: ${select}\n`,
+      `expensive:\n  max_cost: 100\n  select: ${select}\nallowed: ${select}\n`,
     );
     await watched.until("allowed/a", { depth: 100_000 });
     const { err } = await watched.logged("Postgres query refused");
     expect(messageOf(err)).toMatch(/its plan costs \d+, the limit is 100:/);
-    expect([...watched.refused]).toEqual(["dear"]);
+    expect([...watched.refused]).toEqual(["expensive"]);
   });
 
   test("are refused when their table changes, and read again when it is back", async () => {
