@@ -121,6 +121,47 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     });
   });
 
+  test("a queue behind a thousand due jobs of others that were not dispatched is not known, and not empty", async () => {
+    const at = (ago: string) => `timezone('UTC', now() - interval '${ago}')`;
+    const due = "INSERT INTO solid_queue_scheduled_executions (job_id, queue_name, scheduled_at)";
+    const url = await database(fixtures.solid_queue, `${due} VALUES (0, 'last', ${at("1 hour")})`);
+    const watched = await watchPostgres(url);
+    await watched.until("solid_queue/last", { depth: 1 });
+    await query(url, `${due} SELECT n, 'first', ${at("2 hours")} FROM generate_series(1, 1000) n`);
+    await watched.until("solid_queue/last", { accuracy: "UNKNOWN" });
+  });
+
+  describe("delayed_job, by its tables", () => {
+    test("the oldest job of any priority that no living worker has, and those without a queue as default", async () => {
+      const at = (ago: string) => `timezone('UTC', now() - interval '${ago}')`;
+      const url = await database(
+        fixtures.delayed_job,
+        `INSERT INTO delayed_jobs (queue, priority, run_at, created_at, locked_at, failed_at) VALUES
+          ('mail', 0, ${at("9 hours")}, ${at("9 hours")}, NULL, ${at("1 hour")}),
+          ('mail', 0, ${at("8 hours")}, ${at("8 hours")}, ${at("1 minute")}, NULL),
+          ('mail', 5, ${at("2 hours")}, ${at("2 hours")}, NULL, NULL), ('mail', -5, ${at("1 hour")}, ${at("1 hour")}, NULL, NULL),
+          ('mail', 0, ${at("-1 hour")}, ${at("1 hour")}, NULL, NULL),
+          (NULL, 0, ${at("1 hour")}, ${at("1 hour")}, NULL, NULL), ('default', 0, ${at("2 hours")}, ${at("2 hours")}, NULL, NULL),
+          ('died', 0, ${at("9 hours")}, ${at("9 hours")}, ${at("6 hours")}, NULL),
+          ('early', 0, ${at("9 hours")}, ${at("1 hour")}, NULL, NULL), ('later', 0, ${at("-1 hour")}, ${at("0 hours")}, NULL, NULL)`,
+      );
+      const watched = await watchPostgres(url);
+      const hours = (n: number) =>
+        expect.toSatisfy((ms) => ms >= n * 3_600_000 && ms < n * 3_600_000 + 1_800_000);
+      const ESTIMATED = { accuracy: "ESTIMATED", paused: false } as const;
+      await watched.until("delayed_job/mail", { ...ESTIMATED, depth: 2, scheduled: 1, headAgeMs: hours(2) });
+      await watched.until("delayed_job/default", { ...ESTIMATED, depth: 2, headAgeMs: hours(2) });
+      await watched.until("delayed_job/died", { ...ESTIMATED, depth: 1, headAgeMs: hours(2) });
+      await watched.until("delayed_job/early", { accuracy: "LOWER_BOUND", depth: 1, headAgeMs: hours(1) });
+      await watched.until("delayed_job/later", {
+        headAgeMs: null,
+        accuracy: "EXACT",
+        depth: 0,
+        scheduled: 1,
+      });
+    });
+  });
+
   test("finds a system whose tables appear later, and says once that there was none", async () => {
     const url = await database();
     const watched = await watchPostgres(url);
@@ -332,6 +373,49 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     await watched.until("que/mail", { depth: 1 });
     expect(watched.notable()).toEqual(["warn source unavailable", "info source available again"]);
     await watched.stop();
+  });
+
+  test("reads what another server at the same address has, after a failover", async () => {
+    await using first = await startPostgres();
+    const url = await first.createDatabase();
+    await query(url, `${fixtures.que} ${push()}`);
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    await first.halt();
+    await watched.logged("source unavailable");
+    await using second = await startPostgres({ port: first.port });
+    expect(await second.createDatabase()).toBe(url);
+    await query(url, `${fixtures.que} ${push()}; ${push()}`);
+    await watched.until("que/mail", { depth: 2 });
+    expect(watched.seen.some(({ queues }) => queues.some(({ headAgeMs }) => headAgeMs === null))).toBe(false);
+    await watched.stop();
+  });
+
+  test("a head behind 90,000 dead rows, which an older snapshot keeps, is read late and not wrong", async () => {
+    const url = await database(fixtures.que, push("mail", "1 hour"));
+    const elsewhere = await connected(url);
+    await elsewhere.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    await query(
+      url,
+      "INSERT INTO que_jobs (queue, run_at) SELECT 'mail', now() - interval '2 hours' FROM generate_series(1, 90000)",
+    );
+    await query(url, "DELETE FROM que_jobs WHERE run_at < now() - interval '90 minutes'");
+    const watched = await watchPostgres(url, { restPerWork: 20 });
+    const head = await watched.until("que/mail", { depth: 1, accuracy: "EXACT" });
+    expect(head.headAgeMs).toBeGreaterThan(3_590_000);
+    expect(head.headAgeMs).toBeLessThan(5_400_000);
+    expect(watched.seen.some(({ queues }) => queues.some(({ headAgeMs }) => headAgeMs === null))).toBe(false);
+  });
+
+  test("a job of a transaction that has not been committed does not wait yet", async () => {
+    const url = await database(fixtures.que, push("other"));
+    const producer = await connected(url);
+    await producer.query(`BEGIN; ${push("mail", "0 s")}`);
+    const watched = await watchPostgres(url);
+    await watched.until("que/other", { depth: 1 });
+    expect(watched.latest("que/mail")).toBeUndefined();
+    await producer.query("COMMIT");
+    await watched.until("que/mail", { depth: 1 });
   });
 
   test.skipIf(whyNoTls !== null)("uses TLS as the mode says, and verifies what it is to verify", async () => {

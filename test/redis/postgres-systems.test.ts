@@ -24,13 +24,44 @@ import { type WatchedPostgres, watchPostgres } from "../support/postgres-source.
 const title =
   whyNoPostgres === null ? "job systems in Postgres" : `job systems in Postgres (${whyNoPostgres})`;
 
-/** A row for each job system that runs here: its real producer and worker write, and we read. */
+/**
+ * A row for each job system that runs here: its real producer and worker write, and we read. `backdated` inserts a job whose time
+ * its producer set back by a day.
+ */
 const real = [
-  { system: "pg-boss", start: startPgBoss, why: null, retried: "EXACT" },
-  { system: "graphile-worker", start: startGraphileWorker, why: null, retried: "EXACT" },
-  { system: "oban", start: startOban, why: whyNoPythonJobs, retried: "ESTIMATED" },
-  { system: "procrastinate", start: startProcrastinate, why: whyNoPythonJobs, retried: "EXACT" },
-  { system: "river", start: startRiver, why: whyNoRiver, retried: "ESTIMATED" },
+  {
+    ...{ system: "pg-boss", start: startPgBoss, why: null },
+    backdated: (queue: string) =>
+      `INSERT INTO pgboss.job (name, start_after) VALUES ('${queue}', now() - interval '1 day')`,
+    accuracy: "LOWER_BOUND",
+  },
+  {
+    ...{ system: "graphile-worker", start: startGraphileWorker, why: null },
+    backdated: (queue: string) =>
+      `SELECT graphile_worker.add_job('${queue}', run_at := now() - interval '1 day')`,
+    accuracy: "LOWER_BOUND",
+  },
+  {
+    ...{ system: "oban", start: startOban, why: whyNoPythonJobs },
+    backdated: (queue: string) =>
+      `INSERT INTO oban_jobs (state, queue, worker, scheduled_at)
+       VALUES ('available', '${queue}', 'w', timezone('UTC', now() - interval '1 day'))`,
+    accuracy: "EXACT",
+  },
+  {
+    ...{ system: "procrastinate", start: startProcrastinate, why: whyNoPythonJobs },
+    backdated: (queue: string) =>
+      `INSERT INTO procrastinate_jobs (queue_name, task_name, scheduled_at)
+       VALUES ('${queue}', 'w', now() - interval '1 day')`,
+    accuracy: "EXACT",
+  },
+  {
+    ...{ system: "river", start: startRiver, why: whyNoRiver },
+    backdated: (queue: string) =>
+      `INSERT INTO river_job (state, queue, kind, args, max_attempts, scheduled_at)
+       VALUES ('available', '${queue}', 'w', '{}', 5, now() - interval '1 day')`,
+    accuracy: "EXACT",
+  },
 ] as const;
 
 describe.skipIf(whyNoPostgres !== null)(title, () => {
@@ -71,7 +102,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     });
   }
 
-  for (const { system, start, why } of real) {
+  for (const { system, start, why, backdated, accuracy } of real) {
     describe.skipIf(why !== null)(why === null ? system : `${system} (${why})`, () => {
       let url: string;
       let jobs: PostgresJobs;
@@ -140,6 +171,80 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         await jobs.work(queue, 1);
         await observed(watched, queue, { headAgeMs: null, depth: 0, scheduled: 1 });
       });
+
+      test("a job whose time was set back waits since it was inserted, and hides no older one where its index shows that", async () => {
+        const queue = newQueue();
+        await jobs.push(queue);
+        const afterMs = monotonicClock.now();
+        await new Promise((done) => setTimeout(done, 50));
+        await query(url, backdated(queue));
+        const watched = await watchPostgres(url);
+        const head = await observed(watched, queue, { depth: 2, scheduled: 0, accuracy });
+        const sinceMs = head.readAtMs - (head.headAgeMs ?? Number.NaN);
+        if (accuracy === "EXACT") expect(sinceMs).toBeLessThan(afterMs + head.uncertaintyMs + roundingMs);
+        // Not a day ago.
+        expect(head.headAgeMs).toBeLessThan(3_600_000);
+      });
+
+      if (system === "oban" || system === "river") {
+        test("a job of a worker that died waits from its rescue on, and hides no older one", async () => {
+          const queue = newQueue();
+          const [table, inserted, row] =
+            system === "oban"
+              ? (["oban_jobs", "inserted_at", "'w'"] as const)
+              : (["river_job", "created_at", "'w', '{}', 5"] as const);
+          const names = system === "oban" ? "worker" : "kind, args, max_attempts";
+          const at = (ago: string) => `timezone('UTC', now() - interval '${ago}') AT TIME ZONE 'UTC'`;
+          await query(
+            url,
+            `SET timezone = 'UTC'; INSERT INTO ${table} (state, queue, ${inserted}, scheduled_at, attempt, attempted_at, ${names})
+             VALUES ('${system === "oban" ? "executing" : "running"}', '${queue}', ${at("3 hours")}, ${at("3 hours")}, 1, ${at("1 hour")}, ${row})`,
+          );
+          const watched = await watchPostgres(url);
+          await query(
+            url,
+            `SET timezone = 'UTC'; INSERT INTO ${table} (state, queue, ${inserted}, scheduled_at, ${names})
+             VALUES ('available', '${queue}', ${at("2 hours")}, ${at("2 hours")}, ${row})`,
+          );
+          const isHours = (hours: number) =>
+            expect.toSatisfy((ms) => ms >= hours * 3_600_000 && ms < hours * 3_600_000 + 1_800_000);
+          // It is in work.
+          await observed(watched, queue, { depth: 1, headAgeMs: isHours(2), accuracy: "EXACT" });
+          await query(
+            url,
+            `UPDATE ${table} SET state = 'available' WHERE queue = '${queue}' AND attempt = 1`,
+          );
+          await observed(watched, queue, { depth: 2, headAgeMs: isHours(2), accuracy: "EXACT" });
+          await query(url, `DELETE FROM ${table} WHERE queue = '${queue}' AND attempt = 0`);
+          await observed(watched, queue, { depth: 1, headAgeMs: isHours(1), accuracy: "ESTIMATED" });
+        });
+      }
+
+      if (system === "graphile-worker" || system === "procrastinate") {
+        test("a queue whose jobs are behind a thousand others is not known, and not empty", async () => {
+          const [queue, other] = [newQueue(), newQueue()];
+          await jobs.push(queue);
+          const watched = await watchPostgres(url);
+          await observed(watched, queue, { depth: 1 });
+          await jobs.work(queue, 1);
+          await observed(watched, queue, { depth: 0, headAgeMs: null });
+          const [others, end] =
+            system === "procrastinate"
+              ? [
+                  `INSERT INTO procrastinate_jobs (queue_name, task_name) SELECT '${other}', 'w' FROM generate_series(1, 1000)`,
+                  `DELETE FROM procrastinate_jobs WHERE queue_name = '${other}'`,
+                ]
+              : [
+                  `SELECT graphile_worker.add_job('${other}', run_at := now() - interval '1 day') FROM generate_series(1, 1000)`,
+                  `DELETE FROM graphile_worker._private_jobs WHERE run_at < now() - interval '12 hours'`,
+                ];
+          await query(url, others);
+          await jobs.push(queue);
+          await observed(watched, queue, { accuracy: "UNKNOWN", headAgeMs: expect.any(Number) });
+          await query(url, end);
+          await observed(watched, queue, { depth: 1, accuracy: "EXACT" });
+        });
+      }
 
       test("a queue that is paused has a head that waits", async () => {
         const queue = newQueue();

@@ -36,8 +36,15 @@ export const whyNoPostgres: string | null =
     ? null
     : "PostgreSQL is not installed: on Debian, apt-get install postgresql";
 
-/** Starts one on a free port, with an empty database directory; resolves when it answers. */
-export async function startPostgres({ tls = false } = {}): Promise<TestPostgres> {
+export interface PostgresOptions {
+  readonly tls?: boolean;
+  /** Where another one was. @default a free one */
+  readonly port?: number;
+}
+
+/** Starts one with an empty database directory; resolves when it answers. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
+  const { tls = false } = options;
   if (programs === null) throw new Error("PostgreSQL is not installed");
   const user = unprivileged();
   const dir = await mkdtemp(join(roomInMemory() ? memory : tmpdir(), "ql-pg-"));
@@ -112,7 +119,7 @@ export async function startPostgres({ tls = false } = {}): Promise<TestPostgres>
   }
   // Between finding a port free and binding it another process may take it: then another one is tried.
   await attempts(5, async () => {
-    port = await freePort();
+    port = options.port ?? (await freePort());
     await launch();
   });
   const killAtExit = () => child.kill("SIGQUIT");

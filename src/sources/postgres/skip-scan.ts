@@ -8,8 +8,10 @@ export interface ClaimedByState {
   readonly insertedAt: string;
 }
 
-/** How much later than `scheduled_at` a job was inserted, in ms, before that time counts as set back by its producer. */
-const backdatedMs = 1_000;
+/** How much later than `scheduled_at` a job was inserted or tried, in ms, before that time counts as too early. */
+const earlyMs = 1_000;
+/** How many jobs are looked at behind a first one whose time is too early. */
+const windowSize = 100;
 /** More pairs of queue and priority than these are not read: a row without a queue says so. */
 const maxPairs = 10_000;
 
@@ -21,11 +23,14 @@ const states = ["available", "scheduled", "retryable"];
  * the index, to the first row of the next pair of queue and priority.
  *
  * - A new job's time is the database's: EXACT. A retried or snoozed one's is that of its worker's clock: ESTIMATED.
- * - A producer may set `scheduled_at` back. Such a job waits since it was inserted, and may hide older ones: LOWER_BOUND.
- * - A job that was rescued from a dead worker keeps `scheduled_at`, and waits since after it was attempted.
+ * - A producer may set `scheduled_at` back: such a job waits since it was inserted. A job that was rescued from a dead worker keeps
+ *   `scheduled_at`, and waits since after it was attempted. Either may hide older ones: the next jobs are read, up to one with a
+ *   time of its own, which is older than all behind it. Where there is none among a hundred: LOWER_BOUND.
  */
 export function headsByState({ jobs, stateType, insertedAt }: ClaimedByState): string {
-  const columns = `j.queue, j.priority, j.scheduled_at, j.${insertedAt} AS inserted_at, j.attempt, j.attempted_at`;
+  const since = `greatest(j.scheduled_at, j.${insertedAt}, j.attempted_at)`;
+  const isEarly = `j.scheduled_at < ${since} - interval '${earlyMs} ms'`;
+  const columns = `j.queue, j.priority, j.scheduled_at, ${since} AS since, ${isEarly} AS is_early, j.attempt`;
   const order = "j.queue, j.priority, j.scheduled_at, j.id";
   return `
     WITH RECURSIVE pairs AS (
@@ -36,12 +41,18 @@ export function headsByState({ jobs, stateType, insertedAt }: ClaimedByState): s
       CROSS JOIN LATERAL (SELECT ${columns} FROM ${jobs} j
         WHERE j.state = pairs.state AND (j.queue, j.priority) > (pairs.queue, pairs.priority) ORDER BY ${order} LIMIT 1) next
     ), heads AS (
-      SELECT queue, attempt, scheduled_at <= now() AS is_due, greatest(scheduled_at, inserted_at, attempted_at) AS since,
-        scheduled_at < inserted_at - interval '${backdatedMs} ms' AS is_backdated
-      FROM (SELECT * FROM pairs LIMIT ${maxPairs}) found
+      SELECT found.queue, found.scheduled_at <= now() AS is_due, coalesce(next.since, found.since) AS since,
+        coalesce(next.attempt, found.attempt) AS attempt, coalesce(next.may_be_older, false) AS may_be_older
+      FROM (SELECT * FROM pairs LIMIT ${maxPairs}) found CROSS JOIN LATERAL (
+        SELECT min(since) AS since, (array_agg(attempt ORDER BY since))[1] AS attempt,
+          bool_and(is_early) AND count(*) = ${windowSize} AS may_be_older
+        FROM (SELECT ${columns} FROM ${jobs} j
+          WHERE found.is_early AND j.state = found.state AND j.queue = found.queue AND j.priority = found.priority AND j.scheduled_at <= now()
+          ORDER BY ${order} LIMIT ${windowSize}) jobs
+      ) next
     )
     SELECT queue, ${ageMs("min(since) FILTER (WHERE is_due)")} AS age_ms, CASE
-      WHEN bool_or(is_due AND is_backdated) THEN 'LOWER_BOUND'
+      WHEN bool_or(is_due AND may_be_older) THEN 'LOWER_BOUND'
       WHEN (array_agg(attempt ORDER BY since) FILTER (WHERE is_due))[1] > 0 THEN 'ESTIMATED' ELSE 'EXACT' END AS accuracy
     FROM heads GROUP BY queue
     UNION ALL SELECT NULL, NULL, 'UNKNOWN' WHERE (SELECT count(*) FROM heads) = ${maxPairs}`;

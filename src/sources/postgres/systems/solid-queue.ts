@@ -21,16 +21,17 @@ export const solidQueue: PostgresSystem = {
     const isPaused =
       pauses === null ? "false" : `EXISTS (SELECT 1 FROM ${pauses} p WHERE p.queue_name = queues.queue_name)`;
     return `
-      WITH RECURSIVE ${isIndexed ? firstByAge(found) : firstByPriority(found)}, heads AS (
+      WITH RECURSIVE ${isIndexed ? firstByAge(found) : firstByPriority(found)}, due AS MATERIALIZED (
+        SELECT queue_name, scheduled_at FROM ${scheduledOf(found)} WHERE scheduled_at <= now()
+        ORDER BY scheduled_at, priority, job_id LIMIT ${windowSize}
+      ), heads AS (
         SELECT queue_name, created_at AS since FROM (SELECT * FROM first LIMIT 10000) first
-        UNION ALL
-        SELECT queue_name, scheduled_at FROM (
-          SELECT queue_name, scheduled_at FROM ${scheduledOf(found)} WHERE scheduled_at <= now()
-          ORDER BY scheduled_at, priority, job_id LIMIT ${windowSize}) due
+        UNION ALL SELECT queue_name, scheduled_at FROM due
       ), queues AS (SELECT queue_name, min(since) AS since FROM heads GROUP BY queue_name)
       SELECT queue_name AS queue, ${ageMs("since")} AS age_ms, '${isIndexed ? "ESTIMATED" : "LOWER_BOUND"}' AS accuracy,
         ${isPaused} AS paused FROM queues
-      UNION ALL SELECT NULL, NULL, 'UNKNOWN', false WHERE (SELECT count(*) FROM (SELECT 1 FROM first LIMIT 10000) read) = 10000`;
+      UNION ALL SELECT NULL, NULL, 'UNKNOWN', false
+      WHERE (SELECT count(*) FROM (SELECT 1 FROM first LIMIT 10000) read) = 10000 OR (SELECT count(*) FROM due) = ${windowSize}`;
   },
   depths: (found, queues) => `
     WITH later AS MATERIALIZED (
