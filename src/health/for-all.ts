@@ -29,8 +29,10 @@ interface Computed<T> {
 
 /** A step: what its end changes is seen one step later at most. */
 const holdMs = 10_000;
+/** Looked at at a stretch. */
+const queuesPerTurn = 50;
 /** Their steps are decoded at a stretch. */
-const queuesPerBatch = 25;
+const readsPerBatch = 100;
 /** So that Redis reads some while others are decoded. All replies that have come are decoded in one turn of the event loop. */
 const maxBatchesInFlight = 2;
 const slices = createTimeSlices(2);
@@ -58,29 +60,32 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
   async function computeAll({ snapshots, agedAt }: QueueReading): Promise<readonly T[]> {
     const values: T[] = [];
     const inFlight: Promise<unknown>[] = [];
-    for (let from = 0; from < snapshots.length; from += queuesPerBatch) {
-      if (!slices.has()) await slices.next();
-      const nowMs = clock.now();
-      const reads: Promise<void>[] = [];
-      snapshots.slice(from, from + queuesPerBatch).forEach((snapshot, i) => {
-        const index = from + i;
-        const last = computed.get(snapshot);
-        if (last !== undefined && nowMs < last.againAtMs) {
-          values[index] = last.value;
-          return;
-        }
-        const now = agedAt(index);
-        const points = needsHistory(now) ? windows.of(now.queue, now.measuredAtMs) : [];
-        const take = (steps: readonly RecentStep[]) => {
-          values[index] = computeOf(snapshot, now, steps);
-        };
-        if (points instanceof Promise) reads.push(points.then(take));
-        else take(points);
-      });
-      if (reads.length > 0) inFlight.push(settled(reads));
+    let reads: Promise<void>[] = [];
+    let nowMs = clock.now();
+    for (let index = 0; index < snapshots.length; index++) {
+      if (index % queuesPerTurn === 0) {
+        if (!slices.has()) await slices.next();
+        nowMs = clock.now();
+      }
+      const snapshot = snapshots[index] as QueueSnapshot;
+      const last = computed.get(snapshot);
+      if (last !== undefined && nowMs < last.againAtMs) {
+        values[index] = last.value;
+        continue;
+      }
+      const now = agedAt(index);
+      const points = needsHistory(now) ? windows.of(now.queue, now.measuredAtMs) : [];
+      const take = (steps: readonly RecentStep[]) => {
+        values[index] = computeOf(snapshot, now, steps);
+      };
+      if (points instanceof Promise) reads.push(handled(points.then(take)));
+      else take(points);
+      if (reads.length < readsPerBatch) continue;
+      inFlight.push(handled(Promise.all(reads)));
+      reads = [];
       if (inFlight.length > maxBatchesInFlight) await inFlight.shift();
     }
-    await Promise.all(inFlight);
+    await Promise.all([...inFlight, ...reads]);
     return values;
   }
 
@@ -94,10 +99,9 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
 }
 
 /** A failure is thrown to the one who awaits it, and is not unhandled until then. */
-function settled(reads: readonly Promise<void>[]): Promise<unknown> {
-  const all = Promise.all(reads);
-  all.catch(() => {});
-  return all;
+function handled<P extends Promise<unknown>>(promise: P): P {
+  promise.catch(() => {});
+  return promise;
 }
 
 /** In ms. */

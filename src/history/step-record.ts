@@ -1,5 +1,5 @@
 import { decode, encode } from "@msgpack/msgpack";
-import type { HistoryPoint, RecentStep } from "../core/history.ts";
+import type { HistoryPoint } from "../core/history.ts";
 import { gamma, waitTimeOf } from "../core/wait-time.ts";
 
 /** What is kept of one step: all of it can be added up, so that a longer step is exactly the sum of its shorter ones. */
@@ -125,23 +125,6 @@ export function decodeRecord(bytes: Uint8Array): StepRecord {
     maxDepth: at(6),
     lastDepth: at(7),
     counts: numbers.length === 8 ? null : decodeCounts(numbers.slice(8)),
-  };
-}
-
-/** Takes a third of the time, without the wait times. @throws Error as {@link decodeRecord}. */
-export function decodeRecentStep(atMs: number, bytes: Uint8Array): RecentStep {
-  const { numbers, incompleteSamples } = numbersIn(bytes);
-  const at = (index: number): number => numbers[index] ?? 0;
-  return {
-    atMs,
-    samples: at(0),
-    waitingSamples: at(1),
-    pausedSamples: at(2),
-    incompleteSamples,
-    lastLatencyMs: at(5),
-    maxDepth: at(6),
-    lastDepth: at(7),
-    counts: numbers.length === 8 ? null : { enqueued: at(8), dequeued: at(9) },
   };
 }
 

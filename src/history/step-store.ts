@@ -1,11 +1,11 @@
 import { decode } from "@msgpack/msgpack";
-import { type HistoryStep, type RecentStep, stepSeconds } from "../core/history.ts";
+import { type HistoryStep, stepSeconds } from "../core/history.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
+import { createRecentSteps, type ReadRecentSteps } from "./recent-steps.ts";
 import {
-  decodeRecentStep,
   decodeRecord,
   encodeRecord,
   historyBucket,
@@ -46,8 +46,7 @@ export interface StepStore {
   append(queue: string, step: HistoryStep, written: StoredStep): Promise<void>;
   /** In the order of their times; gaps are left out, and so is what is no step. Empty where the key has another type. */
   range(queue: string, step: HistoryStep, range: StepRange): Promise<StoredStep[]>;
-  /** As `range`, of steps of ten seconds, up to the newest. */
-  recent(queue: string, fromMs: number): Promise<RecentStep[]>;
+  readonly recent: ReadRecentSteps;
   /** When the newest one that began before an instant did; null when there is none. */
   newest(queue: string, step: HistoryStep, beforeMs: number): Promise<number | null>;
   forget(queue: string): Promise<void>;
@@ -84,28 +83,6 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
     }
   }
 
-  async function rangeOf<T>(
-    queue: string,
-    step: HistoryStep,
-    { fromMs, toMs, limit }: StepRange,
-    decodeStep: (atMs: number, bytes: Buffer) => T,
-  ): Promise<T[]> {
-    const to = toMs === null ? "+" : `(${toMs}-0`;
-    const from = Math.max(0, fromMs);
-    const entries = await unlessWrongType(
-      redis.xrangeBuffer(keys.history(queue, step), from, to, "COUNT", limit ?? everything),
-    );
-    const steps: T[] = [];
-    for (const [id, [, bytes]] of entries) {
-      try {
-        if (bytes !== undefined) steps.push(decodeStep(Number.parseInt(id.toString(), 10), bytes));
-      } catch {
-        // Not a step. An unreadable step is a gap and must not hide all others.
-      }
-    }
-    return steps;
-  }
-
   return {
     async countsOf(queue, atMs) {
       const slot = Math.floor(atMs / (stepSeconds.TEN_SECONDS * 1000));
@@ -132,9 +109,24 @@ export function createStepStore({ redis, keys, keptMs, now }: StepStoreOptions):
       await add(key, oldestMs, written);
       await expire();
     },
-    range: (queue, step, range) =>
-      rangeOf(queue, step, range, (atMs, bytes) => ({ atMs, record: decodeRecord(bytes) })),
-    recent: (queue, fromMs) => rangeOf(queue, "TEN_SECONDS", { fromMs, toMs: null }, decodeRecentStep),
+    async range(queue, step, { fromMs, toMs, limit }) {
+      const to = toMs === null ? "+" : `(${toMs}-0`;
+      const from = Math.max(0, fromMs);
+      const entries = await unlessWrongType(
+        redis.xrangeBuffer(keys.history(queue, step), from, to, "COUNT", limit ?? everything),
+      );
+      const steps: StoredStep[] = [];
+      for (const [id, [, bytes]] of entries) {
+        try {
+          if (bytes !== undefined)
+            steps.push({ atMs: Number.parseInt(id.toString(), 10), record: decodeRecord(bytes) });
+        } catch {
+          // Not a step. An unreadable step is a gap and must not hide all others.
+        }
+      }
+      return steps;
+    },
+    recent: createRecentSteps({ redis, keys }),
     async newest(queue, step, beforeMs) {
       const key = keys.history(queue, step);
       const [entry] = await unlessWrongType(redis.xrevrange(key, `(${beforeMs}-0`, "-", "COUNT", 1));

@@ -8,6 +8,8 @@ import { noteRefusal } from "./outages.ts";
 export interface Script {
   readonly name: string;
   readonly lua: string;
+  /** Whether its replies are bytes (`Buffer`), where others are text. @default false */
+  readonly repliesBytes?: boolean;
 }
 
 export interface ScriptCall {
@@ -125,5 +127,5 @@ async function answersOf(replies: readonly unknown[]): Promise<readonly Answer[]
 
 function runOn(target: object, script: Script, { keys, args }: ScriptCall): unknown {
   const scripts = target as Record<string, (...args: readonly (string | number)[]) => unknown>;
-  return scripts[script.name]?.(keys.length, ...keys, ...args);
+  return scripts[script.repliesBytes ? `${script.name}Buffer` : script.name]?.(keys.length, ...keys, ...args);
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { decodeRecentStep } from "../../src/history/recent-step.ts";
 import {
-  decodeRecentStep,
   decodeRecord,
   encodeRecord,
   historyBucket,

@@ -1,0 +1,31 @@
+-- Reads the newest steps of queues. Writes nothing. All steps of a queue are one text: a reply of many small ones takes the caller
+-- several times as long.
+--
+-- KEYS  of each queue the stream of its steps
+-- ARGV  of each queue when the first step began, ms
+-- Returns for each queue an error, such as WRONGTYPE, which is no error of the others; else its steps one after the other, in the
+--   order of their times: when it began, ms (double); the length of the following (2 bytes); what was written, see step-record.ts,
+--   cut off behind the numbers that are needed
+
+-- Ten numbers of up to 9 bytes behind the head of a list of up to 3.
+local neededBytes = 93
+-- A list of two: its second number stands at the end.
+local nested = 0x92
+local maxBytes = 0xffff
+
+local reply = {}
+for i, key in ipairs(KEYS) do
+  local entries = redis.pcall('XRANGE', key, ARGV[i], '+')
+  if entries.err then
+    reply[i] = entries
+  else
+    local steps = {}
+    for j, entry in ipairs(entries) do
+      local bytes = entry[2][2]
+      bytes = string.sub(bytes, 1, string.byte(bytes) == nested and maxBytes or neededBytes)
+      steps[j] = struct.pack('>dHc0', tonumber(string.match(entry[1], '^%d+')), #bytes, bytes)
+    end
+    reply[i] = table.concat(steps)
+  end
+end
+return reply

@@ -1,0 +1,139 @@
+import { encode } from "@msgpack/msgpack";
+import { Redis } from "ioredis";
+import { describe, expect, inject, onTestFinished, test } from "vitest";
+import { createHealthReader } from "../../src/health/health-reader.ts";
+import { encodeRecord, type StepRecord } from "../../src/history/step-record.ts";
+import { createStepStore } from "../../src/history/step-store.ts";
+import { createClient } from "../../src/redis/connect.ts";
+import { createKeys } from "../../src/redis/keys.ts";
+import { countCommands } from "../support/commands.ts";
+import { hourMs, keptMs, openHistory } from "../support/history.ts";
+import { snapshot } from "../support/live.ts";
+import { silentLogger } from "../support/logger.ts";
+import { startRedis } from "../support/redis.ts";
+
+/** A whole number of hours. */
+const start = 1_790_000_000_000 - (1_790_000_000_000 % hourMs);
+const open = () => openHistory(inject("redisUrl"), start);
+const stepMs = 10_000;
+
+const plain: StepRecord = {
+  ...{ samples: 10, waitingSamples: 3, pausedSamples: 1, incompleteSamples: 0 },
+  ...{ maxLatencyMs: 9_000, sumLatencyMs: 45_000, lastLatencyMs: 8_000, maxDepth: 7, lastDepth: 2 },
+  counts: { enqueued: 3, dequeued: 2, waits: 2, sumMs: 11, maxMs: 10, buckets: new Map([[4, 2]]) },
+};
+const bucketsOfMany = new Map(Array.from({ length: 200 }, (_, i) => [i, 1_000_000 + i]));
+
+describe("what health needs of steps", () => {
+  test.each<{ what: string; record: StepRecord; why: string }>([
+    { what: "a step of a few jobs", record: plain, why: "its list is short" },
+    { what: "a step without counts", record: { ...plain, counts: null }, why: "null is not 0" },
+    {
+      what: "a step of many different waits",
+      record: { ...plain, counts: { ...plain.counts!, buckets: bucketsOfMany } },
+      why: "they are cut off",
+    },
+    {
+      what: "a step of the greatest numbers",
+      record: {
+        ...plain,
+        ...{ maxLatencyMs: 2 ** 50, sumLatencyMs: 2 ** 52, lastLatencyMs: 2 ** 50 },
+        ...{ maxDepth: 2 ** 40, lastDepth: 2 ** 40 },
+        counts: { ...plain.counts!, enqueued: 2 ** 40, dequeued: 2 ** 40, buckets: bucketsOfMany },
+      },
+      why: "all that is needed is longer, and is not cut off",
+    },
+    {
+      what: "an incomplete step of many different waits",
+      record: { ...plain, incompleteSamples: 4, counts: { ...plain.counts!, buckets: bucketsOfMany } },
+      why: "how many samples were incomplete stands behind the waits",
+    },
+  ])("is read of $what: $why", async ({ record }) => {
+    await using history = await open();
+    await history.store.append("q", "TEN_SECONDS", { atMs: start, record });
+    await history.store.append("q", "TEN_SECONDS", { atMs: start + stepMs, record: plain });
+    const { maxLatencyMs, sumLatencyMs, counts, ...seen } = record;
+    const { enqueued = 0, dequeued = 0 } = counts ?? {};
+    const expected = { atMs: start, ...seen, counts: counts === null ? null : { enqueued, dequeued } };
+    const [first, second, ...others] = await history.store.recent("q", start);
+    expect(first).toEqual(expected);
+    expect(second?.atMs).toBe(start + stepMs);
+    expect(others).toEqual([]);
+  });
+
+  test("is read from an instant on, in the order of times", async () => {
+    await using history = await open();
+    for (let i = 0; i < 5; i++)
+      await history.store.append("q", "TEN_SECONDS", { atMs: start + i * stepMs, record: plain });
+    const times = async (fromMs: number) =>
+      (await history.store.recent("q", fromMs)).map(({ atMs }) => (atMs - start) / stepMs);
+    expect(await times(start + 3 * stepMs)).toEqual([3, 4]);
+    expect(await times(start + 3 * stepMs + 1)).toEqual([4]);
+    expect(await times(-1)).toEqual([0, 1, 2, 3, 4]);
+    expect(await times(start + 5 * stepMs)).toEqual([]);
+  });
+
+  test("is read of each of many queues, and of one that has none, or whose key is no history, there is none", async () => {
+    await using history = await open();
+    const { redis, keys } = history.opened;
+    const queues = Array.from({ length: 60 }, (_, i) => `q${i}`);
+    for (const [i, queue] of queues.entries())
+      await history.store.append(queue, "TEN_SECONDS", { atMs: start + i * stepMs, record: plain });
+    await redis.set(keys.history("text", "TEN_SECONDS"), "text");
+    const asked = [...queues.slice(0, 30), "text", "missing", ...queues.slice(30)];
+    const read = await Promise.all(asked.map((queue) => history.store.recent(queue, start)));
+    const expected = asked.map((queue) =>
+      queue.startsWith("q") ? [start + Number(queue.slice(1)) * stepMs] : [],
+    );
+    expect(read.map((steps) => steps.map(({ atMs }) => atMs))).toEqual(expected);
+  });
+
+  test("is not read of what is no step, which hides no other", async () => {
+    await using history = await open();
+    const { redis, keys } = history.opened;
+    const long = Buffer.from(encodeRecord({ ...plain, incompleteSamples: 1 }));
+    const nonsense: readonly (string | Uint8Array)[] = [
+      ...["", "garbage", encode("text"), encode([1, 2, 3]), encode(["a", 2, 3, 4, 5, 6, 7, 8])],
+      ...[encode([[1, 2], 3]), encode([1, 2, 3, 4, 5, 6, 7, Number.NaN]), encode([1, 2, 3, 4, 5, 6, 7, -8])],
+      ...[long.subarray(0, -1), Buffer.from([0xdc]), Buffer.from([0x98, 1, 2, 3])],
+      Buffer.concat([Buffer.from([0x92]), Buffer.alloc(70_000, 0x92)]),
+    ];
+    for (const [i, bytes] of nonsense.entries()) {
+      await redis.xadd(keys.history("q", "TEN_SECONDS"), start + i, "step", Buffer.from(bytes));
+    }
+    await history.store.append("q", "TEN_SECONDS", { atMs: start + stepMs, record: plain });
+    expect((await history.store.recent("q", start)).map(({ atMs }) => atMs)).toEqual([start + stepMs]);
+  });
+});
+
+describe("the health of all queues", () => {
+  test("takes a call of Redis for 25 queues in which a job waits, and none for the others", async () => {
+    await using redis = await startRedis();
+    // With nothing beside it that calls Redis.
+    const client = createClient({ urls: [redis.url], name: "test", logger: silentLogger });
+    onTestFinished(() => client.disconnect());
+    await client.connect();
+    const store = createStepStore({ redis: client, keys: createKeys("ql"), keptMs });
+    await store.append("q7", "TEN_SECONDS", { atMs: start, record: plain });
+    const nowMs = start + 2 * stepMs;
+    const waits = { state: "WAITING", depth: 1, oldestSinceMs: start, latencyMs: 2 * stepMs } as const;
+    const snapshots = Array.from({ length: 1_000 }, (_, i) =>
+      snapshot(`q${i}`, { measuredAtMs: nowMs, ...(i % 2 === 1 ? waits : {}) }),
+    );
+    const health = createHealthReader({
+      history: {
+        latest: (queues, sinceMs) => Promise.all(queues.map((queue) => store.recent(queue, sinceMs))),
+      },
+      objectiveMsOf: () => null,
+      clock: { now: () => 0 },
+    });
+    const control = new Redis(redis.url);
+    onTestFinished(() => control.disconnect());
+    const { reply, commands } = await countCommands(control, () =>
+      health.healthOfAll({ snapshots, agedAt: (index) => snapshots[index]! }),
+    );
+    expect(reply).toEqual(snapshots.map((_, i) => (i % 2 === 0 || i === 7 ? "OK" : "UNKNOWN")));
+    // The first call has the text of the script.
+    expect(commands).toEqual({ eval: 1, evalsha: 500 / 25 - 1, xrange: 500 });
+  });
+});
