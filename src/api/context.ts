@@ -47,7 +47,7 @@ export interface Context {
   readonly health: {
     objectiveMsOf(queue: string): number | null;
     healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
-    forecastOf(snapshot: QueueSnapshot): Promise<Forecast | null>;
+    forecastOf(snapshot: QueueSnapshot): Forecast | null | Promise<Forecast | null>;
   };
   readonly live: {
     watch(

@@ -77,10 +77,8 @@ builder.objectFields(QueueLatencyType, (t) => ({
     complexity: () => 1,
     extensions: readsContext,
     description: "Health of the queue; UNKNOWN where it cannot be determined. Costs one point per queue.",
-    async resolve(snapshot, _, { health }) {
-      const [found] = snapshot.health === undefined ? await health.healthOf([snapshot]) : [snapshot.health];
-      return found ?? "UNKNOWN";
-    },
+    resolve: (snapshot, _, { health }) =>
+      snapshot.health ?? health.healthOf([snapshot]).then(([found]) => found ?? "UNKNOWN"),
   }),
   objective: t.float({
     nullable: true,

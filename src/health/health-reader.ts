@@ -1,5 +1,5 @@
 import type { Forecast, Health } from "../core/health.ts";
-import type { HistoryReader } from "../core/history.ts";
+import type { HistoryReader, RecentStep } from "../core/history.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { createForAll, type QueueReading } from "./for-all.ts";
@@ -25,7 +25,8 @@ export interface HealthReader {
   healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
   /** By index. Of a queue that did not change, it may be of ten seconds before. */
   healthOfAll(reading: QueueReading): Promise<readonly Health[]>;
-  forecastOf(snapshot: QueueSnapshot): Promise<Forecast | null>;
+  /** A value where the history is known, since each row of a page asks. */
+  forecastOf(snapshot: QueueSnapshot): Forecast | null | Promise<Forecast | null>;
   /** By index; `capacityRatio` only of queues in which a job waits. As old as the health. */
   forecastOfAll(reading: QueueReading): Promise<readonly (Forecast | null)[]>;
 }
@@ -43,10 +44,12 @@ export function createHealthReader(options: HealthReaderOptions): HealthReader {
         }),
       ),
     healthOfAll: createForAll({ windows, objectiveMsOf, compute: healthOf, clock }),
-    async forecastOf(now) {
+    forecastOf(now) {
+      const forecast = (points: readonly RecentStep[]) =>
+        forecastOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
       const isAsked = now.state !== "MISSING" && !now.stale;
-      const points = isAsked ? await windows.of(now.queue, now.measuredAtMs) : [];
-      return forecastOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
+      const points = isAsked ? windows.of(now.queue, now.measuredAtMs) : [];
+      return points instanceof Promise ? points.then(forecast) : forecast(points);
     },
     forecastOfAll: createForAll({ windows, objectiveMsOf, compute: forecastOf, clock }),
   };

@@ -34,9 +34,7 @@ export const sigmas = 1.645;
  * @param measured at least two, in the order of their times, which are all different.
  */
 export function trendOf(measured: readonly Measured[]): Trend {
-  const slope = median(
-    measured.flatMap((later, i) => measured.slice(0, i).map((earlier) => slopeOf(earlier, later))),
-  );
+  const slope = median(slopesOf(measured));
   const variances = measured.slice(1).map((later, i) => {
     const earlier = measured[i] as Measured;
     return (later.atSeconds - earlier.atSeconds) * (slopeOf(earlier, later) - slope) ** 2;
@@ -84,9 +82,18 @@ function slopeOf(earlier: Measured, later: Measured): number {
   return (later.value - earlier.value) / (later.atSeconds - earlier.atSeconds);
 }
 
-function median(values: readonly number[]): number {
+/** Of all pairs. Each row of a page has hundreds, so that no list of lists is made of them. */
+function slopesOf(measured: readonly Measured[]): Float64Array {
+  const slopes = new Float64Array((measured.length * (measured.length - 1)) / 2);
+  let next = 0;
+  for (const [i, later] of measured.entries())
+    for (let j = 0; j < i; j++) slopes[next++] = slopeOf(measured[j] as Measured, later);
+  return slopes;
+}
+
+function median(values: Float64Array): number {
   // Sorts numbers as such, with no function to call for each pair.
-  const sorted = Float64Array.from(values).sort();
+  const sorted = values.sort();
   const middle = Math.floor(sorted.length / 2);
   const upper = sorted[middle] ?? 0;
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
