@@ -10,6 +10,7 @@ import { startServer } from "../../test/support/server.ts";
 import { openTracker, type TestTracker } from "../../test/support/tracker.ts";
 import type { ProbeReading } from "./cost-probe.ts";
 import { type CostRow, costRows, historyQueues, keptMs, longNames, queueNames, stepOf } from "./cost-rows.ts";
+import { redisCpuMs } from "./redis-figures.ts";
 
 const idleMs = 5_000;
 /** After the queues were filled, until nothing is left to do about them. */
@@ -90,10 +91,10 @@ export async function measureCosts({
   /** CPU time of both when nothing is asked, in ms for each ms. */
   async function idle() {
     await probe("rest");
-    const before = await redisCpuMs(opened);
+    const before = await redisCpuMs(opened.redis);
     await pause(idleMs);
     const { cpuMs } = await probe("rest");
-    return { server: cpuMs / idleMs, redis: ((await redisCpuMs(opened)) - before) / idleMs };
+    return { server: cpuMs / idleMs, redis: ((await redisCpuMs(opened.redis)) - before) / idleMs };
   }
 
   async function measure(row: CostRow, rest: Awaited<ReturnType<typeof idle>>): Promise<MeasuredCost> {
@@ -102,7 +103,7 @@ export async function measureCosts({
     let asked = 0;
     let answer: CostAnswer | undefined;
     for (let round = -2; round < rounds; round++) {
-      const before = await redisCpuMs(opened);
+      const before = await redisCpuMs(opened.redis);
       await probe("rest");
       const beganMs = performance.now();
       for (let i = 0; i < row.times; i++) {
@@ -111,7 +112,7 @@ export async function measureCosts({
       }
       const tookMs = performance.now() - beganMs;
       const { cpuMs } = await probe("watch");
-      const redisMs = (await redisCpuMs(opened)) - before - rest.redis * tookMs;
+      const redisMs = (await redisCpuMs(opened.redis)) - before - rest.redis * tookMs;
       for (let i = 0; i < Math.min(row.times, 3); i++) {
         if (row.pauseMs !== undefined) await pause(row.pauseMs);
         await post(server.url, row.request(asked++));
@@ -138,12 +139,6 @@ export async function measureCosts({
     measured.push(await measure(row, rest));
   }
   return measured;
-}
-
-async function redisCpuMs({ redis }: TestTracker): Promise<number> {
-  const info = await redis.info("cpu");
-  const seconds = (name: string) => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(info)?.[1]);
-  return 1_000 * (seconds("used_cpu_user") + seconds("used_cpu_sys"));
 }
 
 async function post(url: string, body: object): Promise<CostAnswer> {

@@ -1,6 +1,6 @@
-import type { Redis } from "ioredis";
+import type { RedisClient } from "../../src/redis/connect.ts";
 
-type Informant = Pick<Redis, "info">;
+type Informant = Pick<RedisClient, "info">;
 
 /** What Redis's data takes, in bytes. */
 export async function usedMemory(redis: Informant): Promise<number> {
@@ -17,4 +17,11 @@ export async function commandsRun(redis: Informant): Promise<number> {
     if (name !== "info") calls += Number(count);
   }
   return calls;
+}
+
+/** CPU time that Redis has taken since it began, in ms. */
+export async function redisCpuMs(redis: Informant): Promise<number> {
+  const info = await redis.info("cpu");
+  const seconds = (name: string) => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(info)?.[1]);
+  return 1_000 * (seconds("used_cpu_user") + seconds("used_cpu_sys"));
 }
