@@ -42,8 +42,11 @@ import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
 import type { PostgresQuery } from "./settings/parse-postgres-queries.ts";
 import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
-import { prefixesOf, type SourceKind } from "./settings/source-urls.ts";
+import type { SourceKind } from "./settings/source-kinds.ts";
+import { prefixesOf } from "./settings/source-urls.ts";
 import { createTokenFile } from "./settings/token-file.ts";
+import { createAsynqSource } from "./sources/asynq.ts";
+import { createBullSource } from "./sources/bull.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
@@ -51,6 +54,7 @@ import { createListSource } from "./sources/lists/list-source.ts";
 import { celery } from "./sources/lists/systems/celery.ts";
 import { createPostgresSource } from "./sources/postgres/postgres.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
+import { createStreamsSource } from "./sources/streams.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
 export interface App extends Service {
@@ -334,18 +338,24 @@ interface SourceWiring {
 }
 
 /** Every kind of job system that can be read, a line each. */
-function sourceFactories(config: Config): Record<SourceKind, (wiring: SourceWiring) => Service> {
+function sourceFactories({
+  intervalsMs,
+  bullmqReconcileMs,
+}: Config): Record<SourceKind, (wiring: SourceWiring) => Service> {
   return {
-    faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: config.faktoryIntervalMs }),
-    sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: config.sidekiqIntervalMs }),
-    bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: config.bullmqReconcileMs }),
+    faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: intervalsMs.faktory }),
+    sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: intervalsMs.sidekiq }),
+    bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: bullmqReconcileMs }),
+    streams: (wiring) => createStreamsSource({ ...wiring, intervalMs: intervalsMs.streams }),
+    asynq: (wiring) => createAsynqSource({ ...wiring, intervalMs: intervalsMs.asynq }),
+    bull: (wiring) => createBullSource({ ...wiring, intervalMs: intervalsMs.bull }),
     postgres: ({ queriesOf, ...wiring }) =>
       createPostgresSource({
         ...wiring,
         queries: () => queriesOf(wiring.source),
-        intervalMs: config.postgresIntervalMs,
+        intervalMs: intervalsMs.postgres,
       }),
-    celery: (wiring) => createListSource({ ...wiring, system: celery, intervalMs: config.celeryIntervalMs }),
+    celery: (wiring) => createListSource({ ...wiring, system: celery, intervalMs: intervalsMs.celery }),
   };
 }
 

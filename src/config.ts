@@ -12,7 +12,14 @@ import {
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
-import { nameClashes, type SourceConfig, sourceUrls } from "./settings/source-urls.ts";
+import {
+  intervalSetting,
+  type PolledKind,
+  polledKindNames,
+  sourceKindNames,
+  urlSetting,
+} from "./settings/source-kinds.ts";
+import { nameClashes, type SourceConfig, sourceSettings } from "./settings/source-urls.ts";
 import { type StatsdAddress, statsdUrl } from "./settings/statsd-url.ts";
 
 /** All settings, checked. Durations are in ms. */
@@ -60,13 +67,11 @@ export interface Config {
   readonly shutdownGraceMs: number;
   /** The job systems to read; each has a name of its own. */
   readonly sources: readonly SourceConfig[];
-  readonly faktoryIntervalMs: number;
-  readonly sidekiqIntervalMs: number;
+  /** How often each kind of job system is read. */
+  readonly intervalsMs: Readonly<Record<PolledKind, number>>;
   readonly bullmqReconcileMs: number;
-  readonly postgresIntervalMs: number;
   /** The file of SELECTs for the databases of Postgres; null: there are none. */
   readonly postgresQueryFile: string | null;
-  readonly celeryIntervalMs: number;
   /** The file of rules for alerts; null: there are none. */
   readonly alertsFile: string | null;
   readonly alertmanagerUrls: readonly string[];
@@ -119,17 +124,9 @@ const settings = z.object({
   HISTORY_MAX_QUEUES: whole(1000, 0, 100_000),
   OBJECTIVES_FILE: path().optional(),
   SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
-  FAKTORY_URL: sourceUrls("faktory"),
-  FAKTORY_INTERVAL: duration("1s", "100ms", "1h"),
-  SIDEKIQ_URL: sourceUrls("sidekiq"),
-  SIDEKIQ_INTERVAL: duration("1s", "100ms", "1h"),
-  BULLMQ_URL: sourceUrls("bullmq"),
+  ...sourceSettings(),
   BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
-  POSTGRES_URL: sourceUrls("postgres"),
-  POSTGRES_INTERVAL: duration("1s", "100ms", "1h"),
   POSTGRES_QUERY_FILE: path().optional(),
-  CELERY_URL: sourceUrls("celery"),
-  CELERY_INTERVAL: duration("1s", "100ms", "1h"),
   ALERTS_FILE: path().optional(),
   ALERTMANAGER_URL: httpUrls(),
   ALERT_WEBHOOK_URL: httpUrls(),
@@ -166,13 +163,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new StartError(`These settings are wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`);
   }
   const set = parsed.data;
-  const sources = [
-    ...set.FAKTORY_URL,
-    ...set.SIDEKIQ_URL,
-    ...set.BULLMQ_URL,
-    ...set.POSTGRES_URL,
-    ...set.CELERY_URL,
-  ];
+  const sources = sourceKindNames.flatMap((kind) => set[urlSetting(kind)]);
   return Object.freeze({
     host: set.HOST,
     port: set.PORT,
@@ -206,12 +197,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     objectivesFile: set.OBJECTIVES_FILE ?? null,
     shutdownGraceMs: set.SHUTDOWN_GRACE,
     sources,
-    faktoryIntervalMs: set.FAKTORY_INTERVAL,
-    sidekiqIntervalMs: set.SIDEKIQ_INTERVAL,
+    intervalsMs: Object.fromEntries(
+      polledKindNames.map((kind) => [kind, set[intervalSetting(kind)]]),
+    ) as Record<PolledKind, number>,
     bullmqReconcileMs: set.BULLMQ_RECONCILE,
-    postgresIntervalMs: set.POSTGRES_INTERVAL,
     postgresQueryFile: set.POSTGRES_QUERY_FILE ?? null,
-    celeryIntervalMs: set.CELERY_INTERVAL,
     alertsFile: set.ALERTS_FILE ?? null,
     alertmanagerUrls: set.ALERTMANAGER_URL,
     alertWebhooks: webhooksOf(set.ALERT_WEBHOOK_URL, set.ALERT_WEBHOOK_SECRET),

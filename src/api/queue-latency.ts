@@ -142,6 +142,19 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       description:
         "Number of jobs that are enqueued but not claimable yet; 0 when none. Null when MISSING, and where the source does not report it.",
     }),
+    inFlight: t.int({
+      nullable: true,
+      description:
+        "Number of jobs that were delivered to a worker and are not acknowledged yet, whether it is at work on them or was killed; 0 when none. They do not wait. Null when MISSING, and where the source does not report it.",
+      resolve: ({ inFlight }) => inFlight ?? null,
+    }),
+    inFlightIdle: t.float({
+      nullable: true,
+      description:
+        "Seconds since the oldest job in flight was last delivered to a worker: where it grows, a worker was killed or hangs. Null when none is in flight, and where the source does not report it; today only Redis Streams does.",
+      resolve: ({ inFlightSinceMs = null, measuredAtMs }) =>
+        inFlightSinceMs === null ? null : secondsOf(Math.max(0, measuredAtMs - inFlightSinceMs)),
+    }),
     lost: t.int({
       nullable: true,
       description:

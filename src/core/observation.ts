@@ -17,6 +17,13 @@ export interface Observation {
   readonly depthIsLowerBound?: boolean;
   /** Null when the source does not report it. */
   readonly scheduled: number | null;
+  /**
+   * How many jobs were delivered to a worker and are not acknowledged: they do not wait. Null when the source does not report
+   * it. @default null
+   */
+  readonly inFlight?: number | null;
+  /** How long ago the oldest of these was last delivered, in ms; null when there is none, or it is not known. @default null */
+  readonly inFlightIdleMs?: number | null;
   /** False also when the source does not report it. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;

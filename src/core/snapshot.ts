@@ -87,6 +87,10 @@ export interface QueueSnapshot {
   readonly depthIsLowerBound?: boolean;
   /** Null when MISSING, when the source does not report it, and when not requested. */
   readonly scheduled: number | null;
+  /** Number of jobs that were delivered to a worker and are not acknowledged. Absent where the source does not report it. */
+  readonly inFlight?: number | undefined;
+  /** Since when the oldest of these has been; null when there is none, and where it is not known. Absent as `inFlight`. */
+  readonly inFlightSinceMs?: number | null;
   /**
    * Number of jobs dropped because they had waited longer than MAX_WAIT; null when the source does not report it, or when
    * not requested.

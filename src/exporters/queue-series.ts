@@ -46,6 +46,17 @@ export const queueMetrics: readonly QueueMetric[] = [
     ({ scheduled, stale }) => (stale ? null : scheduled),
   ),
   gauge(
+    "queue_in_flight",
+    "Jobs that were delivered to a worker and are not acknowledged. Absent where the source does not report them, and while the queue is stale.",
+    ({ inFlight = null, stale }) => (stale ? null : inFlight),
+  ),
+  gauge(
+    "queue_in_flight_idle_seconds",
+    "Seconds since the oldest job in flight was last delivered. Absent when there is none, where the source does not report it, and while the queue is stale.",
+    ({ inFlightSinceMs = null, measuredAtMs, stale }) =>
+      stale || inFlightSinceMs === null ? null : Math.max(0, measuredAtMs - inFlightSinceMs) / 1_000,
+  ),
+  gauge(
     "queue_lost",
     "Jobs that were dropped since they had waited longer than MAX_WAIT, less those whose dequeue arrived later. Absent where a job system reports the queue, and while it is stale.",
     ({ lost, stale }) => (stale ? null : lost),

@@ -1,10 +1,17 @@
 import { z } from "zod";
-import { isUrl } from "./fields.ts";
-import { postgresForm, postgresPrefixes, postgresProblem } from "./postgres-url.ts";
+import { duration, isUrl } from "./fields.ts";
+import { postgresPrefixes, postgresProblem } from "./postgres-url.ts";
 import { redisProblem } from "./redis-nodes.ts";
+import {
+  intervalSetting,
+  type PolledKind,
+  polledKindNames,
+  type SourceKind,
+  sourceKindNames,
+  sourceKinds,
+  urlSetting,
+} from "./source-kinds.ts";
 import { parametersProblem, tlsProblem } from "./url-parameters.ts";
-
-export type SourceKind = "faktory" | "sidekiq" | "bullmq" | "postgres" | "celery";
 
 /** One job system to read. */
 export interface SourceConfig {
@@ -17,32 +24,23 @@ export interface SourceConfig {
   readonly url: string;
 }
 
-const encoding = "(percent-encode reserved characters in user and password)";
-const redisForms = `or rediss:// for TLS, or by redis+sentinel:// or unix:// as in REDIS_URL ${encoding}`;
+type SourceSettings = {
+  readonly [K in SourceKind as `${Uppercase<K>}_URL`]: ReturnType<typeof sourceUrls>;
+} & { readonly [K in PolledKind as `${Uppercase<K>}_INTERVAL`]: ReturnType<typeof duration> };
 
-/** Of each kind of job system: what its URL is, and what may stand behind the `?` beside how to connect. */
-const urlForms = {
-  faktory: {
-    expected: `tcp://[:password@]host[:port][?paused=A,B&as=NAME], or tcp+tls:// for TLS ${encoding}`,
-    parameters: ["as", "paused"],
-  },
-  sidekiq: {
-    expected: `redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], ${redisForms}`,
-    parameters: ["as", "namespace"],
-  },
-  bullmq: {
-    expected: `redis://[user:password@]host[:port][/db][?prefix=PREFIX&queues=A,B&as=NAME], ${redisForms}`,
-    parameters: ["as", "prefix", "queues"],
-  },
-  postgres: { expected: postgresForm, parameters: [] },
-  celery: {
-    expected: `redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&steps=0,3,6,9&timeHeader=NAME&as=NAME], ${redisForms}`,
-    parameters: ["as", "queues", "prefix", "steps", "timeHeader"],
-  },
-} as const;
+/** Of every kind of job system the settings that say where it is and how often it is read. */
+export function sourceSettings(): SourceSettings {
+  const settings = sourceKindNames.flatMap((kind) => [
+    [urlSetting(kind), sourceUrls(kind)],
+    ...polledKindNames
+      .filter((polled) => polled === kind)
+      .map((polled) => [intervalSetting(polled), duration("1s", "100ms", "1h")]),
+  ]);
+  return Object.fromEntries(settings) as SourceSettings;
+}
 
 /** URLs of one kind of job system, separated by spaces. */
-export function sourceUrls(kind: SourceKind) {
+function sourceUrls(kind: SourceKind) {
   return z
     .string()
     .optional()
@@ -60,15 +58,20 @@ export function sourceUrls(kind: SourceKind) {
 }
 
 function urlProblem(kind: SourceKind, text: string): string | null {
+  const { place, expected, parameters } = sourceKinds[kind];
+  if (place === "redis") return redisProblem(text, expected, parameters) ?? streamsProblem(kind, text);
   if (kind === "postgres") return postgresProblem(text);
-  const { expected, parameters } = urlForms[kind];
-  if (kind !== "faktory") return redisProblem(text, expected, parameters);
   if (!isUrl(text, ["tcp:", "tcp+tls:"])) return expected;
   const { protocol, searchParams } = new URL(text);
   return (
     parametersProblem(searchParams, [...parameters, "tls", "ca"]) ??
     tlsProblem(searchParams, protocol === "tcp+tls:", "tcp+tls://")
   );
+}
+
+function streamsProblem(kind: SourceKind, text: string): string | null {
+  if (kind !== "streams" || /[^,]/.test(parametersOf(text).get("streams") ?? "")) return null;
+  return "names of streams, or patterns such as orders:*, behind ?streams=";
 }
 
 /** At least one, which may be empty. */
@@ -111,22 +114,14 @@ function parametersOf(text: string): URLSearchParams {
   return new URLSearchParams(/\?.*$/s.exec(text)?.[0]);
 }
 
-/** The setting that names the sources of each kind. */
-const sourceSettings = {
-  FAKTORY_URL: "faktory",
-  SIDEKIQ_URL: "sidekiq",
-  BULLMQ_URL: "bullmq",
-  POSTGRES_URL: "postgres",
-  CELERY_URL: "celery",
-} as const;
-
 /**
  * Names that more than one source has, one line for each. It reads the text again, since names can clash between settings
  * of which one is wrong otherwise.
  */
 export function nameClashes(given: Readonly<Record<string, string | undefined>>): readonly string[] {
   const settingsByName = new Map<string, string[]>();
-  for (const [setting, kind] of Object.entries(sourceSettings)) {
+  for (const kind of sourceKindNames) {
+    const setting = urlSetting(kind);
     for (const text of urlsIn(given[setting] ?? "")) {
       if (!text.includes("://") || nameProblem(text) !== null) continue;
       if (kind === "postgres" && postgresProblem(text) !== null) continue;

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { Cluster } from "ioredis";
 import { StartError } from "../core/errors.ts";
 import type { PresentJob } from "../core/log-following.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
+import { escapeGlob, scanStep } from "./scan-step.ts";
+import { hashTagOf } from "./slot-groups.ts";
 import { createWatchedRedis } from "./watched-redis.ts";
 
 /** The lists and sets of a queue that hold the jobs that wait or are scheduled. */
@@ -131,16 +132,11 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
     },
     async scan(position) {
       return await watched.use(async (redis) => {
-        // Of a Redis Cluster one node after the other: "node cursor".
-        const [cursor = "0", node = "0"] = position.split(" ").reverse();
-        const nodes = redis instanceof Cluster ? redis.nodes("master") : [redis];
-        const server = nodes[Number(node)];
-        if (server === undefined) return { position: "0", queues: [] };
-        const [next, keys] = await server.scan(cursor, "MATCH", metaKeys, "COUNT", keysPerScan);
+        const step = { match: metaKeys, count: keysPerScan };
+        const { position: next, keys } = await scanStep(redis, position, step);
         const queues = keys.map((key) => key.slice(prefix.length + 1, -":meta".length));
-        const following = next === "0" ? Number(node) + 1 : Number(node);
         return {
-          position: following === nodes.length ? "0" : `${following} ${next}`,
+          position: next,
           // BullMQ allows no colon in a queue's name: such a key belongs to something else.
           queues: queues.filter((queue) => queue !== "" && !queue.includes(":")),
         };
@@ -158,11 +154,6 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
 
 const maxClusterCalls = 16;
 
-/** What decides the slot of a key: what is between its first braces, or all of it. */
-function hashTagOf(key: string): string {
-  return /^[^{]*\{([^}]+)\}/.exec(key)?.[1] ?? key;
-}
-
 interface BullmqUrl {
   readonly options: RedisConnectionOptions;
   readonly prefix: string;
@@ -178,10 +169,6 @@ function parseUrl(url: string): BullmqUrl {
     prefix: parsed.parameters.get("prefix") || "bull",
     names: names.length === 0 ? null : [...new Set(names)],
   };
-}
-
-function escapeGlob(text: string): string {
-  return text.replace(/[*?[\]\\^]/g, "\\$&");
 }
 
 /** What bullmq-read.lua returns of one queue, whose header says what it means. */

@@ -138,7 +138,9 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       maxShare: maxScanShare,
       onPassed() {
         if (found === 0)
-          empty.failed(`no key is named ${reader.prefix}:NAME:meta; ?prefix= sets another prefix`);
+          empty.failed(
+            `no key is named ${reader.prefix}:NAME:meta; ?prefix= sets another prefix, and BULL_URL is for Bull 3 and 4`,
+          );
         found = 0;
       },
       onFailed: fail,

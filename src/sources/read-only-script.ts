@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import type { Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 import { messageOf } from "../core/errors.ts";
 
 /** Runs a script that writes nothing. */
 export type ReadOnlyScript = (
-  redis: Redis,
+  redis: Redis | Cluster,
   keys: readonly string[],
   args: readonly (string | number)[],
 ) => Promise<unknown>;

@@ -35,6 +35,9 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
     maxRetriesPerRequest: 0,
     commandTimeout: commandMs,
     connectTimeout: commandMs,
+    // It would ask INFO, which not every user may; a Redis that is still loading says so to the first command.
+    enableReadyCheck: false,
+    disableClientInfo: true,
   };
   const single = new Redis({ ...options, ...shared, lazyConnect: true, retryStrategy: retryMs });
   let redis: Redis | Cluster = single;
@@ -68,6 +71,8 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
   }
 
   async function findKind(): Promise<void> {
+    // ioredis stays in database 0 when there is no such database, or it is not allowed.
+    if (options.db !== 0) await single.select(options.db);
     // Not every user may ask INFO: then it is taken for what most are.
     const info = await single.info("cluster").catch((error: Error) => {
       if (/^NOPERM/.test(error.message)) return "";

@@ -84,6 +84,8 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             seen.queue,
             fence ?? "",
             seen.notes ?? "",
+            seen.inFlight ?? "",
+            seen.inFlightIdleMs ?? "",
           ],
         })),
       );

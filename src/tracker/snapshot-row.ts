@@ -32,17 +32,31 @@ export interface SnapshotRow {
   /** Redis has lost something of the queue, which is to be reported before the row is used. */
   readonly hasLost: boolean;
   readonly totals: readonly number[] | null;
+  /** How many jobs are, and since when the oldest of them is, where that is known; empty: not reported. */
+  readonly inFlight: readonly number[];
 }
 
-const rowLength = 16;
+const rowLength = 17;
 
 /** @returns null when it is not what snapshot.lua makes of what was written: a missing field ends a row early, and garbage is no number. */
 export function rowOf(reply: unknown): SnapshotRow | null {
   if (!Array.isArray(reply) || reply.length !== rowLength) return null;
   const [source, since, depth, scheduled, changesAt, accuracy, paused, measuredAt, stale, ...counts] = reply;
-  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText] = counts;
+  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText] = counts;
   const totals = totalsText === "" ? null : String(totalsText).split(" ").map(Number);
-  const numbers = [since, depth, scheduled, changesAt, paused, measuredAt, stale, Number(skew), lost];
+  const inFlight = inFlightText === "" ? [] : String(inFlightText).split(" ").map(Number);
+  const numbers = [
+    since,
+    depth,
+    scheduled,
+    changesAt,
+    paused,
+    measuredAt,
+    stale,
+    Number(skew),
+    lost,
+    ...inFlight,
+  ];
   const isWhole = numbers.every(Number.isFinite) && totals?.every(Number.isFinite) !== false;
   if (!isWhole || typeof source !== "string" || !accuracies.includes(accuracy)) return null;
   return {
@@ -63,6 +77,7 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     lost: numberOrNull(lost),
     hasLost: hasLost === 1,
     totals,
+    inFlight,
   };
 }
 
@@ -83,7 +98,8 @@ export function snapshotOf(
   row: SnapshotRow,
   countedMs: number,
 ): QueueSnapshot {
-  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, isCounted, totals } = row;
+  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, isCounted, totals, inFlight } =
+    row;
   const isKnown = accuracy !== "UNKNOWN";
   return {
     queue,
@@ -108,6 +124,7 @@ export function snapshotOf(
           waitTimes[i]?.length ? waitTimeOf(waitTimes[i]) : null,
         )
       : null,
+    ...(inFlight.length === 0 ? {} : { inFlight: inFlight[0], inFlightSinceMs: inFlight[1] ?? null }),
     ...(totals === null ? {} : { totals: totalsOf(totals, source === "events") }),
   };
 }

@@ -121,6 +121,17 @@ describe("a queue that a job system is asked about", () => {
     expect(await snapshot()).not.toHaveProperty("depthIsLowerBound");
   });
 
+  it("has the number of jobs in flight, and since when the oldest of them is", async () => {
+    await observe([observation({ inFlight: 3, inFlightIdleMs: 2_000 })]);
+    expect(await snapshot()).toMatchObject({ inFlight: 3, inFlightSinceMs: start - 2_000 });
+    elapsed = 1_000;
+    await observe([observation({ inFlight: 0, inFlightIdleMs: null, readAtMs: processStart + 1_000 })]);
+    expect(await snapshot()).toMatchObject({ inFlight: 0, inFlightSinceMs: null });
+    elapsed = 2_000;
+    await observe([observation({ readAtMs: processStart + 2_000 })]);
+    expect(await snapshot()).not.toHaveProperty("inFlight");
+  });
+
   it("has no latency, but its depth, when the source does not know how old the head is", async () => {
     await observe([observation({ accuracy: "UNKNOWN", headAgeMs: 7_000, depth: 3, scheduled: null })]);
     const unknown = { latencyMs: null, oldestSinceMs: null, scheduled: null };

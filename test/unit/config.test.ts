@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { StartError } from "../../src/core/errors.ts";
 import { postgresForm, postgresSystemNames } from "../../src/settings/postgres-url.ts";
+import { intervalSetting, polledKindNames } from "../../src/settings/source-kinds.ts";
 
 const defaults: Config = {
   host: "127.0.0.1",
@@ -33,11 +34,8 @@ const defaults: Config = {
   objectivesFile: null,
   shutdownGraceMs: 10_000,
   sources: [],
-  faktoryIntervalMs: 1_000,
-  sidekiqIntervalMs: 1_000,
-  postgresIntervalMs: 1_000,
+  intervalsMs: Object.fromEntries(polledKindNames.map((kind) => [kind, 1_000])) as Config["intervalsMs"],
   postgresQueryFile: null,
-  celeryIntervalMs: 1_000,
   bullmqReconcileMs: 10_000,
   alertsFile: null,
   alertmanagerUrls: [],
@@ -68,7 +66,7 @@ describe("with nothing set", () => {
 
   test("an empty value counts as nothing, and so does every variable that is not ours", () => {
     const names = Object.keys(defaults).map((name) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
-    const durationNames = durations.map(({ name }) => name);
+    const durationNames = allDurations.map(({ name }) => name);
     const urlNames = ["REDIS_URL", "FAKTORY_URL", "SIDEKIQ_URL", "BULLMQ_URL", "STATSD_URL"];
     const ours = [
       ...names,
@@ -133,14 +131,19 @@ const durations = [
   { name: "MAX_WAIT", field: "maxWaitMs", low: "1s", high: "3650d", standard: "7d" },
   { name: "QUEUE_TTL", field: "queueTtlMs", low: "1s", high: "3650d", standard: "7d" },
   { name: "SHUTDOWN_GRACE", field: "shutdownGraceMs", low: "100ms", high: "1h", standard: "10s" },
-  { name: "FAKTORY_INTERVAL", field: "faktoryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
-  { name: "SIDEKIQ_INTERVAL", field: "sidekiqIntervalMs", low: "100ms", high: "1h", standard: "1s" },
-  { name: "POSTGRES_INTERVAL", field: "postgresIntervalMs", low: "100ms", high: "1h", standard: "1s" },
-  { name: "CELERY_INTERVAL", field: "celeryIntervalMs", low: "100ms", high: "1h", standard: "1s" },
   { name: "BULLMQ_RECONCILE", field: "bullmqReconcileMs", low: "1s", high: "1h", standard: "10s" },
 ] as const;
 
-describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
+const intervals = polledKindNames.map((kind) => ({
+  ...{ name: intervalSetting(kind), low: "100ms", high: "1h", standard: "1s" },
+  read: ({ intervalsMs }: Config) => intervalsMs[kind],
+}));
+const allDurations = [
+  ...durations.map(({ field, ...row }) => ({ ...row, read: (config: Config) => config[field] })),
+  ...intervals,
+];
+
+describe.each(allDurations)("$name", ({ name, read, low, high, standard }) => {
   test.each([
     { given: "1500ms", ms: 1_500 },
     { given: "1.5s", ms: 1_500 },
@@ -148,7 +151,7 @@ describe.each(durations)("$name", ({ name, field, low, high, standard }) => {
     { given: "2m", ms: 120_000 },
     { given: "1h", ms: 3_600_000 },
   ])("takes $given for $ms ms", ({ given, ms }) => {
-    expect(loadConfig({ [name]: given })[field]).toBe(ms);
+    expect(read(loadConfig({ [name]: given }))).toBe(ms);
   });
 
   test(`reaches from ${low} to ${high}`, () => {

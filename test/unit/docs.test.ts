@@ -2,6 +2,12 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { errorStatus } from "../../src/core/errors.ts";
+import {
+  intervalSetting,
+  polledKindNames,
+  sourceKindNames,
+  urlSetting,
+} from "../../src/settings/source-kinds.ts";
 import { blocks, pages, project } from "../support/pages.ts";
 
 /** Why a block is not run by e2e/docs: the only words that `<!-- not run: WORD -->` may have. */
@@ -131,7 +137,11 @@ describe("tables", () => {
       config.indexOf("const settings ="),
       config.indexOf("export function loadConfig"),
     );
-    const settings = [...declared.matchAll(/^ {2}([A-Z_]+): (?:(?:whole|duration)\("?([\w]+)"?)?/gm)];
+    const settings = [
+      ...declared.matchAll(/^ {2}([A-Z_]+): (?:(?:whole|duration)\("?([\w]+)"?)?/gm),
+      ...sourceKindNames.map((kind) => [kind, urlSetting(kind)]),
+      ...polledKindNames.map((kind) => [kind, intervalSetting(kind), "1s"]),
+    ];
     const defaults = new Map(
       rowsOf("docs/configuration.md").flatMap(([names, values = ""]) =>
         namesIn(names).map((name, index) => [name, values.split(", ")[index] ?? values] as const),

@@ -119,6 +119,22 @@ describe("the series of a queue", () => {
       why: "the job system does not report it",
     },
     {
+      what: "with jobs in flight",
+      snapshot: { ...observed, inFlight: 2, inFlightSinceMs: atMs - 3_000 },
+      names: [
+        ...without("queue_scheduled", "queue_lost", ...totalNames),
+        "queue_in_flight",
+        "queue_in_flight_idle_seconds",
+      ],
+      why: "the job system reports both",
+    },
+    {
+      what: "with no job in flight",
+      snapshot: { ...observed, inFlight: 0, inFlightSinceMs: null },
+      names: [...without("queue_scheduled", "queue_lost", ...totalNames), "queue_in_flight"],
+      why: "0 is a number, and there is none that has been so for a time",
+    },
+    {
       what: "counted up to a limit",
       snapshot: { ...counted, depthIsLowerBound: true },
       names: [...without(), "queue_depth_is_lower_bound"],

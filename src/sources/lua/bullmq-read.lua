@@ -7,7 +7,7 @@
 --       ('' = unknown); 1 to count its jobs else 0; a job to look for ('' = none); the list or set to read a page of, or 'all'
 --       for all of them at once if they hold at most a page together ('' = none); index of the page's first job
 -- Returns a map: now, ms; and queues, a list with a map for each queue
---   exists       0 when its meta key has gone, else 1
+--   exists       0 when its meta key has gone, or is that of Bull 4, else 1
 --   cursor       the entry that was read last
 --   more         1 when the end of the stream was not reached, else 0: then there are neither counts nor page
 --   missedUntil  entries from before this time, in ms, were trimmed or deleted unread; missing when none was
@@ -34,6 +34,12 @@ local kinds = {
 local maxOptsBytes = 16384
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- Of a queue that is paused Bull 4 has a `meta`, too, with nothing but that; it has no stream.
+local function isBulls(base)
+  return redis.call('HLEN', base .. 'meta') == 1 and redis.call('HEXISTS', base .. 'meta', 'paused') == 1
+    and redis.call('EXISTS', base .. 'events') == 0
+end
 
 -- Older versions put a marker among the jobs, whose id begins like this.
 local function isJob(id) return id and string.sub(id, 1, 2) ~= '0:' end
@@ -196,7 +202,7 @@ for key = 1, #KEYS do
   answers[key] = {map = answer}
   if left <= 0 then
     answer.more, answer.added = 1, ARGV[arg + 1] ~= '' and ARGV[arg + 1] or nil
-  elseif redis.call('EXISTS', base .. 'meta') == 0 then
+  elseif redis.call('EXISTS', base .. 'meta') == 0 or isBulls(base) then
     answer.exists = 0
   else
     local maxEvents = tonumber(redis.call('HGET', base .. 'meta', 'opts.maxLenEvents') or nil) or defaultMaxEvents

@@ -6,6 +6,8 @@
 --       6 depth  7 scheduled ('' in both: the source does not report it; depth -n: it counted up to n > 1 jobs)  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
 --       11 channel  12 queue's name         13 fencing token of the reader ('' = is not compared)
 --       14 what the next reader needs ('' = as before)
+--       15 jobs that are delivered and not acknowledged ('' = the source does not report it)   16 for how long the oldest of these has
+--       been so, ms ('' = not known)
 -- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
 -- @include ../../redis/lua/includes/now.lua
@@ -21,27 +23,30 @@ if stored and fence < stored then return -stored end
 
 local now = nowMs(ARGV[1])
 
-local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil', 'measuredAt')
+local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil', 'measuredAt',
+  'inFlight')
 -- Several processes may read the same job system: what was read earlier does not undo what was read later.
 local measuredAt = tonumber(before[8] or nil)
 if before[1] == source and measuredAt and measuredAt <= now and measuredAt > now - readAgo then return 0 end
-local since = -1
-if age then
-  -- A job system may report an age for an invalid time. Below 0 it would look as if no job waited.
-  since = math.max(0, math.floor(now - readAgo - age))
-  local known = tonumber(before[2] or nil)
-  -- Every reading is off by a little. While it can be the same head, it is: a head that stays must not seem to move.
-  if known and known >= 0 and math.abs(known - since) <= uncertainty + 2 then since = known end
+-- Every reading is off by a little. While it can be the same time, it is: a head that stays must not seem to move.
+-- A job system may report an age for an invalid time. Below 0 it would look as if no job waited.
+local function sinceOf(ageThen, known)
+  local at = math.max(0, math.floor(now - readAgo - ageThen))
+  if known and known >= 0 and math.abs(known - at) <= uncertainty + 2 then at = known end
+  return string.format('%.0f', at)
 end
-since = string.format('%.0f', since)
+local since = age and sinceOf(age, tonumber(before[2] or nil)) or '-1'
+local inFlight, idle = ARGV[15], tonumber(ARGV[16])
+if idle then inFlight = inFlight .. ' ' .. sinceOf(idle, tonumber(string.match(before[9] or '', ' (%d+)$'))) end
 
 local wasFresh = before[7] and now <= tonumber(before[7])
 local isNews = not wasFresh or before[1] ~= source or before[2] ~= since or before[3] ~= depth
   or before[4] ~= scheduled or before[5] ~= accuracy or before[6] ~= paused
+  or (before[9] or '') ~= inFlight
 
 redis.call('HSET', stateKey,
   'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
-  'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+  'inFlight', inFlight, 'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
 if fence then redis.call('HSET', stateKey, 'fence', ARGV[13]) end
 if ARGV[14] ~= '' then redis.call('HSET', stateKey, 'notes', ARGV[14]) end
 if isNews then redis.call('PUBLISH', channel, queue) end

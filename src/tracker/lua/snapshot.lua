@@ -30,6 +30,8 @@
 --                    mark, which the caller has to set, were set already, and the queue is known; else 0
 --     totals         '' where there are none, or not asked for, else one text, which is less for both sides than a list: enqueued,
 --                    dequeued, removed, unremoved, lost, unlost, waited, and the waits by their bounds (see totals.lua)
+--     in flight      how many jobs are delivered and not acknowledged, and, behind a space, since when the oldest of them is, ms;
+--                    '' where the source does not report it
 --   }
 
 -- @include ../../redis/lua/includes/now.lua
@@ -57,7 +59,8 @@ end
 -- Of a queue that a job system is asked about.
 local function observedRow(stateKey, source)
   local now = redisNow
-  local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil')
+  local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil',
+    'inFlight')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   local accuracy, measuredAt = fields[4], tonumber(fields[6])
@@ -66,7 +69,7 @@ local function observedRow(stateKey, source)
   return {
     source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', -1, 0, ''
+    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', -1, 0, '', fields[8] or ''
   }
 end
 
@@ -217,7 +220,7 @@ local function rowOf(keys, answered)
     source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0,
     throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince),
     isCountedSince(shortestWindow) and 1 or 0, skew, lost, hasLost,
-    ARGV[9] == '1' and isCountedSince(longestWindow) and totalsOf(stateKey) or ''
+    ARGV[9] == '1' and isCountedSince(longestWindow) and totalsOf(stateKey) or '', ''
   }
 end
 

@@ -1,0 +1,173 @@
+import { readFileSync } from "node:fs";
+import type { Cluster, Redis } from "ioredis";
+import { StartError } from "../core/errors.ts";
+import type { EventSink, Observation } from "../core/observation.ts";
+import { monotonicClock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Service } from "../runtime/service.ts";
+import { parseRedisUrl, redisOptions } from "../settings/redis-url.ts";
+import { createOwnIds, type OwnIds } from "./own-ids.ts";
+import { createPolledSource } from "./polled-source.ts";
+import { createReadOnlyScript } from "./read-only-script.ts";
+import { searchKeys } from "./search-keys.ts";
+import { slotGroups } from "./slot-groups.ts";
+import { createWatchedRedis } from "./watched-redis.ts";
+
+export interface StreamsSourceOptions {
+  /** `redis://...?streams=A,B:*`: names of streams, and patterns of names. It may name one node of a Redis Cluster. */
+  readonly url: string;
+  readonly intervalMs: number;
+  readonly sink: EventSink;
+  readonly logger: Logger;
+  /** What stands before the slash in the names of its queues. @default "streams" */
+  readonly source?: string;
+  /** How often the entries are counted that a group has not been given, where Redis does not know it, in ms. @default 5_000 */
+  readonly countEveryMs?: number;
+}
+
+const lua = readFileSync(new URL("lua/streams.lua", import.meta.url), "utf8");
+const streamsPerCall = 20;
+const maxStreams = 10_000;
+
+interface Stream {
+  /** The URL names it; else it was found by a pattern. */
+  readonly isNamed: boolean;
+  readonly ids: OwnIds;
+  /** Of each group the last count. */
+  readonly depths: Map<string, Pick<Observation, "depth" | "depthIsLowerBound">>;
+  countAtMs: number;
+}
+
+/**
+ * Reads the consumer groups of Redis Streams, each as a queue `STREAM/GROUP`, from a Redis that it never changes.
+ *
+ * - The head is the first entry that the group has not been given. Its id is the time of that Redis, so its accuracy is EXACT, unless
+ *   the stream has ids that are no such times: then it is ESTIMATED or, where they are no times at all, UNKNOWN.
+ * - The depth is the group's lag; where Redis does not know that (entries were deleted, the group began in the middle) the
+ *   entries are counted every `countEveryMs`, up to some thousands.
+ * - Entries that a consumer has and has not acknowledged do not wait: they are `inFlight`.
+ * - A stream without a group is a queue `STREAM` of which nothing is known: a group that is created later may be given all entries.
+ *
+ * @throws StartError when the URL is not that of a Redis, or names no stream.
+ */
+export function createStreamsSource(options: StreamsSourceOptions): Service {
+  const { url, intervalMs, sink, logger, source = "streams", countEveryMs = 5_000 } = options;
+  const names = streamsIn(url);
+  const patterns = names.filter((name) => /[*?[]/.test(name));
+  const script = createReadOnlyScript(lua);
+  const watched = createWatchedRedis({
+    options: redisOptions(url),
+    connectionName: `queue-latency-${source}`,
+    prepare: () => {},
+  });
+  const streams = new Map<string, Stream>();
+  const search = searchKeys({
+    watched,
+    source,
+    logger,
+    patterns,
+    type: "stream",
+    onFound: (key) => add(key, false),
+  });
+  for (const name of names) if (!patterns.includes(name)) add(name, true);
+
+  function add(name: string, isNamed: boolean): void {
+    if (streams.has(name) || streams.size >= maxStreams) return;
+    streams.set(name, { isNamed, ids: createOwnIds(), depths: new Map(), countAtMs: 0 });
+  }
+
+  async function read(signal: AbortSignal) {
+    const queues: Observation[] = [];
+    await watched.use(async (redis) => {
+      for (const group of slotGroups(watched, [...streams.keys()], streamsPerCall)) {
+        let left = group;
+        while (left.length > 0) {
+          signal.throwIfAborted();
+          left = left.slice(await readSome(redis, left, queues));
+        }
+      }
+    });
+    const whyEmpty = search.isDone() ? `there is no stream that is named so: ${names.join(", ")}` : null;
+    return { queues, whyEmpty };
+  }
+
+  /** @returns how many of them it read. */
+  async function readSome(
+    redis: Redis | Cluster,
+    names: readonly string[],
+    queues: Observation[],
+  ): Promise<number> {
+    const sentAtMs = monotonicClock.now();
+    const isCounted = names.map((name) => sentAtMs >= (streams.get(name)?.countAtMs ?? 0));
+    const reply = await script(redis, names, isCounted.map(Number));
+    const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
+    const readAtMs = sentAtMs + uncertaintyMs;
+    const [nowMs, ...rows] = reply as [number, ...(readonly (string | number)[] | null)[]];
+    if (rows.length === 0) throw new Error("expected a row for each stream, got none");
+    for (const [i, row] of rows.entries()) {
+      const name = names[i] ?? "";
+      const stream = streams.get(name);
+      if (stream === undefined) continue;
+      if (row === null) {
+        // One that is found again is another one.
+        streams.delete(name);
+        if (stream.isNamed) add(name, true);
+        continue;
+      }
+      if (isCounted[i]) stream.countAtMs = sentAtMs + countEveryMs;
+      queues.push(...observationsOf(name, stream, row, { nowMs, readAtMs, uncertaintyMs }));
+    }
+    return rows.length;
+  }
+
+  return createPolledSource({
+    ...{ source, intervalMs, sink, logger, read },
+    runBeside: search.run,
+    close: watched.close,
+  });
+}
+
+interface ReadAt extends Pick<Observation, "readAtMs" | "uncertaintyMs"> {
+  /** By the clock of the Redis that is read. */
+  readonly nowMs: number;
+}
+
+const groupFields = 5;
+
+function observationsOf(
+  name: string,
+  { ids, depths }: Stream,
+  [newest, ...fields]: readonly (string | number)[],
+  { nowMs, ...at }: ReadAt,
+): readonly Observation[] {
+  ids.seen(String(newest), nowMs);
+  const base = { ...at, scheduled: null, paused: false };
+  if (fields.length === 0)
+    return [{ ...base, queue: name, headAgeMs: null, depth: null, accuracy: "UNKNOWN" }];
+  return Array.from({ length: fields.length / groupFields }, (_, i): Observation => {
+    const [group, head, count, pending, idle] = fields.slice(i * groupFields, (i + 1) * groupFields);
+    const inFlight = { inFlight: Number(pending), inFlightIdleMs: idle === "" ? null : Number(idle) };
+    const seen = { ...base, queue: `${name}/${group}`, ...inFlight };
+    if (head === "") {
+      depths.delete(String(group));
+      return { ...seen, headAgeMs: null, depth: 0, accuracy: "EXACT" };
+    }
+    const counted = Number(count);
+    // -1: not this time.
+    if (counted !== -1 || !depths.has(String(group)))
+      depths.set(String(group), {
+        depth: counted === -1 ? null : Math.abs(counted),
+        depthIsLowerBound: counted < -1,
+      });
+    const depth = depths.get(String(group)) ?? { depth: null };
+    return { ...seen, ...depth, ...ids.ageOf(String(head), nowMs) };
+  });
+}
+
+function streamsIn(url: string): readonly string[] {
+  const text = parseRedisUrl(url)?.parameters.get("streams") ?? "";
+  const names = [...new Set(text.split(",").filter((name) => name !== ""))];
+  if (names.length === 0)
+    throw new StartError("expected the URL of a Redis with ?streams=A,B:*, as STREAMS_URL has it");
+  return names;
+}
