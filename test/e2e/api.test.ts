@@ -8,6 +8,7 @@ import { onThisMachine } from "../support/busy-machine.ts";
 import { type LogEntry, recordingLogger } from "../support/logger.ts";
 import { connectTo, uniquePrefix } from "../support/redis.ts";
 import { ask, type GraphQLAnswer, post, startApp } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 interface Event {
   readonly type: string;
@@ -29,6 +30,9 @@ const dequeued = (queue: string, jobId: unknown = "job", rest: Partial<Event> = 
   type: "DEQUEUED",
 });
 const secondsAgo = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString();
+/** What a latency is that was this a moment ago; a moment is a minute on a busy machine. */
+const sinceThen = (seconds: number) =>
+  expect.toSatisfy((latency: number) => latency >= seconds && latency < seconds + 60);
 
 const recordMutation = `mutation ($events: [QueueEventInput!]!, $batchId: ID) {
   recordEvents(events: $events, batchId: $batchId) { accepted duplicates early }
@@ -369,7 +373,7 @@ describe("recordEvents", () => {
     const fields = "state depth scheduled lost latency";
     const [hour, day, done] = await app.read(["hour", "day", "done"], fields);
     expect(hour).toMatchObject({ state: "WAITING", depth: 1, lost: 0 });
-    expect(Math.floor(hour.latency)).toBe(3_600);
+    expect(hour.latency).toEqual(sinceThen(3_600));
     expect(day).toEqual({ state: "EMPTY", depth: 0, scheduled: 1, lost: 2, latency: 0 });
     expect(done).toEqual({ state: "EMPTY", depth: 0, scheduled: 0, lost: 0, latency: 0 });
     await app.recorded([dequeued("day", "1")]);
@@ -513,7 +517,7 @@ describe("queueLatency", () => {
       expect(latency).toBeGreaterThanOrEqual(0);
     }
     // A time in the future is taken for now; and a job that was scheduled has waited since it was due.
-    expect(read.map(({ latency }: { latency: number }) => Math.floor(latency))).toEqual([12, 0, 0, 10]);
+    expect(read.map(({ latency }: { latency: number }) => latency)).toEqual([12, 0, 0, 10].map(sinceThen));
   });
 
   test("counts throughput by when things happened, over the window asked for", async () => {
@@ -927,8 +931,11 @@ describe("queues in an order, and of some kind", () => {
     dequeued("empty"),
   ];
 
+  // Health is of objectives alone: a history would add what it finds in the course of the test.
+  const env = { HISTORY_MAX_QUEUES: "0" };
+
   test("come worst first from one reading, whatever is worse", async () => {
-    await using app = await open();
+    await using app = await open(env);
     await app.recorded(late);
     const ask1 = async (variables: object) => (await ask(app.url, page, variables)).body.data.queues;
     const names = async (variables: object) =>
@@ -962,7 +969,7 @@ describe("queues in an order, and of some kind", () => {
   });
 
   test("are counted, by health and by source, beside the page", async () => {
-    await using app = await open();
+    await using app = await open(env);
     await app.recorded(late);
     const counted = (args: string) =>
       ask(
@@ -1148,9 +1155,12 @@ describe("a query that follows another one within MAX_AGE", () => {
     await using app = await open(env);
     await using other = await open(env);
     await app.recorded([enqueued("q", "1")]);
-    const [first] = await app.read(["q"]);
-    expect(first).toMatchObject({ depth: 1 });
-    expect(await app.read(["q"])).toEqual([first]);
+    // Its own change, too, may be received only after a read.
+    await until(async () => {
+      const [first] = await app.read(["q"]);
+      expect(first).toMatchObject({ depth: 1 });
+      expect(await app.read(["q"])).toEqual([first]);
+    });
 
     // The other server shows at once what it has acknowledged; this one when it has received it, long before its memory ends.
     let depth = 1;

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { onThisMachine } from "../support/busy-machine.ts";
+import { heldBytes } from "../support/held-memory.ts";
 import { type Fault, faults } from "../support/redis-faults.ts";
 import { type Answer, ask } from "../support/server.ts";
 import { type Asked, putUnderLoad, type Seen, type UnderLoad } from "../support/under-load.ts";
@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 /** The promise: a fresh state within this number of ms of its return. */
 const promisedMs = 5_000;
 /** For so long a subscriber may be sent what was right before: until a feed that says nothing is found out. */
-const calmForMs = 3_500;
+const calmForMs = () => onThisMachine(1_750);
 
 const everyWay = ["query", "queues", "sse", "websocket"];
 const kinds: readonly Asked["what"][] = ["query", "queues", "recordEvents", "forgetQueue"];
@@ -21,7 +21,7 @@ describe("while Redis", () => {
   test.for(faults)("$name, nothing is lost and no client gets a wrong number: $why", async (fault) => {
     await using load = await putUnderLoad({ args: fault.args ?? [] });
     await untilAllReceive(load);
-    const memoryBefore = residentBytes(load);
+    const heldBefore = await heldBytes(load.server);
     const mustWarn = fault.asked === "refused" || fault.pushed === "stale";
 
     const heal = await fault.strike(load);
@@ -36,7 +36,7 @@ describe("while Redis", () => {
     const recoveryMs = Date.now() - healedAtMs;
     await load.finishRecording();
     await untilAllReceive(load);
-    const memoryGrowth = residentBytes(load) - memoryBefore;
+    const grown = (await heldBytes(load.server)) - heldBefore;
     await expectCalmLog(load);
     await load.end();
     expect(await load.server.stop()).toBe(0);
@@ -55,8 +55,7 @@ describe("while Redis", () => {
     if (fault.pushed === "fresh") {
       expect(load.seen.filter(({ stale, atMs }) => stale && atMs >= struckAtMs)).toEqual([]);
     }
-    // What a flood leaves for the garbage collector, at most.
-    expect(memoryGrowth).toBeLessThan(200e6);
+    expect(grown).toBeLessThan(50e6);
   });
 });
 
@@ -143,7 +142,7 @@ function expectHonest({ asked, seen, acknowledgedAt, sent }: UnderLoad): void {
   for (const { by, depth, stale, measuredAtMs } of seen) {
     if (stale) continue;
     // A query has all that was acknowledged before; a subscriber receives it a little later.
-    const receivedMs = by === "query" || by === "queues" ? 0 : calmForMs;
+    const receivedMs = by === "query" || by === "queues" ? 0 : calmForMs();
     expect(depth, `${by} at ${measuredAtMs}`).toBeGreaterThanOrEqual(
       acknowledgedAt(measuredAtMs - receivedMs),
     );
@@ -216,9 +215,4 @@ async function untilAllReceive(load: UnderLoad): Promise<void> {
       expect(newest(by)?.depth, by).toBeGreaterThanOrEqual(before);
     }
   });
-}
-
-function residentBytes({ server }: UnderLoad): number {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
-  return Number(kilobytes) * 1024;
 }

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
+import { tellsHeldBytes } from "./held-memory.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "./redis.ts";
 import { type Relay, startRelay } from "./relay.ts";
 import { ask, startServer, type TestServer } from "./server.ts";
@@ -89,7 +90,12 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
   const prefix = uniquePrefix();
   const keys = createKeys(prefix);
   const server = stack.use(
-    await startServer({ REDIS_URL: relay.url, KEY_PREFIX: prefix, RATE_LIMIT_MAX: "10000000" }),
+    await startServer({
+      ...tellsHeldBytes,
+      REDIS_URL: relay.url,
+      KEY_PREFIX: prefix,
+      RATE_LIMIT_MAX: "10000000",
+    }),
   );
 
   const asked: Asked[] = [];
