@@ -523,13 +523,8 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("a page whose name leads to this machine gets nowhere, though the browser takes it for ours", async () => {
     const page = await browser.newPage();
-<<<<<<< HEAD
-    const url = apps.none.url.replace("127.0.0.1", "evil.example");
-    const { reply, commands } = await countCommands(control, async () => {
-=======
     const url = apps.none.url.replace("127.0.0.1", "evil.example");
     const visit = async () => {
->>>>>>> ab6fc03 (Ask a server what memory it holds, run again what a timer's command came between, and count in windows that refill nothing)
       const response = await page.goto(`${url}/graphql`);
       const fetched = await page.evaluate(
         `fetch("/graphql", { method: "POST", headers: { "content-type": "application/json" },
