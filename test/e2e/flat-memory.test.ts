@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, inject, test } from "vitest";
 import { WebSocket } from "ws";
-import { heldBytes, tellsHeldBytes } from "../support/held-memory.ts";
+import { heldBytes, reportsHeldBytes } from "../support/held-memory.ts";
 import { openRaw } from "../support/raw-http.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startServer, type TestServer } from "../support/server.ts";
@@ -118,7 +118,7 @@ async function floodUnread(url: string): Promise<void> {
 
 function start(prefix: string): Promise<TestServer> {
   return startServer({
-    ...tellsHeldBytes,
+    ...reportsHeldBytes,
     REDIS_URL: inject("redisUrl"),
     KEY_PREFIX: prefix,
     RATE_LIMIT_MAX: "1000000000",

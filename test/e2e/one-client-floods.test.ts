@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readlink } from "node:fs/promises";
 import { expect, inject, test } from "vitest";
-import { heldBytes, tellsHeldBytes } from "../support/held-memory.ts";
+import { heldBytes, reportsHeldBytes } from "../support/held-memory.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { post, startServer, type TestServer } from "../support/server.ts";
 import { bearer, tokenFile } from "../support/tokens.ts";
@@ -14,7 +14,7 @@ const floods = new URL("../../bench/one-client-floods.ts", import.meta.url).path
 test("one token that does all at once, by all transports, takes bounded memory, leaves nothing, and another token is answered", async () => {
   await using tokens = await tokenFile({ flood: "read,record,admin", other: "read,record" });
   await using server = await startServer({
-    ...tellsHeldBytes,
+    ...reportsHeldBytes,
     REDIS_URL: inject("redisUrl"),
     KEY_PREFIX: uniquePrefix(),
     API_TOKENS_FILE: tokens.path,

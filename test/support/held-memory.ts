@@ -3,7 +3,7 @@ import type { TestServer } from "./server.ts";
 import { until } from "./until.ts";
 
 /** For the environment of a server that is asked for `heldBytes`. */
-export const tellsHeldBytes = {
+export const reportsHeldBytes = {
   NODE_OPTIONS: `--import=${new URL("./held-memory-process.ts", import.meta.url)}`,
 };
 
@@ -12,11 +12,11 @@ export const tellsHeldBytes = {
  * on how busy the machine is.
  */
 export async function heldBytes({ pid, stdout }: TestServer): Promise<number> {
-  const told = () => [...stdout().matchAll(/^holds (\d+)$/gm)];
-  const before = told().length;
+  const reported = () => [...stdout().matchAll(/^holds (\d+)$/gm)];
+  const before = reported().length;
   process.kill(pid, "SIGUSR2");
   return await until(() => {
-    expect(told().length).toBeGreaterThan(before);
-    return Number(told().at(-1)?.[1]);
+    expect(reported().length).toBeGreaterThan(before);
+    return Number(reported().at(-1)?.[1]);
   });
 }

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createKeys, type Keys } from "../../src/redis/keys.ts";
-import { tellsHeldBytes } from "./held-memory.ts";
+import { reportsHeldBytes } from "./held-memory.ts";
 import { startRedis, type TestRedis, uniquePrefix } from "./redis.ts";
 import { type Relay, startRelay } from "./relay.ts";
 import { ask, startServer, type TestServer } from "./server.ts";
@@ -91,7 +91,7 @@ export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOp
   const keys = createKeys(prefix);
   const server = stack.use(
     await startServer({
-      ...tellsHeldBytes,
+      ...reportsHeldBytes,
       REDIS_URL: relay.url,
       KEY_PREFIX: prefix,
       RATE_LIMIT_MAX: "10000000",
