@@ -16,7 +16,6 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=4000
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
 COPY src ./src
-COPY script/token.ts ./script/
 COPY --from=build /app/dist ./dist
 
 USER node

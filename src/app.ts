@@ -43,7 +43,7 @@ import { createObjectives } from "./settings/objectives.ts";
 import type { PostgresQuery } from "./settings/parse-postgres-queries.ts";
 import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
 import type { SourceKind } from "./settings/source-kinds.ts";
-import { prefixesOf } from "./settings/source-urls.ts";
+import { prefixesOf, type SourceConfig } from "./settings/source-urls.ts";
 import { createTokenFile } from "./settings/token-file.ts";
 import { createAsynqSource } from "./sources/asynq.ts";
 import { createBullSource } from "./sources/bull.ts";
@@ -124,13 +124,12 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const pages = createQueuePages({ all, allCounted, withCounts, ...health });
   const pageWatches = createPageWatches({ read: pages.read, logger });
-  const factories = sourceFactories(config);
-  const readers = config.sources.map(({ kind, name: source, url, prefixes = {} }) =>
+  const readers = config.sources.map((source) =>
     createLeaderOnlySource({
-      lease: createLease({ redis, keys, name: source, logger }),
+      lease: createLease({ redis, keys, name: source.name, logger }),
       sink: tracker,
-      create: (sink) => factories[kind]({ url, source, prefixes, sink, logger, queriesOf, refusedQueries }),
-      source,
+      create: (sink) => createSource(config, source, sink, logger, { queriesOf, refusedQueries }),
+      source: source.name,
       logger,
     }),
   );
@@ -326,6 +325,19 @@ function namesOfSources(
     return last.names;
   };
 }
+
+/** One source of the settings, which reads as soon as it is started, whether or not another process reads it, too. */
+export function createSource(
+  config: Config,
+  { kind, name: source, url, prefixes = {} }: SourceConfig,
+  sink: FollowSink,
+  logger: Logger,
+  queries: Pick<SourceWiring, "queriesOf" | "refusedQueries"> = noQueries(),
+): Service {
+  return sourceFactories(config)[kind]({ url, source, prefixes, sink, logger, ...queries });
+}
+
+const noQueries = () => ({ queriesOf: () => [], refusedQueries: new Set<string>() });
 
 interface SourceWiring {
   readonly url: string;

@@ -136,6 +136,24 @@ const settings = z.object({
   STATSD_URL: statsdUrl(),
 });
 
+export type SettingName = keyof typeof settings.shape;
+
+/** A setting as `--help` shows it. */
+export interface ListedSetting {
+  readonly name: SettingName;
+  /** Empty: it has none. */
+  readonly defaultText: string;
+}
+
+/** All settings, in the order in which they are declared. */
+export function listSettings(): readonly ListedSetting[] {
+  const { properties = {} } = z.toJSONSchema(settings, { io: "input", unrepresentable: "any" });
+  return (Object.keys(settings.shape) as SettingName[]).map((name) => {
+    const property = properties[name];
+    return { name, defaultText: String((typeof property === "object" ? property.default : null) ?? "") };
+  });
+}
+
 /**
  * Reads all settings from the environment; one that is empty counts as not set.
  *
@@ -228,6 +246,6 @@ function openToAll({
 }: Readonly<Record<string, string | undefined>>): readonly string[] {
   if (API_TOKENS_FILE !== undefined || HOST === undefined || isLoopback(HOST)) return [];
   return [
-    `HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens, since every client that reaches the port may do everything, got ${JSON.stringify(HOST)}. Make a token with "npm run token" and set API_TOKENS_FILE to listen elsewhere`,
+    `HOST: expected 127.0.0.1, ::1 or localhost while there are no tokens, since every client that reaches the port may do everything, got ${JSON.stringify(HOST)}. Make a token with "queue-latency token" and set API_TOKENS_FILE to listen elsewhere`,
   ];
 }

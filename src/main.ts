@@ -1,13 +1,15 @@
+#!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
+import { readFileSync } from "node:fs";
 import { pino } from "pino";
-import { createApp } from "./app.ts";
-import { type Config, loadConfig } from "./config.ts";
+import { createApp, createSource } from "./app.ts";
+import { readArguments } from "./cli/arguments.ts";
+import { check } from "./cli/check.ts";
+import { findingsTable } from "./cli/finding.ts";
+import { helpText } from "./cli/help.ts";
+import { makeToken } from "./cli/token.ts";
+import { type Config, listSettings, loadConfig } from "./config.ts";
 import { StartError } from "./core/errors.ts";
 import { monotonicClock } from "./runtime/clock.ts";
-
-const usage = `usage: script/server, or npm start
-
-It takes no arguments. Settings are environment variables, as in PORT=8080 script/server; docs/configuration.md lists them.
-`;
 
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
 function fail(error: unknown): never {
@@ -54,18 +56,30 @@ async function run(config: Config): Promise<void> {
   process.stdout.write(`queue-latency is ready. Dashboard: ${app.url}/ GraphiQL: ${app.url}/graphql\n`);
 }
 
-/** An argument that is ignored would be taken for a setting. @throws StartError */
-function checkArguments([argument]: readonly string[]): void {
-  if (argument === undefined) return;
-  if (argument !== "--help" && argument !== "-h")
-    throw new StartError(`unknown argument ${argument}\n${usage}`);
-  process.stdout.write(usage);
-  process.exit(0);
+/** Prints what was found; the exit code is 1 if anything is wrong. */
+async function runCheck(config: Config): Promise<void> {
+  process.stdout.write(`queue-latency ${version()} on Node ${process.versions.node}\n\n`);
+  const findings = await check(config, (source, sink, logger) => createSource(config, source, sink, logger));
+  process.stdout.write(findingsTable(findings));
+  process.exitCode = findings.some(({ status }) => status === "wrong") ? 1 : 0;
+}
+
+function version(): string {
+  const file = new URL("../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
 }
 
 try {
-  checkArguments(process.argv.slice(2));
-  await run(loadConfig(process.env));
+  const { command, settings, words } = readArguments(
+    process.argv.slice(2),
+    listSettings().map(({ name }) => name),
+  );
+  const env = { ...process.env, ...settings };
+  if (command === "help") process.stdout.write(helpText());
+  else if (command === "version") process.stdout.write(`${version()}\n`);
+  else if (command === "token") await makeToken(words, env.API_TOKENS_FILE ?? "");
+  else if (command === "check") await runCheck(loadConfig(env));
+  else await run(loadConfig(env));
 } catch (error) {
   fail(error);
 }

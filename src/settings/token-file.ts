@@ -36,7 +36,7 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: Toke
   const file = createReloadableFile<Tokens>({
     path,
     setting: "API_TOKENS_FILE",
-    hint: `Make the file and a first token in it with: API_TOKENS_FILE=${path} npm run token -- NAME read`,
+    hint: `Make the file and a first token in it with: queue-latency token NAME read --api-tokens-file ${path}`,
     maxBytes,
     parse: parseInTurns,
     initial: { byName: new Map(), byHash: new Map() },

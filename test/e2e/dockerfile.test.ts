@@ -78,7 +78,7 @@ describe("the Dockerfile", () => {
     }
 
     const app = join(dir, "app");
-    const made = run(["node", "script/token.ts", "test", "read"], app, env);
+    const made = run(["node", "src/main.ts", "token", "test", "read"], app, env);
     const token = await made.says(/^(ql_\S+)$/m);
     expect(await made.ended, made.output()).toBe(0);
 

@@ -368,7 +368,7 @@ describe("a server that others can reach", () => {
     },
     {
       env: { HOST: "0.0.0.0", API_TOKENS_FILE: "/nowhere/tokens" },
-      says: "API_TOKENS_FILE=/nowhere/tokens npm run token -- NAME read",
+      says: "queue-latency token NAME read --api-tokens-file /nowhere/tokens",
     },
   ])("does not start without tokens: $says", async ({ env, says }) => {
     const { code, stderr } = await runServer({ ...env, REDIS_URL: inject("redisUrl"), PORT: "0" });
@@ -377,7 +377,7 @@ describe("a server that others can reach", () => {
   });
 });
 
-describe("npm run token", () => {
+describe("queue-latency token", () => {
   test("adds a line to the file, and its token lets in", async () => {
     const dir = await mkdtemp(join(tmpdir(), "ql-token-"));
     try {
@@ -434,6 +434,6 @@ describe("npm run token", () => {
   }
 
   function run(args: readonly string[], env: Readonly<Record<string, string>>) {
-    return promisify(execFile)(process.execPath, ["script/token.ts", ...args], { cwd: project, env });
+    return promisify(execFile)(process.execPath, ["src/main.ts", "token", ...args], { cwd: project, env });
   }
 });

@@ -45,6 +45,12 @@ const table = [
     may: ["core", "runtime", "executor"],
     why: "it gets the schema, the context and its routes",
   },
+  {
+    importer: "cli",
+    may: ["core", "runtime", "settings", "redis", "auth", "config.ts"],
+    why: "a check is handed the sources that it tries",
+  },
+  { importer: "recorder", may: [], why: "it runs in producers, without the server" },
   { importer: "dashboard", may: [], why: "it runs in browsers, and knows the API only" },
   {
     importer: "app.ts",
@@ -61,7 +67,7 @@ const table = [
   },
   {
     importer: "main.ts",
-    may: ["core", "runtime", "app.ts", "config.ts"],
+    may: ["core", "runtime", "cli", "app.ts", "config.ts"],
     why: "from the environment to an exit code",
   },
 ] as const;

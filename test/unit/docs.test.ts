@@ -17,6 +17,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   demo: "e2e/demo runs it",
   docker: "needs a Docker engine: e2e/dockerfile runs the steps of the Dockerfile",
   itself: "would run this test once more",
+  package: "e2e/published-package installs the package and runs it",
   release: "publishes: unit/release runs the script on a repository of its own",
   postgres: "needs the tables of job systems: redis/postgres-systems grants by it",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",

@@ -47,7 +47,7 @@ export async function spawnRedisServer(
       lastLogLines: () => lastLines(directory.logPath, logStart),
     };
   } catch (error) {
-    throw cannotRun(command, error);
+    throw new StartError(redisServerProblem(command, error), { cause: error });
   } finally {
     await log.close();
   }
@@ -62,13 +62,13 @@ function redisServerArguments(directory: RedisDirectory): readonly string[] {
   ];
 }
 
-function cannotRun(command: string, error: unknown): StartError {
+/** Why a program could not be started, and what to do. */
+export function redisServerProblem(command: string, error: unknown): string {
   const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
-  return new StartError(
+  return (
     `${isMissing ? `${command} was not found` : `${command} cannot be run (${messageOf(error)})`}. ` +
-      "Install Redis (apt-get install redis-server, or brew install redis; script/server does it), " +
-      "or set REDIS_URL to one that runs.",
-    { cause: error },
+    "Install Redis 7 or later (apt-get install redis-server, or brew install redis), " +
+    "or use one that runs: set REDIS_URL, or give --redis-url."
   );
 }
 
