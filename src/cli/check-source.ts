@@ -86,6 +86,7 @@ function countingSink(onQueues: (source: string, queues: readonly string[]) => v
       return { applied: true, cursor: toCursor, ...nothing };
     },
     cursors: async () => new Map(),
+    notes: async () => new Map(),
     gone: async () => {},
   };
 }

@@ -37,6 +37,8 @@ export const settingDescriptions: Readonly<Record<SettingName, string>> = {
   SIDEKIQ_INTERVAL: "how often each Sidekiq is read",
   BULLMQ_URL: "Redises of BullMQ to follow, redis://host[:port][/db]",
   BULLMQ_RECONCILE: "max pause between two corrections of one queue of BullMQ",
+  CELERY_URL: "Redises of Celery to read, redis://host[:port][/db]",
+  CELERY_INTERVAL: "how often each Celery is read",
   POSTGRES_URL: "databases with job systems to read, postgres://user@host/database",
   POSTGRES_QUERY_FILE: "file of SELECTs of tables of your own",
   POSTGRES_INTERVAL: "how often each database is read",

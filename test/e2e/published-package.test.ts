@@ -22,6 +22,9 @@ let bin: string;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "ql-package-"));
   bin = await installPackage(directory);
+  await writeFile(join(directory, "objectives.yml"), "packed: 30s\n");
+  const rule = "name: Late\n    queues: packed\n    latency_above: 30s\n";
+  await writeFile(join(directory, "rules.yml"), `rules:\n  - ${rule}`);
 });
 
 afterAll(() => rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
@@ -98,14 +101,13 @@ describe.each(nodes)("the installed package on $name", ({ directory: node }) => 
   });
 
   test("serves the dashboard and the API, with files that threads parse, and ends at SIGTERM", async () => {
-    const objectives = join(directory, "objectives.yml");
-    await writeFile(objectives, "packed: 30s\n");
-    const rules = join(directory, "rules.yml");
-    await writeFile(rules, "rules:\n  - name: Late\n    queues: packed\n    latency_above: 30s\n");
     const args = ["--port=0", "--redis-url", inject("redisUrl"), "--key-prefix", uniquePrefix()];
-    await using server = start([...args, "--objectives-file", "objectives.yml", "--alerts-file", rules], {
-      node,
-    });
+    await using server = start(
+      [...args, "--objectives-file", "objectives.yml", "--alerts-file", "rules.yml"],
+      {
+        node,
+      },
+    );
     const url = await server.says(ready);
     const page = await (await fetch(`${url}/`)).text();
     const asset = /src="\.\/(assets\/main-[^"]+)"/.exec(page)?.[1];
