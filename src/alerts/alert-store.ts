@@ -163,13 +163,18 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
       if (by > 0) await answered(redis.hincrby(state, field, by));
     },
     async status() {
-      const fields = (await unlessWrongType(redis.hgetall(state))) ?? {};
+      const [found, time] = await Promise.all([
+        unlessWrongType(redis.hgetall(state)),
+        answered(redis.time()),
+      ]);
+      const fields = found ?? {};
       // The leader may be another process, with other receivers.
       const names = namesIn(fields.receivers);
       const outboxNames = names.filter((name) => name.startsWith("webhook"));
       const sizes = await Promise.all(outboxNames.map((_, i) => unlessWrongType(redis.xlen(outbox(i)))));
       const waiting = new Map(outboxNames.map((name, i) => [name, sizes[i] ?? 0]));
       return {
+        measuredAtMs: now?.() ?? timeMs(time as unknown as RedisTime),
         decidedAtMs: numberIn(fields.decidedAt),
         outbox: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
         ignored: numberIn(fields.ignored) ?? 0,
@@ -184,6 +189,13 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
       };
     },
   };
+}
+
+/** Seconds, and microseconds of the running one. */
+type RedisTime = readonly [seconds: string | number, microseconds: string | number];
+
+function timeMs([seconds, microseconds]: RedisTime): number {
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
 }
 
 /** Null when the key holds another type: `begin` sets it aside. */

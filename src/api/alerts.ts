@@ -111,6 +111,12 @@ const AlertStatusType = builder.objectRef<AlertStatus>("AlertStatus").implement(
     }),
     pending: t.exposeInt("pending", { description: "How many alerts are PENDING." }),
     firing: t.exposeInt("firing", { description: "How many alerts are FIRING." }),
+    measuredAt: t.field({
+      type: "DateTime",
+      description:
+        "The instant of this answer, by Redis's clock. A client compares `decidedAt` with it rather than with its own clock.",
+      resolve: ({ measuredAtMs }) => new Date(measuredAtMs),
+    }),
     decidedAt: t.field({
       type: "DateTime",
       nullable: true,

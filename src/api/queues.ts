@@ -31,7 +31,7 @@ import { selectedParts, selectsAny } from "./selected-parts.ts";
 
 const QueueOrderEnum = builder.enumType("QueueOrder", {
   description:
-    "Order of queues. All but NAME are worst first; equal queues are ordered by name. By HEALTH, LATENCY, DEPTH and LATENESS a queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. By counts and forecasts it comes last. Orders other than NAME come from one reading of all queues, at most about a second old; of a queue that did not change, health, counts and forecasts may be ten seconds old.",
+    "Order of queues. All but NAME and SOURCE are worst first; equal queues are ordered by name. By HEALTH, LATENCY, DEPTH and LATENESS a queue whose number is not known, and then one that is INCOMPLETE, comes before the others: it may be the worst. By counts and forecasts it comes last. Orders other than NAME come from one reading of all queues, at most about a second old; of a queue that did not change, health, counts and forecasts may be ten seconds old.",
   values: describedValues(queueOrders, {
     NAME: "By the bytes of the name.",
     HEALTH:
@@ -41,6 +41,9 @@ const QueueOrderEnum = builder.enumType("QueueOrder", {
     DEPTH: "Queues whose depth is null, then INCOMPLETE ones, then the others; the highest `depth` first.",
     LATENESS:
       "Of the queues with an objective those whose latency is null, then INCOMPLETE ones, then the others, the highest `latency / objective` first; at the end queues without an objective, by latency.",
+    SOURCE: "By `source`, as names are ordered, by its first twelve bytes.",
+    STATE: "PAUSED, WAITING, EMPTY.",
+    ACCURACY: "Queues that are `stale`, then UNKNOWN, INCOMPLETE, LOWER_BOUND, ESTIMATED, EXACT ones.",
     ENQUEUED_PER_SECOND:
       "The highest `throughput { enqueuedPerSecond }` first; at the end queues whose source does not report it.",
     DEQUEUED_PER_SECOND:

@@ -101,6 +101,8 @@ export interface AlertStatus {
   readonly firing: number;
   /** How many rules this process evaluates, or would if it had the lease; 0: it has no ALERTS_FILE. */
   readonly rules: number;
+  /** Redis's clock, when it was asked. */
+  readonly measuredAtMs: number;
   /** When the rules were last evaluated, by Redis's clock; null: never. */
   readonly decidedAtMs: number | null;
   /** Notifications that webhooks have not accepted yet. */

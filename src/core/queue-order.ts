@@ -1,7 +1,7 @@
 import { AppError } from "./errors.ts";
 import { type Forecast, type Health, severities } from "./health.ts";
 import type { QueueOrder } from "./queue-page.ts";
-import type { QueueSnapshot, Window } from "./snapshot.ts";
+import { accuracies, type QueueSnapshot, type Window } from "./snapshot.ts";
 
 /** Rank of a queue in an order: greater keys come first, the first key before the others. */
 export type Rank = readonly number[];
@@ -32,6 +32,7 @@ const noRank: Rank = [];
  * one, and must not hide behind 10,000 others. So do those of an INCOMPLETE queue, the greater ones first.
  *
  * - LATENESS is latency / objective; queues without an objective cannot be late, and come last, by latency.
+ * - ACCURACY has stale queues first, then the least certain.
  * - HEALTH is by {@link severities}, then by latency / objective, which is 0 without an objective, then by latency.
  * - The orders by counts, and by a forecast, have queues last of which there is none: whole job systems do not report them, and of a
  *   queue with nothing to do there is nothing to forecast.
@@ -43,6 +44,12 @@ export function rankOf(snapshot: QueueSnapshot, order: QueueOrder, facts: RankFa
   switch (order) {
     case "LATENCY":
       return rankBy(latencyMs, snapshot);
+    case "SOURCE":
+      return textRank(snapshot.source ?? "");
+    case "STATE":
+      return [["MISSING", "EMPTY", "WAITING", "PAUSED"].indexOf(snapshot.state)];
+    case "ACCURACY":
+      return [snapshot.stale ? accuracies.length : accuracies.indexOf(snapshot.accuracy)];
     case "LATENESS": {
       const objectiveMs = facts.objectiveMsOf(snapshot.queue);
       return objectiveMs === null ? [-1, latencyMs] : rankBy(latencyMs / objectiveMs, snapshot);
@@ -77,6 +84,13 @@ export const waitWindow = "FIVE_MINUTES" satisfies Window;
 
 const unknown = Number.POSITIVE_INFINITY;
 
+/** Of its first twelve bytes, as numbers that are exact: names of sources are hardly longer. The first by name has the greatest. */
+function textRank(text: string): Rank {
+  const bytes = Buffer.alloc(12);
+  bytes.write(text);
+  return [-bytes.readUIntBE(0, 6), -bytes.readUIntBE(6, 6)];
+}
+
 function rankBy(value: number, { accuracy }: QueueSnapshot): Rank {
   return accuracy === "INCOMPLETE" || value === unknown ? [unknown, value] : [value, 0];
 }
@@ -104,7 +118,7 @@ export function compareNames(a: string, b: string): number {
 
 /** How many keys the ranks of an order have. */
 const keysOf: Readonly<Record<QueueOrder, number>> = {
-  ...{ NAME: 0, HEALTH: 3, LATENCY: 2, DEPTH: 2, LATENESS: 2 },
+  ...{ NAME: 0, HEALTH: 3, LATENCY: 2, DEPTH: 2, LATENESS: 2, SOURCE: 2, STATE: 1, ACCURACY: 1 },
   ...{
     ENQUEUED_PER_SECOND: 1,
     DEQUEUED_PER_SECOND: 1,

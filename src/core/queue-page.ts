@@ -6,7 +6,7 @@ export const countedOrders = ["ENQUEUED_PER_SECOND", "DEQUEUED_PER_SECOND", "WAI
 /** The orders by a forecast of all queues. */
 export const forecastOrders = ["BREACH_SECONDS", "DRAIN_SECONDS"] as const;
 export const queueOrders = [
-  ...(["NAME", "HEALTH", "LATENCY", "DEPTH", "LATENESS"] as const),
+  ...(["NAME", "HEALTH", "LATENCY", "DEPTH", "LATENESS", "SOURCE", "STATE", "ACCURACY"] as const),
   ...countedOrders,
   ...forecastOrders,
 ] as const;

@@ -25,6 +25,7 @@ export const noAlerts: AlertStatus = {
   ...{
     pending: 0,
     firing: 0,
+    measuredAtMs: 1_790_000_000_000,
     decidedAtMs: null,
     outbox: 0,
     ignored: 0,

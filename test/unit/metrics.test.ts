@@ -100,6 +100,7 @@ describe("a scrape", () => {
       ...{
         pending: 2,
         firing: 1,
+        measuredAtMs: 1_790_000_000_500,
         decidedAtMs: 1_790_000_000_250,
         outbox: 4,
         ignored: 5,

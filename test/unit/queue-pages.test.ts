@@ -145,10 +145,38 @@ describe("the order of queues", () => {
       names: ["older", "deep", "old", "unknown", "lost", "lost-empty", "stale", "a-empty", "b-empty"],
       why: "what is certain before what is not known, within one health the latest, and what has no objective by its age",
     },
+    {
+      orderBy: "ACCURACY",
+      names: ["stale", "unknown", "lost", "lost-empty", "a-empty", "b-empty", "deep", "old", "older"],
+      why: "what is stale, then what is not known, then where events were lost; equal ones by name",
+    },
   ] as const)("$orderBy: $why", async ({ orderBy, names }) => {
     const pages = pagesOf(queues, { objectives, healths });
     expect(await pages.names({ orderBy })).toEqual(names);
     expect(await pages.names({ orderBy, reverse: true })).toEqual(names.toReversed());
+    expect(await pages.walk({ orderBy, reverse: true, first: 2 })).toEqual(names.toReversed());
+  });
+
+  test.each([
+    {
+      orderBy: "SOURCE",
+      names: ["own", "faktory/a", "faktory/b", "sidekiq/a", "sidekiq-two/a"],
+      why: "by the name of the source, then by their own",
+    },
+    {
+      orderBy: "STATE",
+      names: ["faktory/b", "own", "sidekiq/a", "faktory/a", "sidekiq-two/a"],
+      why: "paused ones first, as they are easily forgotten",
+    },
+  ] as const)("$orderBy: $why", async ({ orderBy, names }) => {
+    const pages = pagesOf([
+      waiting("own", 5),
+      { ...waiting("sidekiq/a", 5), source: "sidekiq" },
+      { ...empty("sidekiq-two/a"), source: "sidekiq-two" },
+      { ...empty("faktory/a"), source: "faktory" },
+      { ...waiting("faktory/b", 5), source: "faktory", state: "PAUSED" },
+    ]);
+    expect(await pages.names({ orderBy })).toEqual(names);
     expect(await pages.walk({ orderBy, reverse: true, first: 2 })).toEqual(names.toReversed());
   });
 
