@@ -11,6 +11,8 @@ const directory = join(project, ".cache/screenshots");
 
 const themes = ["light", "dark"] as const;
 const widths = [390, 1280, 2560];
+/** Of a television, on which only the TV view is shown. */
+const tvWidth = 3840;
 /** With the heading or row that is there when the page is. */
 const pages = [
   { name: "overview", path: "/", shown: "tbody .sparkline" },
@@ -50,9 +52,9 @@ try {
   const [overview] = pages;
   for (const theme of themes) {
     const file = join(project, `docs/dashboard-${theme}.png`);
-    await shoot(browser, { ...overview, width: 1200, height: 330, theme, file });
+    await shoot(browser, { ...overview, width: 1280, height: 330, theme, file });
     for (const { name, path, shown } of pages) {
-      for (const width of widths) {
+      for (const width of name === "tv" ? [...widths, tvWidth] : widths) {
         const height = width < 600 ? 844 : Math.round((width * 10) / 16);
         const shot = join(directory, `${name}-${width}-${theme}.png`);
         await shoot(browser, { path, shown, width, height, theme, file: shot });

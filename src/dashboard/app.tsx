@@ -8,7 +8,7 @@ import { Help } from "./help.tsx";
 import { useKeys } from "./keys.ts";
 import { Overview } from "./overview/overview.tsx";
 import { QueuePage } from "./queue/queue-page.tsx";
-import { params, route } from "./route.ts";
+import { navigate, params, route } from "./route.ts";
 import { nextTheme } from "./theme.ts";
 import { isTokenNeeded } from "./token.ts";
 import { TokenForm } from "./token-form.tsx";
@@ -23,6 +23,13 @@ export function App() {
     },
     t() {
       nextTheme();
+      return true;
+    },
+    "/"() {
+      // It has its own, which keeps what is chosen there.
+      if (route.value.page === "overview") return false;
+      navigate({ page: "overview" });
+      requestAnimationFrame(() => document.querySelector<HTMLElement>("input[name=q]")?.focus());
       return true;
     },
     p() {

@@ -1,7 +1,10 @@
 import type { Signal } from "@preact/signals";
-import { alertList } from "./alerts/alert-feed.ts";
-import { isPaused, togglePause } from "./clock.ts";
+import { alertList, alertsError, isPartial } from "./alerts/alert-feed.ts";
+import { isSoundBlocked } from "./alerts/notifications.ts";
+import { isPaused, lostSince, togglePause } from "./clock.ts";
+import { formatAtLeast } from "./format/count.ts";
 import { formatTime } from "./format/instant.ts";
+import { advice } from "./graphql/api-error.ts";
 import { connection } from "./graphql/connection.ts";
 import { pageGraphiqlHref } from "./graphql/graphiql-link.ts";
 import { Link } from "./parts/link.tsx";
@@ -16,8 +19,9 @@ export function Header({ isHelpOpen }: { readonly isHelpOpen: Signal<boolean> })
   return (
     <header class="header">
       <nav class="pages" aria-label="Pages">
-        <Link to={{ page: "overview" }} class="brand" aria-current={page === "overview" ? "page" : undefined}>
-          queue-latency
+        <span class="brand">queue-latency</span>
+        <Link to={{ page: "overview" }} aria-current={page === "overview" ? "page" : undefined}>
+          Queues
         </Link>
         <Link to={{ page: "alerts" }} aria-current={page === "alerts" ? "page" : undefined}>
           Alerts
@@ -25,6 +29,7 @@ export function Header({ isHelpOpen }: { readonly isHelpOpen: Signal<boolean> })
         </Link>
       </nav>
       <ConnectionState />
+      {isSoundBlocked.value && <span class="sound-blocked">No sound before you click on the page</span>}
       <div class="actions">
         <button
           type="button"
@@ -72,21 +77,30 @@ export function Header({ isHelpOpen }: { readonly isHelpOpen: Signal<boolean> })
 
 /** On every page: how many alerts fire. */
 function FiringCount() {
+  const error = alertsError.value;
+  if (error !== null && error.code !== "NO_ALERT_RULES") {
+    return (
+      <span class="firing-count" title={advice(error)}>
+        ?<span class="visually-hidden"> not known</span>
+      </span>
+    );
+  }
   const count = alertList.value.active.filter(({ state }) => state === "FIRING").length;
   return count === 0 ? null : (
     <span class="firing-count">
-      {count}
+      {formatAtLeast(count, isPartial.value)}
       <span class="visually-hidden"> firing</span>
     </span>
   );
 }
 
 function ConnectionState() {
-  const { state, since } = connection.value;
+  const { state } = connection.value;
   const words = {
     connecting: "Connecting…",
     connected: isPaused.value ? "Paused" : "Live",
-    lost: `Lost at ${formatTime(since)}`,
+    lost: lostSince.value === null ? "Lost" : `Lost at ${formatTime(lostSince.value)}`,
+    refused: lostSince.value === null ? "No numbers" : `Stopped at ${formatTime(lostSince.value)}`,
   };
   return (
     <span class="connection" data-state={state === "connected" && isPaused.value ? "paused" : state}>

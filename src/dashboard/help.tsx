@@ -1,7 +1,8 @@
 import type { Signal } from "@preact/signals";
+import { healths } from "./format/health-words.ts";
 import { keyHelp } from "./keys.ts";
 import { Dialog } from "./parts/dialog.tsx";
-import { HealthLabel, healths } from "./parts/health.tsx";
+import { HealthLabel } from "./parts/health.tsx";
 
 const meanings = {
   STALLED: "jobs wait, and none has left for five minutes",

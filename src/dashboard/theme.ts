@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { ofBrowser } from "./browser-storage.ts";
 
 /** `system` follows the setting of the browser. */
 const themes = ["system", "light", "dark"] as const;
@@ -19,11 +20,11 @@ export function applyTheme(): void {
 /** The next of system, light and dark; kept in this browser. */
 export function nextTheme(): void {
   const next = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? "system";
-  localStorage.setItem(storageKey, next);
+  ofBrowser.write(storageKey, next);
   theme.value = next;
 }
 
 function storedTheme(): Theme {
-  const stored = localStorage.getItem(storageKey);
+  const stored = ofBrowser.read(storageKey);
   return themes.find((one) => one === stored) ?? "system";
 }

@@ -5,16 +5,23 @@ import { storedToken, storeToken } from "./token.ts";
 export function TokenForm() {
   const token = useSignal("");
   const wasRefused = storedToken() !== null;
+  const isForgotten = useSignal(false);
   return (
     <main class="token">
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (token.value.trim() !== "") storeToken(token.value.trim());
+          if (token.value.trim() !== "") isForgotten.value = !storeToken(token.value.trim());
         }}
       >
         <h1>This server needs a token</h1>
         {wasRefused && <p role="alert">The token was refused: it is unknown, or was revoked.</p>}
+        {isForgotten.value && (
+          <p role="alert">
+            This browser keeps nothing for the page. Allow cookies and site data for this address, and enter
+            the token again.
+          </p>
+        )}
         <label for="token">Token</label>
         <input
           id="token"

@@ -102,10 +102,15 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await alert.getByText("Customers wait for their mail.").waitFor();
     await alert.getByText(/The oldest job had waited .*3 jobs waited\./).waitFor();
     await alert.getByText("team=post").waitFor();
+    // And how the queue is now, which goes on.
+    await alert.locator(".alert-now").getByText("depth 3").waitFor();
+    await record("ENQUEUED", "fires-1", ["4"]);
+    await alert.locator(".alert-now").getByText("depth 4").waitFor();
+    await overview.getByRole("row", { name: "fires-1" }).getByText("Firing", { exact: true }).waitFor();
     await expect.poll(() => overview.title()).toMatch(/^\(\d+\) /);
     expect(await icon(overview)).not.toBe(calmIcon);
 
-    await record("DEQUEUED", "fires-1", ["1", "2", "3"]);
+    await record("DEQUEUED", "fires-1", ["1", "2", "3", "4"]);
     await alert.waitFor({ state: "hidden" });
     const row = page.getByRole("row", { name: "fires-1" });
     await row.getByText("Recovered: the condition no longer holds.").waitFor();
@@ -198,6 +203,45 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     for (const tab of [page, second]) await card(tab, "fires-5").waitFor();
     const all = async () => [...(await shown(page)), ...(await shown(second))];
     await expect.poll(all).toEqual(["JobsWait: fires-5"]);
+  });
+
+  test("rings when an alert fires, when it is asked for, and says when the browser does not let it", async () => {
+    const page = await open("/alerts");
+    const count = `(() => {
+      window.tones = [];
+      window.AudioContext = class extends AudioContext {
+        createOscillator() {
+          const tone = super.createOscillator();
+          const start = tone.start.bind(tone);
+          tone.start = (at) => { window.tones.push(tone.frequency.value); start(at); };
+          return tone;
+        }
+      };
+    })()`;
+    await page.addInitScript(count);
+    await page.reload();
+    const tones = (tab: Page) => tab.evaluate<number[]>("window.tones");
+    const box = page.getByRole("checkbox", { name: "ring" });
+    expect(await box.isChecked()).toBe(false);
+    await record("ENQUEUED", "fires-7", ["1", "2"]);
+    await card(page, "fires-7").waitFor();
+    await record("DEQUEUED", "fires-7", ["1", "2"]);
+    await card(page, "fires-7").waitFor({ state: "hidden" });
+    expect(await tones(page)).toEqual([]);
+    // So that the person knows the sound.
+    await box.check();
+    await expect.poll(() => tones(page)).toEqual([880, 660]);
+    await page.getByRole("heading", { level: 1 }).click();
+    await record("ENQUEUED", "fires-8", ["1", "2"]);
+    await card(page, "fires-8").waitFor();
+    await expect.poll(() => tones(page)).toEqual([880, 660, 880, 660]);
+
+    // A browser plays no sound of a page that was not used yet.
+    await page.reload();
+    const hint = page.getByText("No sound before you click on the page");
+    await hint.waitFor();
+    await page.getByRole("heading", { level: 1 }).click();
+    await hint.waitFor({ state: "hidden" });
   });
 
   test("does not say that no alert fires while a proxy lets no WebSocket through, and says what is wrong", async () => {

@@ -120,7 +120,7 @@ describe("the files of the dashboard", () => {
       "/assets/../index.html",
       "/assets/",
       "/queues/",
-      `/queues/${"a/".repeat(301)}`,
+      `/queues/${"a/".repeat(451)}`,
       "/other",
     ])
       expect((await get(path)).status, path).toBe(404);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatCount, formatDepth, formatRate } from "../../src/dashboard/format/count.ts";
+import { formatAtLeast, formatCount, formatRate } from "../../src/dashboard/format/count.ts";
 import { formatDuration } from "../../src/dashboard/format/duration.ts";
 import { forecastOf } from "../../src/dashboard/overview/forecast.ts";
 import { holdOrder, isOutdated, rowCount, rowsOf } from "../../src/dashboard/overview/held-order.ts";
@@ -39,8 +39,8 @@ describe("a number", () => {
     expect(formatCount(count)).toBe(text);
   });
 
-  test("of jobs that may be greater has a plus", () => {
-    expect([formatDepth(10_000, true), formatDepth(10_000, false)]).toEqual(["10,000+", "10,000"]);
+  test("that may be greater has a plus", () => {
+    expect([formatAtLeast(10_000, true), formatAtLeast(10_000, false)]).toEqual(["10,000+", "10,000"]);
   });
 
   test.each([
@@ -149,6 +149,16 @@ describe("a path", () => {
     ["queues/demo/steady", { page: "queue", queue: "demo/steady" }, "with a slash that a proxy has decoded"],
     ["queues/100%25", { page: "queue", queue: "100%" }, "with a percent sign"],
     ["queues/100%", { page: "queue", queue: "100%" }, "as a person types it"],
+    ["queues/*.", { page: "queue", queue: "." }, "a dot, which a browser takes out of a path"],
+    ["queues/*..", { page: "queue", queue: ".." }, "two dots"],
+    ["queues/a%2F*..%2Fb", { page: "queue", queue: "a/../b" }, "two dots in between, for proxies"],
+    ["queues/a%2F*%2Fb", { page: "queue", queue: "a//b" }, "two slashes, of which proxies make one"],
+    ["queues/*%2F*", { page: "queue", queue: "/" }, "a slash alone"],
+    ["queues/...", { page: "queue", queue: "..." }, "three dots are a name"],
+    ["queues/%3Fa%23b%26c", { page: "queue", queue: "?a#b&c" }, "what ends a path"],
+    ["queues/%252F", { page: "queue", queue: "%2F" }, "what looks encoded"],
+    ["queues/%F0%9F%90%A2", { page: "queue", queue: "\u{1f422}" }, "an emoji"],
+    ["queues/*", { page: "overview" }, "no name"],
     ["queues/", { page: "overview" }, "no name"],
     ["elsewhere", { page: "overview" }, "unknown"],
   ] as const)("%s is the page %o: %s", (path, route, _why) => {

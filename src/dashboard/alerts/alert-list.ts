@@ -15,8 +15,8 @@ export interface AlertList<A extends ListedAlert> {
   readonly ended: readonly A[];
 }
 
-/** As many ended alerts as the page shows. */
-const maxEnded = 200;
+/** As many ended alerts as the server keeps. */
+const maxEnded = 1_000;
 
 export const noAlerts: AlertList<never> = { active: [], ended: [] };
 
@@ -28,16 +28,23 @@ export function withPushed<A extends ListedAlert>(list: AlertList<A>, pushed: A)
 }
 
 /**
- * The list after an answer that names all active alerts: one that it does not name has ended, unnoticed. The answer may be older than a
- * push: an alert does not return from a later state.
+ * The list after an answer. It may be older than a push: an alert does not return from a later state.
+ *
+ * @param isWhole whether the answer names all active alerts: one that it does not name has ended, unnoticed.
  */
-export function withActive<A extends ListedAlert>(list: AlertList<A>, active: readonly A[]): AlertList<A> {
+export function withActive<A extends ListedAlert>(
+  list: AlertList<A>,
+  active: readonly A[],
+  isWhole: boolean,
+): AlertList<A> {
   const known = new Map(list.active.map((alert) => [alert.id, alert]));
   const hasEnded = new Set(list.ended.map(({ id }) => id));
   const newest = active
     .filter(({ id }) => !hasEnded.has(id))
     .map((alert) => (known.get(alert.id)?.state === "FIRING" ? { ...alert, ...known.get(alert.id) } : alert));
-  return { ...list, active: sorted(newest) };
+  const named = new Set(active.map(({ id }) => id));
+  const others = isWhole ? [] : list.active.filter(({ id }) => !named.has(id));
+  return { ...list, active: sorted([...newest, ...others]) };
 }
 
 /** The list after an answer with alerts that ended. */

@@ -1,12 +1,26 @@
+import { useSignal } from "@preact/signals";
 import { formatDuration } from "../format/duration.ts";
-import { formatInstant } from "../format/instant.ts";
-import { Link } from "../parts/link.tsx";
+import type { ApiError } from "../graphql/api-error.ts";
+import { Instant } from "../parts/instant.tsx";
+import { MoreButton } from "../parts/more-button.tsx";
+import { QueueLink } from "../parts/queue-link.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
-import type { Alert } from "./alert-feed.ts";
+import { type Alert, manyAlerts, readEnded } from "./alert-feed.ts";
 import { explainEnd } from "./explain-alert.ts";
+
+/** As many as are asked for at first. */
+const fewEnded = 100;
 
 /** Alerts that fired and have ended, with the reason. */
 export function EndedAlerts({ alerts }: { readonly alerts: readonly Alert[] }) {
+  const isAllAsked = useSignal(false);
+
+  async function readAll(): Promise<ApiError | null> {
+    const failure = await readEnded(null, manyAlerts);
+    isAllAsked.value = failure === null;
+    return failure;
+  }
+
   return (
     <section aria-labelledby="ended">
       <h2 id="ended">Ended</h2>
@@ -33,6 +47,9 @@ export function EndedAlerts({ alerts }: { readonly alerts: readonly Alert[] }) {
           </table>
         </TableScroll>
       )}
+      {alerts.length >= fewEnded && !isAllAsked.value && (
+        <MoreButton label="Show older alerts" onMore={readAll} />
+      )}
     </section>
   );
 }
@@ -44,11 +61,11 @@ function EndedRow({ alert }: { readonly alert: Alert }) {
   return (
     <tr>
       <th scope="row">{rule}</th>
-      <td>{queue === null ? "all" : <Link to={{ page: "queue", queue }}>{queue}</Link>}</td>
-      <td>{firedAt !== null && <time dateTime={firedAt}>{formatInstant(firedAt)}</time>}</td>
+      <td>{queue === null ? "all" : <QueueLink queue={queue} />}</td>
+      <td>{firedAt !== null && <Instant at={firedAt} />}</td>
       <td>{lasted !== null && formatDuration(Math.round(lasted))}</td>
       <td>{end !== null && explainEnd(end)}</td>
-      <td>{acknowledgedAt === null ? "no" : (acknowledgedBy ?? formatInstant(acknowledgedAt))}</td>
+      <td>{acknowledgedAt === null ? "no" : (acknowledgedBy ?? <Instant at={acknowledgedAt} />)}</td>
     </tr>
   );
 }

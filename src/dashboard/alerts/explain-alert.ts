@@ -1,5 +1,6 @@
-import { formatCount, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
+import { type Health, healthWords } from "../format/health-words.ts";
 import { formatTime } from "../format/instant.ts";
 
 export type AlertEnd = "RECOVERED" | "QUEUE_GONE" | "RULE_GONE" | "DISPLACED";
@@ -10,6 +11,7 @@ export interface ExplainedAlert {
   readonly value: number | null;
   readonly threshold: number | null;
   readonly end: AlertEnd | null;
+  readonly facts?: Pick<FiringFacts, "depthIsLowerBound" | "health"> | null;
 }
 
 const waits = {
@@ -19,21 +21,28 @@ const waits = {
 } as const;
 
 /** The condition that is met, as a clause: "latency 42s, above 30s". */
-export function explainCondition({ subject, value, threshold }: ExplainedAlert): string {
+export function explainCondition({ subject, value, threshold, facts }: ExplainedAlert): string {
   switch (subject) {
     case "HEALTH":
-      return "health as the rule names it";
+      return healthCondition(facts?.health.at(-1)?.health);
     case "UNKNOWN":
       return "the state of the queue is not known";
     case "DROPPED_ALERTS":
       return `${value === null ? "alerts" : `${formatCount(value)} alerts`} dropped: there are too many`;
     case "DEPTH":
-      return comparison("depth", value, threshold, formatCount);
+      return comparison("depth", value, threshold, (depth) =>
+        formatAtLeast(depth, depth === value && facts?.depthIsLowerBound === true),
+      );
     case "LATENCY":
       return comparison("latency", value, threshold, formatDuration);
     default:
       return comparison(waits[subject], value, threshold, formatDuration);
   }
+}
+
+/** @param health when the alert fired; undefined: it has not, or it was not known. */
+function healthCondition(health: Health | undefined): string {
+  return health === undefined ? "health as the rule names it" : `health ${healthWords[health]}`;
 }
 
 function comparison(
@@ -64,7 +73,7 @@ export interface FiringFacts {
   readonly depthIsLowerBound?: boolean;
   readonly accuracy: "EXACT" | "ESTIMATED" | "LOWER_BOUND" | "INCOMPLETE" | "UNKNOWN";
   readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
-  readonly health: readonly { readonly health: string; readonly since: string }[];
+  readonly health: readonly { readonly health: Health; readonly since: string }[];
 }
 
 const accuracies: Readonly<Record<FiringFacts["accuracy"], string | null>> = {
@@ -96,7 +105,9 @@ export function explainFacts(facts: FiringFacts): readonly string[] {
   const accuracy = accuracies[facts.accuracy];
   if (accuracy !== null) sentences.push(accuracy);
   if (health.length > 0) {
-    const course = health.map(({ health, since }) => `${health} at ${formatTime(since)}`).join(", ");
+    const course = health
+      .map(({ health, since }) => `${healthWords[health]} at ${formatTime(since)}`)
+      .join(", ");
     sentences.push(`Health: ${course}.`);
   }
   return sentences;

@@ -1,17 +1,19 @@
-import { effect, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { ofBrowser } from "../browser-storage.ts";
+import { isServerTimeKnown, serverNowMs } from "../clock.ts";
 import { hrefOf } from "../route.ts";
 import { type Alert, alertList } from "./alert-feed.ts";
-import { explainCondition } from "./explain-alert.ts";
+import { type AlertNotification, notificationsOf } from "./notification.ts";
 import { alertsToNotify, maxNotifiedAgeMs } from "./notification-choice.ts";
 
 const notifyKey = "queue-latency:notify";
 const soundKey = "queue-latency:sound";
 const shownKey = "queue-latency:notified";
-/** More than can fire at once and be looked at. */
-const maxShown = 200;
+/** As many as the list of alerts has of each state. */
+const maxShown = 1_000;
 
-const notify = signal(localStorage.getItem(notifyKey) === "on");
-const sound = signal(localStorage.getItem(soundKey) === "on");
+const notify = signal(ofBrowser.read(notifyKey) === "on");
+const sound = signal(ofBrowser.read(soundKey) === "on");
 
 /** Whether firing alerts show a notification of the desktop, and ring; both off until the user asks for them. */
 export const isNotifying: ReadonlySignal<boolean> = notify;
@@ -33,43 +35,59 @@ export async function setNotifying(isOn: boolean): Promise<string | null> {
     if ((await Notification.requestPermission()) !== "granted")
       return whyNoNotifications() ?? "The permission was not given.";
   }
-  localStorage.setItem(notifyKey, isOn ? "on" : "off");
+  ofBrowser.write(notifyKey, isOn ? "on" : "off");
   notify.value = isOn;
   return null;
 }
 
-/** Rings once, so that the user knows the sound, and so that the browser lets the page ring later. */
+/** Rings once, so that the user knows the sound. */
 export function setRinging(isOn: boolean): void {
-  localStorage.setItem(soundKey, isOn ? "on" : "off");
+  ofBrowser.write(soundKey, isOn ? "on" : "off");
   sound.value = isOn;
   if (isOn) ring();
 }
+
+const wasUsed = signal(navigator.userActivation?.hasBeenActive ?? true);
+if (!wasUsed.value) {
+  for (const type of ["pointerdown", "keydown"])
+    addEventListener(type, () => (wasUsed.value = true), { once: true });
+}
+
+/** Whether the page is to ring, and browsers do not let it before it is clicked on, or a key is pressed. */
+export const isSoundBlocked: ReadonlySignal<boolean> = computed(() => sound.value && !wasUsed.value);
 
 /** Shows each alert that fires once, in one of the tabs. @returns what ends it. */
 export function startNotifications(): () => void {
   return effect(() => {
     const { active } = alertList.value;
     if (!notify.value && !sound.value) return;
-    for (const alert of alertsToNotify(active, new Set(readShown()), Date.now())) {
-      void claim(alert.id, () => {
-        if (notify.peek()) show(alert);
-        if (sound.peek()) ring();
-      });
-    }
+    // By the clock of this browser an alert of an hour ago may be new.
+    if (!isServerTimeKnown.value) return;
+    const shown = new Set([...readShown(), ...claimed]);
+    for (const alert of alertsToNotify(active, shown, serverNowMs())) void claim(alert);
   });
 }
 
+/** Ids of the alerts of this tab. */
+const claimed = new Set<string>();
+/** Alerts that fire within this time are shown together. */
+const togetherMs = 300;
+let fired: Alert[] = [];
+
 /**
- * Runs an action in one tab of this browser: that which gets the lock of the alert. The lock is kept for as long as another tab might come
+ * Shows an alert in one tab of this browser: that which gets the lock of the alert. The lock is kept for as long as another tab might come
  * to the same alert, since what one tab writes to `localStorage` another one may read a moment later.
  */
-async function claim(id: string, action: () => void): Promise<void> {
+async function claim(alert: Alert): Promise<void> {
   const act = () => {
-    localStorage.setItem(shownKey, JSON.stringify([id, ...readShown()].slice(0, maxShown)));
-    action();
+    claimed.add(alert.id);
+    ofBrowser.write(shownKey, JSON.stringify([alert.id, ...readShown()].slice(0, maxShown)));
+    fired.push(alert);
+    if (fired.length === 1) setTimeout(showFired, togetherMs);
   };
   // Without HTTPS there are no locks, and no notifications.
   if (!("locks" in navigator)) return act();
+  const { id } = alert;
   await navigator.locks.request(`queue-latency:alert:${id}`, { ifAvailable: true }, async (lock) => {
     if (lock === null) return;
     act();
@@ -77,9 +95,16 @@ async function claim(id: string, action: () => void): Promise<void> {
   });
 }
 
+function showFired(): void {
+  const alerts = fired;
+  fired = [];
+  if (notify.peek()) for (const notification of notificationsOf(alerts)) show(notification);
+  if (sound.peek()) ring();
+}
+
 function readShown(): readonly string[] {
   try {
-    const stored: unknown = JSON.parse(localStorage.getItem(shownKey) ?? "[]");
+    const stored: unknown = JSON.parse(ofBrowser.read(shownKey) ?? "[]");
     return Array.isArray(stored) ? stored.map(String) : [];
   } catch {
     return [];
@@ -87,26 +112,16 @@ function readShown(): readonly string[] {
 }
 
 /** A notification with the same tag replaces the one before. */
-function show(alert: Alert): void {
-  const summary = alert.annotations.find(({ name }) => name === "summary")?.text;
-  const notification = new Notification(`${alert.rule}${alert.queue === null ? "" : `: ${alert.queue}`}`, {
-    body: [summary, explainCondition(alert)].filter((line) => line !== undefined).join("\n"),
-    tag: alert.id,
-  });
+function show({ title, body, tag }: AlertNotification): void {
+  const notification = new Notification(title, { body, tag });
   notification.addEventListener("click", () => {
     window.focus();
     location.assign(hrefOf({ page: "alerts" }));
   });
 }
 
-/** Several alerts at once ring once. */
-const ringEveryMs = 1_000;
-let rangMs = Number.NEGATIVE_INFINITY;
-
 /** Two short tones; no file is loaded. */
 function ring(): void {
-  if (performance.now() - rangMs < ringEveryMs) return;
-  rangMs = performance.now();
   const context = new AudioContext();
   const gain = context.createGain();
   gain.gain.value = 0.1;

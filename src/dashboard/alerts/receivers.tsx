@@ -1,6 +1,6 @@
 import { nowMs } from "../clock.ts";
 import { formatCount } from "../format/count.ts";
-import { formatInstant } from "../format/instant.ts";
+import { Instant } from "../parts/instant.tsx";
 import { ErrorNotice } from "../parts/notice.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import { useFeed } from "../parts/use-feed.ts";
@@ -26,7 +26,7 @@ function Status({ status }: { readonly status: AlertStatus }) {
     <>
       <p class="hint">
         {rules === 1 ? "1 rule" : `${rules} rules`}, last evaluated{" "}
-        {decidedAt === null ? "never" : <time dateTime={decidedAt}>{formatInstant(decidedAt)}</time>}.
+        {decidedAt === null ? "never" : <Instant at={decidedAt} />}.
       </p>
       {explainStatus(status, nowMs.value).map((problem) => (
         <p key={problem} class="problem">

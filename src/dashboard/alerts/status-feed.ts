@@ -1,4 +1,5 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
+import { observeServerTime } from "../clock.ts";
 import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
 import { alertStatus } from "../graphql/documents.ts";
@@ -21,9 +22,12 @@ export function createStatusFeed(): StatusFeed {
   const stopping = new AbortController();
 
   async function read(): Promise<void> {
-    if (document.hidden) return;
+    // Once in any case: it has the time of the server, by which alerts are new or old.
+    if (document.hidden && status.peek() !== null) return;
     try {
-      status.value = (await query(alertStatus, {}, stopping.signal)).alertStatus;
+      const answer = (await query(alertStatus, {}, stopping.signal)).alertStatus;
+      observeServerTime(answer.measuredAt);
+      status.value = answer;
       error.value = null;
     } catch (reason) {
       if (!stopping.signal.aborted) error.value = apiErrorOf(reason);

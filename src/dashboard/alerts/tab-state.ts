@@ -1,6 +1,7 @@
 import { effect } from "@preact/signals";
+import { isolated } from "../format/isolated.ts";
 import { route } from "../route.ts";
-import { alertList } from "./alert-feed.ts";
+import { alertList, isPartial } from "./alert-feed.ts";
 import firingIcon from "./firing.svg";
 import { titleOf } from "./tab-title.ts";
 
@@ -10,13 +11,13 @@ export function startTabState(): () => void {
   const calmIcon = icon?.href ?? "";
   return effect(() => {
     const firing = alertList.value.active.filter(({ state }) => state === "FIRING").length;
-    document.title = titleOf(pageName(), firing);
+    document.title = titleOf(pageName(), firing, isPartial.value);
     if (icon !== null) icon.href = firing === 0 ? calmIcon : firingIcon;
   });
 }
 
 function pageName(): string {
   const shown = route.value;
-  if (shown.page === "queue") return shown.queue;
+  if (shown.page === "queue") return isolated(shown.queue);
   return shown.page === "alerts" ? "Alerts" : "";
 }

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { formatInstant } from "../format/instant.ts";
+import { Instant } from "../parts/instant.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import type { PlotContent } from "./plot-content.ts";
 import { firingBetween } from "./spans.ts";
@@ -46,7 +46,7 @@ function Rows({ title, content, stepMs }: ChartTableProps) {
           {[...x.keys()].reverse().map((place) => (
             <tr key={place}>
               <th scope="row">
-                {formatInstant(new Date(startOf(place)))}
+                <Instant at={new Date(startOf(place))} />
                 {hasNow && place === x.length - 1 && " (now)"}
               </th>
               {lines.map(({ label, values }) => {

@@ -7,6 +7,8 @@ export interface PlotContent {
   readonly columns: Columns;
   readonly axis: Axis;
   readonly format: (value: number) => string;
+  /** Of the values of the axis. */
+  readonly formatTick: (value: number) => string;
   /** Ends of the time axis, in seconds since the epoch. */
   readonly fromSeconds: number;
   readonly toSeconds: number;

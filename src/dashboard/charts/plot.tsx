@@ -56,7 +56,7 @@ interface PartProps {
   readonly geometry: Geometry;
 }
 
-function Axes({ content: { axis, format, fromSeconds, toSeconds }, geometry }: PartProps) {
+function Axes({ content: { axis, formatTick, fromSeconds, toSeconds }, geometry }: PartProps) {
   const { left, right, top, bottom, xOf, yOf } = geometry;
   return (
     <g class="axes">
@@ -65,7 +65,7 @@ function Axes({ content: { axis, format, fromSeconds, toSeconds }, geometry }: P
           <path class="grid" d={`M${left} ${yOf(tick)}H${right}`} />
           <text class="tick tick-value" x={left - 8} y={yOf(tick)}>
             {axis.isLog && tick === shortestDuration && "≤ "}
-            {format(tick).replace(/\.0(?=\D)/, "")}
+            {formatTick(tick).replace(/\.0(?=\D)/, "")}
           </text>
         </g>
       ))}

@@ -1,6 +1,6 @@
 import { type ReadonlySignal, type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { formatInstant } from "../format/instant.ts";
+import { Instant } from "../parts/instant.tsx";
 import { ChartTable } from "./chart-table.tsx";
 import { summaryOf, type Tone } from "./columns.ts";
 import { Plot } from "./plot.tsx";
@@ -81,7 +81,9 @@ function Readout({ content, stepMs, cursor }: ReadoutProps) {
     <dl class="readout">
       <div class="readout-time">
         <dt>{isNow ? "now" : "at"}</dt>
-        <dd>{formatInstant(new Date(beginMs))}</dd>
+        <dd>
+          <Instant at={new Date(beginMs)} />
+        </dd>
       </div>
       {firing.length > 0 && (
         <div class="readout-alerts">

@@ -6,9 +6,9 @@ export function formatCount(count: number): string {
   return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count);
 }
 
-/** A number of waiting jobs, which may be greater: `10,000+`. */
-export function formatDepth(depth: number, isLowerBound: boolean): string {
-  return isLowerBound ? `${formatCount(depth)}+` : formatCount(depth);
+/** A number that may be greater: `10,000+`. */
+export function formatAtLeast(count: number, isLowerBound: boolean): string {
+  return isLowerBound ? `${formatCount(count)}+` : formatCount(count);
 }
 
 /** A rate per second: `0`, `0.03`, `3.2`, `48`, `1,200`. */

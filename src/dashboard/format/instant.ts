@@ -12,8 +12,7 @@ export function formatTime(instant: Date | string): string {
 }
 
 /** With the day, unless it is the day of `now`: `28 Nov, 14:03:22`. */
-export function formatInstant(instant: Date | string, now: Date = new Date()): string {
-  const date = new Date(instant);
-  const isToday = date.toDateString() === now.toDateString();
-  return isToday ? formatTime(date) : `${day.format(date)}, ${formatTime(date)}`;
+export function formatInstant(instant: Date, now: Date): string {
+  const isToday = instant.toDateString() === now.toDateString();
+  return isToday ? formatTime(instant) : `${day.format(instant)}, ${formatTime(instant)}`;
 }

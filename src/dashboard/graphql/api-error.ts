@@ -53,6 +53,8 @@ export function advice(error: ApiError): string {
       return "The server does not answer. The dashboard tries again by itself.";
     case "THROTTLED":
       return `This client has used its points. The dashboard asks again ${wait}. RATE_LIMIT_MAX on the server raises the limit.`;
+    case "MAX_COST_EXCEEDED":
+      return "This page costs more points than a client may spend at once. Raise RATE_LIMIT_MAX and MAX_COST on the server.";
     case "UNAUTHENTICATED":
       return "The server needs a token, or has revoked the one that was sent. Enter a token.";
     case "FORBIDDEN":

@@ -73,7 +73,11 @@ export function subscribe<D extends Document>(
     if (isEnded) return;
     const failure = noticed(apiErrorOf(reason));
     error(failure);
-    settle(subscription);
+    // What the page shows instead may be of an earlier subscription.
+    if (!mayBeSilent) {
+      awaited.add(subscription);
+      silence.refused();
+    }
     if (passing.has(failure.code)) timer = setTimeout(begin, 1_000 * (failure.retryAfterSeconds ?? 2));
   }
 
@@ -82,7 +86,7 @@ export function subscribe<D extends Document>(
       { query: document as unknown as string, variables: variables as Record<string, unknown> },
       {
         next({ data, errors }) {
-          if (isEnded) return;
+          if (isEnded || !silence.received()) return;
           if (data == null) return fail(errors);
           next(data);
           settle(subscription);
@@ -130,10 +134,10 @@ const client = createClient({
 
 const silence = watchSilence(() => client.terminate());
 client.on("connected", () => {
-  silence.received();
+  silence.opened();
   if (awaited.size === 0) silence.refreshed();
 });
-client.on("message", silence.received);
+client.on("message", () => void silence.received());
 client.on("closed", close);
 client.on("error", close);
 

@@ -2,26 +2,61 @@ import { signal } from "@preact/signals";
 
 /** The one WebSocket of the page. */
 export interface Connection {
-  readonly state: "connecting" | "connected" | "lost";
-  /** When this state began; when it is lost, the instant of the last message. */
-  readonly since: Date;
+  /** `refused`: it is open, and the server does not send what the page shows. */
+  readonly state: "connecting" | "connected" | "lost" | "refused";
+  /** When this state began, by `performance.now()`, in ms. */
+  readonly sinceMs: number;
+  /** When it is lost or refused: until when the numbers on the page were those of the server. Null: there have been none. */
+  readonly numbersAtMs: number | null;
 }
 
-export const connection = signal<Connection>({ state: "connecting", since: new Date() });
+export const connection = signal<Connection>({
+  ...{ state: "connecting", sinceMs: performance.now(), numbersAtMs: null },
+});
 
 /** A ping is sent a second after the last pong, so a silence of more than this is not for lack of changes. */
 const maxSilenceMs = 1_800;
 /** A socket that is silent for so long is given up, and another one is opened. */
 const maxDeadMs = 6_000;
 const checkEveryMs = 200;
+/** Browsers slow the timers of a hidden tab down, and pings with them: after a shorter silence its numbers are those of the server. */
+const maxHiddenSilenceMs = 3_000;
 
 export interface SilenceWatch {
-  /** Called with every message, and when the socket opens. */
-  received(): void;
+  /** Called when the socket has been acknowledged. */
+  opened(): void;
+  /** Called with every message. @returns whether it is to be used: what a page finds in its socket after it stood still is old. */
+  received(): boolean;
   /** Called when all that the page shows has come over this socket. */
   refreshed(): void;
+  /** Called when the server does not send a part of it any more. */
+  refused(): void;
   /** Called when the socket has closed, or could not be opened. */
   closed(event: unknown): void;
+}
+
+let isOpen = false;
+/** Whether the page shows what has come over this socket, rather than over the one before. */
+let isFresh = false;
+let receivedMs = performance.now();
+
+/** Whether the socket is open, and no message has come for longer than one takes. What is shown may be old then. */
+export function isSilent(): boolean {
+  return isOpen && performance.now() - receivedMs > maxSilenceMs;
+}
+
+function lose(state: "lost" | "refused"): void {
+  const before = connection.value;
+  // The first connection goes on to be opened.
+  if (before.state === state || (before.state === "connecting" && state === "lost")) return;
+  // After one trouble comes another: what is shown is from before either.
+  const numbersAtMs = before.state === "connected" ? receivedMs : before.numbersAtMs;
+  connection.value = { state, sinceMs: performance.now(), numbersAtMs };
+}
+
+function show(): void {
+  if (connection.value.state === "connected") return;
+  connection.value = { state: "connected", sinceMs: performance.now(), numbersAtMs: null };
 }
 
 /**
@@ -30,51 +65,73 @@ export interface SilenceWatch {
  * @param giveUp closes a dead socket, so that the next one is opened.
  */
 export function watchSilence(giveUp: () => void): SilenceWatch {
-  let isOpen = false;
-  /** Whether the page shows what has come over this socket, rather than over the one before. */
-  let isFresh = false;
-  let receivedMs = performance.now();
-  let receivedAt = new Date();
+  const standstill = watchStandstill();
+  let shownMs = performance.now();
 
-  function lose(): void {
-    if (connection.value.state === "connected") connection.value = { state: "lost", since: receivedAt };
-  }
-
-  function show(): void {
-    if (connection.value.state !== "connected") connection.value = { state: "connected", since: receivedAt };
+  function end(): void {
+    lose("lost");
+    giveUp();
   }
 
   setInterval(() => {
-    // In a hidden tab browsers slow timers down, and pings with them.
+    const stoodStill = standstill.ended();
     if (!isOpen || document.hidden) return;
-    const silentMs = performance.now() - receivedMs;
-    if (silentMs > maxSilenceMs) lose();
-    if (silentMs > maxDeadMs) giveUp();
+    if (isSilent()) lose("lost");
+    if (stoodStill || performance.now() - Math.max(receivedMs, shownMs) > maxDeadMs) end();
   }, checkEveryMs);
   // The socket may live on where the server is this machine: then the next one opens at once.
   addEventListener("offline", () => {
-    if (isOpen) giveUp();
+    if (isOpen) end();
   });
   document.addEventListener("visibilitychange", () => {
-    receivedMs = performance.now();
+    shownMs = performance.now();
+    // The timers of a hidden tab are slow, and no sign of a standstill.
+    standstill.ended();
+    if (isOpen && !document.hidden && shownMs - receivedMs > maxHiddenSilenceMs) lose("lost");
   });
 
   return {
-    received() {
+    opened() {
       isOpen = true;
       receivedMs = performance.now();
-      receivedAt = new Date();
+    },
+    received() {
+      if (!isOpen) return false;
+      if (!document.hidden && standstill.ended()) {
+        end();
+        return false;
+      }
+      receivedMs = performance.now();
       if (isFresh) show();
+      return true;
     },
     refreshed() {
       isFresh = true;
       if (isOpen) show();
     },
+    refused() {
+      isFresh = false;
+      lose("refused");
+    },
     closed(event) {
       isOpen = false;
       isFresh = false;
       // The client itself closes a socket that no subscription needs.
-      if (!isNormal(event)) lose();
+      if (!isNormal(event)) lose("lost");
+    },
+  };
+}
+
+/** Notices that the page stood still, as when the machine slept: by either clock, for the one of `performance` may have slept, too. */
+function watchStandstill(): { ended(): boolean } {
+  let lastMs = performance.now();
+  let lastWallMs = Date.now();
+  return {
+    ended() {
+      const stoodMs = Math.max(performance.now() - lastMs, Date.now() - lastWallMs);
+      lastMs = performance.now();
+      lastWallMs = Date.now();
+      return stoodMs > maxDeadMs;
     },
   };
 }

@@ -51,6 +51,14 @@ export const sparklines = graphql(`
     }
   }`);
 
+/** How the queues are now whose alerts fire. */
+export const queuesNow = graphql(`
+  subscription QueuesNow($queues: [String!]!) {
+    queueLatency(queues: $queues, minIntervalMs: 1000) {
+      queue state health latency oldestSince depth depthIsLowerBound accuracy stale measuredAt
+    }
+  }`);
+
 /** All of one queue but its history, for its page. */
 export const queueNow = graphql(`
   subscription QueueNow($queue: String!) {
@@ -116,20 +124,11 @@ export const alertChanged = graphql(
   [alertFields],
 );
 
-/** Alerts that are PENDING or FIRING. */
-export const activeAlerts = graphql(
+/** Alerts in one state, of one queue or of all. */
+export const alertsInState = graphql(
   `
-  query ActiveAlerts($first: Int! = 100) {
-    alerts(first: $first) { ...AlertFields }
-  }`,
-  [alertFields],
-);
-
-/** Alerts that have ended, of one queue or of all. */
-export const endedAlerts = graphql(
-  `
-  query EndedAlerts($queue: String, $first: Int! = 100) {
-    alerts(state: RESOLVED, queue: $queue, first: $first) { ...AlertFields }
+  query AlertsInState($state: AlertState!, $queue: String, $first: Int! = 100) {
+    alerts(state: $state, queue: $queue, first: $first) { ...AlertFields }
   }`,
   [alertFields],
 );
@@ -146,7 +145,7 @@ export const acknowledgeAlert = graphql(
 export const alertStatus = graphql(`
   query AlertStatus {
     alertStatus {
-      rules pending firing decidedAt outbox ignored unreadable
+      measuredAt rules pending firing decidedAt outbox ignored unreadable
       receivers { receiver waiting delivered failed dropped }
     }
   }`);

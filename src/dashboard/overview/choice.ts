@@ -1,10 +1,23 @@
-import { type Health, healths } from "../parts/health.tsx";
+import { type Health, healths } from "../format/health-words.ts";
 
 export const queueStates = ["WAITING", "EMPTY", "PAUSED"] as const;
 export type QueueState = (typeof queueStates)[number];
 
-/** What the table is sorted by; each has its own first direction. */
-const sortKeys = ["worst", "name", "latency", "lateness", "depth", "in", "out", "p95", "forecast"] as const;
+/** What the table is sorted by. Names and sources begin with the first, all else with the worst or the highest. */
+const sortKeys = [
+  "worst",
+  "name",
+  "latency",
+  "lateness",
+  "depth",
+  "in",
+  "out",
+  "p95",
+  "forecast",
+  "source",
+  "state",
+  "accuracy",
+] as const;
 export type SortKey = (typeof sortKeys)[number];
 
 /** Which queues a person wants to see, and in which order. All of it is in the query string. */

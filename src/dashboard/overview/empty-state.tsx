@@ -1,3 +1,4 @@
+import { formatCount } from "../format/count.ts";
 import { graphqlPath, setParams } from "../route.ts";
 
 /** A server that knows no queue yet: how to record the first event. */
@@ -36,11 +37,19 @@ export function NoMatch() {
   );
 }
 
+interface AllOkProps {
+  readonly count: number;
+  /** Whether these are all queues of the server. */
+  readonly isAll: boolean;
+}
+
 /** On the wall, when nothing has to be done. */
-export function AllOk({ count }: { readonly count: number }) {
+export function AllOk({ count, isAll }: AllOkProps) {
   return (
     <section class="empty all-ok">
-      <h2 data-health="OK">All {count} queues are OK</h2>
+      <h2 data-health="OK">
+        {count === 1 ? "1 queue is OK" : `${isAll ? "All " : ""}${formatCount(count)} queues are OK`}
+      </h2>
     </section>
   );
 }

@@ -23,10 +23,13 @@ const sortWords: Readonly<Record<SortKey, string>> = {
   out: "Out per second",
   p95: "p95 wait",
   forecast: "Drains last",
+  source: "Source",
+  state: "Paused first",
+  accuracy: "Least certain",
 };
 const typingMs = 250;
 
-/** Search, source, state, and on a narrow window the order. */
+/** Search, source, state and order; on a narrow window, where the table has no head, also the direction. */
 export function Filters({ choice, sources, search }: FiltersProps) {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
@@ -63,13 +66,13 @@ export function Filters({ choice, sources, search }: FiltersProps) {
           /
         </span>
       </label>
-      <label class="field">
-        <span>Source</span>
+      <div class="field">
         <select
+          aria-label="Source"
           value={choice.source ?? ""}
           onChange={(event) => setParams({ source: event.currentTarget.value || null }, "push")}
         >
-          <option value="">all</option>
+          <option value="">All sources</option>
           {listed.map(({ source, count }) => (
             <option key={source} value={source}>
               {source} ({formatCount(count)})
@@ -77,24 +80,24 @@ export function Filters({ choice, sources, search }: FiltersProps) {
           ))}
           {!isListed && <option value={choice.source ?? ""}>{choice.source}</option>}
         </select>
-      </label>
-      <label class="field">
-        <span>State</span>
+      </div>
+      <div class="field">
         <select
+          aria-label="State"
           value={choice.state ?? ""}
           onChange={(event) => setParams({ state: event.currentTarget.value.toLowerCase() || null }, "push")}
         >
-          <option value="">any</option>
+          <option value="">Any state</option>
           {queueStates.map((state) => (
             <option key={state} value={state}>
               {stateWords[state]}
             </option>
           ))}
         </select>
-      </label>
-      <label class="field narrow-only">
-        <span>Sort</span>
+      </div>
+      <div class="field">
         <select
+          aria-label="Sort"
           value={choice.sort}
           onChange={(event) =>
             setParams(
@@ -112,7 +115,16 @@ export function Filters({ choice, sources, search }: FiltersProps) {
             </option>
           ))}
         </select>
-      </label>
+      </div>
+      <button
+        type="button"
+        class="narrow-only"
+        aria-pressed={choice.isReversed}
+        aria-label="Turn the order round"
+        onClick={() => setParams({ reverse: choice.isReversed ? null : "" }, "push")}
+      >
+        ↑↓
+      </button>
     </search>
   );
 }

@@ -1,5 +1,6 @@
 import { formatCount } from "../format/count.ts";
-import { type Health, HealthIcon, healths, healthWords } from "../parts/health.tsx";
+import { type Health, healths, healthWords } from "../format/health-words.ts";
+import { HealthIcon } from "../parts/health.tsx";
 import { setParams } from "../route.ts";
 import type { LoadedPage } from "./queue-store.ts";
 

@@ -1,10 +1,10 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { announce } from "../announcements.tsx";
+import { healths, healthWords } from "../format/health-words.ts";
 import { queuePage } from "../graphql/documents.ts";
 import { graphiqlHref, pageGraphiqlHref } from "../graphql/graphiql-link.ts";
 import { useKeys } from "../keys.ts";
-import { healths, healthWords } from "../parts/health.tsx";
 import { ErrorNotice, Notice } from "../parts/notice.tsx";
 import { graphqlPath, params } from "../route.ts";
 import { choiceOf, isFiltered } from "./choice.ts";
@@ -60,7 +60,9 @@ export function Overview() {
           {page.omitted} more queues are not shown: they could not be read, or there are more than 10,000.
         </Notice>
       )}
-      <Content page={page} onRange={(next) => (range.value = next)} />
+      {(page !== null || store.error.value === null) && (
+        <Content page={page} onRange={(next) => (range.value = next)} />
+      )}
     </main>
   );
 }
@@ -76,7 +78,7 @@ function Content({ page, onRange }: ContentProps) {
   if (page.total > 0) return <QueueTable page={page} onRange={onRange} />;
   if (choice.isTv && choice.healths.length === 0) {
     const count = page.healthCounts.reduce((sum, one) => sum + one.count, 0);
-    if (count > 0) return <AllOk count={count} />;
+    if (count > 0) return <AllOk count={count} isAll={page.omitted === 0 && !isFiltered(choice)} />;
   }
   return isFiltered(choice) ? <NoMatch /> : <NoQueuesYet />;
 }
@@ -84,6 +86,8 @@ function Content({ page, onRange }: ContentProps) {
 /** What a screen reader says of a push: the counts of what is not OK. */
 function summaryOf(page: LoadedPage | null): string {
   if (page === null) return "";
+  // Of no queue it is not known that it is OK.
+  if (page.healthCounts.every(({ count }) => count === 0)) return "Queues: none";
   const counts = healths.flatMap((health) => {
     const count = page.healthCounts.find((one) => one.health === health)?.count ?? 0;
     return health === "OK" || count === 0 ? [] : [`${count} ${healthWords[health].toLowerCase()}`];

@@ -1,12 +1,14 @@
 import type { ComponentChildren } from "preact";
-import { formatDepth, formatRate } from "../format/count.ts";
+import { firingByQueue } from "../alerts/alert-feed.ts";
+import { formatAtLeast, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
-import { formatInstant } from "../format/instant.ts";
 import type { QueueRow } from "../graphql/documents.ts";
 import { HealthLabel } from "../parts/health.tsx";
+import { Instant } from "../parts/instant.tsx";
 import { Latency } from "../parts/latency.tsx";
 import { Link } from "../parts/link.tsx";
 import { ObjectiveBar } from "../parts/objective-bar.tsx";
+import { QueueName } from "../parts/queue-name.tsx";
 import { Sparkline } from "../parts/sparkline.tsx";
 import { forecastOf } from "./forecast.ts";
 import { sparklineStepMs, sparks } from "./sparkline-store.ts";
@@ -39,12 +41,17 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
     >
       <th scope="row" class="cell-name">
         <Link to={{ page: "queue", queue }} class="queue-link" data-index={index} title={queue}>
-          {queue}
+          <QueueName queue={queue} />
         </Link>
         <span class="badges">
+          <FiringBadge queue={queue} />
           {state === "PAUSED" && <span class="badge">Paused</span>}
           {state === "MISSING" && <span class="badge">Missing</span>}
-          {stale && <span class="badge badge-warning">Stale, as of {formatInstant(row.measuredAt)}</span>}
+          {stale && (
+            <span class="badge badge-warning">
+              Stale, as of <Instant at={row.measuredAt} />
+            </span>
+          )}
           {source !== null && <span class="source">{source}</span>}
         </span>
       </th>
@@ -61,7 +68,7 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         <RowSparkline row={row} />
       </td>
       <Figure name="depth" label="Depth">
-        {depth === null ? null : formatDepth(depth, depthIsLowerBound)}
+        {depth === null ? null : formatAtLeast(depth, depthIsLowerBound)}
       </Figure>
       <Figure name="in" label="In/s">
         {throughput === null ? null : formatRate(throughput.enqueuedPerSecond)}
@@ -76,6 +83,18 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         <ForecastText of={row} />
       </td>
     </tr>
+  );
+}
+
+/** Whether alerts of the queue fire, and whether a colleague has seen them. */
+function FiringBadge({ queue }: { readonly queue: string }) {
+  const firing = firingByQueue.value.get(queue);
+  if (firing === undefined) return null;
+  const isAcknowledged = firing.every(({ acknowledgedAt }) => acknowledgedAt !== null);
+  return (
+    <span class="badge badge-firing" title={firing.map(({ rule }) => rule).join(", ")}>
+      {isAcknowledged ? "Firing, acknowledged" : "Firing"}
+    </span>
   );
 }
 

@@ -38,6 +38,9 @@ const orders: Readonly<Record<SortKey, NonNullable<PageVariables["orderBy"]>>> =
   out: "DEQUEUED_PER_SECOND",
   p95: "WAIT_TIME_P95",
   forecast: "DRAIN_SECONDS",
+  source: "SOURCE",
+  state: "STATE",
+  accuracy: "ACCURACY",
 };
 
 /** On a screen on the wall only what is not OK is shown, unless other healths were chosen. */

@@ -76,6 +76,11 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
     };
   }, [shownKey]);
 
+  // Not every browser says that the focus has gone when the row that had it is no longer drawn.
+  useEffect(() => {
+    if (hasFocus.peek() && !body.current?.contains(document.activeElement)) hasFocus.value = false;
+  });
+
   useRowKeys(body, visible.rowHeight, total);
 
   return (
@@ -89,7 +94,13 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
             <Column name="health" title="Health" sort="worst" />
             <Column name="latency" title="Latency" sort="latency" />
             <Column name="objective" title="Objective" sort="lateness" />
-            <Column name="spark" title="30 minutes" />
+            <th
+              scope="col"
+              class="cell-spark"
+              title="Not to sort by: only the history of the rows on the screen is read"
+            >
+              30 minutes
+            </th>
             <Column name="depth" title="Depth" sort="depth" />
             <Column name="in" title="In/s" sort="in" />
             <Column name="out" title="Out/s" sort="out" />
@@ -129,20 +140,13 @@ export function QueueTable({ page, onRange }: QueueTableProps) {
 interface ColumnProps {
   readonly name: string;
   readonly title: string;
-  readonly sort?: SortKey;
+  readonly sort: SortKey;
 }
 
 /** A head that sorts: once more turns the order round. */
 function Column({ name, title, sort }: ColumnProps) {
   const choice = choiceOf(params.value);
-  const isSorted = sort !== undefined && choice.sort === sort;
-  if (sort === undefined) {
-    return (
-      <th scope="col" class={`cell-${name}`}>
-        {title}
-      </th>
-    );
-  }
+  const isSorted = choice.sort === sort;
   // Names begin with the first, numbers with the highest.
   const isAscending = (sort === "name") !== choice.isReversed;
   const direction = isAscending ? "ascending" : "descending";

@@ -1,15 +1,4 @@
-export type Health = "OK" | "SLOW" | "FALLING_BEHIND" | "STALLED" | "UNKNOWN";
-
-/** Worst first. */
-export const healths: readonly Health[] = ["STALLED", "FALLING_BEHIND", "SLOW", "UNKNOWN", "OK"];
-
-export const healthWords: Readonly<Record<Health, string>> = {
-  STALLED: "Stalled",
-  FALLING_BEHIND: "Falling behind",
-  SLOW: "Slow",
-  UNKNOWN: "Unknown",
-  OK: "OK",
-};
+import { type Health, healthWords } from "../format/health-words.ts";
 
 /** Another shape for each health, so that the colour is not needed: stop, growth, clock, question, tick. */
 const shapes: Readonly<Record<Health, string>> = {

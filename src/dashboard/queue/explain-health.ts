@@ -1,4 +1,4 @@
-import { formatDepth, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatTime } from "../format/instant.ts";
 
@@ -184,7 +184,7 @@ function interval({ low, likely, high }: Estimate): string {
 }
 
 function jobs(count: number, isLowerBound: boolean): string {
-  return count === 1 ? "1 job waits" : `${formatDepth(count, isLowerBound)} jobs wait`;
+  return count === 1 ? "1 job waits" : `${formatAtLeast(count, isLowerBound)} jobs wait`;
 }
 
 function isRecorded({ source }: ExplainedQueue): boolean {

@@ -1,7 +1,7 @@
-import { formatCount, formatDepth, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
-import { formatInstant } from "../format/instant.ts";
 import { HealthLabel } from "../parts/health.tsx";
+import { Instant } from "../parts/instant.tsx";
 import { Latency } from "../parts/latency.tsx";
 import { explainForecast, explainHealth } from "./explain-health.ts";
 import type { QueueNow } from "./queue-feed.ts";
@@ -12,7 +12,14 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
   return (
     <section class="now-panel" aria-label="Now" data-health={now.health}>
       <p class="now-latency">
-        <span class="lead">Latency{now.stale && `, as of ${formatInstant(now.measuredAt)}`}</span>
+        <span class="lead">
+          Latency
+          {now.stale && (
+            <>
+              , as of <Instant at={now.measuredAt} />
+            </>
+          )}
+        </span>
         <Latency of={now} />
       </p>
       <div class="now-why">
@@ -20,7 +27,7 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
           <HealthLabel health={now.health} />
           {now.oldestSince !== null && (
             <span>
-              oldest job waits since <time dateTime={now.oldestSince}>{formatInstant(now.oldestSince)}</time>
+              oldest job waits since <Instant at={now.oldestSince} />
             </span>
           )}
         </p>
@@ -31,7 +38,7 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
         <Fact name="Objective" value={now.objective === null ? "none" : formatDuration(now.objective)} />
         <Fact
           name="Depth"
-          value={now.depth === null ? unknown : formatDepth(now.depth, now.depthIsLowerBound)}
+          value={now.depth === null ? unknown : formatAtLeast(now.depth, now.depthIsLowerBound)}
         />
         <Fact name="Scheduled" value={count(now.scheduled)} />
         <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond)} />

@@ -6,7 +6,7 @@ import type { PlotContent } from "../charts/plot-content.ts";
 import { type SpannedAlert, spansOf } from "../charts/spans.ts";
 import { stepGrid, stepMs } from "../charts/step-grid.ts";
 import { TimeChart } from "../charts/time-chart.tsx";
-import { formatCount, formatDepth, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import type { HistoryStep } from "./history-feed.ts";
 import type { QueueNow } from "./queue-feed.ts";
@@ -27,6 +27,8 @@ interface Chart {
   readonly title: string;
   readonly note: string;
   readonly format: (value: number) => string;
+  /** @default format */
+  readonly formatTick?: (value: number) => string;
   readonly axisOf: (values: Column) => Axis;
   readonly lines: readonly Line<HistoryStep>[];
   /** Whether it shows the objective and the spans of alerts. */
@@ -46,11 +48,12 @@ export function QueueCharts({ steps, now, nowMs, range, alerts, queryHref, onSel
     objective === null ? null : { value: objective, label: `objective ${formatDuration(objective)}` };
   return (
     <div class="charts">
-      {chartsOf(pushed, grid.stepMs).map(({ title, note, format, axisOf, lines, isOfLatency }) => {
+      {chartsOf(pushed, grid.stepMs).map((chart) => {
+        const { title, note, format, formatTick = format, axisOf, lines, isOfLatency } = chart;
         const columns = columnsOf(grid, lines, isLive ? nowMs : null);
         const values = columns.lines.flatMap((line) => [...line.values]);
         const content: PlotContent = {
-          ...{ columns, format, fromSeconds: fromMs / 1000, toSeconds: toMs / 1000 },
+          ...{ columns, format, formatTick, fromSeconds: fromMs / 1000, toSeconds: toMs / 1000 },
           axis: axisOf(isOfLatency === true && level !== null ? [...values, level.value] : values),
           level: isOfLatency === true ? level : null,
           spans: isOfLatency === true ? spansOf(alerts, fromMs, toMs) : [],
@@ -96,8 +99,10 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
     },
     {
       title: "Depth",
-      note: `waiting jobs, the most in each ${ofStep}${now?.depthIsLowerBound ? `; now ${formatDepth(now.depth ?? 0, true)}: jobs are counted to a limit` : ""}`,
-      format: formatCount,
+      note: `waiting jobs, the most in each ${ofStep}${isCounted(now) ? "" : "; +: jobs are counted to a limit"}`,
+      // What is known of a step is its depth alone: it was counted to the same limit.
+      format: (depth) => formatAtLeast(depth, !isCounted(now) && depth >= (now?.depth ?? 0)),
+      formatTick: formatCount,
       axisOf: (values) => countAxis(values, 1),
       lines: [{ label: "depth", tone: "depth", of: ({ maxDepth }) => maxDepth, now: now?.depth ?? null }],
     },
@@ -122,6 +127,10 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
       ],
     },
   ];
+}
+
+function isCounted(now: QueueNow | null): boolean {
+  return now?.depthIsLowerBound !== true;
 }
 
 /** Where no job was taken there are no waits, though the API's numbers are 0. */

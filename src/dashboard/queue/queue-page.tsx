@@ -1,8 +1,10 @@
 import { useEffect } from "preact/hooks";
 import { announce } from "../announcements.tsx";
+import { healthWords } from "../format/health-words.ts";
+import { isolated } from "../format/isolated.ts";
 import { queueNow } from "../graphql/documents.ts";
-import { healthWords } from "../parts/health.tsx";
 import { ErrorNotice } from "../parts/notice.tsx";
+import { QueueName } from "../parts/queue-name.tsx";
 import { useEscape } from "../parts/use-escape.ts";
 import { useFeed } from "../parts/use-feed.ts";
 import { usePageQuery } from "../parts/use-page-query.ts";
@@ -23,12 +25,15 @@ export function QueuePage({ queue }: { readonly queue: string }) {
   const error = feed?.error.value ?? null;
   const health = now?.health;
   useEffect(() => {
-    if (now !== null) announce(`${queue}: ${healthWords[now.health]}. ${explainHealth(now).reason}`);
+    if (now !== null)
+      announce(`${isolated(queue)}: ${healthWords[now.health]}. ${explainHealth(now).reason}`);
   }, [health]);
   return (
     <main class="queue-page">
       <header class="page-head">
-        <h1>{queue}</h1>
+        <h1>
+          <QueueName queue={queue} />
+        </h1>
         {now !== null && now.source !== null && now.source !== "events" && (
           <p class="hint">read from {now.source}</p>
         )}
@@ -38,7 +43,7 @@ export function QueuePage({ queue }: { readonly queue: string }) {
       {now !== null && <NowPanel now={now} />}
       {now?.accuracy === "INCOMPLETE" && <TrustQueue queue={queue} />}
       <QueueAlerts queue={queue} />
-      <QueueHistory queue={queue} now={now} />
+      {error?.code !== "BAD_USER_INPUT" && <QueueHistory queue={queue} now={now} />}
       {now !== null && now.state !== "MISSING" && (
         <WaitingJobs queue={queue} source={now.source ?? "events"} />
       )}

@@ -1,5 +1,7 @@
 import { formatDuration } from "../format/duration.ts";
+import { isolated } from "../format/isolated.ts";
 import { Dialog } from "../parts/dialog.tsx";
+import { QueueName } from "../parts/queue-name.tsx";
 import type { WaitingJob } from "./waiting-jobs-feed.ts";
 
 interface RemoveJobDialogProps {
@@ -12,10 +14,17 @@ interface RemoveJobDialogProps {
 /** Asks before a job is removed, and names it. */
 export function RemoveJobDialog({ job, queue, onRemove, onClose }: RemoveJobDialogProps) {
   return (
-    <Dialog title={`Remove job ${job.jobId}?`} onClose={onClose}>
+    <Dialog title={`Remove job ${isolated(job.jobId)}?`} onClose={onClose}>
       <p>
-        Job <strong>{job.jobId}</strong>, attempt {job.attempt}, has waited {formatDuration(job.waited)} in{" "}
-        <strong>{queue}</strong>.
+        Job{" "}
+        <strong>
+          <bdi>{job.jobId}</bdi>
+        </strong>
+        , attempt {job.attempt}, has waited {formatDuration(job.waited)} in{" "}
+        <strong>
+          <QueueName queue={queue} />
+        </strong>
+        .
       </p>
       <p>
         It no longer counts in this queue's latency and depth. The job itself is not stopped: a worker that
@@ -33,7 +42,7 @@ export function RemoveJobDialog({ job, queue, onRemove, onClose }: RemoveJobDial
             void onRemove(job);
           }}
         >
-          Remove job {job.jobId}
+          Remove job <bdi>{job.jobId}</bdi>
         </button>
       </div>
     </Dialog>

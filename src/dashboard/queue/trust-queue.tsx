@@ -1,11 +1,13 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { isolated } from "../format/isolated.ts";
 import { askWhetherAdmin, isAdmin, noteRefusal } from "../graphql/admin.ts";
 import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
 import { trustQueue } from "../graphql/documents.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { ErrorNotice } from "../parts/notice.tsx";
+import { QueueName } from "../parts/queue-name.tsx";
 
 /** Ends INCOMPLETE, for clients with the scope `admin`. */
 export function TrustQueue({ queue }: { readonly queue: string }) {
@@ -31,7 +33,7 @@ export function TrustQueue({ queue }: { readonly queue: string }) {
       </button>
       <ErrorNotice error={error.value} />
       {isAsking.value && (
-        <Dialog title={`Trust the numbers of ${queue}?`} onClose={() => (isAsking.value = false)}>
+        <Dialog title={`Trust the numbers of ${isolated(queue)}?`} onClose={() => (isAsking.value = false)}>
           <p>
             Its accuracy is EXACT from then on, and alerts resolve again. First remove jobs that no longer
             wait: they would make the queue look late.
@@ -41,7 +43,7 @@ export function TrustQueue({ queue }: { readonly queue: string }) {
               Not yet
             </button>
             <button type="button" onClick={() => void trust()}>
-              Trust {queue}
+              Trust <QueueName queue={queue} />
             </button>
           </div>
         </Dialog>

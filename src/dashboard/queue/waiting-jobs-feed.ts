@@ -1,4 +1,6 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
+import { serverNowMs } from "../clock.ts";
+import { isolated } from "../format/isolated.ts";
 import { noteRefusal } from "../graphql/admin.ts";
 import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
@@ -10,6 +12,7 @@ export type WaitingJob = ResultOf<typeof waitingJobs>["waitingJobs"][number];
 /** The oldest jobs of a queue, as one reading lists them. */
 export interface Reading {
   readonly jobs: readonly WaitingJob[];
+  /** By the clock of the server. */
   readonly at: Date;
 }
 
@@ -44,7 +47,7 @@ export function createWaitingJobsFeed(queue: string): WaitingJobsFeed {
 
   async function list(): Promise<void> {
     const { waitingJobs: jobs } = await query(waitingJobs, { queue, first: maxListed }, stopping.signal);
-    reading.value = { jobs, at: new Date() };
+    reading.value = { jobs, at: new Date(serverNowMs()) };
   }
 
   return {
@@ -59,7 +62,9 @@ export function createWaitingJobsFeed(queue: string): WaitingJobsFeed {
           jobs: [{ jobId, attempt: number }],
         });
         outcome.value =
-          removed === 0 ? `Job ${jobId} had left already: nothing was removed.` : `Job ${jobId} was removed.`;
+          removed === 0
+            ? `Job ${isolated(jobId)} had left already: nothing was removed.`
+            : `Job ${isolated(jobId)} was removed.`;
         await list();
       }),
     stop: () => stopping.abort(),

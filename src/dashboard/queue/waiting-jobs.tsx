@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { formatDuration } from "../format/duration.ts";
-import { formatInstant, formatTime } from "../format/instant.ts";
+import { formatTime } from "../format/instant.ts";
 import { askWhetherAdmin, isAdmin } from "../graphql/admin.ts";
+import { Instant } from "../parts/instant.tsx";
 import { ErrorNotice } from "../parts/notice.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import { useFeed } from "../parts/use-feed.ts";
@@ -89,11 +90,13 @@ function Jobs({ feed, queue, source }: WaitingJobsProps & { readonly feed: Waiti
             <tbody>
               {reading.jobs.map((job) => (
                 <tr key={`${job.attempt}:${job.jobId}`}>
-                  <th scope="row">{job.jobId}</th>
+                  <th scope="row">
+                    <bdi>{job.jobId}</bdi>
+                  </th>
                   <td>{job.attempt}</td>
                   <td>{formatDuration(job.waited)}</td>
                   <td>
-                    <time dateTime={job.since}>{formatInstant(job.since)}</time>
+                    <Instant at={job.since} />
                   </td>
                   {isRemovable && (
                     <td>
