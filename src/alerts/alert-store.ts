@@ -174,7 +174,7 @@ export function createAlertStore(options: AlertStoreOptions): AlertStore {
       const sizes = await Promise.all(outboxNames.map((_, i) => unlessWrongType(redis.xlen(outbox(i)))));
       const waiting = new Map(outboxNames.map((name, i) => [name, sizes[i] ?? 0]));
       return {
-        measuredAtMs: now?.() ?? timeMs(time as unknown as RedisTime),
+        measuredAtMs: timeMs(time as unknown as RedisTime),
         decidedAtMs: numberIn(fields.decidedAt),
         outbox: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
         ignored: numberIn(fields.ignored) ?? 0,
