@@ -51,7 +51,7 @@ import { createBullmqSource } from "./sources/bullmq.ts";
 import { createFaktorySource } from "./sources/faktory.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
 import { createListSource } from "./sources/lists/list-source.ts";
-import { celery } from "./sources/lists/systems/celery.ts";
+import { listSystems } from "./sources/lists/list-systems.ts";
 import { createPostgresSource } from "./sources/postgres/postgres.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createStreamsSource } from "./sources/streams.ts";
@@ -354,6 +354,8 @@ function sourceFactories({
   intervalsMs,
   bullmqReconcileMs,
 }: Config): Record<SourceKind, (wiring: SourceWiring) => Service> {
+  const ofLists = (kind: keyof typeof listSystems) => (wiring: SourceWiring) =>
+    createListSource({ ...wiring, system: listSystems[kind], intervalMs: intervalsMs[kind] });
   return {
     faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: intervalsMs.faktory }),
     sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: intervalsMs.sidekiq }),
@@ -367,7 +369,12 @@ function sourceFactories({
         queries: () => queriesOf(wiring.source),
         intervalMs: intervalsMs.postgres,
       }),
-    celery: (wiring) => createListSource({ ...wiring, system: celery, intervalMs: intervalsMs.celery }),
+    celery: ofLists("celery"),
+    rq: ofLists("rq"),
+    laravel: ofLists("laravel"),
+    resque: ofLists("resque"),
+    dramatiq: ofLists("dramatiq"),
+    huey: ofLists("huey"),
   };
 }
 

@@ -35,6 +35,11 @@ export const sourceKinds = {
   asynq: inRedis({}),
   bull: inRedis({ prefix: "PREFIX", queues: "A,B" }),
   celery: inRedis({ queues: "A,B", prefix: "PREFIX", steps: "0,3,6,9", timeHeader: "NAME" }),
+  rq: inRedis({ queues: "A,B" }),
+  laravel: inRedis({ queues: "A,B", prefix: "PREFIX" }),
+  resque: inRedis({ queues: "A,B", namespace: "NAMESPACE" }),
+  dramatiq: inRedis({ queues: "A,B", namespace: "NAMESPACE" }),
+  huey: inRedis({ queues: "A,B" }),
   postgres: { place: "own", expected: postgresForm, parameters: [] },
 } as const satisfies Readonly<Record<string, UrlForm>>;
 

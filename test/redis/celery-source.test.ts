@@ -1,8 +1,7 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { Observation } from "../../src/core/observation.ts";
-import { monotonicClock } from "../../src/runtime/clock.ts";
 import { celery } from "../../src/sources/lists/systems/celery.ts";
+import { expectSince, timed } from "../support/elapsed.ts";
 import { eventually, watchLists } from "../support/list-source.ts";
 import { startPython, startPythonTool, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
@@ -44,21 +43,6 @@ function createCelery(transport: object = {}) {
       return startPythonTool("celery", args, env);
     },
   };
-}
-
-/** When something was done, by {@link monotonicClock}. */
-async function timed(work: () => Promise<unknown>): Promise<readonly [fromMs: number, toMs: number]> {
-  const fromMs = monotonicClock.now();
-  await work();
-  return [fromMs, monotonicClock.now()];
-}
-
-/** The head waits since then, give or take what the observation itself says. */
-function expectSince(seen: Observation, [fromMs, toMs]: readonly [number, number]): void {
-  const sinceMs = seen.readAtMs - (seen.headAgeMs ?? Number.NaN);
-  const roundingMs = 2;
-  expect(sinceMs).toBeGreaterThanOrEqual(fromMs - seen.uncertaintyMs - roundingMs);
-  expect(sinceMs).toBeLessThanOrEqual(toMs + seen.uncertaintyMs + roundingMs);
 }
 
 describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ?? "5.7"})`, () => {

@@ -265,6 +265,48 @@ const urls = [
       "expected redis://[user:password@]host[:port][/db][?namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
   },
   {
+    name: "CELERY_URL",
+    kind: "celery",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?queues=a&prefix=p:&steps=0,5&timeHeader=sent"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&steps=0,3,6,9&timeHeader=NAME&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "RQ_URL",
+    kind: "rq",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?queues=a,b"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "LARAVEL_URL",
+    kind: "laravel",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?prefix=app-database-"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "RESQUE_URL",
+    kind: "resque",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?namespace=app"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "DRAMATIQ_URL",
+    kind: "dramatiq",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?namespace=app"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
+  },
+  {
+    name: "HUEY_URL",
+    kind: "huey",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?queues=a"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&as=NAME], or rediss:// for TLS",
+  },
+  {
     name: "BULLMQ_URL",
     kind: "bullmq",
     good: [

@@ -1,8 +1,8 @@
 import type { Observation } from "../../core/observation.ts";
 import { advanceMarks, type ListMarks } from "./list-marks.ts";
 import { marksIn, notesOf } from "./list-notes.ts";
-import type { Look, QueueReading } from "./list-reader.ts";
-import type { QueueKeys } from "./list-system.ts";
+import type { Look, QueueReading, SetReply } from "./list-reader.ts";
+import type { JobSet, QueueKeys } from "./list-system.ts";
 import { dueAge, laterCount, listAge, oldestOf } from "./queue-age.ts";
 
 /** One queue of a system of lists: what is known of it from one reading to the next. Does no I/O. */
@@ -44,6 +44,12 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
     return { notes: notesOf(known) };
   }
 
+  /** Null: the system has no such set. */
+  function laterOf(before: JobSet["before"], sets: readonly SetReply[]): number | null {
+    const isOfKind = (i: number) => keys.sets[i]?.before === before;
+    return keys.sets.some((_, i) => isOfKind(i)) ? totalOf(sets, isOfKind, "later") : null;
+  }
+
   function unknownForMs(readAtMs: number, why: string): number {
     if (unknownSinceMs === null) onUnknown(why);
     unknownSinceMs ??= readAtMs;
@@ -68,18 +74,17 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
       looks = lists.map((list, i) => list.looks ?? looks[i] ?? []);
       const parts = [
         ...marks.map((each, i) => (each === null ? null : listAge(each, looks[i] ?? [], exactMs))),
-        ...sets.map((set) => dueAge(set, nowMs)),
+        ...sets.map((set, i) => (keys.sets[i]?.waitsAfter ? dueAge(set, nowMs) : null)),
       ];
       const oldest = oldestOf(parts.filter((age) => age !== null));
       const waitingIn = (each: ListMarks | null, i: number) =>
         each === null ? 0 : Math.max(0, each.length - laterCount(each, looks[i] ?? []));
       const inLists = marks.reduce((sum, each, i) => sum + waitingIn(each, i), 0);
-      const isScheduledKnown = keys.sets.some(({ isScheduled }) => isScheduled);
-      const scheduled = sets.reduce((sum, { later }, i) => sum + (keys.sets[i]?.isScheduled ? later : 0), 0);
       const numbers = {
         ...seen,
-        depth: sets.reduce((sum, { due }) => sum + due, inLists),
-        scheduled: isScheduledKnown ? scheduled : null,
+        depth: inLists + totalOf(sets, (i) => keys.sets[i]?.waitsAfter === true, "due"),
+        scheduled: laterOf("scheduled", sets),
+        inFlight: laterOf("inFlight", sets),
         ...notesAt(nowMs),
       };
       if (oldest?.accuracy === "UNKNOWN") {
@@ -96,6 +101,10 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
       };
     },
   };
+}
+
+function totalOf(sets: readonly SetReply[], isCounted: (i: number) => boolean, part: "due" | "later"): number {
+  return sets.reduce((sum, set, i) => sum + (isCounted(i) ? set[part] : 0), 0);
 }
 
 const noNumbers = { headAgeMs: null, depth: null, scheduled: null, accuracy: "UNKNOWN" } as const;

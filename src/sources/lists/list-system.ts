@@ -37,7 +37,8 @@ export interface OpenedSystem {
 export interface KeySearch {
   /** Of the keys to look at, as in MATCH. */
   readonly pattern: string;
-  readonly type: "list" | "set" | "zset";
+  /** Null: keys of any type. */
+  readonly type: "list" | "set" | null;
   /** The queues that some of the keys show. */
   queuesOf(redis: Redis, keys: readonly string[]): Promise<readonly string[]>;
 }
@@ -49,11 +50,13 @@ export interface QueueKeys {
   readonly pauses: readonly string[];
 }
 
-/** A sorted set of jobs, by when they are due: those that are due wait, though no process has moved them. */
+/** A sorted set of jobs of one queue, by a time. */
 export interface JobSet {
   readonly key: string;
-  /** Whether the others are scheduled; else a worker has them. */
-  readonly isScheduled: boolean;
+  /** What the jobs are before that time. */
+  readonly before: "scheduled" | "inFlight";
+  /** Whether they wait from then on, though no process has moved them. */
+  readonly waitsAfter: boolean;
 }
 
 /** In a pattern of SCAN. */

@@ -48,8 +48,10 @@ export function createQueueSearch(options: QueueSearchOptions): QueueSearch {
   async function scanOn(redis: Redis): Promise<void> {
     if (position === null || scan === null) return;
     try {
-      const options = ["MATCH", scan.pattern, "COUNT", keysPerScan, "TYPE", scan.type] as const;
-      const [next, keys] = await redis.scan(position, ...options);
+      const match = ["MATCH", scan.pattern, "COUNT", keysPerScan] as const;
+      const [next, keys] = await (scan.type === null
+        ? redis.scan(position, ...match)
+        : redis.scan(position, ...match, "TYPE", scan.type));
       found(await scan.queuesOf(redis, keys));
       position = next;
       if (next === "0") pass += 1;

@@ -1,0 +1,231 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { listSystems } from "../../src/sources/lists/list-systems.ts";
+import { expectSince, timed } from "../support/elapsed.ts";
+import { eventually, watchLists } from "../support/list-source.ts";
+import { startPython, whyNoPythonLists } from "../support/python-jobs.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+
+let server: TestRedis;
+let databases = 0;
+
+beforeAll(async () => {
+  server = await startRedis({ args: ["--databases", "64"] });
+});
+
+afterAll(() => server?.stop());
+
+/** A database that no other test uses. */
+function ownDatabase() {
+  databases += 1;
+  const url = `${server.url}${databases}`;
+  const redis = new Redis(url);
+  onTestFinished(() => redis.disconnect());
+  return { url, redis };
+}
+
+interface PushOptions {
+  /** In seconds. */
+  readonly delay?: number;
+  readonly atFront?: boolean;
+}
+
+/** The real producer and worker of a job system, with a database of its own. */
+function startJobs(program: string) {
+  const { url, redis } = ownDatabase();
+  const jobs = startPython(program, { JOBS_REDIS: url });
+  const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
+  return {
+    url,
+    redis,
+    push: (queue: string, names: readonly string[], options: PushOptions = {}) =>
+      timed(() => ask({ do: "push", queue, names, ...options })),
+    work: (queue: string, count: number) => ask({ do: "work", queue, jobs: count }),
+    purge: (queue: string) => ask({ do: "purge", queue }),
+    pause: () => ask({ do: "pause", queue: "any" }),
+    resume: () => ask({ do: "resume", queue: "any" }),
+  };
+}
+
+const notWaiting = { depth: 0, headAgeMs: null };
+const systems = [
+  {
+    ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
+    delayed: { ...notWaiting, scheduled: 1, inFlight: 0 },
+  },
+  {
+    ...{ system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
+    delayed: { ...notWaiting, scheduled: null, inFlight: null },
+  },
+  // It lies among the others until a consumer has looked at it.
+  { system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND", delayed: { depth: 1 } },
+] as const;
+const isSkipped = whyNoPythonLists !== null;
+
+describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists ?? ""}`, (one) => {
+  const { system, program, backlog, delayed } = one;
+
+  test("is read to one interval while jobs are pushed, worked and purged", async () => {
+    const { url, push, work, purge } = startJobs(program);
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    const first = await push("mail", ["a"]);
+    expectSince(await watched.until("mail", { depth: 1, accuracy: "EXACT", paused: false }), first);
+    const burst = await push(
+      "mail",
+      Array.from({ length: 30 }, (_, n) => `b${n}`),
+    );
+    expectSince(await watched.until("mail", { depth: 31, accuracy: "EXACT" }), first);
+    if (system.title !== "Dramatiq") {
+      // Its worker takes all of them into its memory.
+      expect((await work("mail", 1)).worked).toEqual(["a"]);
+      expectSince(await watched.until("mail", { depth: 30, accuracy: "EXACT" }), burst);
+    }
+    await purge("mail");
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    await push("mail", ["c"]);
+    expect((await work("mail", 1)).worked.at(-1)).toBe("c");
+    await watched.until("mail", { depth: 0, headAgeMs: null });
+  });
+
+  test("has queues that are found, with jobs of before that are only as sure as they can be", async () => {
+    const { url, push } = startJobs(program);
+    const pushed = await push("before", ["a", "b"]);
+    const watched = await watchLists({ system, url });
+    const seen = await watched.until("before", { depth: 2, accuracy: backlog });
+    const sinceMs = seen.readAtMs - (seen.headAgeMs ?? Number.NaN);
+    expect(sinceMs).toBeGreaterThanOrEqual(pushed[0] - seen.uncertaintyMs - 2);
+    await push("later", ["a"]);
+    await watched.until("later", { depth: 1 });
+    expect((await watched.next()).queues.map(({ queue }) => queue).sort()).toEqual(["before", "later"]);
+  });
+
+  test("a job with a delay does not wait, where the system keeps it apart", async () => {
+    const { url, push } = startJobs(program);
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await push("mail", ["later"], { delay: 3600 });
+    await watched.until("mail", delayed);
+  });
+});
+
+describe.skipIf(isSkipped)(`a real RQ${whyNoPythonLists ?? ""}`, () => {
+  const system = listSystems.rq;
+
+  test("a job at the front does not hide the one behind it", async () => {
+    const { url, push, work } = startJobs("rq_jobs.py");
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const old = await push("mail", ["a", "b", "c"]);
+    await watched.until("mail", { depth: 3, accuracy: "EXACT" });
+    await push("mail", ["urgent"], { atFront: true });
+    expectSince(await watched.until("mail", { depth: 4, accuracy: "LOWER_BOUND" }), old);
+    expect((await work("mail", 1)).worked).toEqual(["urgent"]);
+    expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), old);
+  });
+
+  test("is paused while workers are suspended, and a job that is due waits though no scheduler moves it", async () => {
+    const { url, push, pause, resume } = startJobs("rq_jobs.py");
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await pause();
+    await watched.until("mail", { paused: true });
+    await resume();
+    await push("mail", ["due"], { delay: 0 });
+    await watched.until("mail", { paused: false, depth: 1, scheduled: 0, accuracy: "ESTIMATED" });
+  });
+});
+
+const hourMs = 3_600_000;
+const secondsAgo = (ms: number) => Math.floor((Date.now() - ms) / 1000);
+
+describe("Laravel", () => {
+  const system = listSystems.laravel;
+  const payload = (fields: object) =>
+    JSON.stringify({ uuid: crypto.randomUUID(), job: "Job", data: {}, id: "x", attempts: 0, ...fields });
+
+  /** As Laravel and Horizon write them. Since when the head waits, in hours ago; null: only marks say it. */
+  const payloads: readonly {
+    readonly what: string;
+    readonly fields: object;
+    readonly hours: number | null;
+  }[] = [
+    { what: "Horizon", fields: { pushedAt: `${secondsAgo(2 * hourMs)}.25` }, hours: 2 },
+    { what: "12.11", fields: { createdAt: secondsAgo(2 * hourMs), delay: null }, hours: 2 },
+    { what: "12.11, with a delay", fields: { createdAt: secondsAgo(2 * hourMs), delay: 3600 }, hours: 1 },
+    {
+      what: "12.11, tried before",
+      fields: { createdAt: secondsAgo(2 * hourMs), attempts: 1 },
+      hours: null,
+    },
+    { what: "8", fields: {}, hours: null },
+    { what: "no JSON's time", fields: { createdAt: "yesterday" }, hours: null },
+  ];
+  test.each(payloads)("a payload of $what", async ({ fields, hours }) => {
+    const { url, redis } = ownDatabase();
+    await redis.rpush("laravel_database_queues:mail", payload(fields));
+    const watched = await watchLists({ system, url });
+    const accuracy = hours === null ? "LOWER_BOUND" : "ESTIMATED";
+    const seen = await watched.until("mail", { depth: 1, accuracy });
+    const roundingMs = 1_000;
+    expect(seen.headAgeMs).toBeGreaterThanOrEqual((hours ?? 0) * hourMs - roundingMs);
+    expect(seen.headAgeMs).toBeLessThan((hours ?? 0) * hourMs + 600_000);
+  });
+
+  test("jobs that are due or whose worker died wait, though no worker has moved them; others do not", async () => {
+    const { url, redis } = ownDatabase();
+    const key = "app-database-queues:mail";
+    await redis.zadd(`${key}:delayed`, secondsAgo(-hourMs), payload({}), secondsAgo(-hourMs), payload({}));
+    await redis.zadd(`${key}:reserved`, secondsAgo(-60_000), payload({ attempts: 1 }));
+    const watched = await watchLists({ system, url: `${url}?prefix=app-database-` });
+    await watched.until("mail", {
+      ...{ depth: 0, scheduled: 2, inFlight: 1, headAgeMs: null, accuracy: "EXACT" },
+    });
+    await redis.zadd(`${key}:delayed`, secondsAgo(60_000), payload({}));
+    await watched.until("mail", { depth: 1, scheduled: 2, accuracy: "ESTIMATED" });
+    await redis.zadd(`${key}:reserved`, secondsAgo(hourMs), payload({ attempts: 2 }));
+    const seen = await watched.until("mail", { depth: 2, scheduled: 2, accuracy: "ESTIMATED" });
+    expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs);
+  });
+
+  test("a job that was released is exact, by marks", async () => {
+    const { url, redis } = ownDatabase();
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const fields = { createdAt: secondsAgo(2 * hourMs), attempts: 1 };
+    const pushed = await timed(() => redis.rpush("laravel_database_queues:mail", payload(fields)));
+    expectSince(await watched.until("mail", { depth: 1, accuracy: "EXACT" }), pushed);
+  });
+});
+
+describe("Resque", () => {
+  const system = listSystems.resque;
+
+  test("is exact for jobs that differ, and says when it cannot distinguish them", async () => {
+    const { url, redis } = ownDatabase();
+    await redis.sadd("resque:queues", "mail", "ticks");
+    const watched = await watchLists({ system, url });
+    await watched.until("mail", { depth: 0, accuracy: "EXACT" });
+    const job = (args: readonly unknown[]) => JSON.stringify({ class: "Job", args });
+    const pushed = await timed(() => redis.rpush("resque:queue:mail", job([1]), job([2]), job([3])));
+    expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), pushed);
+    await redis.rpush("resque:queue:ticks", job([]), job([]));
+    const unknown = await watched.until("ticks", { depth: 2, accuracy: "UNKNOWN" });
+    await eventually(() =>
+      expect(watched.latest("ticks")?.headAgeMs).toBeGreaterThan(unknown.headAgeMs ?? 0),
+    );
+    await redis.del("resque:queue:ticks");
+    await watched.until("ticks", { depth: 0, accuracy: "EXACT" });
+  });
+
+  test("has ActiveJob's times, in its namespace, and is paused when all workers are", async () => {
+    const { url, redis } = ownDatabase();
+    await redis.sadd("app:queues", "mail");
+    const enqueuedAt = new Date(Date.now() - hourMs).toISOString();
+    const job = { job_class: "Mail", job_id: "1", enqueued_at: enqueuedAt };
+    const active = { class: "ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper", args: [job] };
+    await redis.rpush("app:queue:mail", JSON.stringify(active));
+    await redis.set("app:pause-all-workers", "true");
+    const watched = await watchLists({ system, url: `${url}?namespace=app` });
+    const seen = await watched.until("mail", { depth: 1, accuracy: "ESTIMATED", paused: true });
+    expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs - 10);
+  });
+});

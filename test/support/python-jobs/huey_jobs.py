@@ -1,0 +1,38 @@
+# Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
+import json
+import os
+import sys
+
+from huey import RedisHuey
+
+worked = []
+hueys = {}
+
+
+def huey_of(queue):
+    if queue not in hueys:
+        huey = RedisHuey(queue, url=os.environ["JOBS_REDIS"], results=False)
+        hueys[queue] = (huey, huey.task(name="work")(worked.append))
+    return hueys[queue]
+
+
+def main():
+    for line in sys.stdin:
+        ask = json.loads(line)
+        huey, task = huey_of(ask["queue"])
+        if ask["do"] == "push":
+            for name in ask["names"]:
+                if "delay" in ask:
+                    task.schedule((name,), delay=ask["delay"])
+                else:
+                    task(name)
+        elif ask["do"] == "work":
+            for _ in range(ask["jobs"]):
+                huey.execute(huey.dequeue())
+        elif ask["do"] == "purge":
+            huey.flush()
+        print(json.dumps({"worked": worked}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

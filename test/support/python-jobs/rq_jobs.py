@@ -1,0 +1,43 @@
+# Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
+import json
+import os
+import sys
+from datetime import timedelta
+
+import redis
+import rq
+from rq.suspension import resume, suspend
+
+worked = []
+
+
+def work(name):
+    worked.append(name)
+
+
+def main():
+    import rq_jobs  # the module that the worker imports
+
+    connection = redis.Redis.from_url(os.environ["JOBS_REDIS"])
+    for line in sys.stdin:
+        ask = json.loads(line)
+        queue = rq.Queue(ask["queue"], connection=connection)
+        if ask["do"] == "push":
+            for name in ask["names"]:
+                if "delay" in ask:
+                    queue.enqueue_in(timedelta(seconds=ask["delay"]), "rq_jobs.work", name)
+                else:
+                    queue.enqueue("rq_jobs.work", name, at_front=ask.get("atFront", False))
+        elif ask["do"] == "work":
+            rq.SimpleWorker([queue], connection=connection).work(burst=True, logging_level="ERROR", max_jobs=ask["jobs"])
+        elif ask["do"] == "purge":
+            queue.empty()
+        elif ask["do"] == "pause":
+            suspend(connection)
+        elif ask["do"] == "resume":
+            resume(connection)
+        print(json.dumps({"worked": rq_jobs.worked}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
