@@ -248,6 +248,24 @@ describe("a queue that a job system is asked about", () => {
   });
 });
 
+describe("notes for the next reader of a source", () => {
+  it("are stored with what was observed, kept until there are others, and forgotten with the queue", async () => {
+    const { tracker } = opened;
+    await observe([observation({ notes: "first" }), observation({ queue: "without" })]);
+    expect(await tracker.notes("faktory")).toEqual(new Map([["default", "first"]]));
+    expect(await tracker.notes("other")).toEqual(new Map());
+    elapsed += 1_000;
+    await observe([observation(), observation({ queue: "without" })]);
+    expect(await tracker.notes("faktory")).toEqual(new Map([["default", "first"]]));
+    elapsed += 1_000;
+    await observe([observation({ notes: "second" }), observation({ queue: "without" })]);
+    expect(await tracker.notes("faktory")).toEqual(new Map([["default", "second"]]));
+    elapsed += 1_000;
+    await observe([observation({ queue: "without" })]);
+    expect(await tracker.notes("faktory")).toEqual(new Map());
+  });
+});
+
 describe("a fence", () => {
   const report = (fence: number | undefined, queues: readonly Observation[]) =>
     opened.tracker.observe({ source: "faktory", queues, freshForMs }, fence);

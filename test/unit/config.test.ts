@@ -269,7 +269,8 @@ const urls = [
     kind: "celery",
     good: ["redis://localhost:6379/2", "rediss://u:secret@h?queues=a&prefix=p:&steps=0,5&timeHeader=sent"],
     bad: ["localhost", "redis:///1"],
-    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&steps=0,3,6,9&timeHeader=NAME&as=NAME], or rediss:// for TLS",
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&steps=0,3,6,9&timeHeader=NAME&as=NAME], or rediss:// for TLS",
   },
   {
     name: "RQ_URL",
@@ -283,21 +284,24 @@ const urls = [
     kind: "laravel",
     good: ["redis://localhost:6379/2", "rediss://u:secret@h?prefix=app-database-"],
     bad: ["localhost", "redis:///1"],
-    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&as=NAME], or rediss:// for TLS",
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?queues=A,B&prefix=PREFIX&as=NAME], or rediss:// for TLS",
   },
   {
     name: "RESQUE_URL",
     kind: "resque",
     good: ["redis://localhost:6379/2", "rediss://u:secret@h?namespace=app"],
     bad: ["localhost", "redis:///1"],
-    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
   },
   {
     name: "DRAMATIQ_URL",
     kind: "dramatiq",
     good: ["redis://localhost:6379/2", "rediss://u:secret@h?namespace=app"],
     bad: ["localhost", "redis:///1"],
-    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
+    expected:
+      "expected redis://[user:password@]host[:port][/db][?queues=A,B&namespace=NAMESPACE&as=NAME], or rediss:// for TLS",
   },
   {
     name: "HUEY_URL",

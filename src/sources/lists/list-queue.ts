@@ -103,7 +103,11 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
   };
 }
 
-function totalOf(sets: readonly SetReply[], isCounted: (i: number) => boolean, part: "due" | "later"): number {
+function totalOf(
+  sets: readonly SetReply[],
+  isCounted: (i: number) => boolean,
+  part: "due" | "later",
+): number {
   return sets.reduce((sum, set, i) => sum + (isCounted(i) ? set[part] : 0), 0);
 }
 

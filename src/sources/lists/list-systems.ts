@@ -1,4 +1,4 @@
-import type { SourceKind } from "../../settings/source-urls.ts";
+import type { SourceKind } from "../../settings/source-kinds.ts";
 import type { ListSystem } from "./list-system.ts";
 import { celery } from "./systems/celery.ts";
 import { dramatiq } from "./systems/dramatiq.ts";
