@@ -24,6 +24,7 @@ import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
 import { createPageWatches } from "./live/page-watches.ts";
 import { createQueuePages } from "./live/queue-pages.ts";
+import { createReadAhead } from "./live/read-ahead.ts";
 import { createSharedCounts } from "./live/shared-counts.ts";
 import { createSnapshotCache } from "./live/snapshot-cache.ts";
 import { createConnections, type RedisConnections } from "./redis/connections.ts";
@@ -124,6 +125,10 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const pages = createQueuePages({ all, allCounted, withCounts, ...health });
   const pageWatches = createPageWatches({ read: pages.read, logger });
+  const readAhead = createReadAhead({
+    count: tracker.count,
+    read: async () => health.healthOfAll(await all.read()),
+  });
   const readers = config.sources.map((source) =>
     createLeaderOnlySource({
       lease: createLease({ redis, keys, name: source.name, logger }),
@@ -299,6 +304,7 @@ export function createApp(config: Config, logger: Logger): App {
     exporters,
     dashboard,
     server,
+    readAhead,
     ...(embedded === undefined ? [] : [announcing(embedded, server)]),
   ];
   return {

@@ -6,11 +6,14 @@ import { encodeRecord, type StepRecord } from "../../src/history/step-record.ts"
 import { createStepStore } from "../../src/history/step-store.ts";
 import { createClient } from "../../src/redis/connect.ts";
 import { createKeys } from "../../src/redis/keys.ts";
+import { onThisMachine } from "../support/busy-machine.ts";
 import { countCommands } from "../support/commands.ts";
 import { hourMs, keptMs, openHistory } from "../support/history.ts";
 import { snapshot } from "../support/live.ts";
 import { silentLogger } from "../support/logger.ts";
 import { startRedis } from "../support/redis.ts";
+import { startApp } from "../support/server.ts";
+import { openTracker } from "../support/tracker.ts";
 
 /** A whole number of hours. */
 const start = 1_790_000_000_000 - (1_790_000_000_000 % hourMs);
@@ -135,5 +138,26 @@ describe("the health of all queues", () => {
     expect(reply).toEqual(snapshots.map((_, i) => (i % 2 === 0 || i === 7 ? "OK" : "UNKNOWN")));
     // The first call has the text of the script.
     expect(commands).toEqual({ eval: 1, evalsha: 500 / 25 - 1, xrange: 500 });
+  });
+
+  test("is read when a server with a thousand queues starts, before a client asks", async () => {
+    await using redis = await startRedis();
+    await using opened = await openTracker(redis.url);
+    const queues = Array.from({ length: 1_000 }, (_, i) => `q${i}`);
+    for (let from = 0; from < queues.length; from += 250) {
+      const events = queues.slice(from, from + 250).map((queue) => ({
+        ...{ type: "ENQUEUED" as const, queue, jobId: "1", attempt: 0, atMs: null, availableAtMs: null },
+      }));
+      await opened.tracker.record(events, null);
+    }
+    const control = new Redis(redis.url);
+    onTestFinished(() => control.disconnect());
+    await control.config("RESETSTAT");
+    // Nothing else reads histories then.
+    const settings = { REDIS_URL: redis.url, KEY_PREFIX: opened.prefix, HISTORY_MAX_QUEUES: "0" };
+    await using _ = await startApp(settings);
+    await expect
+      .poll(() => control.info("commandstats"), { timeout: onThisMachine(10_000), interval: 20 })
+      .toMatch(/^cmdstat_xrange:calls=[1-9]/m);
   });
 });
