@@ -4,40 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Redis } from "ioredis";
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { createStepStore } from "../../src/history/step-store.ts";
 import { createKeys } from "../../src/redis/keys.ts";
-import { startBrowser, whyNoBrowser } from "../support/browser.ts";
-import {
-  accessibilityFindings,
-  type Dashboard,
-  openDashboard,
-  type WindowOptions,
-} from "../support/dashboard.ts";
+import { whyNoBrowser } from "../support/browser.ts";
+import { accessibilityFindings, type RecordedEvent, record, useBrowser } from "../support/dashboard.ts";
 import { keptMs } from "../support/history.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { startRelay } from "../support/relay.ts";
-import { ask, post, startApp, startServer } from "../support/server.ts";
+import { ask, startApp, startServer } from "../support/server.ts";
 import { tokenFile } from "../support/tokens.ts";
 import { openTracker } from "../support/tracker.ts";
 
-interface QueueEvent {
-  readonly type: "ENQUEUED" | "DEQUEUED";
-  readonly queue: string;
-  readonly jobId: string;
-  readonly at?: string;
-}
-
 /** A job of each queue, which has waited for this number of seconds. */
-function waiting(queue: string, seconds: number, jobId = "1"): QueueEvent {
+function waiting(queue: string, seconds: number, jobId = "1"): RecordedEvent {
   return { type: "ENQUEUED", queue, jobId, at: new Date(Date.now() - seconds * 1_000).toISOString() };
-}
-
-async function record(url: string, events: readonly QueueEvent[], headers = {}): Promise<void> {
-  const query = "mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }";
-  const { body } = await post(url, { query, variables: { events } }, headers);
-  expect(body.errors).toBeUndefined();
 }
 
 const noSamples = {
@@ -137,12 +118,11 @@ describe("the files of the dashboard", () => {
 const title = whyNoBrowser === null ? "the dashboard" : `the dashboard (${whyNoBrowser})`;
 
 describe.skipIf(whyNoBrowser !== null)(title, () => {
-  let browser: Browser;
+  const { open, openUnwatched } = useBrowser();
   let redis: Redis;
   let directory: string;
   let app: Awaited<ReturnType<typeof startApp>>;
   const prefix = uniquePrefix();
-  let windows: Dashboard[] = [];
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "ql-dashboard-"));
@@ -154,36 +134,19 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
       OBJECTIVES_FILE: join(directory, "objectives.yml"),
       RATE_LIMIT_MAX: "1000000",
     });
-    browser = await startBrowser();
   });
   afterAll(async () => {
-    await browser?.close();
     await app?.stop();
     redis?.disconnect();
     await rm(directory, { recursive: true, force: true });
   });
-  afterEach(async () => {
-    const complaints = windows.flatMap((window) => window.complaints);
-    const foreignRequests = windows.flatMap((window) => window.foreignRequests);
-    for (const window of windows) await window[Symbol.asyncDispose]();
-    windows = [];
-    expect(foreignRequests).toEqual([]);
-    expect(complaints).toEqual([]);
-  });
-
   /** The server with these events, and no other queue. */
-  async function start(events: readonly QueueEvent[] = []): Promise<string> {
+  async function start(events: readonly RecordedEvent[] = []): Promise<string> {
     const { body } = await ask(app.url, "{ queues(first: 1000) { edges { node { queue } } } }");
     const known: readonly { node: { queue: string } }[] = body.data.queues.edges;
     for (const { node } of known) await ask(app.url, `mutation { forgetQueue(queue: "${node.queue}") }`);
     if (events.length > 0) await record(app.url, events);
     return app.url;
-  }
-
-  async function open(url: string, path = "/", options: WindowOptions = {}): Promise<Dashboard> {
-    const window = await openDashboard(browser, url, path, options);
-    windows.push(window);
-    return window;
   }
 
   test("says how to record an event while there is no queue, and shows the queue when it is recorded", async () => {
@@ -505,13 +468,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
 
   test("names the instant at which it was stopped, though the connection was lost later", async () => {
     const url = await start([waiting("mail", 65)]);
-    await using window = await openDashboard(browser, url);
+    await using window = await openUnwatched(url);
     const { page, row } = window;
     await row("mail").waitFor();
     await page.keyboard.press("p");
     const time = page.locator(".banner time");
     const stopped = await time.innerText();
-    await page.waitForTimeout(2_000);
+    // Into another second, by the page's own clock.
+    await page.evaluate("new Promise((resolve) => setTimeout(resolve, 1_100))");
     await page.context().setOffline(true);
     await page.getByText("Connection lost.").waitFor();
     expect(await time.innerText()).toBe(stopped);
@@ -529,7 +493,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   test("says at once that the browser is offline, and is live when it is online again", async () => {
     const url = await start([waiting("mail", 65)]);
     // Not among the windows of which the console is looked at: Chromium complains of each try to connect.
-    await using window = await openDashboard(browser, url);
+    await using window = await openUnwatched(url);
     const { page, row } = window;
     await row("mail").waitFor();
     await page.context().setOffline(true);
@@ -544,7 +508,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() };
     const first = await startServer(env);
     await record(first.url, [waiting("mail", 65)]);
-    const window = await openDashboard(browser, first.url);
+    const window = await openUnwatched(first.url);
     try {
       await window.row("mail").waitFor();
       await first.kill();
@@ -565,8 +529,8 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     const env = { REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix(), API_TOKENS_FILE: tokens.path };
     await using server = await startApp(env);
     const { url } = server;
-    await record(url, [waiting("mail", 65)], { authorization: "Bearer writer" });
-    const window = await openDashboard(browser, url);
+    await record(url, [waiting("mail", 65)], "writer");
+    const window = await openUnwatched(url);
     const { page, row } = window;
     try {
       const field = page.getByLabel("Token");

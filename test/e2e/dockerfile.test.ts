@@ -58,7 +58,7 @@ describe("the Dockerfile", () => {
     for (const source of copied.flatMap(({ sources }) => sources)) expect(rules).toContain(`!${source}`);
   });
 
-  test("builds a server that answers, is healthy, and stops cleanly", { timeout: 240_000 }, async () => {
+  test("builds a server that answers, is healthy, and stops cleanly", { timeout: 600_000 }, async () => {
     const env = environment(steps, {
       REDIS_URL: redis.url,
       API_TOKENS_FILE: join(dir, "tokens"),

@@ -345,7 +345,7 @@ describe("a client", () => {
     const body = { text: "x".repeat(100_000) };
     await using server = await startBareServer({
       logger,
-      timeouts: { unreadMs: 1_000 },
+      timeouts: { unreadMs: 2_000 },
       routes: { "/large": async () => ({ status: 200, body }) },
     });
     await using slow = await openRaw(server.url);

@@ -504,7 +504,7 @@ async function refusalOf(
   args: readonly string[] = [],
 ): Promise<readonly string[]> {
   await using server = spawnServer(env, args);
-  const killTimer = setTimeout(() => server.child.kill("SIGKILL"), 25_000);
+  const killTimer = setTimeout(() => server.child.kill("SIGKILL"), 2 * hangsAfterMs);
   const code = await server.exited;
   clearTimeout(killTimer);
   const said = server.stdout() + server.stderr();

@@ -86,20 +86,19 @@ describe("StatsD", () => {
       return queue === "gone" ? { state: "MISSING" } : { accuracy: "UNKNOWN", latencyMs: null, depth: 2 };
     });
     await start({ reader, port: statsd.port });
-    await until(() => expect(statsd.lines()).toContain("queue.omitted:0|g"));
     const known = ["queue.size:2|g|#queue:dark", "queue.latency:0|g|#queue:no-depth", "queue.omitted:0|g"];
-    expect(new Set(statsd.lines())).toEqual(new Set(known));
+    await until(() => expect(new Set(statsd.lines())).toEqual(new Set(known)));
   });
 
   it("keeps queues apart whose names a tag cannot hold", async () => {
     await using statsd = await listen();
     const names = ["a#b", "a%23b", "a,b", "a@b", "a_b", "a|b", "a:b"].sort();
     await start({ reader: fakeReader(names), port: statsd.port });
-    await until(() => expect(statsd.lines()).toContain("queue.omitted:0|g"));
-    const tags = statsd
-      .lines()
-      .flatMap((line) => /^queue\.size:0\|g\|#queue:([^#,|@]+)$/.exec(line)?.[1] ?? []);
-    expect(new Set(tags)).toEqual(new Set(["a%23b", "a%2523b", "a%2cb", "a%40b", "a_b", "a%7cb", "a:b"]));
+    const tags = () =>
+      statsd.lines().flatMap((line) => /^queue\.size:0\|g\|#queue:([^#,|@]+)$/.exec(line)?.[1] ?? []);
+    await until(() =>
+      expect(new Set(tags())).toEqual(new Set(["a%23b", "a%2523b", "a%2cb", "a%40b", "a_b", "a%7cb", "a:b"])),
+    );
   });
 
   it("gets datagrams that fit into a frame, of as many queues as it is to get, and how many there are beyond", async () => {
@@ -135,9 +134,11 @@ describe("StatsD", () => {
     const choose = vi.fn(reader.choose);
     await start({ reader: { ...reader, choose }, port: 8125, host: "statsd.invalid", logger });
     await until(() => expect(choose.mock.calls.length).toBeGreaterThan(3));
-    expect(logger.lines.filter(({ level }) => level !== "debug")).toMatchObject([
-      { level: "warn", message: "StatsD delivery failed", fields: { host: "statsd.invalid" } },
-    ]);
+    await until(() =>
+      expect(logger.lines.filter(({ level }) => level !== "debug")).toMatchObject([
+        { level: "warn", message: "StatsD delivery failed", fields: { host: "statsd.invalid" } },
+      ]),
+    );
   });
 
   it("is sent by one of two servers at a time, and by the other when that one ends", async () => {

@@ -16,6 +16,7 @@ import {
   websocketTransport,
 } from "../support/streams.ts";
 import { openTracker } from "../support/tracker.ts";
+import { hangsAfterMs } from "../support/until.ts";
 
 const transports = [
   { name: "server-sent events", connect: sseTransport, connectSlowly: slowSse },
@@ -151,7 +152,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
   it("pushes how a queue stands when the push is due, not how it stood when it first changed", async () => {
     await using server = await startTestApp();
     await using client = connect(server.url);
-    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs: 1_000 });
+    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs: 5_000 });
     const witness = client.subscribe(subscription, { queues: ["q"] });
     await rowsOf(stream);
     await rowsOf(witness);
@@ -229,7 +230,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await using client = connect(server.url);
     const stream = client.subscribe(subscription, { queues: ["q"] });
     await rowsOf(stream);
-    const availableAt = new Date(Date.now() + 700);
+    const availableAt = new Date(Date.now() + 3_000);
     await record(server.url, { queue: "q", availableAt });
     expect(await rowsOf(stream)).toMatchObject([
       { state: "EMPTY", scheduled: 1, depth: 0, oldestSince: null },
@@ -238,11 +239,11 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(row).toMatchObject({ state: "WAITING", scheduled: 0, depth: 1 });
     expect(row?.oldestSince).toBe(availableAt.toISOString());
     expect(Date.parse(row!.measuredAt)).toBeGreaterThanOrEqual(availableAt.getTime());
-    expect(row!.latency).toBeLessThan(1);
+    expect(row!.latency).toBeLessThan(onThisMachine(500) / 1_000);
   });
 
   it("pushes that a job was lost when it has waited for MAX_WAIT, with no event", async () => {
-    await using server = await startTestApp({ MAX_WAIT: "1s" });
+    await using server = await startTestApp({ MAX_WAIT: "3s" });
     await using client = connect(server.url);
     await record(server.url, { queue: "q" });
     const stream = client.subscribe(subscription, { queues: ["q"] });
@@ -250,7 +251,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(waiting).toMatchObject({ state: "WAITING", depth: 1 });
     const [empty] = await rowsOf(stream);
     expect(empty).toMatchObject({ state: "EMPTY", depth: 0, latency: 0, oldestSince: null });
-    expect(Date.parse(empty!.measuredAt)).toBeGreaterThan(Date.parse(waiting!.oldestSince!) + 1_000);
+    expect(Date.parse(empty!.measuredAt)).toBeGreaterThan(Date.parse(waiting!.oldestSince!) + 3_000);
   });
 
   it("pushes a forgotten queue as MISSING", async () => {
@@ -739,13 +740,13 @@ async function subscribeWhenFree(
   client: { subscribe(query: string, variables?: object): Stream },
   variables: object,
 ): Promise<Stream> {
-  const deadline = performance.now() + 5_000;
+  const deadline = performance.now() + hangsAfterMs;
   for (;;) {
     const stream = client.subscribe(subscription, variables);
     const { errors } = await next(stream);
     if (errors === undefined) return stream;
     expect(errors).toMatchObject([{ extensions: { code: "TOO_MANY_SUBSCRIPTIONS" } }]);
-    if (performance.now() > deadline) throw new Error("no slot was free for 5 seconds");
+    if (performance.now() > deadline) throw new Error("no slot was free");
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

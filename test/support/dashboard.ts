@@ -1,6 +1,11 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Locator, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { startBrowser } from "./browser.ts";
+import { post } from "./server.ts";
+import { bearer } from "./tokens.ts";
+import { hangsAfterMs } from "./until.ts";
 
 /** The dashboard as a person has it on the screen, in a browser that was never here before. */
 export interface Dashboard extends AsyncDisposable {
@@ -40,6 +45,7 @@ export async function openDashboard(
     timezoneId: "UTC",
     permissions: [...permissions],
   });
+  context.setDefaultTimeout(hangsAfterMs);
   if (token !== undefined) {
     const item = ["queue-latency:token", token].map((text) => JSON.stringify(text)).join();
     await context.addInitScript({ content: `try { sessionStorage.setItem(${item}) } catch {}` });
@@ -67,6 +73,56 @@ export async function openDashboard(
     foreignRequests,
     [Symbol.asyncDispose]: () => context.close(),
   };
+}
+
+/** What the browser itself says of requests that are refused, or that it cannot send. */
+const ofConnections = /^(Failed to load resource|WebSocket connection to)/;
+
+/**
+ * A browser for the tests of a `describe`. Its windows are closed after each; none may have complained, nor asked another server.
+ *
+ * @param mayFail whether requests may: of those that are refused or cannot be sent the browser complains itself.
+ */
+export function useBrowser({ mayFail = false } = {}) {
+  let browser: Browser;
+  let windows: Dashboard[] = [];
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(() => browser?.close());
+  afterEach(async () => {
+    const complaints = windows.flatMap((window) => window.complaints);
+    const foreignRequests = windows.flatMap((window) => window.foreignRequests);
+    for (const window of windows) await window[Symbol.asyncDispose]();
+    windows = [];
+    expect(foreignRequests).toEqual([]);
+    expect(complaints.filter((text) => !(mayFail && ofConnections.test(text)))).toEqual([]);
+  });
+  /** A window that the test closes; nobody looks at what it complains of. */
+  const openUnwatched = (url: string, path?: string, options?: WindowOptions) =>
+    openDashboard(browser, url, path, options);
+  return {
+    openUnwatched,
+    async open(url: string, path?: string, options?: WindowOptions): Promise<Dashboard> {
+      const window = await openUnwatched(url, path, options);
+      windows.push(window);
+      return window;
+    },
+  };
+}
+
+export interface RecordedEvent {
+  readonly type: "ENQUEUED" | "DEQUEUED";
+  readonly queue: string;
+  readonly jobId: string;
+  readonly at?: string;
+}
+
+export async function record(url: string, events: readonly RecordedEvent[], token?: string): Promise<void> {
+  const query = "mutation ($events: [QueueEventInput!]!) { recordEvents(events: $events) { accepted } }";
+  const headers = token === undefined ? {} : bearer(token);
+  const { body } = await post(url, { query, variables: { events } }, headers);
+  expect(body.errors).toBeUndefined();
 }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
