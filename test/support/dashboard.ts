@@ -98,7 +98,7 @@ export function useBrowser({ mayFail = false } = {}) {
     expect(foreignRequests).toEqual([]);
     expect(complaints.filter((text) => !(mayFail && ofConnections.test(text)))).toEqual([]);
   });
-  /** A window that the test closes; nobody looks at what it complains of. */
+  /** A window that the test closes, and whose complaints the test looks at itself, if at all. */
   const openUnwatched = (url: string, path?: string, options?: WindowOptions) =>
     openDashboard(browser, url, path, options);
   return {
