@@ -54,6 +54,7 @@ import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
 import { createListSource } from "./sources/lists/list-source.ts";
 import { listSystems } from "./sources/lists/list-systems.ts";
 import { createPostgresSource } from "./sources/postgres/postgres.ts";
+import { createRabbitmqSource } from "./sources/rabbitmq/rabbitmq.ts";
 import { createSidekiqSource } from "./sources/sidekiq.ts";
 import { createStreamsSource } from "./sources/streams.ts";
 import { createTracker } from "./tracker/tracker.ts";
@@ -369,6 +370,7 @@ function sourceFactories({
     streams: (wiring) => createStreamsSource({ ...wiring, intervalMs: intervalsMs.streams }),
     asynq: (wiring) => createAsynqSource({ ...wiring, intervalMs: intervalsMs.asynq }),
     bull: (wiring) => createBullSource({ ...wiring, intervalMs: intervalsMs.bull }),
+    rabbitmq: (wiring) => createRabbitmqSource({ ...wiring, intervalMs: intervalsMs.rabbitmq }),
     postgres: ({ queriesOf, ...wiring }) =>
       createPostgresSource({
         ...wiring,

@@ -53,6 +53,8 @@ export const settingDescriptions: Readonly<Record<SettingName, string>> = {
   STREAMS_INTERVAL: "how often each Redis of streams is read",
   ASYNQ_URL: "Redises of asynq to read, redis://host[:port][/db]",
   ASYNQ_INTERVAL: "how often each asynq is read",
+  RABBITMQ_URL: "management APIs of RabbitMQ to read",
+  RABBITMQ_INTERVAL: "how often each RabbitMQ is read",
   BULL_URL: "Redises of Bull 3 and 4 to read, redis://host[:port][/db]",
   BULL_INTERVAL: "how often each Bull is read",
   POSTGRES_URL: "databases with job systems to read, postgres://user@host/database",

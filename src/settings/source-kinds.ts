@@ -1,4 +1,5 @@
 import { postgresForm } from "./postgres-url.ts";
+import { rabbitmqForm } from "./rabbitmq-url.ts";
 
 const encoding = "(percent-encode reserved characters in user and password)";
 
@@ -41,6 +42,7 @@ export const sourceKinds = {
   dramatiq: inRedis({ queues: "A,B", namespace: "NAMESPACE" }),
   huey: inRedis({ queues: "A,B" }),
   postgres: { place: "own", expected: postgresForm, parameters: [] },
+  rabbitmq: { place: "own", expected: rabbitmqForm, parameters: [] },
 } as const satisfies Readonly<Record<string, UrlForm>>;
 
 export type SourceKind = keyof typeof sourceKinds;

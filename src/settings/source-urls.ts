@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { duration, isUrl } from "./fields.ts";
 import { postgresPrefixes, postgresProblem } from "./postgres-url.ts";
+import { rabbitmqProblem } from "./rabbitmq-url.ts";
 import { redisProblem } from "./redis-nodes.ts";
 import {
   intervalSetting,
@@ -61,6 +62,7 @@ function urlProblem(kind: SourceKind, text: string): string | null {
   const { place, expected, parameters } = sourceKinds[kind];
   if (place === "redis") return redisProblem(text, expected, parameters) ?? streamsProblem(kind, text);
   if (kind === "postgres") return postgresProblem(text);
+  if (kind === "rabbitmq") return rabbitmqProblem(text);
   if (!isUrl(text, ["tcp:", "tcp+tls:"])) return expected;
   const { protocol, searchParams } = new URL(text);
   return (

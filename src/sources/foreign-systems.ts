@@ -3,6 +3,7 @@ import type { Cluster, Redis } from "ioredis";
 /** A key that a job system always has, once it has had a job; none that is written by several of them. */
 const marks = [
   { system: "sidekiq", key: "queues", type: "set", setting: "SIDEKIQ_URL" },
+  { system: "celery", key: "_kombu.binding.celery", type: "set", setting: "CELERY_URL" },
   { system: "asynq", key: "asynq:queues", type: "set", setting: "ASYNQ_URL" },
 ] as const;
 

@@ -9,9 +9,12 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
 import { createConnections, type RedisConnections } from "../../src/redis/connections.ts";
+import { redisOptions } from "../../src/settings/redis-url.ts";
 import { createBullmqReader } from "../../src/sources/bullmq-reader.ts";
 import { createFaktoryClient } from "../../src/sources/faktory-client.ts";
+import { createPolledRedis } from "../../src/sources/polled-redis.ts";
 import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
+import { createWatchedRedis } from "../../src/sources/watched-redis.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { silentLogger } from "../support/logger.ts";
 import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
@@ -226,12 +229,26 @@ test("Sentinels lead to the master, and to the next one after a failover", async
   await sourcesRead(url);
   expect(String(await connections.commands.config("GET", "port"))).toContain(`${sentinel.master.port}`);
 
+  // As sources of either kind are connected: they go on, too.
+  const options = redisOptions(url);
+  const watched = createWatchedRedis({ options, connectionName: "test", prepare: () => {} });
+  onTestFinished(() => watched.close());
+  const polled = createPolledRedis({ options, connectionName: "test", isClusterMessage: "a cluster" });
+  onTestFinished(() => polled.close());
+  const portsOfSources = () =>
+    Promise.all([
+      watched.use((redis) => (redis as Redis).config("GET", "port")),
+      polled.use(AbortSignal.timeout(5_000), (redis) => redis.config("GET", "port")),
+    ]);
+  for (const port of await portsOfSources()) expect(String(port)).toContain(`${sentinel.master.port}`);
+
   await sentinel.master.kill();
   await until(async () => {
     const port = await connections.commands.config("GET", "port");
     expect(String(port)).toContain(`${sentinel.replica.port}`);
     await connections.commands.set("key", "written to the new master");
     await connections.changes.ping();
+    for (const port of await portsOfSources()) expect(String(port)).toContain(`${sentinel.replica.port}`);
   }, 100);
   await sourcesRead(url);
 });

@@ -19,6 +19,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   itself: "would run this test once more",
   package: "e2e/published-package installs the package and runs it",
   release: "publishes: unit/release runs the script on a repository of its own",
+  rabbitmq: "needs a RabbitMQ as a service: redis/rabbitmq-source makes such a user by the management API",
   postgres: "needs the tables of job systems: redis/postgres-systems grants by it",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",
 };

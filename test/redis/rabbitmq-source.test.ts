@@ -1,0 +1,212 @@
+import { type ChannelModel, connect, type Options } from "amqplib";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { StartError } from "../../src/core/errors.ts";
+import type { Observation } from "../../src/core/observation.ts";
+import { monotonicClock } from "../../src/runtime/clock.ts";
+import { createRabbitmqSource } from "../../src/sources/rabbitmq/rabbitmq.ts";
+import { silentLogger } from "../support/logger.ts";
+import { startRabbitmq, type TestRabbitmq, whyNoRabbitmq } from "../support/rabbitmq.ts";
+import { eventually, type WatchedSource, watchSource } from "../support/watched-source.ts";
+
+const statisticsMs = 250;
+const intervalMs = 100;
+
+const title = whyNoRabbitmq === null ? "a real RabbitMQ" : `a real RabbitMQ (${whyNoRabbitmq})`;
+
+describe.skipIf(whyNoRabbitmq !== null)(title, () => {
+  let rabbitmq: TestRabbitmq;
+  let connection: ChannelModel;
+
+  beforeAll(async () => {
+    rabbitmq = await startRabbitmq(statisticsMs);
+    connection = await connect(rabbitmq.amqpUrl);
+    connection.on("error", () => {});
+  });
+  afterAll(async () => {
+    await connection?.close().catch(() => {});
+    await rabbitmq?.[Symbol.asyncDispose]();
+  });
+
+  const watch = (url = rabbitmq.url): Promise<WatchedSource> =>
+    watchSource((wiring) => createRabbitmqSource({ url, intervalMs, ...wiring }));
+
+  /** Declares an empty queue, and resolves to what publishes to it and takes from it. */
+  async function declare(name: string, options: Options.AssertQueue = {}) {
+    const channel = await connection.createConfirmChannel();
+    channel.on("error", () => {});
+    onTestFinished(() => channel.close().catch(() => {}));
+    await channel.assertQueue(name, { durable: true, ...options });
+    return {
+      async publish(count: number, message: Options.Publish = {}): Promise<void> {
+        for (let i = 0; i < count; i++) channel.sendToQueue(name, Buffer.from(`${i}`), message);
+        await channel.waitForConfirms();
+      },
+      async take(count: number): Promise<void> {
+        for (let i = 0; i < count; i++) {
+          const message = await vi.waitFor(async () => {
+            const found = await channel.get(name);
+            if (found === false) throw new Error("no message is ready");
+            return found;
+          });
+          channel.ack(message);
+        }
+      },
+      purge: () => channel.purgeQueue(name),
+    };
+  }
+
+  test.each(["classic", "quorum"])("a %s queue has the age of its head by counters alone", async (type) => {
+    const watched = await watch();
+    const name = `curve-${type}`;
+    const queue = await declare(name, { arguments: { "x-queue-type": type } });
+    await watched.until(name, { depth: 0, headAgeMs: null, accuracy: "EXACT", inFlight: 0 });
+    const firstAtMs = monotonicClock.now();
+    await queue.publish(3);
+    const first = await watched.until(name, {
+      ...{ depth: 3, accuracy: "ESTIMATED" },
+      headAgeMs: expect.toSatisfy((age) => age >= 3_000),
+    });
+    // The statistics and the readings come later than the messages.
+    expect(sinceOf(first)).toBeGreaterThanOrEqual(firstAtMs - first.uncertaintyMs);
+    const secondAtMs = monotonicClock.now();
+    await queue.publish(2);
+    await watched.until(name, { depth: 5 });
+    await queue.take(3);
+    await eventually(() => {
+      const seen = watched.latest(name);
+      expect(seen).toMatchObject({ depth: 2, accuracy: "ESTIMATED" });
+      expect(sinceOf(seen)).toBeGreaterThanOrEqual(secondAtMs - (seen?.uncertaintyMs ?? 0));
+    });
+    await queue.purge();
+    await watched.until(name, { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("messages from before the first reading wait at least since then, until they have left", async () => {
+    const queue = await declare("before");
+    await queue.publish(4);
+    const watched = await watch();
+    await watched.until("before", { depth: 4, accuracy: "LOWER_BOUND" });
+    await queue.publish(1);
+    await watched.until("before", { depth: 5, accuracy: "LOWER_BOUND" });
+    await queue.take(4);
+    await watched.until("before", { depth: 1, accuracy: "ESTIMATED" });
+  });
+
+  test("a timestamp of the head is used, unless a message is unacknowledged", async () => {
+    const queue = await declare("timestamps");
+    const hourAgo = Math.floor(Date.now() / 1_000) - 3_600;
+    await queue.publish(1, { timestamp: hourAgo });
+    const watched = await watch();
+    const { headAgeMs } = await watched.until("timestamps", {
+      depth: 1,
+      inFlight: 0,
+      accuracy: expect.stringMatching(/ESTIMATED/),
+    });
+    expect(headAgeMs).toBeGreaterThanOrEqual(3_600_000 - 1_000);
+    await queue.publish(1, { timestamp: Math.floor(Date.now() / 1_000) });
+    const channel = await connection.createChannel();
+    const taken = await channel.get("timestamps");
+    expect(taken).not.toBe(false);
+    // It is that of the message that a worker has; the head is a minute old at most.
+    await watched.until("timestamps", {
+      ...{ depth: 1, inFlight: 1 },
+      headAgeMs: expect.toSatisfy((age) => age < 60_000),
+    });
+    await channel.close();
+  });
+
+  test("what a killed worker had is ready again: the age is a lower bound", async () => {
+    const queue = await declare("killed");
+    const watched = await watch();
+    await watched.until("killed", { depth: 0, accuracy: "EXACT" });
+    const worker = await connect(rabbitmq.amqpUrl);
+    worker.on("error", () => {});
+    const channel = await worker.createChannel();
+    channel.on("error", () => {});
+    await channel.prefetch(3);
+    await queue.publish(3);
+    await channel.consume("killed", () => {});
+    await watched.until("killed", { depth: 0, inFlight: 3, headAgeMs: null });
+    await queue.publish(2);
+    await watched.until("killed", { depth: 2, inFlight: 3, accuracy: "ESTIMATED" });
+    // As a process does that is killed.
+    (worker.connection as unknown as { stream: { destroy(): void } }).stream.destroy();
+    await watched.until("killed", { depth: 5, inFlight: 0, accuracy: "LOWER_BOUND" });
+    await queue.take(5);
+    await watched.until("killed", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("messages that expire leave, and those that come by dead-lettering make the age a lower bound", async () => {
+    await declare("dead");
+    const queue = await declare("expires", {
+      arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
+    });
+    const watched = await watch();
+    await watched.until("dead", { depth: 0, accuracy: "EXACT" });
+    await queue.publish(3, { expiration: "1000" });
+    const dead = await watched.until("dead", {
+      depth: 3,
+      accuracy: expect.stringMatching(/ESTIMATED|LOWER_BOUND/),
+    });
+    await watched.until("dead", {
+      depth: 3,
+      accuracy: "LOWER_BOUND",
+      headAgeMs: expect.toSatisfy((age) => age > (dead.headAgeMs ?? 0)),
+    });
+    await watched.until("expires", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("a queue with priorities has a lower bound", async () => {
+    const queue = await declare("priorities", { maxPriority: 5 });
+    const watched = await watch();
+    await watched.until("priorities", { depth: 0, accuracy: "EXACT" });
+    await queue.publish(1);
+    await queue.publish(1, { priority: 5 });
+    await watched.until("priorities", { depth: 2, accuracy: "LOWER_BOUND" });
+  });
+
+  test("queues of virtual hosts have their name in front, and ?vhosts= reads only those", async () => {
+    await rabbitmq.manage("PUT", "vhosts/a%2Fb");
+    await rabbitmq.manage("PUT", "permissions/a%2Fb/admin", { configure: ".*", write: ".*", read: ".*" });
+    await rabbitmq.manage("PUT", "permissions/a%2Fb/watcher", { configure: "^$", write: "^$", read: "^$" });
+    await rabbitmq.manage("PUT", "queues/a%2Fb/mail", { durable: true });
+    await rabbitmq.manage("PUT", "queues/%2F/gone", { durable: true });
+    const all = await watch();
+    await all.until("a/b/mail", { depth: 0, headAgeMs: null });
+    await all.until("gone", { depth: 0 });
+    await rabbitmq.manage("DELETE", "queues/%2F/gone");
+    await all.untilGone("gone");
+    const one = await watch(`${rabbitmq.url}?vhosts=a%2Fb`);
+    await one.until("a/b/mail", { depth: 0 });
+    expect((await one.next()).queues).toHaveLength(1);
+    const missing = await watch(`${rabbitmq.url}?vhosts=missing`);
+    const { fields } = await missing.logged("source unavailable");
+    expect(String(fields.err)).toContain("404");
+  });
+
+  test("a wrong password is logged, and the password is not", async () => {
+    const watched = await watch(rabbitmq.url.replace(/watcher:[^@]*/, "watcher:hunter2"));
+    const { fields } = await watched.logged("source unavailable", 2);
+    expect(String(fields.err)).toContain("401");
+    expect(
+      JSON.stringify(watched.log.map(({ fields: { err, ...rest } }) => [String(err), rest])),
+    ).not.toContain("hunter2");
+  });
+});
+
+/** When the head came, as the source reports it. */
+function sinceOf(seen: Observation | undefined): number {
+  return (seen?.readAtMs ?? Number.NaN) - (seen?.headAgeMs ?? Number.NaN);
+}
+
+test.each([
+  "hunter2",
+  "amqp://user:hunter2@host",
+  "http://host",
+  "http://user:hunter2%@host",
+  "http://user:hunter2@host?vhost=x",
+])("refuses the URL %s, and does not repeat it", (url) => {
+  const options = { url, intervalMs, sink: { observe: async () => {} }, logger: silentLogger };
+  expect(() => createRabbitmqSource(options)).toThrow(StartError);
+  expect(() => createRabbitmqSource(options)).not.toThrow(/hunter2/);
+});
