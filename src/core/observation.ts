@@ -1,5 +1,24 @@
 import type { Accuracy } from "./snapshot.ts";
 
+/** Jobs that came, and that left, between two readings of them. A report of counts that were reported before changes nothing. */
+export interface ObservedCounts {
+  /** Identifies the reading: greater than that of the one before, by the job system's clock in ms. */
+  readonly cursor: number;
+  /** From when on all were counted, and until when; by {@link monotonicClock}. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  /** Null when the source does not report it. */
+  readonly enqueued: number | null;
+  readonly left: readonly LeftJob[];
+}
+
+export interface LeftJob {
+  /** By {@link monotonicClock}. */
+  readonly atMs: number;
+  /** From claimable to taken; null when that is not known. */
+  readonly waitMs: number | null;
+}
+
 /** What a job system itself says of one queue. */
 export interface Observation {
   /** The queue's name in its job system; it is presented as `<source>/<queue>`. */
@@ -27,6 +46,8 @@ export interface Observation {
   /** False also when the source does not report it. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;
+  /** Absent: nothing new was counted. Null: jobs are not counted, or some were missed, and what was counted before is not shown. */
+  readonly counts?: ObservedCounts | null;
   /** When it was read, by {@link monotonicClock}. */
   readonly readAtMs: number;
   /**

@@ -1,6 +1,6 @@
 import { LeaseLostError } from "../core/lease.ts";
 import type { FollowSink } from "../core/log-following.ts";
-import type { EventSink, Observation } from "../core/observation.ts";
+import type { EventSink, Observation, ObservedCounts } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import { unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -37,11 +37,44 @@ function storedDepth({ depth, depthIsLowerBound = false }: Observation): number 
   return depthIsLowerBound ? -depth : depth;
 }
 
+/** What count-observed.lua takes, from the cursor on. */
+function countArgs(counts: ObservedCounts | null): readonly (number | "")[] {
+  if (counts === null) return ["", 0, 0, ""];
+  const nowMs = monotonicClock.now();
+  const ago = (atMs: number) => Math.max(0, Math.round(nowMs - atMs));
+  const { cursor, sinceMs, untilMs, enqueued, left } = counts;
+  const jobs = left.flatMap(({ atMs, waitMs }) => [ago(atMs), waitMs ?? ""] as const);
+  return [cursor, ago(sinceMs), ago(untilMs), enqueued ?? "", ...jobs];
+}
+
 export function createObserver({ redis, keys, index, forget, now }: ObserverOptions): Observer {
   // It writes a few fields of each queue: those of a full Redis are overwritten rather than left to become stale.
   const observeScript = allowOutOfMemory(
     loadScript("queueLatencyObserve", new URL("lua/observe.lua", import.meta.url)),
   );
+
+  const countScript = allowOutOfMemory(
+    loadScript("queueLatencyCountObserved", new URL("lua/count-observed.lua", import.meta.url)),
+  );
+
+  /** Once for each reading of the counts: they are new less often than heads. */
+  async function count(
+    source: string,
+    observed: readonly Observation[],
+    fence: number | undefined,
+  ): Promise<void> {
+    const counting = observed.filter(({ counts }) => counts !== undefined);
+    const replies = await runScripts(
+      redis,
+      countScript,
+      counting.map(({ queue, counts = null }) => ({
+        keys: [keys.state(queue), keys.recent(queue)],
+        args: [now?.() ?? "", source, fence ?? "", keys.changes, queue, ...countArgs(counts)],
+      })),
+    );
+    const failed = replies.find((reply) => reply instanceof Error);
+    if (failed !== undefined) throw failed;
+  }
 
   async function* pagesOf(source: string): AsyncGenerator<readonly string[]> {
     let after: string | null = null;
@@ -94,6 +127,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
       if (failed !== undefined) throw failed;
       const newerFence = Math.max(...replies.map((reply) => -Number(reply)));
       if (newerFence > 0) throw new LeaseLostError(source, newerFence);
+      await count(source, named, fence);
       await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence);
     },
 

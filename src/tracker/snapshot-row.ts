@@ -26,7 +26,8 @@ export interface SnapshotRow {
   /** Two for each window. */
   readonly throughputs: readonly string[];
   readonly waitTimes: readonly (readonly number[])[];
-  readonly isCounted: boolean;
+  readonly hasRates: boolean;
+  readonly hasWaits: boolean;
   readonly clockSkewMs: number | null;
   readonly lost: number | null;
   /** Redis has lost something of the queue, which is to be reported before the row is used. */
@@ -72,7 +73,8 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     isStale: stale === 1,
     throughputs,
     waitTimes,
-    isCounted: counted === 1,
+    hasRates: counted === 1,
+    hasWaits: counted > 0,
     clockSkewMs: skew === "" ? null : Number(skew),
     lost: numberOrNull(lost),
     hasLost: hasLost === 1,
@@ -98,8 +100,7 @@ export function snapshotOf(
   row: SnapshotRow,
   countedMs: number,
 ): QueueSnapshot {
-  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, isCounted, totals, inFlight } =
-    row;
+  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, totals, inFlight } = row;
   const isKnown = accuracy !== "UNKNOWN";
   return {
     queue,
@@ -116,10 +117,10 @@ export function snapshotOf(
     stale: row.isStale,
     changesAtMs: row.changesAtMs,
     clockSkewMs: row.clockSkewMs,
-    throughput: isCounted
+    throughput: row.hasRates
       ? byWindow(parts.throughput, countedMs, (window, i) => throughputOf(window, throughputs, i))
       : null,
-    waitTime: isCounted
+    waitTime: row.hasWaits
       ? byWindow(parts.waitTime, countedMs, (_, i) =>
           waitTimes[i]?.length ? waitTimeOf(waitTimes[i]) : null,
         )

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import type { QueueEvent } from "../../src/core/events.ts";
 import { LeaseLostError } from "../../src/core/lease.ts";
-import type { Observation } from "../../src/core/observation.ts";
+import type { Observation, ObservedCounts } from "../../src/core/observation.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
 import { connectTo, mastersOf } from "../support/redis.ts";
 import { allParts, openRecorder, openTracker, type TestTracker } from "../support/tracker.ts";
@@ -54,6 +54,80 @@ describe("a queue that a job system is asked about", () => {
   it("waits, however old its head claims to be", async () => {
     await observe([observation({ headAgeMs: 292 * 365 * 86_400_000 })]);
     expect(await snapshot()).toMatchObject({ state: "WAITING", oldestSinceMs: 0 });
+  });
+
+  describe("whose job system counts", () => {
+    /** Counted since the start: of the last second one job that came, and two that left. */
+    const counts = (rest: Partial<ObservedCounts> = {}): ObservedCounts => ({
+      cursor: elapsed + 1,
+      sinceMs: processStart,
+      untilMs: processStart + elapsed,
+      enqueued: 1,
+      left: [
+        { atMs: processStart + elapsed - 500, waitMs: 2_000 },
+        { atMs: processStart + elapsed - 1_000, waitMs: null },
+      ],
+      ...rest,
+    });
+    const rates = async () => (await snapshot()).throughput?.ONE_MINUTE ?? null;
+    const waits = async () => (await snapshot()).waitTime?.ONE_MINUTE ?? null;
+
+    it("has rates and wait times of a window once it has been counted for so long", async () => {
+      elapsed = 59_000;
+      await observe([observation({ counts: counts() })]);
+      expect(await snapshot()).toMatchObject({ throughput: null, waitTime: null });
+      elapsed = 60_000;
+      await observe([observation({ counts: counts() })]);
+      expect(await rates()).toEqual({ enqueuedPerSecond: 2 / 60, dequeuedPerSecond: 4 / 60 });
+      expect(await waits()).toMatchObject({ count: 2, mean: 2, max: 2 });
+      expect((await snapshot()).waitTime).toMatchObject({ FIVE_MINUTES: null, FIFTEEN_MINUTES: null });
+    });
+
+    it("counts a reading once, and keeps what was counted while there is nothing new", async () => {
+      elapsed = 61_000;
+      const reading = counts();
+      await observe([observation({ counts: reading })]);
+      await observe([observation({ counts: reading })]);
+      elapsed = 62_000;
+      await observe([observation()]);
+      expect(await waits()).toMatchObject({ count: 1 });
+      expect(await rates()).toEqual({ enqueuedPerSecond: 1 / 60, dequeuedPerSecond: 2 / 60 });
+    });
+
+    it("has wait times and no rates where jobs that come are not counted", async () => {
+      elapsed = 61_000;
+      await observe([observation({ counts: counts({ enqueued: null }) })]);
+      expect(await snapshot()).toMatchObject({ throughput: null, waitTime: { ONE_MINUTE: { count: 1 } } });
+    });
+
+    it.each([
+      { how: "jobs were missed", run: async () => observe([observation({ counts: null })]) },
+      {
+        how: "another reader began anew",
+        run: () =>
+          observe([observation({ counts: counts({ cursor: 90_000, sinceMs: processStart + elapsed }) })]),
+      },
+      {
+        how: "Redis has evicted what was counted",
+        async run() {
+          await opened.redis.del(opened.keys.recent("faktory/default"));
+          elapsed += 1_000;
+          await observe([observation({ counts: counts() })]);
+        },
+      },
+      {
+        how: "the source is stale",
+        async run() {
+          elapsed += freshForMs + 1;
+        },
+      },
+    ])("has neither after $how", async ({ run }) => {
+      elapsed = 61_000;
+      await observe([observation({ counts: counts() })]);
+      expect(await waits()).toMatchObject({ count: 1 });
+      await run();
+      expect(await snapshot()).toMatchObject({ throughput: null, waitTime: null });
+    });
   });
 
   it("is listed and read under its source's name as soon as it was observed", async () => {

@@ -5,6 +5,7 @@ import { monotonicClock } from "../../src/runtime/clock.ts";
 import type { PostgresSystemName } from "../../src/settings/postgres-url.ts";
 import { settingsByIndex } from "../../src/sources/postgres/connection.ts";
 import { discoveryOf, find, tablesIn } from "../../src/sources/postgres/discover.ts";
+import { countsStatement } from "../../src/sources/postgres/job-counts.ts";
 import type { FoundSystem } from "../../src/sources/postgres/system.ts";
 import { postgresSystems } from "../../src/sources/postgres/systems.ts";
 import { query, startPostgres, type TestPostgres, whyNoPostgres } from "../support/postgres.ts";
@@ -20,6 +21,7 @@ import {
   whyNoRiver,
 } from "../support/postgres-jobs.ts";
 import { type WatchedPostgres, watchPostgres } from "../support/postgres-source.ts";
+import { until } from "../support/until.ts";
 
 const title =
   whyNoPostgres === null ? "job systems in Postgres" : `job systems in Postgres (${whyNoPostgres})`;
@@ -98,6 +100,24 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         expect(head.headAgeMs).toBeGreaterThan(3_599_000);
       }
       await watched.stop();
+      await postgres.dropDatabase(url);
+    });
+  }
+
+  for (const { system, fill } of done) {
+    const why = real.find((row) => row.system === system)?.why ?? null;
+    const name = `${system} with 300,000 jobs that are done: what was done lately is in 100 buffers at most`;
+    test.skipIf(why !== null)(why === null ? name : `${name} (${why})`, async () => {
+      const url = await postgres.createDatabase();
+      await install(system, url);
+      await query(url, fill);
+      await query(url, "VACUUM ANALYZE");
+      const counts = postgresSystems[system].counts?.(
+        await found(system, url),
+        "now() - interval '1 minute'",
+      );
+      expect(counts).not.toBeNull();
+      if (counts) expect(await buffersOf(url, countsStatement(counts))).toBeLessThanOrEqual(100);
       await postgres.dropDatabase(url);
     });
   }
@@ -246,6 +266,34 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         });
       }
 
+      if (system === "river" || system === "pg-boss") {
+        test("says which jobs were done, each once and with how long it had waited, and which came where its index shows that", async () => {
+          const queue = newQueue();
+          await jobs.push(queue);
+          const watched = await watchPostgres(url);
+          await observed(watched, queue, { depth: 1 });
+          await jobs.work(queue, 1);
+          await jobs.push(queue);
+          await jobs.work(queue, 1);
+          const all = () =>
+            watched.seen.flatMap(({ source, queues }) =>
+              queues.flatMap((seen) => (source === system && seen.queue === queue ? [seen.counts] : [])),
+            );
+          const left = () => all().flatMap((counts) => counts?.left ?? []);
+          await until(() => expect(left()).toHaveLength(2));
+          const [first, second] = left();
+          expect(first?.waitMs).toBeGreaterThanOrEqual(0);
+          expect(second?.waitMs).toBeLessThan((second?.atMs ?? 0) - (first?.atMs ?? 0) + 1);
+          const readings = watched.seen.length;
+          await until(() => expect(watched.seen.length).toBeGreaterThan(readings + 20));
+          expect(left()).toHaveLength(2);
+          const came = all().reduce((sum, counts) => sum + (counts?.enqueued ?? 0), 0);
+          // Counting began two seconds before the first reading: the first job may have come before that.
+          expect(system === "pg-boss" ? [1, 2] : [0]).toContain(came);
+          expect(all().some((counts) => counts?.enqueued === null)).toBe(system === "river");
+        });
+      }
+
       test("a queue that is paused has a head that waits", async () => {
         const queue = newQueue();
         if (jobs.pause !== null) await jobs.pause(queue);
@@ -256,6 +304,23 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     });
   }
 });
+
+/** Jobs that were done two hours ago: what is counted does not depend on how many they are. */
+const done = [
+  {
+    system: "river",
+    fill: `INSERT INTO river_job (state, queue, kind, args, max_attempts, scheduled_at, created_at, attempted_at, finalized_at)
+      SELECT 'completed', 'queue-' || n % 3, 'w', '{}', 5, now(), now(), now(), now() - interval '2 hours' FROM generate_series(1, 300000) n`,
+  },
+  {
+    system: "pg-boss",
+    fill: `INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+        deletion_seconds, partition, table_name)
+      SELECT 'queue-' || n, 'standard', 2, 0, false, 900, 900, 900, false, 'job_common' FROM generate_series(0, 2) n;
+      INSERT INTO pgboss.job (name, state, created_on, started_on, completed_on)
+      SELECT 'queue-' || n % 3, 'completed', now() - interval '2 hours', now(), now() - interval '2 hours' FROM generate_series(1, 300000) n`,
+  },
+] as const;
 
 /** How many buffers the statements may touch at most, with 300,000 waiting jobs. */
 const costs = [

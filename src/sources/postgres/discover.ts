@@ -2,11 +2,17 @@ import { escapeIdentifier, escapeLiteral } from "pg";
 import type { Row } from "./connection.ts";
 import type { FoundSystem, PostgresSystem } from "./system.ts";
 
+interface TableIndex {
+  readonly columns: readonly string[];
+  /** As the server writes it; null: it has all rows. */
+  readonly condition: string | null;
+}
+
 export interface Table {
   readonly schema: string;
   readonly name: string;
   readonly columns: readonly string[];
-  readonly indexes: readonly (readonly string[])[];
+  readonly indexes: readonly TableIndex[];
   readonly isReadable: boolean;
   /** Whether its row security hides all rows from this role. */
   readonly isHidden: boolean;
@@ -22,10 +28,12 @@ export function discoveryOf(systems: readonly PostgresSystem[], schema: string |
   return `
     SELECT n.nspname AS schema, c.relname AS name,
       (SELECT array_agg(a.attname::text) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
-      (SELECT coalesce(json_agg(indexed.columns), '[]') FROM pg_index i CROSS JOIN LATERAL (
-        SELECT json_agg(a.attname ORDER BY k.n) AS columns FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum) indexed
-        WHERE i.indrelid = c.oid AND i.indpred IS NULL AND i.indisvalid) AS indexes,
+      (SELECT coalesce(json_agg(json_build_object('columns', coalesce(indexed.columns, '[]'),
+          'condition', pg_get_expr(i.indpred, i.indrelid))), '[]')
+        FROM pg_index i CROSS JOIN LATERAL (
+          SELECT json_agg(a.attname ORDER BY k.n) AS columns FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
+          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum) indexed
+        WHERE i.indisvalid AND i.indrelid IN (SELECT c.oid UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid)) AS indexes,
       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS is_readable,
       row_security_active(c.oid) AND NOT EXISTS (
         SELECT 1 FROM pg_policy p CROSS JOIN unnest(p.polroles) AS r(role)
@@ -44,7 +52,7 @@ export function tablesIn(rows: readonly Row[]): readonly Table[] {
     schema: String(row.schema),
     name: String(row.name),
     columns: row.columns as string[],
-    indexes: (row.indexes as (string[] | null)[]).map((columns) => columns ?? []),
+    indexes: row.indexes as TableIndex[],
     isReadable: row.is_readable === true,
     isHidden: row.is_hidden === true,
   }));
@@ -78,8 +86,13 @@ export function find(system: PostgresSystem, tables: readonly Table[]): Discover
   return {
     table: (name) => (readable.has(name) ? quoted(name) : null),
     type: quoted,
-    hasIndex: (name, wanted) =>
-      readable.get(name)?.indexes.some((index) => wanted.every((column, n) => index[n] === column)) ?? false,
+    hasIndex: (name, wanted, allowed) =>
+      readable
+        .get(name)
+        ?.indexes.some(
+          ({ columns: has, condition }) =>
+            (condition === null || condition === allowed) && wanted.every((column, n) => has[n] === column),
+        ) ?? false,
   };
 }
 

@@ -196,7 +196,8 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     // When others become slow, too, it may have to wait for as long as an equal part of the share asks for.
     const worstMs = (turn.workMs * found().length) / share;
     const periodMs = dueAtMs(reader) - turn.startedAtMs;
-    await report(reader.source, observations, Math.max(2_000, 3 * periodMs, 1.5 * worstMs));
+    const freshForMs = Math.max(2_000, 3 * periodMs, 1.5 * worstMs);
+    if (await report(reader.source, observations, freshForMs)) reader.reported?.();
   }
 
   async function readDepths(reader: QueueReader, turn: Turn): Promise<void> {
@@ -209,12 +210,14 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     turn.depthsAtMs = monotonicClock.now() + found().length * restPerWork * workMs;
   }
 
-  async function report(of: string, seen: readonly Observation[], freshForMs: number): Promise<void> {
+  async function report(of: string, seen: readonly Observation[], freshForMs: number): Promise<boolean> {
     try {
       await sink.observe({ source: of, queues: seen, freshForMs });
       unstored.recovered();
+      return true;
     } catch (error) {
       unstored.failed(error);
+      return false;
     }
   }
 

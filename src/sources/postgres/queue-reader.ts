@@ -22,6 +22,8 @@ export interface QueueReader {
   readDepths(queries: PostgresQueries): Promise<void>;
   /** All queues, as they were read last; null when that is not to be reported. */
   observations(): readonly Observation[] | null;
+  /** What it has said of its queues is stored. */
+  reported?(): void;
   failed(error: unknown): void;
 }
 

@@ -1,12 +1,13 @@
 import { escapeLiteral } from "pg";
-import type { Observation } from "../../core/observation.ts";
+import type { Observation, ObservedCounts } from "../../core/observation.ts";
 import type { Accuracy } from "../../core/snapshot.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
 import { find, type Table } from "./discover.ts";
+import { beginning, countReading, countsOf, countsStatement } from "./job-counts.ts";
 import { createNameFilter } from "./name-filter.ts";
-import type { QueueReader } from "./queue-reader.ts";
+import type { PostgresQueries, QueueReader } from "./queue-reader.ts";
 import { type FoundSystem, maxCounted, type PostgresSystem } from "./system.ts";
 
 export interface SystemReaderOptions {
@@ -52,6 +53,32 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
   let found: FoundSystem | null = null;
   let wasFound = false;
   const isShown = createNameFilter(source, queues, logger);
+
+  /** From where on jobs are counted next, and since when all were, by the monotonic clock; null: from now on. */
+  let counting: { readonly until: string; readonly sinceMs: number } | null = null;
+  let countAtMs = Number.NEGATIVE_INFINITY;
+  /** What was counted and is not stored yet, of each queue; null: jobs are not counted, or some were missed. */
+  let counted: ((queue: string) => ObservedCounts | null) | null = null;
+
+  async function readCounts(from: FoundSystem, byIndex: PostgresQueries["byIndex"]): Promise<void> {
+    const nowMs = monotonicClock.now();
+    // What is not stored is counted anew: it would be counted twice, or grow without end.
+    if (counted !== null || nowMs < countAtMs) return;
+    countAtMs = nowMs + countEveryMs;
+    const before = counting;
+    counting = null;
+    counted = () => null;
+    const since = before === null ? beginning : `${escapeLiteral(before.until)}::timestamptz`;
+    const jobs = system.counts?.(from, since) ?? null;
+    if (jobs === null) return;
+    const { rows } = await byIndex(countsStatement(jobs));
+    const readAtMs = (nowMs + monotonicClock.now()) / 2;
+    const reading = countReading(rows);
+    if (reading.isCut) return;
+    const sinceMs = before?.sinceMs ?? readAtMs - (reading.nowMs - reading.untilMs);
+    counting = { until: reading.until, sinceMs };
+    counted = (queue) => countsOf(queue, reading, { readAtMs, sinceMs, hasCame: jobs.came !== null });
+  }
 
   function addHead(head: Observation): void {
     const { queue, readAtMs, headAgeMs, accuracy } = head;
@@ -112,6 +139,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       }
     },
     async readDepths({ byIndex }) {
+      if (found !== null && system.counts !== undefined) await readCounts(found, byIndex);
       const dueBeforeMs = monotonicClock.now() - countEveryMs;
       const due = [...queues]
         .filter(([, { countedAtMs }]) => countedAtMs < dueBeforeMs)
@@ -135,7 +163,14 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
         });
       }
     },
-    observations: () => [...queues.values()].map(observationOf),
+    observations: () =>
+      [...queues.values()].map((queue) => {
+        const observation = observationOf(queue);
+        return counted === null ? observation : { ...observation, counts: counted(observation.queue) };
+      }),
+    reported() {
+      counted = null;
+    },
     failed(error) {
       outage.failed(error);
     },

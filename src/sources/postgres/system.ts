@@ -6,8 +6,16 @@ export interface FoundSystem {
   table(name: string): string | null;
   /** A type of its schema, quoted. */
   type(name: string): string;
-  /** Whether a table has an index without a condition that begins with these columns. */
-  hasIndex(table: string, columns: readonly string[]): boolean;
+  /** Whether a table, or a partition of it, has an index that begins with these columns, with this condition or none. */
+  hasIndex(table: string, columns: readonly string[], condition?: string): boolean;
+}
+
+/** SELECTs of what happened after a time, by an index that begins with it or with the queue and it. */
+export interface CountedJobs {
+  /** Jobs that finished: `queue`; `at`; `wait_ms`, from claimable to taken. */
+  readonly left: string;
+  /** Jobs that came: `queue` and `at`. Null: there is no such index. */
+  readonly came: string | null;
 }
 
 /** One job system: how its tables are recognised, and what is asked of them. */
@@ -31,6 +39,11 @@ export interface PostgresSystem {
    * {@link maxCounted} may be too small; `scheduled` is null when it is not known.
    */
   depths(found: FoundSystem, queues: string): string;
+  /**
+   * What finished and what came after a time, which is SQL; null where no index has it.
+   * Absent: the system has no such index, or deletes what is done.
+   */
+  counts?(found: FoundSystem, since: string): CountedJobs | null;
 }
 
 /** Jobs are counted up to here. */

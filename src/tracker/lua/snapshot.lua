@@ -22,8 +22,8 @@
 --     stale          0 or 1
 --     throughputs    for each window asked, the enqueued and the dequeued in it, as decimals; '' where events of the window were missed
 --     wait times     for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms; {} as ''
---     counted        0 when events of all windows were missed, and for queues that a job system is asked about, of which both
---                    lists are empty; else 1
+--     counted        0 when events of all windows were missed, and for queues of a job system that does not count, of which both
+--                    lists are empty; 2 when it counts those that leave, and not those that come; else 1
 --     skew           a producer's clock less the job system's, ms; '' where it is not known
 --     lost           -1 where it is not known, or not asked for
 --     hasLost        1 when writes were lost that the writer had been answered, or a key of the queue: then the row is as if the
@@ -56,30 +56,42 @@ local function isLater(storedAt)
   return ARGV[10] ~= '' and storedAt > redisNow + 1000
 end
 
--- Of a queue that a job system is asked about.
-local function observedRow(stateKey, source)
+local slots, throughputsOf, waitTimesOf
+
+-- Of a queue that a job system is asked about. What it counts is as of the last count.
+local function observedRow(stateKey, recentKey, source)
   local now = redisNow
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil',
-    'inFlight')
+    'inFlight', 'countsSince', 'countsUntil', 'hasRates')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   local accuracy, measuredAt = fields[4], tonumber(fields[6])
   -- Before the clock was set back. What was read before it was set forward is stale.
   if isLater(measuredAt) then accuracy = 'UNKNOWN' end
+  local countsSince, countsUntil = tonumber(fields[9] or nil), tonumber(fields[10] or nil)
+  local throughputs, waitTimes, counted = {}, {}, 0
+  if countsSince and countsUntil and not stale and not isLater(countsUntil) then
+    local function isCountedSince(seconds) return countsSince <= countsUntil - tonumber(seconds) * 1000 end
+    if isCountedSince(shortestWindow) then
+      counted = fields[11] == '1' and 1 or 2
+      throughputs = throughputsOf(recentKey, countsUntil, isCountedSince)
+      waitTimes = waitTimesOf(recentKey, countsUntil, isCountedSince)
+    end
+  end
   return {
     source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, {}, {}, 0, '', -1, 0, '', fields[8] or ''
+    stale and measuredAt or now, stale and 1 or 0, throughputs, waitTimes, counted, '', -1, 0, '', fields[8] or ''
   }
 end
 
-local function slots(recentKey, kind, seconds)
+function slots(recentKey, kind, seconds)
   local fields = {}
   for i = 0, slotsPerWindow do fields[i + 1] = kind .. seconds .. ':' .. i end
   return redis.call('HMGET', recentKey, unpack(fields))
 end
 
-local function throughputsOf(recentKey, now, isCountedSince)
+function throughputsOf(recentKey, now, isCountedSince)
   local throughputs = {}
   for seconds in string.gmatch(ARGV[7], '%d+') do
     local slotMs = tonumber(seconds) * 1000 / slotsPerWindow
@@ -101,7 +113,7 @@ local function throughputsOf(recentKey, now, isCountedSince)
   return throughputs
 end
 
-local function waitTimesOf(recentKey, now, isCountedSince)
+function waitTimesOf(recentKey, now, isCountedSince)
   local waitTimes = {}
   for seconds in string.gmatch(ARGV[8], '%d+') do
     local newest = math.floor(now / (tonumber(seconds) * 1000 / slotsPerWindow))
@@ -142,7 +154,7 @@ local function rowOf(keys, answered)
     end
   end
   if not source then return false end
-  if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then return observedRow(stateKey, source) end
+  if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then return observedRow(stateKey, recentKey, source) end
 
   local now = redisNow
   local accuracy, paused, freshUntil, stale, skew = 'EXACT', 0, nil, false, ''

@@ -24,6 +24,21 @@ export const pgBoss: PostgresSystem = {
       FROM ${found.table("queue")} queues
       LEFT JOIN LATERAL (${oldest("created")} UNION ALL ${oldest("retry")}) heads ON true GROUP BY queues.name`;
   },
+  counts(found, since) {
+    const hasEnds = found.hasIndex("job", ["name", "completed_on"], "(completed_on IS NOT NULL)");
+    if (!hasEnds || !found.hasIndex("job", ["name", "created_on"])) return null;
+    const ofEach = (columns: string, condition: string) => `
+      SELECT queues.name AS queue, jobs.* FROM ${found.table("queue")} queues
+      CROSS JOIN LATERAL (SELECT ${columns} FROM ${found.table("job")} j WHERE j.name = queues.name AND ${condition}) jobs`;
+    const wait = "extract(epoch FROM j.started_on - greatest(j.start_after, j.created_on)) * 1000 AS wait_ms";
+    return {
+      left: ofEach(
+        `j.completed_on AS at, ${wait}`,
+        `j.completed_on > ${since} AND j.state IN ('completed', 'failed') AND j.started_on IS NOT NULL`,
+      ),
+      came: ofEach("j.created_on AS at", `j.created_on > ${since}`),
+    };
+  },
   depths(found, queues) {
     const counted = (state: string) => `
       SELECT count(*) FILTER (WHERE is_due) AS due, count(*) FILTER (WHERE NOT is_due) AS later, count(*) AS n FROM (

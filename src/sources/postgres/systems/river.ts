@@ -13,6 +13,14 @@ export const river: PostgresSystem = {
     FROM (${headsByState(jobsOf(found))}) heads
     FULL JOIN ${found.table("river_queue")} queues ON queues.name = heads.queue`,
   depths: (found, queues) => depthsByState(jobsOf(found), queues),
+  /** Jobs that were cancelled may never have been taken. No index has the time at which jobs came. */
+  counts(found, since) {
+    if (!found.hasIndex("river_job", ["state", "finalized_at"], "(finalized_at IS NOT NULL)")) return null;
+    const ended = (state: string) => `
+      SELECT queue, finalized_at AS at, extract(epoch FROM attempted_at - greatest(scheduled_at, created_at)) * 1000 AS wait_ms
+      FROM ${found.table("river_job")} WHERE state = '${state}' AND finalized_at > ${since}`;
+    return { left: `${ended("completed")} UNION ALL ${ended("discarded")}`, came: null };
+  },
 };
 
 function jobsOf(found: FoundSystem) {
