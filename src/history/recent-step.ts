@@ -1,7 +1,8 @@
 import type { RecentStep } from "../core/history.ts";
 
 /** Of MessagePack: what begins a list, and a number. */
-const listOfTwo = 0x92;
+/** A list of a list and one or two numbers. The flat one has eight elements at least. */
+const nestedLists: readonly (number | undefined)[] = [0x92, 0x93];
 const shortList = 0x90;
 const list16 = 0xdc;
 const maxSmallNumber = 0x7f;
@@ -16,11 +17,11 @@ const bytesOf: Readonly<Record<number, number>> = { 204: 1, 205: 2, 206: 4, 207:
  * @throws Error when it is something else.
  */
 export function decodeRecentStep(atMs: number, bytes: Uint8Array): RecentStep {
-  const isNested = bytes[0] === listOfTwo;
+  const isNested = nestedLists.includes(bytes[0]);
   const [length, start] = listAt(bytes, isNested ? 1 : 0);
   if (length < 8) throw notAStep();
   const hasCounts = length > 8;
-  // The second of the two is behind the last one of the list.
+  // The number behind the list is behind its last one.
   const numbers = numbersAt(bytes, start, isNested ? length + 1 : hasCounts ? 10 : 8);
   const at = (index: number): number => numbers[index] as number;
   return {

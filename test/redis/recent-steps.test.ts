@@ -51,11 +51,19 @@ describe("what health needs of steps", () => {
       record: { ...plain, incompleteSamples: 4, counts: { ...plain.counts!, buckets: bucketsOfMany } },
       why: "how many samples were incomplete stands behind the waits",
     },
+    {
+      what: "a step of depths that were lower bounds, and of many different waits",
+      record: {
+        ...{ ...plain, incompleteSamples: 4, lowerBoundSamples: 300 },
+        counts: { ...plain.counts!, buckets: bucketsOfMany },
+      },
+      why: "how many these were stands behind those that were incomplete",
+    },
   ])("is read of $what: $why", async ({ record }) => {
     await using history = await open();
     await history.store.append("q", "TEN_SECONDS", { atMs: start, record });
     await history.store.append("q", "TEN_SECONDS", { atMs: start + stepMs, record: plain });
-    const { maxLatencyMs, sumLatencyMs, counts, ...seen } = record;
+    const { maxLatencyMs, sumLatencyMs, lowerBoundSamples, counts, ...seen } = record;
     const { enqueued = 0, dequeued = 0 } = counts ?? {};
     const expected = { atMs: start, ...seen, counts: counts === null ? null : { enqueued, dequeued } };
     const [first, second, ...others] = await history.store.recent("q", start);

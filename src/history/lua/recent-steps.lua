@@ -9,8 +9,8 @@
 
 -- Ten numbers of up to 9 bytes behind the head of a list of up to 3.
 local neededBytes = 93
--- A list of two: its second number stands at the end.
-local nested = 0x92
+-- A list of two or three: its numbers stand at the end, behind a list.
+local nested = { [0x92] = true, [0x93] = true }
 local maxBytes = 0xffff
 
 local reply = {}
@@ -22,7 +22,7 @@ for i, key in ipairs(KEYS) do
     local steps = {}
     for j, entry in ipairs(entries) do
       local bytes = entry[2][2]
-      bytes = string.sub(bytes, 1, string.byte(bytes) == nested and maxBytes or neededBytes)
+      bytes = string.sub(bytes, 1, nested[string.byte(bytes)] and maxBytes or neededBytes)
       steps[j] = struct.pack('>dHc0', tonumber(string.match(entry[1], '^%d+')), #bytes, bytes)
     end
     reply[i] = table.concat(steps)
