@@ -29,7 +29,7 @@ const rowsOnScreen = 40;
 
 await using redis = await startRedis();
 await using opened = await openTracker(redis.url);
-await fillQueues(opened, hours);
+await fillQueues(opened, redis.url, hours);
 await using browser = await startBrowser();
 for (const [name, part] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue;

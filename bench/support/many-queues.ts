@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { Redis } from "ioredis";
 import type { QueueEvent, QueueEventType } from "../../src/core/events.ts";
 import { encodeRecord } from "../../src/history/step-record.ts";
 import type { TestTracker } from "../../test/support/tracker.ts";
@@ -17,7 +18,7 @@ export const manyNames: readonly string[] = Array.from(
 const headAges = manyNames.map((_, i) => (i % 100 === 1 ? 3_600 : i % 20 === 5 ? 45 : 1 + (i % 7)));
 
 /** A job waits in each queue, and each has a history of some hours up to now, as if a server had run. */
-export async function fillQueues(opened: TestTracker, hours: number): Promise<void> {
+export async function fillQueues(opened: TestTracker, redisUrl: string, hours: number): Promise<void> {
   const nowMs = Date.now();
   for (let from = 0; from < count; from += 250) {
     const events = manyNames
@@ -25,7 +26,10 @@ export async function fillQueues(opened: TestTracker, hours: number): Promise<vo
       .map((queue, i) => eventOf("ENQUEUED", queue, "0", nowMs - 1_000 * (headAges[from + i] ?? 0)));
     await opened.tracker.record(events, null);
   }
-  for (let from = 0; from < count; from += 10) await fillHistories(opened, from, 10, hours);
+  // However long Redis takes on a busy machine.
+  const redis = new Redis(redisUrl);
+  for (let from = 0; from < count; from += 10) await fillHistories({ ...opened, redis }, from, 10, hours);
+  redis.disconnect();
 }
 
 async function fillHistories(
