@@ -1,12 +1,13 @@
-import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import Negotiator from "negotiator";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
+import { policyOf, sendText } from "./http-response.ts";
+import { etagOf, sendPage } from "./send-page.ts";
 
 export interface DashboardOptions {
   /** What `npm run build` has written: index.html and assets/. */
@@ -42,16 +43,12 @@ const contentTypes: Readonly<Record<string, string>> = {
  * Scripts and styles from this server only, and none in the page. `data:` is for the icon of the tab. That `connect-src 'self'` covers the
  * WebSocket is younger than 'self' (Chromium and Firefox 2018, WebKit 2022), but older than `light-dark()`, which the styles need.
  */
-const contentSecurityPolicy = [
-  "default-src 'none'",
+const contentSecurityPolicy = policyOf(
   "script-src 'self'",
   "style-src 'self'",
   "img-src 'self' data:",
   "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
+);
 
 /** The dashboard from memory: read and compressed once, when the server starts. */
 export function createDashboard({ directory, basePath, logger }: DashboardOptions): Dashboard {
@@ -60,14 +57,12 @@ export function createDashboard({ directory, basePath, logger }: DashboardOption
 
   function answerPage(path: string, request: IncomingMessage, response: ServerResponse): void {
     if (page === null) {
-      const body = Buffer.from(notBuilt);
-      response.writeHead(503, { "Content-Type": "text/plain; charset=utf-8", "Content-Length": body.length });
-      response.end(request.method === "HEAD" ? undefined : body);
+      sendText(response, "text/plain", notBuilt, { status: 503, headers: {} });
       return;
     }
     // Smaller than a packet: compressed it would not be faster.
     const body = Buffer.from(page.replaceAll("%BASE%", basePath === "" ? upFrom(path) : `${basePath}/`));
-    send(request, response, body, {
+    sendPage(request, response, body, {
       ETag: etagOf(body),
       "Cache-Control": "no-cache",
       "Content-Type": "text/html; charset=utf-8",
@@ -81,7 +76,7 @@ export function createDashboard({ directory, basePath, logger }: DashboardOption
     response: ServerResponse,
   ): void {
     const encoding = encodingFor(request);
-    send(request, response, bodies[encoding], {
+    sendPage(request, response, bodies[encoding], {
       ETag: `"${etag}-${encoding}"`,
       // Its name has a hash: another content has another name.
       "Cache-Control": "public, max-age=31536000, immutable",
@@ -134,7 +129,7 @@ async function readAssets(directory: string): Promise<ReadonlyMap<string, Asset>
     const content = await readFile(join(directory, name));
     const asset: Asset = {
       contentType: contentTypes[extname(name)] ?? "application/octet-stream",
-      etag: createHash("sha256").update(content).digest("base64url"),
+      etag: etagOf(content).slice(1, -1),
       bodies: {
         identity: content,
         gzip: await promisify(gzip)(content, { level: 9 }),
@@ -152,24 +147,4 @@ async function readAssets(directory: string): Promise<ReadonlyMap<string, Asset>
 function encodingFor(request: IncomingMessage): Encoding {
   const accepted = new Negotiator(request).encodings(["br", "gzip", "identity"]);
   return (["br", "gzip"] as const).find((encoding) => accepted.includes(encoding)) ?? "identity";
-}
-
-function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  body: Buffer,
-  headers: OutgoingHttpHeaders & { readonly ETag: string },
-): void {
-  // Proxies that compress an answer anew call its tag weak.
-  if (request.headers["if-none-match"]?.includes(headers.ETag) === true) {
-    // With all headers: a browser takes them for those of the page that it has, the policy too.
-    response.writeHead(304, headers).end();
-    return;
-  }
-  response.writeHead(200, { ...headers, "Content-Length": body.length });
-  response.end(request.method === "HEAD" ? undefined : body);
-}
-
-function etagOf(body: Buffer): string {
-  return `"${createHash("sha256").update(body).digest("base64url")}"`;
 }

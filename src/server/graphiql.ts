@@ -3,7 +3,9 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { policyOf } from "./http-response.ts";
 import { prefersPage } from "./media-types.ts";
+import { etagOf, sendPage } from "./send-page.ts";
 
 /** A tab that a first visitor finds. */
 export interface ExampleTab {
@@ -58,7 +60,7 @@ export function createGraphiQL(
     const body = await promisify(gzip)(html.replace("</head>", () => `${head}</head>`));
     return {
       body,
-      etag: `"${createHash("sha256").update(body).digest("base64url")}"`,
+      etag: etagOf(body),
       contentSecurityPolicy: policyFor([script, scriptOf(html)]),
     };
   }
@@ -69,24 +71,14 @@ export function createGraphiQL(
       throw error;
     });
     const { body, etag, contentSecurityPolicy } = await page;
-    // Asked for each time, and sent only when it is another one. A browser takes the policy of a 304 for that of the page.
-    const headers = {
+    sendPage(request, response, body, {
       ETag: etag,
+      // Asked for each time, and sent only when it is another one.
       "Cache-Control": "no-cache",
       "Content-Security-Policy": contentSecurityPolicy,
-    };
-    // Proxies that pack a page anew call its tag weak.
-    if (request.headers["if-none-match"]?.includes(etag) === true) {
-      response.writeHead(304, headers).end();
-      return;
-    }
-    response.writeHead(200, {
-      ...headers,
       "Content-Type": "text/html; charset=utf-8",
       "Content-Encoding": "gzip",
-      "Content-Length": body.length,
     });
-    response.end(body);
   };
 }
 
@@ -134,16 +126,12 @@ function scriptOf(html: string): string {
  */
 function policyFor(scripts: readonly string[]): string {
   const hashes = scripts.map((script) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`);
-  return [
-    "default-src 'none'",
+  return policyOf(
     `script-src ${hashes.join(" ")}`,
     "worker-src blob:",
     "style-src 'unsafe-inline'",
     "img-src data:",
     "font-src data:",
     "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join("; ");
+  );
 }

@@ -51,36 +51,23 @@ export function createGraphQLHttp({
     return { body: body.text };
   }
 
-  /** Of the refused operation nothing is kept for as long as this is held back. */
-  function sendLate(
-    response: ServerResponse,
-    mediaType: MediaType,
-    text: string,
-    head: ResponseHead,
-    workMs: number,
-  ): void {
-    const sendable = holdBack(response, workMs);
-    if (sendable === null) write(response, mediaType, text, head);
-    else void sendable.then(() => write(response, mediaType, text, head));
-  }
-
-  function sendInvalid(response: ServerResponse, mediaType: MediaType, invalid: Invalid): void {
-    const { errors, cost, workMs } = invalid;
-    const text = withCost(encodeResult({ errors }), cost);
-    sendLate(response, mediaType, text, headOf(errors, mediaType), workMs);
-  }
-
-  /** One entry for each operation: clients look for the errors of each in its place. */
-  function refuseBatch(
+  /**
+   * Of a batch, an entry for each operation: clients look for the errors of each in its place. While this is held back, nothing is kept of
+   * what is refused.
+   */
+  function sendInvalid(
     response: ServerResponse,
     mediaType: MediaType,
     { errors, cost, workMs }: Invalid,
-    count: number,
+    batchLength: number | null = null,
   ): void {
-    const text = withCost(encodeResult({ errors }), cost);
-    const isListed = count > 0 && count <= maxListed;
-    const all = isListed ? `[${Array(count).fill(text).join(",")}]` : text;
-    sendLate(response, mediaType, all, headOf(errors, mediaType), workMs);
+    const entry = withCost(encodeResult({ errors }), cost);
+    const isListed = batchLength !== null && batchLength > 0 && batchLength <= maxListed;
+    const text = isListed ? `[${Array(batchLength).fill(entry).join(",")}]` : entry;
+    const head = headOf(errors, mediaType);
+    const sendable = holdBack(response, workMs);
+    if (sendable === null) write(response, mediaType, text, head);
+    else void sendable.then(() => write(response, mediaType, text, head));
   }
 
   /** Sends a result. @throws AppError THROTTLED when the client has too much that it has not read. */
@@ -109,23 +96,20 @@ export function createGraphQLHttp({
     if (mediaType === undefined) throw notAcceptable();
     const sent = await read(request, response, client);
     if (sent === null) return;
-    const {
-      batchLength,
-      refusal,
-      operations: all,
-    } = await operations.prepare(client, sent, (kind, isBatch) =>
+    const prepared = await operations.prepare(client, sent, (kind, isBatch) =>
       assertServed(kind, request, isBatch, accepted),
     );
-    if (refusal !== null && batchLength !== null)
-      refuseBatch(response, jsonType(mediaType), refusal, batchLength);
-    else if (refusal !== null) sendInvalid(response, mediaType, refusal);
-    else if (batchLength !== null) {
+    const { batchLength, refusal, operations: all } = prepared;
+    const type = batchLength === null ? mediaType : jsonType(mediaType);
+    if (refusal !== null) sendInvalid(response, type, refusal, batchLength);
+    else if (batchLength === null) await sendOne(response, type, all[0]);
+    else {
       // All have the time of the request.
       const [invalid] = all.every((each) => "errors" in each) ? all : [];
       if (invalid !== undefined) await holdBack(response, invalid.workMs);
       const results = await Promise.all(all.map((each) => jsonOf(each)));
-      send(response, jsonType(mediaType), client.id, `[${results.join(",")}]`, []);
-    } else await sendOne(response, mediaType, all[0]);
+      send(response, type, client.id, `[${results.join(",")}]`, []);
+    }
   }
 
   async function sendOne(

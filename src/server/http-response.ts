@@ -10,8 +10,7 @@ import { acceptedMediaTypes, type MediaType } from "./media-types.ts";
  */
 const securityHeaders: Readonly<Record<string, string>> = {
   "Cache-Control": "no-store",
-  "Content-Security-Policy":
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "Content-Security-Policy": policyOf(),
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Resource-Policy": "same-origin",
   "Referrer-Policy": "no-referrer",
@@ -31,6 +30,12 @@ export class SecuredResponse<
     const own = typeof headers === "object" ? headers : {};
     return super.writeHead(status, { ...securityHeaders, ...this.originHeaders, ...own });
   }
+}
+
+/** What a page may do, and nothing else. */
+export function policyOf(...allowed: readonly string[]): string {
+  const refused = ["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"];
+  return ["default-src 'none'", ...allowed, ...refused].join("; ");
 }
 
 export interface ResponseHead {
@@ -64,7 +69,7 @@ const documentErrors: ReadonlySet<unknown> = new Set(["GRAPHQL_PARSE_FAILED", "G
 
 export function sendText(
   response: ServerResponse,
-  mediaType: MediaType,
+  mediaType: MediaType | "text/plain",
   text: string,
   { status, headers }: ResponseHead,
 ): void {

@@ -38,10 +38,6 @@ export function createTextRoutes(
     }
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     response.writeHead(200, { "Content-Type": contentType, "Content-Length": length });
-    if (request.method === "HEAD") {
-      response.end();
-      return;
-    }
     await pipeline(Readable.from(pieces), response).catch((error: unknown) => {
       // The client hung up, or read nothing and was closed.
       if (!response.destroyed) throw error;
