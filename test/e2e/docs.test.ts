@@ -7,15 +7,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse } from "graphql";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from "vitest";
 import type { ObservedSource } from "../../src/core/observation.ts";
 import type { Service } from "../../src/runtime/service.ts";
 import { parseObjectives } from "../../src/settings/objectives.ts";
 import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
+import { parsePostgresQueries } from "../../src/settings/parse-postgres-queries.ts";
 import { silentLogger } from "../support/logger.ts";
 import { type Block, blocks, project } from "../support/pages.ts";
 import { programPath, promtool, whyNoPrometheus } from "../support/prometheus.ts";
-import { uniquePrefix } from "../support/redis.ts";
+import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 
 /** Everything that README.md and the pages of docs show is run; unit/docs says which blocks are not, and why. */
@@ -173,6 +175,19 @@ function runShell(commands: string): ShellRun {
   };
 }
 
+test.each(ofLanguage("conf"))("settings of $at are taken by Redis", async ({ text }) => {
+  const settings = text
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" "));
+  await using server = await startRedis({
+    args: settings.flatMap(([name, value]) => [`--${name}`, value ?? ""]),
+  });
+  const redis = new Redis(server.url);
+  onTestFinished(() => redis.disconnect());
+  for (const [name = "", value] of settings) expect(await redis.config("GET", name)).toEqual([name, value]);
+});
+
 describe("files", () => {
   test.each(ofLanguage("json"))("JSON of $at can be parsed", ({ text }) => {
     // A part of an answer is shown without the braces around it.
@@ -182,8 +197,12 @@ describe("files", () => {
   test.each(ofLanguage("yaml").filter(({ text }) => !text.startsWith("scrape_configs")))(
     "YAML of $at is taken by the server",
     ({ text }) => {
-      const parsed = text.startsWith("rules:") ? parseAlertRules(text) : parseObjectives(text);
-      expect(parsed.length).toBeGreaterThan(1);
+      const parse = text.startsWith("rules:")
+        ? parseAlertRules
+        : text.includes("SELECT")
+          ? parsePostgresQueries
+          : parseObjectives;
+      expect(parse(text)).not.toEqual([]);
     },
   );
 });

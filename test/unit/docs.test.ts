@@ -91,6 +91,24 @@ describe("pages", () => {
   });
 });
 
+test("commands that pages name are there", () => {
+  const { scripts } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as {
+    readonly scripts: Readonly<Record<string, string>>;
+  };
+  const named = pages.flatMap(({ file, text }) =>
+    [
+      ...text.matchAll(
+        /\bnpm (?:run )?(start|test|[\w:]+(?<=npm run [\w:]+))|\b((?:script|bench)\/[\w./-]*\w)/g,
+      ),
+    ].map(([whole, script, path]) => ({ file, whole, script, path })),
+  );
+  const gone = named.filter(({ script, path }) =>
+    script === undefined ? !existsSync(join(project, path ?? "")) : scripts[script] === undefined,
+  );
+  expect(named.length).toBeGreaterThan(50);
+  expect(gone.map(({ file, whole }) => `${file}: ${whole}`)).toEqual([]);
+});
+
 describe("promises", () => {
   test.each(["docs/promises.md", "SECURITY.md"])("of %s have a test each, that is there", (file) => {
     const rows = page(file)
@@ -188,7 +206,7 @@ describe("blocks", () => {
   });
 
   test("are of a language that e2e/docs knows how to run", () => {
-    const known = new Set(["sh", "graphql", "json", "yaml", "js", "ts", "promql", "text"]);
+    const known = new Set(["sh", "graphql", "json", "yaml", "js", "ts", "promql", "conf", "text"]);
     const others = blocks.filter(({ language, notRun }) => notRun === null && !known.has(language));
     expect(others.map(({ at, language }) => `${at} ${language}`)).toEqual([]);
   });
