@@ -5,7 +5,7 @@ import { defineConfig } from "vitest/config";
  *
  * - those that stop, freeze, fill or count the commands of a Redis, which is one of their own (redis/live, tracker-cost and
  *   data-loss, e2e/limits and lost-writes, the embedded Redis): redis/cluster and e2e/cluster do the same to a cluster;
- * - those of job systems (redis/*-source, e2e/faktory, sources, one-reader, bullmq-takeover): they write to our Redis what
+ * - those of job systems (redis/*-source, e2e/faktory, sources, leader-only-sources, bullmq-takeover): they write to our Redis what
  *   redis/observe, follow, lease and leader-only-source write;
  * - those of tokens, documents and transports (e2e/graphiql, tokens, names, hostile-*, graphql-over-http, ...): these decide before
  *   Redis is asked.

@@ -5,8 +5,10 @@ import { join } from "node:path";
 
 /** A word that is not written here. */
 export interface Word {
-  /** Matched as whole words, in any case; a name such as `isToldOf` is three words. */
+  /** Matched as whole words, in any case; a name such as `isToldOf` is three words. With a pattern, examples of what that finds. */
   readonly words: readonly string[];
+  /** Matched in the text as it is. */
+  readonly pattern?: RegExp;
   readonly instead: string;
   readonly reason: string;
 }
@@ -90,6 +92,12 @@ export const privateWords: readonly Word[] = [
     instead: "is",
     reason: "text does not stand",
   },
+  {
+    words: ["mostJobs", "leastJobs", "longestMs", "furthestMs"],
+    pattern: /\b(?:most|least|longest|furthest)[A-Z]\w*/,
+    instead: "a name with max or min",
+    reason: "settings and limits have these words",
+  },
 ];
 
 /** Where a word is right all the same. */
@@ -137,7 +145,9 @@ export function findPrivateWords(text: string): readonly Finding[] {
     for (const { text: allowed } of exceptions) rest = rest.replaceAll(allowed, "");
     const spoken = rest.replace(/([a-z])([A-Z])/g, "$1 $2");
     return privateWords.flatMap((word) => {
-      const found = patternOf(word).exec(spoken)?.[0];
+      const found = (
+        word.pattern === undefined ? patternOf(word).exec(spoken) : word.pattern.exec(rest)
+      )?.[0];
       return found === undefined ? [] : [{ line: index + 1, found, word }];
     });
   });

@@ -271,7 +271,7 @@ export function createApp(config: Config, logger: Logger): App {
     }),
     corsOrigins: config.corsOrigins,
     // Without tokens the server listens on loopback, and a client proves nothing but the host name that it used.
-    isOwnName: config.tokensFile === null ? isLoopback : null,
+    isTrustedHost: config.tokensFile === null ? isLoopback : null,
     basePath: config.basePath,
     dashboard,
     exampleTabs,

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createArrivals, type SeenAt } from "./arrivals.ts";
 import { openConnection } from "./http-connection.ts";
 
-const longestMs = 60_000;
+const maxMs = 60_000;
 
 export interface Polling {
   readonly url: string;
@@ -30,7 +30,7 @@ export async function pollQuery(options: Polling): Promise<SeenAt> {
       const connection = await openConnection(url);
       try {
         for (let n = 0; arrivals.seenBy(i) < untilDepth; n++) {
-          if (performance.now() > startedAtMs + longestMs)
+          if (performance.now() > startedAtMs + maxMs)
             throw new Error("expected each poller to see the last event");
           arrivals.observe(i, (await connection.ask(request)).body.toString("latin1"));
           // A poller that is answered late polls again at once, and skips no turn.

@@ -20,11 +20,11 @@ export const costRow: RowGroup = {
     const measured = await measureCosts({ rounds: plan.rounds });
     const [one, ...others] = measured.filter(({ answer }) => answer.error === null && chargeOf(answer) > 0);
     if (one === undefined) throw new Error("expected the price of one queue");
-    const mostExpensive = others
+    const worst = others
       .toSorted((a, b) => median(microsPerPoint(b)) - median(microsPerPoint(a)))
       .slice(0, shown);
     const theirs = microsPerPoint(one);
-    const lines = mostExpensive.map((each) => {
+    const lines = worst.map((each) => {
       const ours = microsPerPoint(each);
       const unit = each.answer.events > each.answer.points ? "event" : "point";
       return {

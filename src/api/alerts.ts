@@ -12,7 +12,7 @@ import { AlertStateEnum, AlertType } from "./alert-types.ts";
 import { builder } from "./builder.ts";
 import { checkBounds, pageCost } from "./queue-arguments.ts";
 
-const mostAlerts = 1000;
+const maxListed = 1000;
 
 builder.queryField("alerts", (t) =>
   t.field({
@@ -26,12 +26,12 @@ builder.queryField("alerts", (t) =>
       first: t.arg.int({
         required: true,
         defaultValue: 50,
-        description: `Maximum number of alerts, 0 to ${mostAlerts}.`,
+        description: `Maximum number of alerts, 0 to ${maxListed}.`,
       }),
     },
     complexity({ queue, first }): FieldCost {
       if (queue != null) checkQueueName(queue, "queue");
-      checkBounds("first", first, 0, mostAlerts);
+      checkBounds("first", first, 0, maxListed);
       return pageCost(first);
     },
     description:
@@ -49,12 +49,12 @@ builder.subscriptionField("alertChanged", (t) =>
       first: t.arg.int({
         required: true,
         defaultValue: 100,
-        description: `With how many of the alerts that are PENDING or FIRING it begins, 0 to ${mostAlerts}: FIRING ones first, then the newest.`,
+        description: `With how many of the alerts that are PENDING or FIRING it begins, 0 to ${maxListed}: FIRING ones first, then the newest.`,
       }),
     },
     complexity({ queue, first }): FieldCost {
       if (queue != null) checkQueueName(queue, "queue");
-      checkBounds("first", first, 0, mostAlerts);
+      checkBounds("first", first, 0, maxListed);
       return pageCost(first);
     },
     description:

@@ -7,7 +7,7 @@ import { builder } from "./builder.ts";
 import { jobProblem, maxIdBytes, toJobIdentity } from "./job-arguments.ts";
 import { checkBounds, ownerOf, pageCost } from "./queue-arguments.ts";
 
-const mostJobs = 1000;
+const maxListed = 1000;
 
 const WaitingJobType = builder.objectRef<WaitingJob>("WaitingJob").implement({
   description: "A job that is claimable, and of which no DEQUEUED or REMOVED event has arrived.",
@@ -48,13 +48,13 @@ builder.queryField("waitingJobs", (t) =>
       first: t.arg.int({
         required: true,
         defaultValue: 50,
-        description: `Maximum number of jobs, 0 to ${mostJobs}.`,
+        description: `Maximum number of jobs, 0 to ${maxListed}.`,
       }),
     },
     extensions: { scope: "admin" },
     complexity({ queue, first }): FieldCost {
       checkQueueName(queue, "queue");
-      checkBounds("first", first, 0, mostJobs);
+      checkBounds("first", first, 0, maxListed);
       return pageCost(first);
     },
     description:

@@ -2,12 +2,12 @@ import type { EventSink } from "./observation.ts";
 import type { Accuracy } from "./snapshot.ts";
 
 /**
- * - WAITS: the job became claimable, and had not been scheduled before.
+ * - ENQUEUED: the job became claimable, and had not been scheduled before.
  * - PROMOTED: a scheduled job became claimable, when it was due or before.
  * - SCHEDULED: the job will be claimable at `availableAtMs`.
- * - TAKEN: a worker has it. REMOVED: it left in any other way.
+ * - DEQUEUED: a worker has it. REMOVED: it left in any other way.
  */
-export type FollowedKind = "WAITS" | "PROMOTED" | "SCHEDULED" | "TAKEN" | "REMOVED";
+export type FollowedKind = "ENQUEUED" | "PROMOTED" | "SCHEDULED" | "DEQUEUED" | "REMOVED";
 
 /** One line of a job system's own log. All times are ms since the epoch by the job system's clock. */
 export interface FollowedEvent {

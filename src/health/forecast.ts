@@ -22,7 +22,7 @@ export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Foreca
   const capacityRatio = capacityRatioOf(steps);
   const isBroken = objectiveMs !== null && latencyMs > objectiveMs;
   const brokenSeconds = isBroken ? { low: 0, likely: 0, high: 0 } : null;
-  if (busy.length < leastSteps || depth === null || now.depthIsLowerBound) {
+  if (busy.length < minSteps || depth === null || now.depthIsLowerBound) {
     const drainSeconds = now.state === "EMPTY" ? { low: 0, likely: 0, high: 0 } : null;
     return { drainSeconds, breachSeconds: brokenSeconds, capacityRatio, unstable: false };
   }
@@ -36,14 +36,14 @@ export function forecastOf({ points, now, objectiveMs }: HealthQuestion): Foreca
 }
 
 /** A minute: a shorter window shows no trend. */
-const leastSteps = 6;
+const minSteps = 6;
 /** Across a longer gap it is unknown whether jobs waited all the time. */
-const longestGapMs = 3 * stepMs;
+const maxGapMs = 3 * stepMs;
 
 /** The newest steps in which jobs waited all the time, up to now. */
 function sinceBusy(steps: readonly RecentStep[], nowMs: number): readonly RecentStep[] {
   const isBroken = (step: RecentStep, i: number) =>
-    !isBusy(step) || (steps[i + 1]?.atMs ?? nowMs) - (step.atMs + stepMs) > longestGapMs;
+    !isBusy(step) || (steps[i + 1]?.atMs ?? nowMs) - (step.atMs + stepMs) > maxGapMs;
   return steps.slice(steps.findLastIndex(isBroken) + 1);
 }
 
@@ -81,7 +81,7 @@ function breachSecondsOf(
 }
 
 /** Fewer jobs than this give no rate. */
-const leastJobs = 10;
+const minJobs = 10;
 
 /**
  * Arrivals per step divided by dequeues per step. Dequeues count only in steps in which jobs waited all the time, so
@@ -105,7 +105,7 @@ function capacityRatioOf(steps: readonly RecentStep[]): Estimate | null {
 
 function rateOf(jobs: readonly number[]): { readonly mean: number; readonly relativeError: number } | null {
   const sum = jobs.reduce((total, each) => total + each, 0);
-  if (jobs.length < leastSteps || sum < leastJobs) return null;
+  if (jobs.length < minSteps || sum < minJobs) return null;
   const mean = sum / jobs.length;
   const variance = jobs.reduce((total, each) => total + (each - mean) ** 2, 0) / (jobs.length - 1);
   return { mean, relativeError: Math.sqrt(variance / jobs.length) / mean };

@@ -34,7 +34,7 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.state === "EMPTY") return "OK";
 
   const thirds = thirdsOf(steps, now.measuredAtMs);
-  const isSeen = !isSeldomRead(now) && thirds.every((third) => third.length >= leastOfThird);
+  const isSeen = !isSeldomRead(now) && thirds.every((third) => third.length >= minOfThird);
   const wasBusy = isSeen && steps.every(isBusy);
   if (wasBusy && didNothingLeave(steps, now) && isSameHead(steps, now)) return "STALLED";
   if (isSeen && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
@@ -51,7 +51,7 @@ export function needsHistory({ state, stale, accuracy }: QueueSnapshot): boolean
 }
 
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
-const leastOfThird = 7;
+const minOfThird = 7;
 
 function thirdsOf(steps: readonly RecentStep[], nowMs: number): readonly (readonly RecentStep[])[] {
   const thirdMs = windowMs / 3;
@@ -77,8 +77,8 @@ function isSameHead(steps: readonly RecentStep[], { oldestSinceMs }: QueueSnapsh
   if (oldestSinceMs === null) return false;
   return steps.every(({ atMs, lastLatencyMs }) => {
     // The last sample of the step was taken at some time within it.
-    const leastMs = atMs - oldestSinceMs;
-    return lastLatencyMs >= leastMs - slackMs && lastLatencyMs <= leastMs + stepMs + slackMs;
+    const minMs = atMs - oldestSinceMs;
+    return lastLatencyMs >= minMs - slackMs && lastLatencyMs <= minMs + stepMs + slackMs;
   });
 }
 

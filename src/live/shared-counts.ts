@@ -27,14 +27,14 @@ interface Held {
 }
 
 /** What was read longer ago than this is of no use. */
-const longestHoldMs = 900;
+const maxHoldMs = 900;
 
 export function createSharedCounts(
   read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>,
   clock: MonotonicClock = monotonicClock,
 ): SharedCounts {
   /** By what is wanted of which queue. */
-  const held = createRecentMap<string, Held>({ maxAgeMs: longestHoldMs, clock });
+  const held = createRecentMap<string, Held>({ maxAgeMs: maxHoldMs, clock });
 
   function counted(snapshot: QueueSnapshot, parts: CountParts, holdMs: number): Held["counted"] {
     const now = clock.now();
@@ -61,7 +61,7 @@ export function createSharedCounts(
           if (snapshot.stale) return { ...snapshot, throughput: null, waitTime: null };
           try {
             const { throughput = null, waitTime = null } =
-              (await counted(snapshot, parts, Math.min(holdMs, longestHoldMs))) ?? {};
+              (await counted(snapshot, parts, Math.min(holdMs, maxHoldMs))) ?? {};
             return { ...snapshot, throughput, waitTime };
           } catch (error) {
             if (!(error instanceof AppError)) throw error;

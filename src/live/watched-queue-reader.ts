@@ -49,9 +49,9 @@ const parts: SnapshotParts = {
 const retryMs = 500;
 const unreadable = "a watched queue cannot be read";
 /** Whatever the reason, a queue is not read more often than this. */
-const leastBetweenReadsMs = 50;
+const minBetweenReadsMs = 50;
 /** Node's timers take at most 2^31 - 1 ms; one read of a queue more in a day does no harm. */
-const longestTimerMs = 86_400_000;
+const maxTimerMs = 86_400_000;
 
 /** Instants without another word are by {@link monotonicClock}. */
 export function createWatchedQueueReader({
@@ -83,11 +83,11 @@ export function createWatchedQueueReader({
 
   function readAt(entry: WatchedQueue, wantedAtMs: number): void {
     if (entry.watches.size === 0) return;
-    const atMs = Math.max(wantedAtMs, entry.readAtMs + leastBetweenReadsMs);
+    const atMs = Math.max(wantedAtMs, entry.readAtMs + minBetweenReadsMs);
     if (entry.timer !== undefined && entry.timerAtMs <= atMs) return;
     clearTimeout(entry.timer);
     entry.timerAtMs = atMs;
-    const delay = Math.min(Math.max(0, atMs - monotonicClock.now()), longestTimerMs);
+    const delay = Math.min(Math.max(0, atMs - monotonicClock.now()), maxTimerMs);
     entry.timer = setTimeout(() => {
       entry.timer = undefined;
       if (entry.reading === undefined) void readNow(entry);
@@ -135,7 +135,7 @@ export function createWatchedQueueReader({
     for (const entry of entries) {
       // One that cannot be read must not hold up the others.
       if (entry.failsSinceMs !== null) continue;
-      const mayBeRead = now >= entry.readAtMs + leastBetweenReadsMs;
+      const mayBeRead = now >= entry.readAtMs + minBetweenReadsMs;
       if (suspensions.isRecovering() && entry.knownAsOfMs < suspensions.resumedAtMs())
         reads.push(recover(entry));
       else if (entry.reading !== undefined) reads.push(entry.reading);
@@ -153,7 +153,7 @@ export function createWatchedQueueReader({
     entry.recovering ??= (async () => {
       while (isBehind() && entry.watches.size > 0) {
         await (entry.reading ?? readNow(entry));
-        if (isBehind()) await new Promise((resolve) => setTimeout(resolve, leastBetweenReadsMs));
+        if (isBehind()) await new Promise((resolve) => setTimeout(resolve, minBetweenReadsMs));
       }
     })().finally(() => {
       entry.recovering = undefined;

@@ -10,7 +10,7 @@ export interface RedisClock {
 
 const periodMs = 10_000;
 /** No answer is under way for longer: then its command counts as unanswered. */
-const longestWayMs = 2_000;
+const maxWayMs = 2_000;
 
 /**
  * Until the first answer it is this machine's time. An answer is always a little old when it comes, so the offset that
@@ -35,7 +35,7 @@ export function createRedisClock(
         periodEnds = localNow + periodMs;
       }
       // Later than any answer comes: the clock was set back.
-      if (redisNowMs - localNow < Math.max(best, bestBefore) - longestWayMs) {
+      if (redisNowMs - localNow < Math.max(best, bestBefore) - maxWayMs) {
         best = Number.NEGATIVE_INFINITY;
         bestBefore = Number.NEGATIVE_INFINITY;
       }

@@ -9,7 +9,7 @@ export interface CrossOriginProtectionOptions {
    * of another site can have its own name lead to this machine, and is then of the same origin for the browser (DNS
    * rebinding): only the name shows it.
    */
-  readonly isOwnName: ((hostname: string) => boolean) | null;
+  readonly isTrustedHost: ((hostname: string) => boolean) | null;
 }
 
 /** What is looked at of a request: only what browsers let no page write. */
@@ -39,7 +39,7 @@ const allowedHeaders = [
 
 export function createCrossOriginProtection({
   corsOrigins,
-  isOwnName,
+  isTrustedHost,
 }: CrossOriginProtectionOptions): CrossOriginProtection {
   const isOpen = corsOrigins.includes("*");
   const listed = new Set(corsOrigins);
@@ -68,7 +68,7 @@ export function createCrossOriginProtection({
     const hostname = hostPattern.test(host) ? URL.parse(`http://${host}`)?.hostname : undefined;
     if (hostname === undefined) return new AppError("BAD_USER_INPUT", "expected a host in the Host header");
     const name = hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
-    if (isOpen || isOwnName === null || isOwnName(name) || listedNames.has(hostname)) {
+    if (isOpen || isTrustedHost === null || isTrustedHost(name) || listedNames.has(hostname)) {
       allowedHost = host;
       return null;
     }

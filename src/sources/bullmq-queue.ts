@@ -53,10 +53,10 @@ const readingsPerStream = 3;
 const lateMs = 2_000;
 
 const kinds: Readonly<Record<string, FollowedKind>> = {
-  W: "WAITS",
+  W: "ENQUEUED",
   P: "PROMOTED",
   S: "SCHEDULED",
-  T: "TAKEN",
+  T: "DEQUEUED",
   R: "REMOVED",
 };
 

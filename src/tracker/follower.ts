@@ -28,10 +28,10 @@ export interface FollowerOptions {
 }
 
 const kinds: Record<FollowedKind, string> = {
-  WAITS: "W",
+  ENQUEUED: "W",
   PROMOTED: "P",
   SCHEDULED: "S",
-  TAKEN: "T",
+  DEQUEUED: "T",
   REMOVED: "R",
 };
 const presentKinds: Record<PresentJob["kind"], string> = { SCHEDULED: "S", ESTIMATED: "E", AT_LEAST: "L" };

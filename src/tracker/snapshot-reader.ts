@@ -101,9 +101,9 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
 
   /** Those that all queues of a call share. */
   function argsOf(queue: string, parts: SnapshotParts): (string | number)[] {
-    const longestMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
+    const maxMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
     const now = options.now?.() ?? "";
-    return [now, longestMs, eventWindowMs, ...partsArgs(parts), ...clockArgs(queue), writer.id];
+    return [now, maxMs, eventWindowMs, ...partsArgs(parts), ...clockArgs(queue), writer.id];
   }
 
   function clockArgs(queue: string): (string | number)[] {

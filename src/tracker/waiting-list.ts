@@ -27,8 +27,8 @@ export function createWaitingList({ redis, keys, maxWaitMs, clocks, now }: Waiti
   const script = loadScript("queueLatencyWaiting", new URL("lua/waiting.lua", import.meta.url));
   return async (queue, first) => {
     if (first < 1) return [];
-    const longestMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
-    const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", longestMs, first] };
+    const maxMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
+    const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", maxMs, first] };
     const [reply] = await runScripts(redis, script, [call]);
     const source = reply instanceof Error ? /^(?:ERR )?SOURCE (.*)$/s.exec(reply.message)?.[1] : undefined;
     if (source !== undefined) {

@@ -77,7 +77,7 @@ describe("two servers on a Redis Cluster", () => {
       await until(() => {
         for (const queue of queues) expect(watcher.latest(queue)).toEqual(rowOf(model, queue));
       });
-      expect(watcher.leastLatency()).toBe(0);
+      expect(watcher.minLatency()).toBe(0);
     }
     // A server that stops breaks off the streams that are open.
     await subscribers.disposeAsync();
@@ -260,7 +260,7 @@ function rowOf(model: TrackerModel, name: string) {
 /** A client that watches all queues, and keeps the last push of each. */
 async function watch(transport: Transport) {
   const latest = new Map<string, unknown>();
-  let least = Number.POSITIVE_INFINITY;
+  let min = Number.POSITIVE_INFINITY;
   const stream = transport.subscribe(
     `subscription ($queues: [String!]!) {
       queueLatency(queues: $queues, minIntervalMs: 50, refreshMs: 250) {
@@ -274,7 +274,7 @@ async function watch(transport: Transport) {
     if (value === undefined) return false;
     expect(value.errors).toBeUndefined();
     for (const { latency, ...row } of value.data.queueLatency) {
-      least = Math.min(least, latency);
+      min = Math.min(min, latency);
       latest.set(row.queue, row);
     }
     return true;
@@ -287,7 +287,7 @@ async function watch(transport: Transport) {
   reading.catch(() => {});
   return {
     latest: (queue: string) => latest.get(queue),
-    leastLatency: () => least,
+    minLatency: () => min,
     async [Symbol.asyncDispose]() {
       stream.abort();
       await reading;

@@ -324,7 +324,7 @@ describe("what a connection that breaks does to everything else", () => {
           paused: null,
           sourceNowMs: atMs,
         },
-        events: ["x", "y"].map((jobId) => ({ kind: "WAITS", jobId, atMs, availableAtMs: null })),
+        events: ["x", "y"].map((jobId) => ({ kind: "ENQUEUED", jobId, atMs, availableAtMs: null })),
         ...{
           readAtMs: monotonicClock.now(),
           uncertaintyMs: 0,

@@ -40,7 +40,7 @@ const startAppHere = (env: Readonly<Record<string, string>> = {}, logger = recor
 const ofThrottle = new Set(["evalsha", "get", "time", "set"]);
 
 /** What is to hold of every refusal. */
-const mostBytes = 2_048;
+const maxBytes = 2_048;
 
 interface Refusal {
   /** 0 over a WebSocket. */
@@ -117,7 +117,7 @@ describe.each([...ways.map((way) => ({ ...way, attacks })), { ...overGet, attack
 
         expect([...codes]).toEqual([attack.code]);
         expect(body.data).toBeUndefined();
-        expect(bytes).toBeLessThan(mostBytes);
+        expect(bytes).toBeLessThan(maxBytes);
         for (const { message } of body.errors ?? []) expect(message.length).toBeLessThanOrEqual(300);
         if (points > 0) expect(commands).toHaveProperty("evalsha");
         expect(tooMuch(commands)).toEqual([]);

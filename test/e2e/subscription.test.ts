@@ -374,7 +374,7 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await rowsOf(fast);
 
     const rounds = 50;
-    let longestMs = 0;
+    let maxMs = 0;
     for (let round = 1; round <= rounds; round++) {
       const recordedAtMs = performance.now();
       await writer.tracker.record(
@@ -382,9 +382,9 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
         null,
       );
       expect(await rowsOf(fast)).toMatchObject([{ queue: longNames[0], depth: round }]);
-      longestMs = Math.max(longestMs, performance.now() - recordedAtMs);
+      maxMs = Math.max(maxMs, performance.now() - recordedAtMs);
     }
-    expect(longestMs).toBeLessThan(onThisMachine(1_000));
+    expect(maxMs).toBeLessThan(onThisMachine(1_000));
 
     const stream = slow.resume();
     const depths = new Map<string, number>();

@@ -126,7 +126,7 @@ test("of the queues of a job system the jobs are listed where we know them, and 
     queues: [{ queue: "default", headAgeMs: 5_000, depth: 2, ...seen }],
     freshForMs: 60_000,
   });
-  const event = { kind: "WAITS", jobId: "17", atMs: now - 9_000, availableAtMs: null } as const;
+  const event = { kind: "ENQUEUED", jobId: "17", atMs: now - 9_000, availableAtMs: null } as const;
   await reader.tracker.follow({
     ...{ source: "bullmq", queue: "mail", fromCursor: null, toCursor: "1", events: [event], paused: null },
     ...{ sourceNowMs: now, readAtMs: now, uncertaintyMs: 0, freshForMs: 60_000, repair: null, expected: [] },

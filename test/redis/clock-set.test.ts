@@ -219,14 +219,14 @@ describe("when the clock of Redis is set", () => {
       ...{ sourceNowMs: start + localMs, readAtMs: performance.now(), uncertaintyMs: 0, freshForMs: 60_000 },
       ...{ repair: null, expected: [], clockSkewMs: null, missedUntilMs: null },
     });
-    const event = (kind: "WAITS" | "TAKEN", jobId: string) => ({
+    const event = (kind: "ENQUEUED" | "DEQUEUED", jobId: string) => ({
       ...{ kind, jobId, atMs: start + localMs, availableAtMs: null },
     });
-    await opened.tracker.follow(followedQueue(null, "1", [event("WAITS", "a")]));
+    await opened.tracker.follow(followedQueue(null, "1", [event("ENQUEUED", "a")]));
     expect(await read("bullmq/x")).toMatchObject({ accuracy: "EXACT" });
     set(-hour);
     expect(await read("bullmq/x")).toMatchObject(unknown);
-    await opened.tracker.follow(followedQueue("1", "2", [event("TAKEN", "a")]));
+    await opened.tracker.follow(followedQueue("1", "2", [event("DEQUEUED", "a")]));
     expect(await read("bullmq/x")).toMatchObject({ accuracy: "EXACT", depth: 0 });
   });
 });

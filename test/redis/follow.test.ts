@@ -65,7 +65,7 @@ async function snapshot() {
 
 describe("a queue whose log is followed", () => {
   it("is counted by its source's clock, as it is read by Redis's", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 3_000), event("SCHEDULED", "b", 0, 2_000)] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 3_000), event("SCHEDULED", "b", 0, 2_000)] });
     expect(await snapshot()).toMatchObject({
       source: "bullmq",
       state: "WAITING",
@@ -76,7 +76,7 @@ describe("a queue whose log is followed", () => {
       scheduled: 1,
       changesAtMs: start + 2_000,
     });
-    await follow("1", "2", { events: [event("TAKEN", "a", 1_000)], paused: true });
+    await follow("1", "2", { events: [event("DEQUEUED", "a", 1_000)], paused: true });
     const read = await snapshot();
     expect(read).toMatchObject({ state: "PAUSED", depth: 0, oldestSinceMs: null });
     expect(read.waitTime?.FIVE_MINUTES).toMatchObject({ count: 1, mean: 2, max: 2 });
@@ -87,17 +87,19 @@ describe("a queue whose log is followed", () => {
   });
 
   it("is counted since it is known, each entry of the log once", async () => {
-    const first = followedQueue(null, "1", { events: [event("WAITS", "a", 3_000), event("WAITS", "b", 0)] });
+    const first = followedQueue(null, "1", {
+      events: [event("ENQUEUED", "a", 3_000), event("ENQUEUED", "b", 0)],
+    });
     await opened.tracker.follow(first);
     await opened.tracker.follow(first);
-    await follow("1", "2", { events: [event("TAKEN", "a", 1_000), event("REMOVED", "b")] });
+    await follow("1", "2", { events: [event("DEQUEUED", "a", 1_000), event("REMOVED", "b")] });
     const counted = { enqueued: 2, dequeued: 1, removed: 1, lost: null, waitedMs: 2_000 };
     expect(await totals()).toMatchObject(counted);
     expect((await totals())?.waits).toEqual([...waitBoundsMs, 0].map((ms) => Number(ms === 2_500)));
   });
 
   it("changes nothing when it is reported again, or from elsewhere", async () => {
-    const again = followedQueue(null, "5", { events: [event("WAITS", "a"), event("TAKEN", "b")] });
+    const again = followedQueue(null, "5", { events: [event("ENQUEUED", "a"), event("DEQUEUED", "b")] });
     expect(await opened.tracker.follow(again)).toMatchObject({
       applied: true,
       cursor: "5",
@@ -119,15 +121,15 @@ describe("a queue whose log is followed", () => {
   });
 
   it("keeps the difference of two events exact while the clocks seem to jitter, and follows a clock that was set", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 10_000)] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 10_000)] });
     elapsed = 1_000;
-    const late = event("TAKEN", "a");
+    const late = event("DEQUEUED", "a");
     // The answer was 40 ms on its way.
     await follow("1", "2", { events: [late], sourceNowMs: sourceNow() - 40, uncertaintyMs: 5 });
     expect((await snapshot()).waitTime?.FIVE_MINUTES?.max).toBe(11);
     const set = sourceNow() - 60_000;
     await follow("2", "3", {
-      events: [{ kind: "WAITS", jobId: "b", atMs: set - 500, availableAtMs: null }],
+      events: [{ kind: "ENQUEUED", jobId: "b", atMs: set - 500, availableAtMs: null }],
       sourceNowMs: set,
     });
     expect(await snapshot()).toMatchObject({ latencyMs: 500 });
@@ -135,7 +137,7 @@ describe("a queue whose log is followed", () => {
 
   it("is stale with its last reading when it is not followed any more, and keeps what is older than MAX_WAIT", async () => {
     await follow(null, "1", {
-      events: [event("WAITS", "a", 30 * 86_400_000), event("SCHEDULED", "b", 0, 9_000)],
+      events: [event("ENQUEUED", "a", 30 * 86_400_000), event("SCHEDULED", "b", 0, 9_000)],
     });
     elapsed = 6_001;
     expect(await snapshot()).toMatchObject({ stale: true, measuredAtMs: start, latencyMs: 30 * 86_400_000 });
@@ -146,14 +148,16 @@ describe("a queue whose log is followed", () => {
   });
 
   it("puts the real lists in place, step by step, while events go on", async () => {
-    await follow(null, "1", { events: ["kept", "ghost", "leaves"].map((job) => event("WAITS", job, 1_000)) });
+    await follow(null, "1", {
+      events: ["kept", "ghost", "leaves"].map((job) => event("ENQUEUED", job, 1_000)),
+    });
     await follow("1", "2", { repair: step({ begin: "UNKNOWN" }) });
     expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", depth: 3 });
     const older = { jobId: "older", sinceMs: sourceNow() - 5_000, kind: "ESTIMATED" as const };
     const later = { jobId: "later", sinceMs: sourceNow() + 5_000, kind: "SCHEDULED" as const };
     const kept = { jobId: "kept", sinceMs: sourceNow() - 9_000, kind: "ESTIMATED" as const };
     await follow("2", "3", { repair: step({ present: [older, later] }) });
-    await follow("3", "4", { events: [event("WAITS", "new"), event("TAKEN", "leaves")] });
+    await follow("3", "4", { events: [event("ENQUEUED", "new"), event("DEQUEUED", "leaves")] });
     const other = step({ token: "other", begin: "LOWER_BOUND" });
     expect(await follow("4", "5", { repair: other })).toMatchObject({ applied: false, cursor: "4" });
     await follow("4", "5", { repair: step({ present: [kept, older] }) });
@@ -165,7 +169,7 @@ describe("a queue whose log is followed", () => {
       scheduled: 1,
       oldestSinceMs: start - 5_000,
     });
-    await follow("6", "7", { events: [event("TAKEN", "older")], expected: ["older"] });
+    await follow("6", "7", { events: [event("DEQUEUED", "older")], expected: ["older"] });
     expect(await snapshot()).toMatchObject({ accuracy: "EXACT", oldestSinceMs: start - 1_000, depth: 2 });
   });
 
@@ -182,18 +186,18 @@ describe("a queue whose log is followed", () => {
       depth: 4,
       oldestSinceMs: start - 5_000,
     });
-    await follow("1", "2", { events: [event("WAITS", "enqueued again")] });
+    await follow("1", "2", { events: [event("ENQUEUED", "enqueued again")] });
     const kept = present.filter(({ jobId }) => jobId !== "swept");
     await follow("2", "3", { repair: step({ token: "2", begin: "UNKNOWN", present: kept, sweepFrom: "0" }) });
     expect(await snapshot()).toMatchObject({ accuracy: "LOWER_BOUND", depth: 3 });
-    await follow("3", "4", { events: [event("TAKEN", "put back")] });
+    await follow("3", "4", { events: [event("DEQUEUED", "put back")] });
     expect(await snapshot()).toMatchObject({ accuracy: "ESTIMATED", depth: 2 });
     // For how long it had waited is not known.
     expect((await snapshot()).waitTime?.FIVE_MINUTES?.count).toBe(0);
   });
 
   it("has no counts of windows in which events were missed", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("TAKEN", "a")] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 1_000), event("DEQUEUED", "a")] });
     expect((await snapshot()).throughput?.ONE_MINUTE).toMatchObject({ dequeuedPerSecond: 1 / 60 });
     await follow("1", "2", { missedUntilMs: sourceNow() });
     expect(await snapshot()).toMatchObject({ throughput: null, waitTime: null });
@@ -223,7 +227,7 @@ describe("a queue whose log is followed", () => {
 
   it("sweeps a large queue in bounded steps", async () => {
     for (let n = 0; n < 4; n++) {
-      const events = Array.from({ length: 500 }, (_, i) => event("WAITS", `job-${n}-${i}`));
+      const events = Array.from({ length: 500 }, (_, i) => event("ENQUEUED", `job-${n}-${i}`));
       await follow(n === 0 ? null : `${n}`, `${n + 1}`, { events });
     }
     await follow("4", "4", { repair: step({ begin: "UNKNOWN" }) });
@@ -239,7 +243,7 @@ describe("a queue whose log is followed", () => {
   });
 
   it("is gone when its job system says so, and free for another source of the same name", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a")] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a")] });
     await opened.tracker.gone("bullmq", "mail");
     expect(await snapshot()).toMatchObject({ state: "MISSING" });
     expect(await opened.tracker.list({ limit: 10 })).toEqual([]);
@@ -248,7 +252,7 @@ describe("a queue whose log is followed", () => {
 
   it("agrees with a model under random logs, cut anywhere and reported twice", async () => {
     const lineArb = fc.record({
-      kind: fc.constantFrom<FollowedKind>("WAITS", "PROMOTED", "SCHEDULED", "TAKEN", "REMOVED"),
+      kind: fc.constantFrom<FollowedKind>("ENQUEUED", "PROMOTED", "SCHEDULED", "DEQUEUED", "REMOVED"),
       jobId: fc.constantFrom("a", "b", "c"),
       agoMs: fc.nat(20_000),
       inMs: fc.integer({ min: -5_000, max: 5_000 }),
@@ -267,10 +271,10 @@ describe("a queue whose log is followed", () => {
           cursor = `${n}`;
           for (const { kind, jobId, atMs, availableAtMs } of events) {
             const known = model.get(jobId);
-            if (kind === "TAKEN" || kind === "REMOVED") {
+            if (kind === "DEQUEUED" || kind === "REMOVED") {
               model.delete(jobId);
-              if (kind === "TAKEN") dequeued += 1;
-              if (kind === "TAKEN" && known !== undefined) waits.push(Math.max(0, atMs - known));
+              if (kind === "DEQUEUED") dequeued += 1;
+              if (kind === "DEQUEUED" && known !== undefined) waits.push(Math.max(0, atMs - known));
             } else {
               if (known === undefined) enqueued += 1;
               const since = kind === "PROMOTED" ? Math.min(known ?? atMs, atMs) : (availableAtMs ?? atMs);
@@ -305,10 +309,10 @@ describe("a followed queue of which Redis has evicted", () => {
   const present = (jobId: string) => ({ jobId, sinceMs: sourceNow() - 9_000, kind: "ESTIMATED" as const });
 
   it("the jobs is UNKNOWN at once, and until a repair has put the real lists in place", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("WAITS", "b", 500)] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 1_000), event("ENQUEUED", "b", 500)] });
     await evict("waiting");
     expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", latencyMs: null });
-    const more = await follow("1", "2", { events: [event("WAITS", "c")] });
+    const more = await follow("1", "2", { events: [event("ENQUEUED", "c")] });
     expect(more).toMatchObject({ applied: true, lacksExpected: true, jobs: 1 });
     expect(await follow("2", "3")).toMatchObject({ lacksExpected: true });
     expect(await snapshot()).toMatchObject({ accuracy: "UNKNOWN", latencyMs: null });
@@ -321,7 +325,7 @@ describe("a followed queue of which Redis has evicted", () => {
   });
 
   it("what its running repair has seen keeps its jobs, and is UNKNOWN until the next repair", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 1_000), event("WAITS", "b", 500)] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 1_000), event("ENQUEUED", "b", 500)] });
     await follow("1", "2", { repair: step({ begin: "UNKNOWN" }) });
     await follow("2", "3", { repair: step({ present: [present("a"), present("b")] }) });
     await evict("departed:0");
@@ -332,10 +336,10 @@ describe("a followed queue of which Redis has evicted", () => {
 
   it("what was counted is INCOMPLETE while a window reaches back to that", async () => {
     const freshForMs = 1_000_000_000;
-    await follow(null, "1", { events: [event("WAITS", "a"), event("TAKEN", "a")], freshForMs });
+    await follow(null, "1", { events: [event("ENQUEUED", "a"), event("DEQUEUED", "a")], freshForMs });
     await evict("recent");
     expect(await snapshot()).toMatchObject({ accuracy: "INCOMPLETE", depth: 0 });
-    await follow("1", "2", { events: [event("WAITS", "b")], freshForMs });
+    await follow("1", "2", { events: [event("ENQUEUED", "b")], freshForMs });
     expect(await snapshot()).toMatchObject({
       accuracy: "INCOMPLETE",
       changesAtMs: start + 900_001,
@@ -346,7 +350,7 @@ describe("a followed queue of which Redis has evicted", () => {
   });
 
   it("its state is not EXACT, and is followed from the start within two readings", async () => {
-    await follow(null, "1", { events: [event("WAITS", "a", 1_000)] });
+    await follow(null, "1", { events: [event("ENQUEUED", "a", 1_000)] });
     await evict("state");
     expect((await snapshot()).accuracy).not.toBe("EXACT");
     expect(await follow("1", "2")).toMatchObject({ applied: false, cursor: null });

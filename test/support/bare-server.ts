@@ -56,7 +56,7 @@ export async function startBareServer(
     guard: createRequestGuard({ maxQueues: 100, maxEvents: 100, introspection: true }),
     logger: silentLogger,
     corsOrigins: [],
-    isOwnName: null,
+    isTrustedHost: null,
     exampleTabs: [],
     needsToken: false,
     routes: { "/health": async () => ({ status: 200, body: { status: "ok" } }) },

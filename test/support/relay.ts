@@ -8,7 +8,7 @@ export interface Relay extends AsyncDisposable {
   /** How many connections are open now. */
   readonly open: number;
   /** The most that were open at any one time; begins anew with `countAnew()`. */
-  readonly mostOpen: number;
+  readonly maxOpen: number;
   countAnew(): void;
   /**
    * Of the connections that are open now, nothing passes any more that goes there, or comes back: they look alive for ever.
@@ -33,7 +33,7 @@ interface Connection {
 export async function startRelay(target: string): Promise<Relay> {
   let { hostname, port } = new URL(target);
   const connections = new Set<Connection>();
-  let mostOpen = 0;
+  let maxOpen = 0;
   let delayMs = 0;
 
   function pass(connection: Connection, direction: "there" | "back"): void {
@@ -60,7 +60,7 @@ export async function startRelay(target: string): Promise<Relay> {
     const far = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
     const connection: Connection = { near, far, said: "", stranded: new Set() };
     connections.add(connection);
-    mostOpen = Math.max(mostOpen, connections.size);
+    maxOpen = Math.max(maxOpen, connections.size);
     pass(connection, "there");
     pass(connection, "back");
   }).listen(0, "127.0.0.1");
@@ -79,11 +79,11 @@ export async function startRelay(target: string): Promise<Relay> {
     get open() {
       return connections.size;
     },
-    get mostOpen() {
-      return mostOpen;
+    get maxOpen() {
+      return maxOpen;
     },
     countAnew() {
-      mostOpen = connections.size;
+      maxOpen = connections.size;
     },
     strand(direction, saying = "") {
       for (const { said, stranded } of connections) if (said.includes(saying)) stranded.add(direction);

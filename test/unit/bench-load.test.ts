@@ -137,10 +137,10 @@ describe("asking", () => {
   test("asks on every connection at once, each question in its turn, with its token", async () => {
     const tokens = new Set<string | undefined>();
     let open = 0;
-    let mostOpen = 0;
+    let maxOpen = 0;
     const url = await serve((request, response) => {
       tokens.add(request.headers.authorization);
-      mostOpen = Math.max(mostOpen, ++open);
+      maxOpen = Math.max(maxOpen, ++open);
       setImmediate(() => {
         open -= 1;
         response.end("right");
@@ -150,8 +150,8 @@ describe("asking", () => {
     const { tookMs } = await askInTurn({ url, questions, connections: 3, forMs: 100 });
     expect(tookMs.map((times) => times.length > 0)).toEqual([true, true]);
     expect([...tokens].sort()).toEqual(["Bearer name", "Bearer other"]);
-    expect(mostOpen).toBeGreaterThan(1);
-    expect(mostOpen).toBeLessThanOrEqual(3);
+    expect(maxOpen).toBeGreaterThan(1);
+    expect(maxOpen).toBeLessThanOrEqual(3);
   });
 
   test.each([

@@ -88,7 +88,7 @@ describe("whether a request is served", () => {
   ];
 
   test.each(rows)("$isServed: $why", ({ headers, method = "GET", isPage = false, isServed }) => {
-    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isTrustedHost: isLoopback });
     expect(guard.refusalOf({ method, headers }, isPage)?.code).toBe(isServed ? undefined : "FORBIDDEN");
   });
 });
@@ -121,15 +121,15 @@ describe("the Host", () => {
   ];
 
   test.each(own)("$host: $code, $why", ({ host, code }) => {
-    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins: [dashboard], isTrustedHost: isLoopback });
     expect(guard.refusalOf({ method: "GET", headers: { host } }, true)?.code).toBe(code);
   });
 
   test.each([
-    { corsOrigins: [], isOwnName: null, why: "with tokens the name does not matter" },
-    { corsOrigins: ["*"], isOwnName: isLoopback, why: "the pages of all are accepted anyway" },
-  ])("may be any host where $why", ({ corsOrigins, isOwnName }) => {
-    const guard = createCrossOriginProtection({ corsOrigins, isOwnName });
+    { corsOrigins: [], isTrustedHost: null, why: "with tokens the name does not matter" },
+    { corsOrigins: ["*"], isTrustedHost: isLoopback, why: "the pages of all are accepted anyway" },
+  ])("may be any host where $why", ({ corsOrigins, isTrustedHost }) => {
+    const guard = createCrossOriginProtection({ corsOrigins, isTrustedHost });
     for (const { host, code } of own) {
       const expected = code === "BAD_USER_INPUT" ? code : undefined;
       expect(guard.refusalOf({ method: "GET", headers: { host } }, false)?.code, host).toBe(expected);
@@ -158,7 +158,7 @@ describe("what a page may read", () => {
   ];
 
   test.each(rows)("of $origin with CORS_ORIGINS $corsOrigins", ({ corsOrigins, origin, headers }) => {
-    const guard = createCrossOriginProtection({ corsOrigins, isOwnName: isLoopback });
+    const guard = createCrossOriginProtection({ corsOrigins, isTrustedHost: isLoopback });
     const request = { method: "POST", headers: { host, ...(origin !== undefined && { origin }) } };
     expect(guard.headersFor(request)).toEqual(headers);
   });

@@ -39,7 +39,7 @@
 
 local redisNow = nowMs(ARGV[1])
 local maxWait, window = tonumber(ARGV[2]), tonumber(ARGV[3])
-local slotsPerWindow, shortestWindow, longestWindow = 20, 60, 900
+local slotsPerWindow, minWindow, maxWindow = 20, 60, 900
 local timesThatMayBeWrong = ARGV[10] ~= '' and ARGV[10] ~= '[]' and cjson.decode(ARGV[10]) or {}
 local writer = ARGV[12]
 
@@ -231,8 +231,8 @@ local function rowOf(keys, answered)
   return {
     source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0,
     throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince),
-    isCountedSince(shortestWindow) and 1 or 0, skew, lost, hasLost,
-    ARGV[9] == '1' and isCountedSince(longestWindow) and totalsOf(stateKey) or '', ''
+    isCountedSince(minWindow) and 1 or 0, skew, lost, hasLost,
+    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', ''
   }
 end
 
