@@ -4,6 +4,8 @@ import type { Cluster, Redis } from "ioredis";
 const marks = [
   { system: "sidekiq", key: "queues", type: "set", setting: "SIDEKIQ_URL" },
   { system: "celery", key: "_kombu.binding.celery", type: "set", setting: "CELERY_URL" },
+  { system: "rq", key: "rq:queues", type: "set", setting: "RQ_URL" },
+  { system: "resque", key: "resque:queues", type: "set", setting: "RESQUE_URL" },
   { system: "asynq", key: "asynq:queues", type: "set", setting: "ASYNQ_URL" },
 ] as const;
 
