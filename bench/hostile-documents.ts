@@ -9,6 +9,7 @@ import { AppError } from "../src/core/errors.ts";
 import type { SentParams } from "../src/core/request-guard.ts";
 import { priceOf } from "../src/limits/cost.ts";
 import { createRequestGuard } from "../src/limits/request-guard.ts";
+import { createPersistedDocuments } from "../src/server/persisted-documents.ts";
 import { createOperationReader, isValid, type ReadOperation } from "../src/server/read-operations.ts";
 import { attacks, repeat } from "../test/support/hostile-documents.ts";
 
@@ -70,6 +71,7 @@ const reader = createOperationReader(
       validate(schema, document, undefined, { maxErrors: guard.maxErrors - 1 }),
   },
   guard,
+  createPersistedDocuments(null),
 );
 
 /** Parses and validates, as the server does it with no cache. */

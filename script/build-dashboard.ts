@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 
 const project = join(import.meta.dirname, "..");
 const sources = join(project, "src/dashboard");
-/** The server reads what is here: index.html, and in assets/ files whose names have a hash. */
+/** The server reads what is here: index.html, documents.json, and in assets/ files whose names have a hash. */
 const output = join(project, "dist/dashboard");
 
 /**
@@ -46,6 +46,7 @@ export async function buildDashboard(): Promise<"built" | "fresh" | "impossible"
 
   await mkdir(join(output, "assets"), { recursive: true });
   for (const { name, contents } of files) await writeWhole(join(output, "assets", name), contents);
+  await writeWhole(join(output, "documents.json"), JSON.stringify(await documentsOf()));
   await writeWhole(join(output, "index.html"), page);
   // Last: it says that the others are there.
   await writeWhole(join(output, "sources"), hash);
@@ -54,6 +55,12 @@ export async function buildDashboard(): Promise<"built" | "fresh" | "impossible"
     if (!current.has(name)) await rm(join(output, "assets", name), { force: true });
   }
   return "built";
+}
+
+/** What the page sends: a server that runs trusted documents only runs these, too. */
+async function documentsOf(): Promise<readonly string[]> {
+  const all: Readonly<Record<string, unknown>> = await import("../src/dashboard/graphql/documents.ts");
+  return Object.values(all).filter((document) => typeof document === "string");
 }
 
 /** Of all that the bundle is made of: the sources, this script, and the versions of the packages. */

@@ -46,6 +46,7 @@ import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
 import type { SourceKind } from "./settings/source-kinds.ts";
 import { prefixesOf, type SourceConfig } from "./settings/source-urls.ts";
 import { createTokenFile } from "./settings/token-file.ts";
+import { createTrustedDocumentsFile } from "./settings/trusted-documents-file.ts";
 import { createAsynqSource } from "./sources/asynq.ts";
 import { createBullSource } from "./sources/bull.ts";
 import { createBullmqSource } from "./sources/bullmq.ts";
@@ -238,6 +239,10 @@ export function createApp(config: Config, logger: Logger): App {
     maxCost,
     costContext: { limits },
   });
+  const documentsFile =
+    config.trustedDocumentsFile === null
+      ? undefined
+      : createTrustedDocumentsFile(config.trustedDocumentsFile, logger);
   const dashboard = createDashboard({ directory: builtDashboard, basePath: config.basePath, logger });
   const server = createServer({
     host: config.host,
@@ -265,6 +270,8 @@ export function createApp(config: Config, logger: Logger): App {
       alerts,
     }),
     maskError: createErrorMask(logger),
+    trustedDocuments: documentsFile === undefined ? null : () => documentsFile.value,
+    isOwnDocument: dashboard.hasDocument,
     guard: createRequestGuard({
       ...config,
       checkMinCost: createMinCostCheck({ schema: requestSchema, context: { limits }, maxCost }),
@@ -290,6 +297,7 @@ export function createApp(config: Config, logger: Logger): App {
     checkedTogether([
       ...(tokenFile === undefined ? [] : [tokenFile]),
       objectives,
+      ...(documentsFile === undefined ? [] : [documentsFile]),
       ...(queriesFile === undefined ? [] : [queriesFile]),
       ...(ruleFile === undefined ? [] : [ruleFile]),
     ]),

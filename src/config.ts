@@ -39,6 +39,8 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   /** Origins beside the server's own whose pages may use it; `*` alone: all. */
   readonly corsOrigins: readonly string[];
+  /** The file of the only documents that may run; null: all may. */
+  readonly trustedDocumentsFile: string | null;
   /** Whether clients may ask for the schema. */
   readonly introspection: boolean;
   readonly maxQueues: number;
@@ -105,6 +107,7 @@ const settings = z.object({
   API_TOKENS_FILE: path().optional(),
   TRUST_PROXY: addresses(),
   CORS_ORIGINS: origins(),
+  TRUSTED_DOCUMENTS_FILE: path().optional(),
   INTROSPECTION: z.enum(["on", "off"], "expected on or off").default("on"),
   MAX_QUEUES: whole(100, 1, 10_000),
   MAX_COST: whole(500, 1, 1_000_000),
@@ -193,6 +196,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     tokensFile: set.API_TOKENS_FILE ?? null,
     trustedProxies: set.TRUST_PROXY,
     corsOrigins: set.CORS_ORIGINS,
+    trustedDocumentsFile: set.TRUSTED_DOCUMENTS_FILE ?? null,
     introspection: set.INTROSPECTION === "on",
     maxQueues: set.MAX_QUEUES,
     maxCost: set.MAX_COST,

@@ -8,6 +8,7 @@ import { createObjectives } from "../settings/objectives.ts";
 import { createPostgresQueriesFile } from "../settings/postgres-queries-file.ts";
 import type { SourceConfig } from "../settings/source-urls.ts";
 import { createTokenFile } from "../settings/token-file.ts";
+import { createTrustedDocumentsFile } from "../settings/trusted-documents-file.ts";
 import { checkHostName, checkListening, checkReachable } from "./check-reachable.ts";
 import { checkOwnRedis, checkRedis } from "./check-redis.ts";
 import { checkSource } from "./check-source.ts";
@@ -53,10 +54,11 @@ export async function check(
 type CheckedFile = readonly [part: string, path: string, file: Service];
 
 function files(config: Config): readonly CheckedFile[] {
-  const { tokensFile, alertsFile, objectivesFile, postgresQueryFile, sources } = config;
+  const { tokensFile, trustedDocumentsFile, alertsFile, objectivesFile, postgresQueryFile, sources } = config;
   const logger = silent;
   const all: readonly (readonly [part: string, path: string | null, create: (path: string) => Service])[] = [
     ["tokens", tokensFile, (path) => createTokenFile({ path, logger, onRevoked() {} })],
+    ["documents", trustedDocumentsFile, (path) => createTrustedDocumentsFile(path, logger)],
     ["alert rules", alertsFile, (path) => createAlertRulesFile(path, logger)],
     ["objectives", objectivesFile, (path) => createObjectives({ path, logger })],
     ["queries", postgresQueryFile, (path) => createPostgresQueriesFile(path, sources, logger)],

@@ -12,6 +12,7 @@ export const settingDescriptions: Readonly<Record<SettingName, string>> = {
   API_TOKENS_FILE: "file of tokens; queue-latency token makes one",
   TRUST_PROXY: "addresses of proxies whose X-Forwarded-For is believed",
   CORS_ORIGINS: "origins of other web pages that may use the server",
+  TRUSTED_DOCUMENTS_FILE: "file of the only documents that may run",
   INTROSPECTION: "on or off: whether clients can ask for the schema",
   MAX_QUEUES: "max queues in one field",
   MAX_COST: "max points that one request may cost",

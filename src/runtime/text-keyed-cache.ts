@@ -1,6 +1,12 @@
 const maxEntries = 1_000;
 const maxKeyCharacters = 4_000;
-const maxCharacters = 500_000;
+
+export interface TextKeyedCacheOptions<T> {
+  /** Of all keys and values. @default 500_000 */
+  readonly maxCharacters?: number;
+  /** Characters of a value. @default none: only those of keys count */
+  readonly sizeOf?: (value: T) => number;
+}
 
 export interface TextKeyedCache<T> {
   get(key: string): T | undefined;
@@ -11,7 +17,10 @@ export interface TextKeyedCache<T> {
  * Keeps what was made of the texts that were used last, such as parsed documents, which take some 50 times their source: 25 MB at most.
  * Long texts are rarely used twice, and are not kept.
  */
-export function createTextKeyedCache<T>(): TextKeyedCache<T> {
+export function createTextKeyedCache<T>({
+  maxCharacters = 500_000,
+  sizeOf = () => 0,
+}: TextKeyedCacheOptions<T> = {}): TextKeyedCache<T> {
   interface Entry {
     readonly value: T;
     /** How many had been put last by then. */
@@ -27,7 +36,8 @@ export function createTextKeyedCache<T>(): TextKeyedCache<T> {
   }
 
   function remove(key: string): void {
-    if (kept.delete(key)) characters -= key.length;
+    const entry = kept.get(key);
+    if (entry !== undefined && kept.delete(key)) characters -= key.length + sizeOf(entry.value);
   }
 
   return {
@@ -45,7 +55,7 @@ export function createTextKeyedCache<T>(): TextKeyedCache<T> {
       if (key.length > maxKeyCharacters) return;
       remove(key);
       putLast(key, value);
-      characters += key.length;
+      characters += key.length + sizeOf(value);
       for (const oldest of kept.keys()) {
         if (kept.size <= maxEntries && characters <= maxCharacters) return;
         remove(oldest);

@@ -10,7 +10,7 @@ import { policyOf, sendText } from "./http-response.ts";
 import { etagOf, sendPage } from "./send-page.ts";
 
 export interface DashboardOptions {
-  /** What `npm run build` has written: index.html and assets/. */
+  /** What `npm run build` has written: index.html, assets/ and documents.json. */
   readonly directory: string;
   /** The path under which a proxy serves this server; empty: none, or the proxy takes it away. */
   readonly basePath: string;
@@ -19,6 +19,8 @@ export interface DashboardOptions {
 
 /** The web page at `/`, its other paths, and its assets. It shows no queue by itself, so that it needs no token. */
 export interface Dashboard extends Service {
+  /** Whether it is one of the documents that the page sends. */
+  hasDocument(text: string): boolean;
   /** Whether a path leads to a page or an asset. */
   has(path: string): boolean;
   /** Answers GET and HEAD. */
@@ -54,6 +56,7 @@ const contentSecurityPolicy = policyOf(
 export function createDashboard({ directory, basePath, logger }: DashboardOptions): Dashboard {
   let page: string | null = null;
   let assets: ReadonlyMap<string, Asset> = new Map();
+  let documents: ReadonlySet<string> = new Set();
 
   function answerPage(path: string, request: IncomingMessage, response: ServerResponse): void {
     if (page === null) {
@@ -90,6 +93,9 @@ export function createDashboard({ directory, basePath, logger }: DashboardOption
     async start() {
       try {
         assets = await readAssets(join(directory, "assets"));
+        documents = new Set(
+          JSON.parse(await readFile(join(directory, "documents.json"), "utf8")) as string[],
+        );
         page = await readFile(join(directory, "index.html"), "utf8");
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
@@ -100,6 +106,7 @@ export function createDashboard({ directory, basePath, logger }: DashboardOption
       }
     },
     stop: async () => {},
+    hasDocument: (text) => documents.has(text),
     has: (path) => isPage(path) || assets.has(path),
     answer(path, request, response) {
       const asset = assets.get(path);

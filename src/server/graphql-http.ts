@@ -1,4 +1,5 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { hash } from "node:crypto";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { DocumentNode, OperationTypeNode } from "graphql";
 import type { Client } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
@@ -77,11 +78,18 @@ export function createGraphQLHttp({
     client: string,
     text: string,
     errors: EncodedResult["errors"],
+    tags: Tags | null = null,
   ): void {
     const release = budget.reserve(client, text.length);
     if (release === null) throw tooManyBytesInFlight(budget);
     response.once("close", release);
-    write(response, mediaType, text, headOf(errors, mediaType));
+    const head = headOf(errors, mediaType);
+    write(
+      response,
+      mediaType,
+      text,
+      tags === null ? head : { ...head, headers: { ...head.headers, ...tags } },
+    );
   }
 
   async function respond(
@@ -123,8 +131,12 @@ export function createGraphQLHttp({
     const result = await (kind === "subscription"
       ? operations.subscribe(operation)
       : operations.execute(operation));
-    if ("json" in result) send(response, mediaType, client.id, withCost(result, cost), result.errors);
-    else await streams.send(response, result, client.id, cost);
+    if ("json" in result) {
+      const tags = tagsOf(response.req, mediaType, result);
+      if (tags !== null && response.req.headers["if-none-match"]?.includes(tags.ETag) === true)
+        response.writeHead(304, tags).end();
+      else send(response, mediaType, client.id, withCost(result, cost), result.errors, tags);
+    } else await streams.send(response, result, client.id, cost);
   }
 
   async function jsonOf(operation: Prepared | Invalid): Promise<string> {
@@ -153,6 +165,28 @@ const maxListed = 100;
 function write(response: ServerResponse, mediaType: MediaType, text: string, head: ResponseHead): void {
   if (mediaType === "text/event-stream") sendOneEvent(response, text, head);
   else sendText(response, mediaType, text, head);
+}
+
+/**
+ * Headers of an answer to GET, with a tag of its data, without its cost, which is another one each time. Null for what has none: a POST, a stream,
+ * an answer with errors.
+ */
+function tagsOf(
+  { method }: IncomingMessage,
+  mediaType: MediaType,
+  { open, errors }: EncodedResult,
+): Tags | null {
+  if (method === "POST" || mediaType === "text/event-stream" || errors.length > 0) return null;
+  return {
+    ETag: `W/"${hash("sha256", open, "base64url").slice(0, 27)}"`,
+    // A browser keeps the answer, and asks each time whether it is still true; no shared cache does.
+    "Cache-Control": "private, no-cache",
+    Vary: "Accept, Authorization, Origin",
+  };
+}
+
+interface Tags extends OutgoingHttpHeaders {
+  readonly ETag: string;
 }
 
 function isLarge({ headers }: IncomingMessage): boolean {

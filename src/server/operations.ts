@@ -1,11 +1,13 @@
 import type { DocumentNode, GraphQLError, OperationTypeNode } from "graphql";
 import type { Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
+import type { TrustedDocuments } from "../core/trusted-documents.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
 import { type EncodedResult, encodeResult } from "./encoded-result.ts";
 import { createEngine, type EngineOptions } from "./engine.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
+import { createPersistedDocuments } from "./persisted-documents.ts";
 import { createOperationReader, isValid, type ParsedRequest } from "./read-operations.ts";
 import { createRequestDeduplication } from "./request-deduplication.ts";
 import type { Sent } from "./sent-request.ts";
@@ -20,6 +22,10 @@ export interface OperationsOptions extends EngineOptions {
   /** What resolvers may use, for one operation of a client. */
   readonly contextOf: (client: Client, share: CpuShare) => object;
   readonly scheduler: FairScheduler;
+  /** The only documents that may run. @default null // all may */
+  readonly trustedDocuments?: (() => TrustedDocuments) | null;
+  /** Whether a document is one of the server's own pages, which may always run. */
+  readonly isOwnDocument?: (query: string) => boolean;
   readonly takeSlot: SubscriptionDeduplicationOptions["takeSlot"];
 }
 
@@ -75,7 +81,8 @@ export interface Operations {
 export function createOperations(options: OperationsOptions): Operations {
   const { schema, requestSchema, admit, contextOf, maskError, guard, scheduler, takeSlot } = options;
   const engine = createEngine(options);
-  const reader = createOperationReader(engine, guard);
+  const documents = createPersistedDocuments(options.trustedDocuments ?? null, options.isOwnDocument);
+  const reader = createOperationReader(engine, guard, documents);
   const running = createRequestDeduplication<EncodedResult>();
   const subscriptions = createSubscriptionDeduplication({
     ...{ schema, contextOf, maskError, scheduler, takeSlot },

@@ -3,7 +3,8 @@ import type { Operation } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
 import type { RequestBudget, RequestGuard } from "../core/request-guard.ts";
 import { createTextKeyedCache } from "../runtime/text-keyed-cache.ts";
-import { operationParams } from "./request-params.ts";
+import type { PersistedDocuments } from "./persisted-documents.ts";
+import { documentIdOf, operationParams } from "./request-params.ts";
 import { parseText, type Sent } from "./sent-request.ts";
 
 /** The part of the engine that parses and validates, with its caches. */
@@ -38,6 +39,8 @@ export interface ParsedRequest {
   readonly params: readonly unknown[];
   /** Of a text that was read before. */
   readonly operations: readonly ReadOperation[] | null;
+  /** Of the documents that could run. */
+  readonly version: unknown;
   /** Called with what was read of it. */
   readonly keep: (operations: readonly ReadOperation[]) => void;
 }
@@ -57,7 +60,11 @@ export interface OperationReader {
 const maxBatch = 50;
 
 /** Clients ask the same again and again: a text that was read, and only asks, is not read again. */
-export function createOperationReader(parser: Parser, guard: RequestGuard<DocumentNode>): OperationReader {
+export function createOperationReader(
+  parser: Parser,
+  guard: RequestGuard<DocumentNode>,
+  documents: PersistedDocuments,
+): OperationReader {
   const byBody = createTextKeyedCache<ParsedRequest>();
   const byTarget = createTextKeyedCache<ParsedRequest>();
   const serials = new WeakMap<DocumentNode, number>();
@@ -70,26 +77,29 @@ export function createOperationReader(parser: Parser, guard: RequestGuard<Docume
   }
 
   function readOne(sent: unknown, budget: RequestBudget<DocumentNode>): ReadOperation {
-    const { query, operationName, variables } = operationParams(sent);
+    const { query, operationName, variables, documentId } = operationParams(sent);
+    documents.assertAllowed(query, documentId);
     const document = parser.parse(query);
     budget.spend(document);
     const kind = getOperationAST(document, operationName)?.operation;
     if (kind === undefined) throw unknownOperation(operationName);
     const errors = parser.validate(document);
     if (errors.length > 0) return { errors, document };
+    if (documentId !== null) documents.keep(query, documentId);
     const operation = { document, operationName, variables };
     if (kind !== "query") return { kind, operation };
     const key = `${serialOf(document)} ${operationName} ${JSON.stringify(variables)}`;
     return { kind, operation: { ...operation, key } };
   }
 
-  function read(params: readonly unknown[]): readonly ReadOperation[] {
-    if (params.length > maxBatch) {
+  function read(sent: readonly unknown[]): readonly ReadOperation[] {
+    if (sent.length > maxBatch) {
       throw new AppError(
         "BAD_USER_INPUT",
-        `too many operations in a batch (limit ${maxBatch}), got ${params.length}`,
+        `too many operations in a batch (limit ${maxBatch}), got ${sent.length}`,
       );
     }
+    const params = sent.map(documents.withText);
     const budget = guard.begin(params.map((each) => (typeof each === "object" ? each : null)));
     return params.map((each) => {
       try {
@@ -108,8 +118,11 @@ export function createOperationReader(parser: Parser, guard: RequestGuard<Docume
       if ("params" in sent) return requestOf(sent.params);
       const [cache, text] = "body" in sent ? [byBody, sent.body] : [byTarget, sent.target];
       const known = cache.get(text);
-      if (known !== undefined) return known;
-      const request = requestOf(parseText(sent, guard));
+      const version = documents.version();
+      if (known !== undefined && known.version === version) return known;
+      const request = { ...requestOf(parseText(sent, guard)), version };
+      // A document that comes with its hash is kept under it, each time: it may have been dropped.
+      if (request.params.some(isRegistration)) return request;
       return { ...request, keep: (operations) => cache.set(text, { ...request, params: [], operations }) };
     },
     read({ params, operations, keep }) {
@@ -128,6 +141,7 @@ function requestOf(parsed: unknown): ParsedRequest {
     batchLength: isBatch ? parsed.length : null,
     params: isBatch ? parsed : [parsed],
     operations: null,
+    version: null,
     keep: () => {},
   };
 }
@@ -136,8 +150,14 @@ function requestOf(parsed: unknown): ParsedRequest {
 const ownErrors: ReadonlySet<string> = new Set([
   "BAD_REQUEST",
   "OPERATION_RESOLUTION_FAILURE",
-  "PERSISTED_QUERY_NOT_SUPPORTED",
+  "PERSISTED_QUERY_NOT_FOUND",
+  "UNTRUSTED_DOCUMENT",
 ]);
+
+function isRegistration(sent: unknown): boolean {
+  const { query } = (sent ?? {}) as { readonly query?: unknown };
+  return query != null && query !== "" && documentIdOf(sent) !== null;
+}
 
 function unknownOperation(operationName: string | null): AppError {
   return new AppError(

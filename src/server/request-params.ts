@@ -6,14 +6,16 @@ export interface OperationParams {
   readonly query: string;
   readonly operationName: string | null;
   readonly variables: Variables;
+  /** The hash or id of the document; null: none came. */
+  readonly documentId: string | null;
 }
 
-const names = ["query", "operationName", "variables", "extensions"] as const;
+const names = ["query", "operationName", "variables", "extensions", "documentId", "doc_id", "id"] as const;
 
 /**
  * Checks the types of what a client sent as the parameters of one operation.
  *
- * @throws AppError BAD_REQUEST; PERSISTED_QUERY_NOT_SUPPORTED when only the hash of a document came.
+ * @throws AppError BAD_REQUEST; PERSISTED_QUERY_NOT_FOUND when only the hash of a document came.
  */
 export function operationParams(sent: unknown): OperationParams {
   if (!isRecord(sent)) throw badRequest(`expected an object with a query, got ${typeOf(sent)}`);
@@ -25,9 +27,8 @@ export function operationParams(sent: unknown): OperationParams {
   if (extensions != null && !isRecord(extensions)) throw wrongType("extensions", "an object", extensions);
   if (query == null || query === "") {
     // In the words that Apollo's and urql's persisted query links know: they send the document then.
-    if (isRecord(extensions?.persistedQuery)) {
-      throw new AppError("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
-    }
+    if (documentIdOf(sent) !== null)
+      throw new AppError("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
     throw badRequest('no query; send { "query": "…" } as JSON by POST, or ?query=… by GET');
   }
   if (typeof query !== "string") throw wrongType("query", "a string", query);
@@ -35,7 +36,24 @@ export function operationParams(sent: unknown): OperationParams {
     throw wrongType("operationName", "a string", operationName);
   }
   if (variables != null && !isRecord(variables)) throw wrongType("variables", "an object", variables);
-  return { query, operationName: operationName ?? null, variables: variables ?? {} };
+  const documentId = documentIdOf(sent);
+  return { query, operationName: operationName ?? null, variables: variables ?? {}, documentId };
+}
+
+/** Longer ones are none: a hash has 64 characters. */
+const maxIdCharacters = 200;
+
+/**
+ * The hash or id of a document: in extensions as Apollo, urql and GraphQL Code Generator send it, as `documentId` of GraphQL over HTTP, or as
+ * Relay's `doc_id` or `id`. Null when none came.
+ */
+export function documentIdOf(sent: unknown): string | null {
+  if (!isRecord(sent)) return null;
+  const { extensions, documentId, doc_id, id } = sent;
+  const persisted = isRecord(extensions) ? extensions.persistedQuery : null;
+  const found = isRecord(persisted) ? persisted.sha256Hash : (documentId ?? doc_id ?? id);
+  if (typeof found !== "string" || found === "" || found.length > maxIdCharacters) return null;
+  return found.replace(/^sha256:/, "");
 }
 
 function isName(name: string): boolean {

@@ -35,6 +35,9 @@ function paramsOf(url: string, guard: RequestGuard<DocumentNode>): object {
     operationName: search.get("operationName") || null,
     variables: json("variables"),
     extensions: json("extensions"),
+    documentId: search.get("documentId"),
+    doc_id: search.get("doc_id"),
+    id: search.get("id"),
   };
 }
 

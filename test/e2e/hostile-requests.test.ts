@@ -138,8 +138,8 @@ const rows: readonly Row[] = [
   posted(
     "a hash in the place of a query",
     { extensions: { persistedQuery: { version: 1, sha256Hash: "0".repeat(64) } } },
-    400,
-    "PERSISTED_QUERY_NOT_SUPPORTED",
+    200,
+    "PERSISTED_QUERY_NOT_FOUND",
   ),
   ...["__proto__", "constructor", "toString", "x".repeat(100_000)].map((operationName) =>
     posted(
@@ -211,7 +211,7 @@ const rows: readonly Row[] = [
     "application/json;charset=latin1",
     "application/json;q=0",
     "*/*;q=0, application/json;q=0",
-    "multipart/mixed",
+    "multipart/mixed;q=0",
     "/",
     ",",
   ].map(

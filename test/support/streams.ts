@@ -24,7 +24,7 @@ export interface Stream extends AsyncIterableIterator<Push, undefined>, AsyncDis
 
 /** A way to subscribe. */
 export interface Transport extends AsyncDisposable {
-  subscribe(query: string, variables?: object): Stream;
+  subscribe(query: string, variables?: object, extensions?: Record<string, unknown>): Stream;
 }
 
 /** GraphQL over server-sent events: a stream has a connection of its own. */
@@ -33,10 +33,11 @@ export function sse(
   query: string,
   variables: object = {},
   headers: Readonly<Record<string, string>> = {},
+  extensions: Record<string, unknown> = {},
 ): Stream {
   const controller = new AbortController();
   const inbox = createInbox(() => controller.abort());
-  requestEvents(url, { query, variables }, controller.signal, headers)
+  requestEvents(url, { query, variables, extensions }, controller.signal, headers)
     .then((response) => readEvents(response, inbox))
     .catch(inbox.fail);
   return inbox.stream;
@@ -45,8 +46,8 @@ export function sse(
 export function sseTransport(url: string): Transport {
   const streams: Stream[] = [];
   return {
-    subscribe(query, variables) {
-      const stream = sse(url, query, variables);
+    subscribe(query, variables, extensions) {
+      const stream = sse(url, query, variables, {}, extensions);
       streams.push(stream);
       return stream;
     },
@@ -85,11 +86,11 @@ export function websocketTransport(
 ): Transport {
   const client = websocket(url, onClosed);
   return {
-    subscribe(query, variables = {}) {
+    subscribe(query, variables = {}, extensions = {}) {
       let unsubscribe = () => {};
       const inbox = createInbox(() => unsubscribe());
       unsubscribe = client.subscribe(
-        { query, variables: { ...variables } },
+        { query, variables: { ...variables }, extensions },
         {
           next: (answer) => inbox.put(answer as GraphQLAnswer),
           complete: inbox.complete,

@@ -16,6 +16,7 @@ const defaults: Config = {
   tokensFile: null,
   trustedProxies: [],
   corsOrigins: [],
+  trustedDocumentsFile: null,
   introspection: true,
   maxQueues: 100,
   maxCost: 500,

@@ -3,6 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { schema } from "../../src/api/schema.ts";
 import type { AppError } from "../../src/core/errors.ts";
 import { createRequestGuard } from "../../src/limits/request-guard.ts";
+import { createPersistedDocuments } from "../../src/server/persisted-documents.ts";
 import { createOperationReader, isValid, type ReadOperation } from "../../src/server/read-operations.ts";
 import type { Sent } from "../../src/server/sent-request.ts";
 import { attacks, repeat } from "../support/hostile-documents.ts";
@@ -16,7 +17,11 @@ function read(...sent: readonly unknown[]) {
   let refusal: AppError | null = null;
   let operations: readonly ReadOperation[] = [];
   try {
-    const reader = createOperationReader({ parse, validate: validated }, guard);
+    const reader = createOperationReader(
+      { parse, validate: validated },
+      guard,
+      createPersistedDocuments(null),
+    );
     operations = reader.read(reader.parse({ params: sent }));
   } catch (error) {
     refusal = error as AppError;
@@ -107,7 +112,7 @@ describe("what is not refused", () => {
     { sent: { query: "" }, code: "BAD_REQUEST", why: "an empty query" },
     {
       sent: { extensions: { persistedQuery: { version: 1, sha256Hash: "x" } } },
-      code: "PERSISTED_QUERY_NOT_SUPPORTED",
+      code: "PERSISTED_QUERY_NOT_FOUND",
       why: "Apollo's and urql's persisted query links send the document after this answer",
     },
     { sent: { extensions: { persistedQuery: 1 } }, code: "BAD_REQUEST", why: "no persisted query either" },
@@ -156,6 +161,7 @@ describe("a text that was read before", () => {
     const reader = createOperationReader(
       { parse: guard.parse, validate: (document) => validate(schema, document) },
       guard,
+      createPersistedDocuments(null),
     );
     const [first, second] = [0, 1].map(() => reader.read(reader.parse(sent)));
     expect(second?.map(isValid)).toEqual(first?.map(isValid));
@@ -166,6 +172,7 @@ describe("a text that was read before", () => {
     const reader = createOperationReader(
       { parse: guard.parse, validate: (document) => validate(schema, document) },
       guard,
+      createPersistedDocuments(null),
     );
     expect(reader.read(reader.parse({ target })).every(isValid)).toBe(true);
     expect(() => reader.parse({ body: target })).toThrow("expected the body to be JSON");
@@ -178,6 +185,7 @@ describe("a text that was read before", () => {
     const reader = createOperationReader(
       { parse, validate: (document) => validate(schema, document) },
       guard,
+      createPersistedDocuments(null),
     );
     const keyOf = (params: object) => {
       const [read] = reader.read(reader.parse({ body: JSON.stringify(params) }));
