@@ -30,7 +30,8 @@ export function acceptedMediaTypes({ accept }: IncomingHttpHeaders): readonly Me
   const negotiator = new Negotiator({ headers: { accept } });
   const accepted = negotiator.mediaTypes([...offered.keys()]).flatMap((type) => offered.get(type) ?? []);
   // Clients ask so for @defer and @stream, which are not served: a result in one part is JSON.
-  if (accepted.length === 0 && accept.length <= maxPatternLength && inParts.test(accept)) accepted.push("application/json");
+  if (accepted.length === 0 && accept.length <= maxPatternLength && inParts.test(accept))
+    accepted.push("application/json");
   if (cache.size < maxCached && accept.length <= maxCachedLength) cache.set(accept, accepted);
   return accepted;
 }
