@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { startBrowser, whyNoBrowser } from "../support/browser.ts";
+import { onThisMachine } from "../support/busy-machine.ts";
 import {
   accessibilityFindings,
   type Dashboard,
@@ -217,6 +218,31 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(secondsFromNow(asOf)).toBeLessThan(60);
   });
 
+  test("says within two seconds of the last message that a network swallows all others", async () => {
+    await start({ "late-1": 30 });
+    await using relay = await startRelay(app.url);
+    const { page, row } = await open("/", {}, relay.url);
+    await page.addInitScript(`{
+      const RealSocket = WebSocket;
+      let heardMs = 0;
+      globalThis.WebSocket = class extends RealSocket {
+        constructor(...args) {
+          super(...args);
+          this.addEventListener("message", () => { heardMs = performance.now(); });
+        }
+      };
+      new MutationObserver(() => {
+        if (document.querySelector(".banner[data-kind=lost]") === null) return;
+        globalThis.silentMs ??= performance.now() - heardMs;
+      }).observe(document, { childList: true, subtree: true });
+    }`);
+    await page.reload();
+    await row("late-1").waitFor();
+    relay.strand("back");
+    await page.getByText("Connection lost.").waitFor();
+    expect(await page.evaluate<number>("silentMs")).toBeLessThan(onThisMachine(2_000));
+  });
+
   test("shows nothing old as new after it stood still, as when a laptop slept", async () => {
     await start({ "late-1": 30 });
     const { page, row } = await open();
@@ -282,12 +308,13 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(shown).toEqual(["late-0", "late-1", "late-2"]);
   });
 
-  test("says where a number of jobs may be greater", async () => {
+  test("says where a number of jobs may be greater, and how many are in flight", async () => {
     await start();
     await using opened = await openTracker(inject("redisUrl"), { prefix, sources: () => ["jobs"] });
     const queue = {
       ...{ queue: "deep", headAgeMs: 20_000, uncertaintyMs: 1, depth: 10_000, depthIsLowerBound: true },
       ...{ scheduled: null, paused: false, accuracy: "EXACT" as const },
+      ...{ inFlight: 7, inFlightIdleMs: 300_000 },
     };
     const observe = () =>
       opened.tracker.observe({
@@ -302,6 +329,14 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(() => row("jobs/deep").locator(".cell-depth .number").innerText()).toBe("10,000+");
     await page.goto(`${app.url}/queues/jobs%2Fdeep`);
     await page.locator(".facts").getByText("10,000+").waitFor();
+    const fact = (name: string) =>
+      page
+        .locator(".facts div")
+        .filter({ has: page.getByText(name, { exact: true }) })
+        .locator("dd")
+        .innerText();
+    expect(await fact("In flight")).toBe("7");
+    expect(await fact("Oldest in flight")).toMatch(/^for 5 m/);
     const chart = page.locator("figure", { hasText: "Depth" });
     await expect.poll(() => chart.locator(".readout").innerText()).toContain("10,000+");
     await observe();

@@ -63,7 +63,8 @@ export const queuesNow = graphql(`
 export const queueNow = graphql(`
   subscription QueueNow($queue: String!) {
     queueLatency(queues: [$queue], minIntervalMs: 1000) {
-      queue source state health objective latency oldestSince measuredAt depth depthIsLowerBound scheduled lost accuracy stale clockSkew
+      queue source state health objective latency oldestSince measuredAt depth depthIsLowerBound scheduled lost inFlight inFlightIdle
+      accuracy stale clockSkew
       throughput { enqueuedPerSecond dequeuedPerSecond }
       waitTime(window: ONE_MINUTE) { count p50 p95 p99 }
       forecast {

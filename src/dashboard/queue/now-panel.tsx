@@ -41,6 +41,10 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
           value={now.depth === null ? unknown : formatAtLeast(now.depth, now.depthIsLowerBound)}
         />
         <Fact name="Scheduled" value={count(now.scheduled)} />
+        {now.inFlight !== null && <Fact name="In flight" value={formatCount(now.inFlight)} />}
+        {now.inFlightIdle !== null && (
+          <Fact name="Oldest in flight" value={`for ${formatDuration(now.inFlightIdle)}`} />
+        )}
         <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond)} />
         <Fact name="Out" value={rate(now.throughput?.dequeuedPerSecond)} />
         <Fact name="Wait p95, 1 m" value={waitOf(now)} />
