@@ -50,9 +50,12 @@ await mkdir(directory, { recursive: true });
 const browser = await startBrowser();
 try {
   const [overview] = pages;
+  // Right after each other: the same state in both.
   for (const theme of themes) {
     const file = join(project, `docs/dashboard-${theme}.png`);
     await shoot(browser, { ...overview, width: 1280, height: 330, theme, file });
+  }
+  for (const theme of themes) {
     for (const { name, path, shown } of pages) {
       for (const width of name === "tv" ? [...widths, tvWidth] : widths) {
         const height = width < 600 ? 844 : Math.round((width * 10) / 16);
