@@ -19,13 +19,14 @@ import { ask } from "../support/server.ts";
 let directory: string;
 let bin: string;
 
+// Ten thousand files are packed, and unpacked: minutes on a disk that others use, too.
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "ql-package-"));
   bin = await installPackage(directory);
   await writeFile(join(directory, "objectives.yml"), "packed: 30s\n");
   const rule = "name: Late\n    queues: packed\n    latency_above: 30s\n";
   await writeFile(join(directory, "rules.yml"), `rules:\n  - ${rule}`);
-});
+}, 600_000);
 
 afterAll(() => rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
 
