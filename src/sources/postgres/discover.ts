@@ -4,8 +4,8 @@ import type { FoundSystem, PostgresSystem } from "./system.ts";
 
 interface TableIndex {
   readonly columns: readonly string[];
-  /** As the server writes it; null: it has all rows. */
-  readonly condition: string | null;
+  /** That a column is not null, or another one; null: it has all rows. */
+  readonly condition: "NOT NULL" | "OTHER" | null;
 }
 
 export interface Table {
@@ -21,6 +21,9 @@ export interface Table {
 /** A system that is there; or why it cannot be read; null when there is no trace of it. */
 export type Discovery = FoundSystem | { readonly problem: string } | null;
 
+/** As it is stored. `pg_get_expr` would wait for a lock on the table. */
+const notNull = String.raw`^\(?\{NULLTEST :arg \{VAR [^{}]*\} :nulltesttype 1 [^{}]*\}\)?$`;
+
 /** Asks for the tables of these systems. */
 export function discoveryOf(systems: readonly PostgresSystem[], schema: string | null): string {
   const names = systems.flatMap(tablesOf).map(escapeLiteral);
@@ -29,7 +32,7 @@ export function discoveryOf(systems: readonly PostgresSystem[], schema: string |
     SELECT n.nspname AS schema, c.relname AS name,
       (SELECT array_agg(a.attname::text) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
       (SELECT coalesce(json_agg(json_build_object('columns', coalesce(indexed.columns, '[]'),
-          'condition', pg_get_expr(i.indpred, i.indrelid))), '[]')
+          'condition', CASE WHEN i.indpred IS NULL THEN NULL WHEN i.indpred::text ~ '${notNull}' THEN 'NOT NULL' ELSE 'OTHER' END)), '[]')
         FROM pg_index i CROSS JOIN LATERAL (
           SELECT json_agg(a.attname ORDER BY k.n) AS columns FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum) indexed

@@ -6,8 +6,11 @@ export interface FoundSystem {
   table(name: string): string | null;
   /** A type of its schema, quoted. */
   type(name: string): string;
-  /** Whether a table, or a partition of it, has an index that begins with these columns, with this condition or none. */
-  hasIndex(table: string, columns: readonly string[], condition?: string): boolean;
+  /**
+   * Whether a table, or a partition of it, has an index that begins with these columns: of all rows; or, with `NOT NULL`, of those in
+   * which a column is not null.
+   */
+  hasIndex(table: string, columns: readonly string[], condition?: "NOT NULL"): boolean;
 }
 
 /** SELECTs of what happened after a time, by an index that begins with it or with the queue and it. */

@@ -25,7 +25,7 @@ export const pgBoss: PostgresSystem = {
       LEFT JOIN LATERAL (${oldest("created")} UNION ALL ${oldest("retry")}) heads ON true GROUP BY queues.name`;
   },
   counts(found, since) {
-    const hasEnds = found.hasIndex("job", ["name", "completed_on"], "(completed_on IS NOT NULL)");
+    const hasEnds = found.hasIndex("job", ["name", "completed_on"], "NOT NULL");
     if (!hasEnds || !found.hasIndex("job", ["name", "created_on"])) return null;
     const ofEach = (columns: string, condition: string) => `
       SELECT queues.name AS queue, jobs.* FROM ${found.table("queue")} queues

@@ -15,7 +15,7 @@ export const river: PostgresSystem = {
   depths: (found, queues) => depthsByState(jobsOf(found), queues),
   /** Jobs that were cancelled may never have been taken. No index has the time at which jobs came. */
   counts(found, since) {
-    if (!found.hasIndex("river_job", ["state", "finalized_at"], "(finalized_at IS NOT NULL)")) return null;
+    if (!found.hasIndex("river_job", ["state", "finalized_at"], "NOT NULL")) return null;
     const ended = (state: string) => `
       SELECT queue, finalized_at AS at, extract(epoch FROM attempted_at - greatest(scheduled_at, created_at)) * 1000 AS wait_ms
       FROM ${found.table("river_job")} WHERE state = '${state}' AND finalized_at > ${since}`;
