@@ -15,8 +15,8 @@ describe("a start that cannot be", () => {
   it("says how to get redis-server when there is none", async () => {
     const redis = embeddedRedis(await temporaryDataDir(), "no-such-redis-server");
     expect(await failure(redis)).toBe(
-      "no-such-redis-server was not found. Install Redis (apt-get install redis-server, or brew install redis; " +
-        "script/server does it), or set REDIS_URL to one that runs.",
+      "no-such-redis-server was not found. Install Redis 7 or later (apt-get install redis-server, or brew install redis), " +
+        "or use one that runs: set REDIS_URL, or give --redis-url.",
     );
   });
 
