@@ -9,7 +9,6 @@ import { createIdentify } from "./auth/identify.ts";
 import { createRateLimitKey } from "./auth/rate-limit-key.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
-import type { FollowSink } from "./core/log-following.ts";
 import { rateWindow, waitWindow } from "./core/queue-order.ts";
 import { createExporters } from "./exporters/exporters.ts";
 import { createHealthReader } from "./health/health-reader.ts";
@@ -43,21 +42,11 @@ import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
 import type { PostgresQuery } from "./settings/parse-postgres-queries.ts";
 import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
-import type { SourceKind } from "./settings/source-kinds.ts";
-import { prefixesOf, type SourceConfig } from "./settings/source-urls.ts";
+import { prefixesOf } from "./settings/source-urls.ts";
 import { createTokenFile } from "./settings/token-file.ts";
 import { createTrustedDocumentsFile } from "./settings/trusted-documents-file.ts";
-import { createAsynqSource } from "./sources/asynq.ts";
-import { createBullSource } from "./sources/bull.ts";
-import { createBullmqSource } from "./sources/bullmq.ts";
-import { createFaktorySource } from "./sources/faktory.ts";
+import { createSource } from "./sources/create-source.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
-import { createListSource } from "./sources/lists/list-source.ts";
-import { listSystems } from "./sources/lists/list-systems.ts";
-import { createPostgresSource } from "./sources/postgres/postgres.ts";
-import { createRabbitmqSource } from "./sources/rabbitmq/rabbitmq.ts";
-import { createSidekiqSource } from "./sources/sidekiq.ts";
-import { createStreamsSource } from "./sources/streams.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
 export interface App extends Service {
@@ -338,59 +327,6 @@ function namesOfSources(
     if (queries !== last.queries)
       last = { queries, names: [...systems, ...(queries ?? []).map(({ name }) => name)] };
     return last.names;
-  };
-}
-
-/** One source of the settings, which reads as soon as it is started, whether or not another process reads it, too. */
-export function createSource(
-  config: Config,
-  { kind, name: source, url, prefixes = {} }: SourceConfig,
-  sink: FollowSink,
-  logger: Logger,
-  queries: Pick<SourceWiring, "queriesOf" | "refusedQueries"> = noQueries(),
-): Service {
-  return sourceFactories(config)[kind]({ url, source, prefixes, sink, logger, ...queries });
-}
-
-const noQueries = () => ({ queriesOf: () => [], refusedQueries: new Set<string>() });
-
-interface SourceWiring {
-  readonly url: string;
-  readonly source: string;
-  readonly prefixes: Readonly<Record<string, string>>;
-  readonly sink: FollowSink;
-  readonly logger: Logger;
-  readonly queriesOf: (source: string) => readonly PostgresQuery[];
-  readonly refusedQueries: Set<string>;
-}
-
-/** Every kind of job system that can be read, a line each. */
-function sourceFactories({
-  intervalsMs,
-  bullmqReconcileMs,
-}: Config): Record<SourceKind, (wiring: SourceWiring) => Service> {
-  const ofLists = (kind: keyof typeof listSystems) => (wiring: SourceWiring) =>
-    createListSource({ ...wiring, system: listSystems[kind], intervalMs: intervalsMs[kind] });
-  return {
-    faktory: (wiring) => createFaktorySource({ ...wiring, intervalMs: intervalsMs.faktory }),
-    sidekiq: (wiring) => createSidekiqSource({ ...wiring, intervalMs: intervalsMs.sidekiq }),
-    bullmq: (wiring) => createBullmqSource({ ...wiring, reconcileMs: bullmqReconcileMs }),
-    streams: (wiring) => createStreamsSource({ ...wiring, intervalMs: intervalsMs.streams }),
-    asynq: (wiring) => createAsynqSource({ ...wiring, intervalMs: intervalsMs.asynq }),
-    bull: (wiring) => createBullSource({ ...wiring, intervalMs: intervalsMs.bull }),
-    rabbitmq: (wiring) => createRabbitmqSource({ ...wiring, intervalMs: intervalsMs.rabbitmq }),
-    postgres: ({ queriesOf, ...wiring }) =>
-      createPostgresSource({
-        ...wiring,
-        queries: () => queriesOf(wiring.source),
-        intervalMs: intervalsMs.postgres,
-      }),
-    celery: ofLists("celery"),
-    rq: ofLists("rq"),
-    laravel: ofLists("laravel"),
-    resque: ofLists("resque"),
-    dramatiq: ofLists("dramatiq"),
-    huey: ofLists("huey"),
   };
 }
 

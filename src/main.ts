@@ -1,7 +1,7 @@
 #!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
 import { readFileSync } from "node:fs";
 import { pino } from "pino";
-import { createApp, createSource } from "./app.ts";
+import { createApp } from "./app.ts";
 import { readArguments } from "./cli/arguments.ts";
 import { check } from "./cli/check.ts";
 import { findingsTable } from "./cli/finding.ts";
@@ -10,6 +10,7 @@ import { makeToken } from "./cli/token.ts";
 import { type Config, listSettings, loadConfig } from "./config.ts";
 import { StartError } from "./core/errors.ts";
 import { monotonicClock } from "./runtime/clock.ts";
+import { createSource } from "./sources/create-source.ts";
 
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
 function fail(error: unknown): never {

@@ -67,7 +67,7 @@ const table = [
   },
   {
     importer: "main.ts",
-    may: ["core", "runtime", "cli", "app.ts", "config.ts"],
+    may: ["core", "runtime", "cli", "sources", "app.ts", "config.ts"],
     why: "from the environment to an exit code",
   },
 ] as const;
