@@ -185,6 +185,7 @@ export function createApp(config: Config, logger: Logger): App {
   });
   const exporters = createExporters({
     reader: tracker,
+    objectiveMsOf: objectives.objectiveMsOf,
     alertStatus: alerts.status,
     maxQueues: config.metricsMaxQueues,
     historyMaxQueues: config.historyMaxQueues,

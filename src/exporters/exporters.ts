@@ -10,6 +10,8 @@ import { createStatsd } from "./statsd.ts";
 
 export interface ExportersOptions extends ServerMetricsOptions {
   readonly reader: QueueReader;
+  /** How soon jobs of a queue should be dequeued, in ms; null: no objective is set. */
+  readonly objectiveMsOf: (queue: string) => number | null;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   readonly alertStatus: () => Promise<AlertStatus>;
   /** How many queues have series and gauges. */
@@ -30,9 +32,12 @@ export interface Exporters extends Service {
 }
 
 export function createExporters(options: ExportersOptions): Exporters {
-  const { reader, alertStatus, maxQueues, historyMaxQueues, statsd, statsdLease, logger } = options;
+  const { reader, objectiveMsOf, alertStatus, maxQueues, historyMaxQueues, statsd, statsdLease, logger } =
+    options;
   const server = createServerMetrics(options);
-  const metrics = createMetrics({ reader, maxQueues, historyMaxQueues, server, alertStatus, logger });
+  const metrics = createMetrics({
+    ...{ reader, maxQueues, historyMaxQueues, server, objectiveMsOf, alertStatus, logger },
+  });
   const toStatsd =
     statsd === null
       ? null

@@ -5,7 +5,7 @@ import { createOutageLog } from "../runtime/outage-log.ts";
 import { createSharedReading } from "../runtime/shared-reading.ts";
 import { alertSeries } from "./alert-series.ts";
 import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
-import { headOf, labelsOf, queueMetrics, seriesParts } from "./queue-series.ts";
+import { createQueueMetrics, headOf, labelsOf, seriesParts } from "./queue-series.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 
 export interface MetricsOptions {
@@ -15,6 +15,8 @@ export interface MetricsOptions {
   /** How many queues have a history. */
   readonly historyMaxQueues: number;
   readonly server: ServerMetrics;
+  /** How soon jobs of a queue should be dequeued, in ms; null: no objective is set. */
+  readonly objectiveMsOf: (queue: string) => number | null;
   /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
   readonly alertStatus: () => Promise<AlertStatus>;
   readonly logger: Logger;
@@ -39,7 +41,8 @@ const shareMs = 1_000;
  * series to remove; it keeps the server's own few (server-metrics.ts).
  */
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { reader, maxQueues, historyMaxQueues, server, alertStatus, logger } = options;
+  const { reader, maxQueues, historyMaxQueues, server, objectiveMsOf, alertStatus, logger } = options;
+  const queueMetrics = createQueueMetrics(objectiveMsOf);
   const outage = createOutageLog({ logger, begins: "alerts have no metrics", fields: {}, level: "error" });
 
   async function queueSeries(): Promise<readonly Buffer[]> {

@@ -20,11 +20,28 @@ export interface QueueMetric {
 }
 
 /**
+ * The metrics of every queue.
+ *
+ * @param objectiveMsOf how soon jobs of a queue should be dequeued, in ms; null: no objective is set
+ */
+export function createQueueMetrics(objectiveMsOf: (queue: string) => number | null): readonly QueueMetric[] {
+  const objective = gauge(
+    "queue_objective_seconds",
+    "Within how many seconds jobs should be dequeued. Absent where neither OBJECTIVES_FILE nor the name of the queue says so.",
+    ({ queue }) => {
+      const objectiveMs = objectiveMsOf(queue);
+      return objectiveMs === null ? null : objectiveMs / 1_000;
+    },
+  );
+  return [...snapshotMetrics, objective];
+}
+
+/**
  * A stale queue exports only that it is stale, and since when: Prometheus would show an old number as the current one.
  * Totals fall when Redis has lost acknowledged writes, which `rate()` would take for a restart from 0: they are left
  * out while that is known (`INCOMPLETE`).
  */
-export const queueMetrics: readonly QueueMetric[] = [
+const snapshotMetrics: readonly QueueMetric[] = [
   gauge(
     "queue_oldest_job_age_seconds",
     "Seconds since the oldest waiting job became claimable, 0 when no job waits. Absent where it is not known: the queue is stale, or its accuracy unknown.",

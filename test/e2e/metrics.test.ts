@@ -102,10 +102,12 @@ describe("/metrics", () => {
     await using other = await startApp({ REDIS_URL: redis.url });
     await ask(
       other.url,
-      'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q", jobId: "1" }]) { accepted } }',
+      'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "q_within_30s", jobId: "1" }]) { accepted } }',
     );
     const read = async () => (await fetch(`${other.url}/metrics`)).text();
-    expect(await read()).toContain('queue_depth{queue="q",source="events"} 1\n');
+    const text = await read();
+    expect(text).toContain('queue_depth{queue="q_within_30s",source="events"} 1\n');
+    expect(text).toContain('queue_objective_seconds{queue="q_within_30s",source="events"} 30\n');
     await redis.kill();
     await until(async () => {
       const text = await read();

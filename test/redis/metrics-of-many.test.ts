@@ -47,6 +47,7 @@ async function linesOf(maxQueues: number): Promise<readonly string[]> {
     maxQueues,
     historyMaxQueues: 1_000,
     server,
+    objectiveMsOf: () => null,
     alertStatus: async () => noAlerts,
     logger: silentLogger,
   });

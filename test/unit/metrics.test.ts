@@ -25,6 +25,7 @@ function metricsOf(names: readonly string[], maxQueues = 1_000) {
     maxQueues,
     historyMaxQueues: 1,
     server,
+    objectiveMsOf: () => null,
     alertStatus,
     logger: silentLogger,
   });
@@ -74,6 +75,7 @@ describe("a scrape", () => {
       maxQueues: 1_000,
       historyMaxQueues: 1,
       server,
+      objectiveMsOf: () => null,
       alertStatus,
       logger: silentLogger,
     });
@@ -88,6 +90,7 @@ describe("a scrape", () => {
       maxQueues: 1_000,
       historyMaxQueues: 1,
       server,
+      objectiveMsOf: () => null,
       alertStatus,
       logger: silentLogger,
     });
@@ -115,6 +118,7 @@ describe("a scrape", () => {
       maxQueues: 1,
       historyMaxQueues: 1,
       server,
+      objectiveMsOf: () => null,
       alertStatus: async () => status,
       logger: silentLogger,
     });
@@ -145,6 +149,7 @@ describe("a scrape", () => {
       maxQueues: 1,
       historyMaxQueues: 1,
       server,
+      objectiveMsOf: () => null,
       alertStatus: () => Promise.reject(error),
       logger,
     });

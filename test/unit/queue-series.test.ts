@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type QueueSnapshot, waitBoundsMs } from "../../src/core/snapshot.ts";
-import { labelsOf, queueMetrics } from "../../src/exporters/queue-series.ts";
+import { createQueueMetrics, labelsOf } from "../../src/exporters/queue-series.ts";
 
 const atMs = 1_790_000_000_250;
 const totals = {
@@ -25,6 +25,9 @@ const observed: QueueSnapshot = {
     waitTime: null,
   },
 };
+
+const objectivesMs: Readonly<Record<string, number>> = { "mail-within-500ms": 500, hourly: 3_600_000 };
+const queueMetrics = createQueueMetrics((queue) => objectivesMs[queue] ?? null);
 
 /** Value by series, without the labels that all of a queue have. */
 function seriesOf(snapshot: QueueSnapshot): Readonly<Record<string, number>> {
@@ -154,6 +157,19 @@ describe("the series of a queue", () => {
     },
   ])("of a queue that is $what are there where $why", ({ snapshot, names }) => {
     expect(namesOf(snapshot).sort()).toEqual([...names].sort());
+  });
+
+  it.each([
+    { what: "in parts of a second", snapshot: { ...counted, queue: "mail-within-500ms" }, seconds: 0.5 },
+    { what: "of an hour", snapshot: { ...counted, queue: "hourly" }, seconds: 3_600 },
+    {
+      what: "while it is stale, since a setting does not age",
+      snapshot: { ...counted, queue: "hourly", stale: true },
+      seconds: 3_600,
+    },
+    { what: "not where none is set", snapshot: counted, seconds: undefined },
+  ])("have its objective: $what", ({ snapshot, seconds }) => {
+    expect(seriesOf(snapshot).queue_objective_seconds).toBe(seconds);
   });
 
   it("count lost jobs only where any can be lost", () => {
