@@ -4,8 +4,8 @@ const maxKeyCharacters = 4_000;
 export interface TextKeyedCacheOptions<T> {
   /** Of all keys and values. @default 500_000 */
   readonly maxCharacters?: number;
-  /** Characters of a value. @default none: only those of keys count */
-  readonly sizeOf?: (value: T) => number;
+  /** Characters of a value, beside its key. @default none: only those of keys count */
+  readonly sizeOf?: (value: T, key: string) => number;
 }
 
 export interface TextKeyedCache<T> {
@@ -37,7 +37,7 @@ export function createTextKeyedCache<T>({
 
   function remove(key: string): void {
     const entry = kept.get(key);
-    if (entry !== undefined && kept.delete(key)) characters -= key.length + sizeOf(entry.value);
+    if (entry !== undefined && kept.delete(key)) characters -= key.length + sizeOf(entry.value, key);
   }
 
   return {
@@ -54,8 +54,11 @@ export function createTextKeyedCache<T>({
     set(key, value) {
       if (key.length > maxKeyCharacters) return;
       remove(key);
+      const size = key.length + sizeOf(value, key);
+      // It would drop many others.
+      if (size > maxCharacters / 10) return;
       putLast(key, value);
-      characters += key.length + sizeOf(value);
+      characters += size;
       for (const oldest of kept.keys()) {
         if (kept.size <= maxEntries && characters <= maxCharacters) return;
         remove(oldest);

@@ -65,8 +65,8 @@ export function createOperationReader(
   guard: RequestGuard<DocumentNode>,
   documents: PersistedDocuments,
 ): OperationReader {
-  const byBody = createTextKeyedCache<ParsedRequest>();
-  const byTarget = createTextKeyedCache<ParsedRequest>();
+  const byBody = createTextKeyedCache<ParsedRequest>({ sizeOf: namedCharacters });
+  const byTarget = createTextKeyedCache<ParsedRequest>({ sizeOf: namedCharacters });
   const serials = new WeakMap<DocumentNode, number>();
   let lastSerial = 0;
 
@@ -132,6 +132,12 @@ export function createOperationReader(
       return all;
     },
   };
+}
+
+/** A short text may name long documents by their hashes, and keeping it keeps them. */
+function namedCharacters({ operations }: ParsedRequest, text: string): number {
+  const all = (operations ?? []).map((each) => (isValid(each) ? (each.operation.document.loc?.end ?? 0) : 0));
+  return Math.max(0, all.reduce((sum, length) => sum + length, 0) - text.length);
 }
 
 /** @param parsed the parameters of an operation, or a list of them. */

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { type DocumentNode, validate } from "graphql";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { schema } from "../../src/api/schema.ts";
@@ -166,6 +167,31 @@ describe("a text that was read before", () => {
     const [first, second] = [0, 1].map(() => reader.read(reader.parse(sent)));
     expect(second?.map(isValid)).toEqual(first?.map(isValid));
     expect(checked).toHaveBeenCalledTimes(isKept ? 1 : 2);
+  });
+
+  test("and names long documents by their hashes is kept for as many characters as they have", () => {
+    const parse = vi.fn(guard.parse);
+    const reader = createOperationReader(
+      { parse, validate: (document) => validate(schema, document) },
+      guard,
+      createPersistedDocuments(null),
+    );
+    const long = `{ __typename }${" ".repeat(20_000)}`;
+    const documentId = hash("sha256", long);
+    const parsedBy = (sent: object) => {
+      parse.mockClear();
+      expect(reader.read(reader.parse({ body: JSON.stringify(sent) })).every(isValid)).toBe(true);
+      return parse.mock.calls.length;
+    };
+    parsedBy({ query: long, documentId });
+    // 25 of them are half a million characters.
+    const named = Array.from({ length: 30 }, (_, variable) => ({ documentId, variables: { variable } }));
+    expect(named.map(parsedBy)).toEqual(Array(30).fill(1));
+    expect(parsedBy(named[29] as object)).toBe(0);
+    expect(parsedBy(named[0] as object)).toBe(1);
+    // What would fill the cache by itself is not kept.
+    const batch = Array(5).fill({ documentId });
+    expect([parsedBy(batch), parsedBy(batch), parsedBy(named[29] as object)]).toEqual([5, 5, 0]);
   });
 
   test("is not that of another transport", () => {
