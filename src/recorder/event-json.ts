@@ -26,16 +26,20 @@ export function eventJson(
   type: EventType,
   queue: string,
   jobId: JobId,
-  { attempt, at, availableAt }: EnqueuedDetails,
+  details: EnqueuedDetails | null,
 ): string {
   if (typeof queue !== "string" || queue === "") throw new Error("expected the name of a queue");
   const isId =
     (typeof jobId === "string" && jobId !== "") || Number.isSafeInteger(jobId) || typeof jobId === "bigint";
   if (!isId) throw new Error("expected a job's id: a text, or an integer up to 2^53 - 1");
+  // Programs without types send null, too.
+  const { attempt, at, availableAt } = details ?? {};
+  if (attempt != null && !Number.isSafeInteger(attempt))
+    throw new Error("expected the attempt to be an integer");
   const optional =
-    (attempt === undefined ? "" : `,"attempt":${JSON.stringify(attempt)}`) +
-    (availableAt === undefined ? "" : `,"availableAt":${timeJson(availableAt)}`);
-  return `{"type":"${type}","queue":${JSON.stringify(queue)},"jobId":${JSON.stringify(String(jobId))},"at":${at === undefined ? nowJson() : timeJson(at)}${optional}}`;
+    (attempt == null ? "" : `,"attempt":${attempt}`) +
+    (availableAt == null ? "" : `,"availableAt":${timeJson(availableAt)}`);
+  return `{"type":"${type}","queue":${JSON.stringify(queue)},"jobId":${JSON.stringify(String(jobId))},"at":${at == null ? nowJson() : timeJson(at)}${optional}}`;
 }
 
 function timeJson(time: Instant): string {

@@ -210,13 +210,28 @@ describe("a recorder", () => {
       ["q", 1.5],
       ["q", {}],
       ["q", "1", { at: Number.NaN }],
+      // No JSON: the whole batch would be refused for it.
+      ["q", "1", { attempt: () => 1 }],
+      ["q", "1", { attempt: "1" }],
     ])
       wrong(...args);
     wrong("q", "x".repeat(600_000));
-    expect(recorder.stats()).toEqual({ recorded: 0, dropped: 9, pending: 0 });
+    expect(recorder.stats()).toEqual({ recorded: 0, dropped: 11, pending: 0 });
     await recorder.close();
     recorder.enqueued("q", "too late");
-    expect(recorder.stats()).toMatchObject({ dropped: 10 });
+    expect(recorder.stats()).toMatchObject({ dropped: 12 });
+  });
+
+  test("takes null for a detail that was left out, not for the year 1970", async () => {
+    await using receiver = await startReceiver([]);
+    const { recorder } = recorderOf(receiver.url);
+    const untyped = recorder.enqueued as (...args: unknown[]) => void;
+    untyped("q", "1", null);
+    untyped("q", "1", { attempt: null, at: null, availableAt: null });
+    await recorder.close();
+    const events = receiver.requests.flatMap((request) => request.events as readonly object[]);
+    const now = expect.stringMatching(/^20/);
+    expect(events).toEqual(Array(2).fill({ type: "ENQUEUED", queue: "q", jobId: "1", at: now }));
   });
 
   test("wraps a handler, which gets its arguments and `this`, and whose result and error are its own", async () => {
