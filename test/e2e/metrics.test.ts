@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it, test } from "vitest";
+import { dashboardExpressions } from "../support/grafana-dashboard.ts";
 import { promtool, startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, post, startApp } from "../support/server.ts";
@@ -97,6 +98,17 @@ describe("/metrics", () => {
     });
   });
 
+  it("has all series that the dashboard for Grafana asks for", async () => {
+    const text = await (await metrics()).text();
+    const exported = new Set([...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name));
+    const asked = dashboardExpressions("mail").flatMap((expression) => [
+      ...expression.matchAll(/\bqueue_\w+/g),
+    ]);
+    expect(asked.length).toBeGreaterThan(20);
+    const names = asked.map(([name]) => name.replace(/_bucket$/, ""));
+    expect(names.filter((name) => !exported.has(name))).toEqual([]);
+  });
+
   it("says that Redis is away, and stays an answer", async () => {
     await using redis = await startRedis();
     await using other = await startApp({ REDIS_URL: redis.url });
@@ -173,6 +185,11 @@ scrape_configs:
       expect(late.sort()).toEqual([...oddNames].sort());
       expect(rule).toMatchObject({ health: "ok", state: "pending" });
     });
+
+    for (const expression of dashboardExpressions("done")) {
+      const answer = await prometheus.api(`query?query=${encodeURIComponent(expression)}`);
+      expect(answer, expression).toMatchObject({ resultType: "vector" });
+    }
 
     const [gone = "", ...others] = oddNames;
     await post(
