@@ -39,7 +39,7 @@ interface Request {
 type Answer =
   | "recorded"
   | "cut"
-  | { readonly status: number; readonly retryAfter?: string; readonly code?: string };
+  | { readonly status: number; readonly retryAfter?: () => string; readonly code?: string };
 
 /** Answers requests in order, and records all further ones. */
 async function startReceiver(answers: readonly Answer[]) {
@@ -54,7 +54,7 @@ async function startReceiver(answers: readonly Answer[]) {
     if (answer === "cut") return void request.socket.destroy();
     if (answer === "recorded") return void response.end('{"data":{"recordEvents":{"rejected":[]}}}');
     const { status, retryAfter, code } = answer;
-    response.writeHead(status, retryAfter === undefined ? {} : { "retry-after": retryAfter });
+    response.writeHead(status, retryAfter === undefined ? {} : { "retry-after": retryAfter() });
     response.end(
       code === undefined ? "no JSON" : JSON.stringify({ errors: [{ message: "m", extensions: { code } }] }),
     );
@@ -103,7 +103,10 @@ describe("a batch", () => {
       answer: { status: 401, code: "UNAUTHENTICATED" },
       why: "the operator may add the token a minute later",
     },
-    { answer: { status: 429, code: "THROTTLED", retryAfter: "0" }, why: "there is a place for it later" },
+    {
+      answer: { status: 429, code: "THROTTLED", retryAfter: () => "0" },
+      why: "there is a place for it later",
+    },
   ] as const)("is sent again with its id and events after $answer: $why", async ({ answer }) => {
     await using receiver = await startReceiver([answer, answer]);
     const { recorder, drops } = recorderOf(receiver.url);
@@ -119,11 +122,10 @@ describe("a batch", () => {
 
   test.each([
     { retryAfter: () => "1", form: "seconds" },
+    // A date of whole seconds: from the answer on, at least one of the two is left.
     { retryAfter: () => new Date(Date.now() + 2_000).toUTCString(), form: "a date" },
   ])("waits for as long as Retry-After says, in $form", async ({ retryAfter }) => {
-    await using receiver = await startReceiver([
-      { status: 429, code: "THROTTLED", retryAfter: retryAfter() },
-    ]);
+    await using receiver = await startReceiver([{ status: 429, code: "THROTTLED", retryAfter }]);
     const { recorder } = recorderOf(receiver.url);
     recorder.enqueued("q", "1");
     await recorder.flush();
