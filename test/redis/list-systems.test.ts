@@ -229,3 +229,61 @@ describe("Resque", () => {
     expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs - 10);
   });
 });
+
+describe("Celery", () => {
+  test("an old task is seen beside tasks of another priority that are not due", async () => {
+    const { url, redis } = ownDatabase();
+    const message = (headers: object) =>
+      JSON.stringify({ headers, properties: { delivery_tag: crypto.randomUUID() } });
+    const eta = new Date(Date.now() + 24 * hourMs).toISOString();
+    // More than are looked at: whether one of them waits is not known.
+    const later = Array.from({ length: 20 }, () => message({ eta }));
+    await redis.lpush("mail\x06\x163", ...later);
+    await redis.lpush("mail", message({ "sentry-task-enqueued-time": secondsAgo(hourMs) }));
+    const watched = await watchLists({ system: listSystems.celery, url: `${url}?queues=mail` });
+    const seen = await watched.until("mail", { accuracy: "LOWER_BOUND" });
+    expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs);
+  });
+});
+
+describe("keys that cannot be read", () => {
+  const laravelKey = "laravel_database_queues:mail";
+  const cases = [
+    { system: listSystems.laravel, key: laravelKey, depth: null },
+    { system: listSystems.laravel, key: `${laravelKey}:delayed`, depth: null },
+    { system: listSystems.laravel, key: `${laravelKey}:reserved`, depth: null },
+    { system: listSystems.rq, key: "rq:scheduled:mail", depth: null },
+    // The id of the job is in the list all the same.
+    { system: listSystems.rq, key: "rq:job:1", depth: 1 },
+    { system: listSystems.dramatiq, key: "dramatiq:mail.msgs", depth: 1 },
+  ];
+  test.each(cases)(
+    "$key of another type hides no other queue of $system.title, and empties none",
+    async ({ system, key, depth }) => {
+      const { url, redis } = ownDatabase();
+      const lists = system.open(new URLSearchParams()).keysOf("mail").lists;
+      for (const list of lists) await redis.rpush(list, "1");
+      await redis.set(key, "text");
+      const watched = await watchLists({ system, url: `${url}?queues=mail,other` });
+      const accuracy = depth === null ? "UNKNOWN" : "LOWER_BOUND";
+      await watched.until("mail", { depth, accuracy });
+      await watched.until("other", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    },
+  );
+
+  test.each(["llen", "zcount"])(
+    "a user who may not %s gets no reading, rather than an empty queue",
+    async (command) => {
+      const { url, redis } = ownDatabase();
+      await redis.zadd(`${laravelKey}:delayed`, secondsAgo(hourMs), "due");
+      await redis.acl("SETUSER", `no-${command}`, "on", ">secret", "~*", "+@all", `-${command}`);
+      const watched = await watchLists({
+        system: listSystems.laravel,
+        url: `${url.replace("//", `//no-${command}:secret@`)}?queues=mail`,
+      });
+      const { fields } = await watched.logged("source unavailable");
+      expect(String(fields.err)).toMatch(/permission|can't run/);
+      expect(watched.seen).toEqual([]);
+    },
+  );
+});

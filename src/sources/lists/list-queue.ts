@@ -61,11 +61,12 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
     get marks() {
       return marks;
     },
-    observe({ lists, sets, isPaused, nowMs, readAtMs, uncertaintyMs }) {
+    observe({ lists, sets: read, isPaused, nowMs, readAtMs, uncertaintyMs }) {
       const seen = { queue, paused: isPaused, readAtMs };
-      if (lists.some(({ reading }) => reading === null)) {
+      const sets = read.filter((set) => set !== null);
+      if (sets.length < read.length || lists.some(({ reading }) => reading === null)) {
         marks = keys.lists.map(() => null);
-        unknownForMs(readAtMs, "its key is not a list");
+        unknownForMs(readAtMs, "one of its keys is of another type");
         return { ...seen, ...noNumbers, uncertaintyMs };
       }
       marks = lists.map(({ reading }, i) =>

@@ -10,7 +10,8 @@ import type { ListSystem, QueueKeys } from "./list-system.ts";
 export interface QueueReading {
   /** In the order of its keys. */
   readonly lists: readonly ListReply[];
-  readonly sets: readonly SetReply[];
+  /** Null: the key is no sorted set. */
+  readonly sets: readonly (SetReply | null)[];
   readonly isPaused: boolean;
   /** By the clock of the Redis. */
   readonly nowMs: number;
@@ -168,7 +169,8 @@ function looksOf(texts: readonly string[]): readonly Look[] {
   });
 }
 
-function setReplyOf([due, later, first]: readonly (number | string)[], scoreMs: number): SetReply {
+function setReplyOf([due, later, first]: readonly (number | string)[], scoreMs: number): SetReply | null {
+  if (Number(due) < 0) return null;
   const isEmpty = first === undefined || first === "";
   return { due: Number(due), later: Number(later), firstMs: isEmpty ? null : Number(first) * scoreMs };
 }

@@ -65,13 +65,12 @@ export function dueAge({ due, firstMs }: SetReply, nowMs: number): JobAge | null
   return { ageMs: Math.max(0, nowMs - firstMs), uncertaintyMs: 0, accuracy: "ESTIMATED" };
 }
 
-/** The oldest of the parts of one queue. Where a part's age is not known, or may be greater, so is the queue's. */
+/** The oldest of the parts of one queue. Where another part may be older, it is a lower bound; where no part's age is known, nor is the queue's. */
 export function oldestOf(ages: readonly JobAge[]): JobAge | null {
-  const [first, ...others] = ages;
-  if (first === undefined) return null;
+  const known = ages.filter(({ accuracy }) => accuracy !== "UNKNOWN");
+  const [first, ...others] = known;
+  if (first === undefined) return ages[0] ?? null;
   const oldest = others.reduce((one, other) => (other.ageMs > one.ageMs ? other : one), first);
-  const vague = (["UNKNOWN", "LOWER_BOUND"] as const).find((accuracy) =>
-    ages.some((age) => age.accuracy === accuracy),
-  );
-  return vague === undefined ? oldest : { ...oldest, accuracy: vague };
+  const isLower = known.length < ages.length || known.some(({ accuracy }) => accuracy === "LOWER_BOUND");
+  return isLower ? { ...oldest, accuracy: "LOWER_BOUND" } : oldest;
 }

@@ -22,7 +22,8 @@
 --     oldPlace, oldKnown   of the known element that is nearest to the head: how many elements are before it, and its digest
 --     samples    digests of the elements with 32, 64, 128, ... 4096 others before them
 --     looks      of the oldest elements three each: what look() returned, '' for nil
---   sets    of each sorted set three: how many scores are up to now; how many are later; the smallest ('' = none)
+--   sets    of each sorted set three: how many scores are up to now, -1 when the key is no sorted set; how many are later; the smallest
+--           ('' = none)
 --   pauses  of each key 1 when it exists, else 0
 
 local now = tonumber(ARGV[1])
@@ -37,6 +38,15 @@ if not now then
 end
 
 local fetched = 0
+
+-- Of a pcall: what it returned, or nil where a key is of another type. What else is refused must not be taken for an empty key.
+local function unlessWrongType(isRead, ...)
+  if isRead then return ... end
+  local problem = ...
+  local message = type(problem) == 'table' and problem.err or problem
+  if not string.find(message, 'WRONGTYPE') then error(problem) end
+  return nil
+end
 
 -- Of the whole element, or of both ends of a large one: a digest that two elements share is not used.
 local function digestOf(element)
@@ -73,8 +83,8 @@ local function walk(list, length, isFromLeft, visit)
 end
 
 local function rowOf(list, before)
-  local length = redis.pcall('LLEN', list)
-  if type(length) ~= 'number' then return {map = {length = -1}} end
+  local length = unlessWrongType(pcall(redis.call, 'LLEN', list))
+  if not length then return {map = {length = -1}} end
   if length == 0 then return {map = {length = 0}} end
   local lengthBefore, newestBefore, headBefore, digests = string.match(before, '^(%d+) (%S+) (%S+) (%S*)$')
   if length == tonumber(lengthBefore) and newestBefore ~= '-' and headBefore ~= '-' then
@@ -102,7 +112,7 @@ local function rowOf(list, before)
     if place < windowSize and (place == 0 or bytes <= windowBytes) then
       oldest[#oldest + 1] = digest
       if place < lookSize or areLater then
-        local since, due, isPutBack = look(element, list)
+        local since, due, isPutBack = unlessWrongType(pcall(look, element, list))
         if not due then areLater = false end
         for _, text in ipairs({since or '', due or '', isPutBack or ''}) do looks[#looks + 1] = text end
       end
@@ -135,12 +145,12 @@ end
 local sets = {}
 local newestScore = string.format('%.17g', now / scoreMs)
 for i = listCount + 1, listCount + setCount do
-  local due = redis.pcall('ZCOUNT', KEYS[i], '-inf', newestScore)
-  if type(due) == 'number' then
+  local due = unlessWrongType(pcall(redis.call, 'ZCOUNT', KEYS[i], '-inf', newestScore))
+  if due then
     local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
     for _, value in ipairs({due, redis.call('ZCARD', KEYS[i]) - due, first[2] or ''}) do sets[#sets + 1] = value end
   else
-    for _, value in ipairs({0, 0, ''}) do sets[#sets + 1] = value end
+    for _, value in ipairs({-1, 0, ''}) do sets[#sets + 1] = value end
   end
 end
 
