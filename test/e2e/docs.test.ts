@@ -9,16 +9,19 @@ import { pathToFileURL } from "node:url";
 import { parse } from "graphql";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from "vitest";
+import { parse as parseYaml } from "yaml";
 import type { ObservedSource } from "../../src/core/observation.ts";
 import type { Service } from "../../src/runtime/service.ts";
 import { parseObjectives } from "../../src/settings/objectives.ts";
 import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { parsePostgresQueries } from "../../src/settings/parse-postgres-queries.ts";
+import { startAlertmanager, whyNoAlertmanager } from "../support/alertmanager.ts";
 import { silentLogger } from "../support/logger.ts";
 import { type Block, blocks, project } from "../support/pages.ts";
 import { programPath, promtool, whyNoPrometheus } from "../support/prometheus.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 /** Everything that README.md and the pages of docs show is run; unit/docs says which blocks are not, and why. */
 const shown = blocks.filter(({ notRun }) => notRun === null);
@@ -194,7 +197,7 @@ describe("files", () => {
     expect(() => JSON.parse(text.startsWith('"') ? `{${text}}` : text)).not.toThrow();
   });
 
-  test.each(ofLanguage("yaml").filter(({ text }) => !text.startsWith("scrape_configs")))(
+  test.each(ofLanguage("yaml").filter(({ text }) => !/^(scrape_configs|route):/.test(text)))(
     "YAML of $at is taken by the server",
     ({ text }) => {
       const parse = text.startsWith("rules:")
@@ -223,6 +226,48 @@ describe.skipIf(whyNoPrometheus !== null)(`Prometheus (${whyNoPrometheus ?? "pro
     expect(await promtool(["check", "rules", file])).toMatchObject({ code: 0 });
   });
 });
+
+test.skipIf(whyNoAlertmanager !== null)(
+  `a real Alertmanager takes the receivers of docs/alerts.md (${whyNoAlertmanager ?? "Slack and PagerDuty"})`,
+  async () => {
+    const { route, receivers, ...rest } = parseYaml(textOf("yaml", "route:"));
+    const [slack, pagerDuty] = receivers;
+    const alertmanager = await startAlertmanager((url) => {
+      const { api_url_file: _, ...room } = slack.slack_configs[0];
+      const { routing_key_file: __, ...pager } = pagerDuty.pagerduty_configs[0];
+      return {
+        ...rest,
+        route: { ...route, group_wait: "0s" },
+        receivers: [
+          { ...slack, slack_configs: [{ ...room, api_url: `${url}/slack` }] },
+          { ...pagerDuty, pagerduty_configs: [{ ...pager, url: `${url}/pagerduty`, routing_key: "k" }] },
+        ],
+      };
+    });
+    const alert = (queue: string, severity: string) => ({
+      labels: { alertname: "MailIsLate", queue, severity },
+      annotations: { summary: `Customers wait for ${queue}.` },
+    });
+    await fetch(`${alertmanager.url}/api/v2/alerts`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify([alert("mail", "critical"), alert("news", "ticket")]),
+    });
+    await until(() => expect(alertmanager.received.length).toBeGreaterThanOrEqual(3));
+    const sent = alertmanager.received.map(({ path, body }) => ({ path, body: JSON.parse(body) }));
+    const bodiesAt = (at: string) => sent.filter(({ path }) => path === at).map(({ body }) => body);
+    expect(bodiesAt("/pagerduty")).toMatchObject([
+      { event_action: "trigger", payload: { summary: "MailIsLate mail" } },
+    ]);
+    const messages = bodiesAt("/slack").map(({ channel, attachments: [{ title, text }] }) => ({
+      ...{ channel, title, text: text.trim() },
+    }));
+    expect(messages.toSorted((a, b) => a.title.localeCompare(b.title))).toEqual([
+      { channel: "#queues", title: "FIRING: MailIsLate mail", text: "Customers wait for mail." },
+      { channel: "#queues", title: "FIRING: MailIsLate news", text: "Customers wait for news." },
+    ]);
+  },
+);
 
 describe("JavaScript", () => {
   const files = [...new Set(ofLanguage("js").map(({ page }) => page))];

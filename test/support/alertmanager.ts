@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { startReceiver } from "./http-receiver.ts";
+import { type ReceivedRequest, startReceiver } from "./http-receiver.ts";
 import { isOnPath } from "./programs.ts";
 
 const binary = "prometheus-alertmanager";
@@ -27,23 +27,18 @@ export interface TestAlertmanager {
   alerts(): Promise<readonly AlertmanagerAlert[]>;
   /** What it has notified of, in order, as `status alertname queue`. */
   readonly notified: () => readonly string[];
+  /** The same as requests. */
+  readonly received: readonly ReceivedRequest[];
 }
 
-export async function startAlertmanager(): Promise<TestAlertmanager> {
+/** @param configFor by the URL that receives the notifications: in place of one that notifies of each alert at once. */
+export async function startAlertmanager(
+  configFor: (url: string) => object = configOfTests,
+): Promise<TestAlertmanager> {
   const receiver = await startReceiver();
   const dir = await mkdtemp(join(tmpdir(), "ql-alertmanager-"));
-  const config = {
-    route: {
-      receiver: "test",
-      group_by: ["..."],
-      group_wait: "0s",
-      group_interval: "1s",
-      repeat_interval: "1h",
-    },
-    receivers: [{ name: "test", webhook_configs: [{ url: receiver.url, send_resolved: true }] }],
-  };
   // JSON is YAML.
-  await writeFile(join(dir, "config.yml"), JSON.stringify(config));
+  await writeFile(join(dir, "config.yml"), JSON.stringify(configFor(receiver.url)));
   const args = [
     ...[`--config.file=${join(dir, "config.yml")}`, `--storage.path=${dir}`],
     ...["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="],
@@ -67,6 +62,7 @@ export async function startAlertmanager(): Promise<TestAlertmanager> {
   });
   return {
     url,
+    received: receiver.received,
     alerts: async () =>
       (await fetch(`${url}/api/v2/alerts?active=true`)).json() as Promise<AlertmanagerAlert[]>,
     notified: () =>
@@ -75,5 +71,18 @@ export async function startAlertmanager(): Promise<TestAlertmanager> {
           ({ status, labels }) => `${status} ${labels.alertname} ${labels.queue}`,
         ),
       ),
+  };
+}
+
+function configOfTests(url: string): object {
+  return {
+    route: {
+      receiver: "test",
+      group_by: ["..."],
+      group_wait: "0s",
+      group_interval: "1s",
+      repeat_interval: "1h",
+    },
+    receivers: [{ name: "test", webhook_configs: [{ url, send_resolved: true }] }],
   };
 }

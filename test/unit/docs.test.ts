@@ -21,6 +21,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   release: "publishes: unit/release runs the script on a repository of its own",
   rabbitmq: "needs a RabbitMQ as a service: redis/rabbitmq-source makes such a user by the management API",
   postgres: "needs the tables of job systems: redis/postgres-systems grants by it",
+  teams: "needs Alertmanager 0.28, and Debian's is older",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",
 };
 
