@@ -115,6 +115,22 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
     await channel.close();
   });
 
+  test("a timestamp in ms is one, and a time that is yet to come is none", async () => {
+    const hourAgoMs = Date.now() - 3_600_000;
+    const inMs = await declare("timestamps-ms");
+    await inMs.publish(1, { timestamp: hourAgoMs });
+    const later = await declare("timestamps-later");
+    await later.publish(1, { timestamp: Math.floor(Date.now() / 1_000) + 86_400 });
+    const watched = await watch();
+    const { headAgeMs } = await watched.until("timestamps-ms", { depth: 1, accuracy: "ESTIMATED" });
+    expect(headAgeMs).toBeGreaterThanOrEqual(3_600_000 - 1_000);
+    // By the counters: it was there before the first reading.
+    const seen = await watched.until("timestamps-later", { depth: 1, accuracy: "LOWER_BOUND" });
+    await watched.until("timestamps-later", {
+      headAgeMs: expect.toSatisfy((age) => age > (seen.headAgeMs ?? 0)),
+    });
+  });
+
   test("what a killed worker had is ready again: the age is a lower bound", async () => {
     const queue = await declare("killed");
     const watched = await watch();
@@ -126,6 +142,10 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
     await channel.prefetch(3);
     await queue.publish(3);
     await channel.consume("killed", () => {});
+    // Else what is counted later looks like messages that came then, and not like those that are put back.
+    await eventually(async () =>
+      expect(await rabbitmq.counted("killed")).toEqual({ published: 3, delivered: 3 }),
+    );
     await watched.until("killed", { depth: 0, inFlight: 3, headAgeMs: null });
     await queue.publish(2);
     await watched.until("killed", { depth: 2, inFlight: 3, accuracy: "ESTIMATED" });

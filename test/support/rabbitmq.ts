@@ -15,6 +15,8 @@ export interface TestRabbitmq extends AsyncDisposable {
   readonly url: string;
   /** Asks the management API as its administrator. */
   manage(method: string, path: string, body?: object): Promise<void>;
+  /** How many messages the management API has counted so far: its counters come later than the queue's length. */
+  counted(queue: string): Promise<{ readonly published: number; readonly delivered: number }>;
 }
 
 const program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -77,7 +79,7 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
   };
   process.on("exit", kill);
 
-  async function manage(method: string, path: string, body?: object): Promise<void> {
+  async function ask(method: string, path: string, body?: object): Promise<string> {
     const response = await fetch(`http://127.0.0.1:${managementPort}/api/${path}`, {
       method,
       headers: { authorization: `Basic ${btoa("admin:admin")}`, "content-type": "application/json" },
@@ -85,6 +87,18 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
     });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return text;
+  }
+
+  async function manage(method: string, path: string, body?: object): Promise<void> {
+    await ask(method, path, body);
+  }
+
+  async function counted(queue: string): Promise<{ readonly published: number; readonly delivered: number }> {
+    const { message_stats: stats = {} } = JSON.parse(
+      await ask("GET", `queues/%2F/${encodeURIComponent(queue)}`),
+    );
+    return { published: stats.publish ?? 0, delivered: stats.deliver_get ?? 0 };
   }
 
   async function stop(): Promise<void> {
@@ -111,6 +125,7 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
     amqpUrl: `amqp://admin:admin@127.0.0.1:${port}`,
     url: `http://watcher:${encodeURIComponent("p@ss:w/o?r#d%")}@127.0.0.1:${managementPort}`,
     manage,
+    counted,
     [Symbol.asyncDispose]: stop,
   };
 }

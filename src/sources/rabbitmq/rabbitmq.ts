@@ -20,11 +20,13 @@ export interface RabbitmqSourceOptions {
 }
 
 const maxPages = 20;
+/** A message's time may be that of a producer whose clock is ahead by so much. */
+const aheadMs = 60_000;
 
 /**
  * Reads the queues of a RabbitMQ from its management API, and takes no message.
  *
- * - The age of the head is that of its `timestamp` property, where it has one and no message is unacknowledged, since
+ * - The age of the head is that of its `timestamp` property, where it has one that may be right and no message is unacknowledged, since
  *   `head_message_timestamp` may be that of one. Else it comes from the counters: see {@link createCumulativeCurve}. Either is
  *   ESTIMATED.
  * - It is a LOWER_BOUND while messages from before the first reading are there, after messages were put back, and in queues with
@@ -124,10 +126,13 @@ function isDown({ state = "running" }: RabbitmqQueue): boolean {
   return state === "down" || state === "stopped" || state === "crashed";
 }
 
+/** Null also of a time that is yet to come: a producer that counts wrongly must not make an old head a new one. */
 function ageByTimestamp(
-  { head_message_timestamp: seconds }: RabbitmqQueue,
+  { head_message_timestamp: written }: RabbitmqQueue,
   brokerNowMs: number | null,
 ): number | null {
-  if (typeof seconds !== "number" || seconds <= 0 || brokerNowMs === null) return null;
-  return Math.max(0, brokerNowMs - seconds * 1_000);
+  if (typeof written !== "number" || written <= 0 || brokerNowMs === null) return null;
+  // AMQP says seconds, but many producers write ms.
+  const atMs = written < 1e11 ? written * 1_000 : written;
+  return atMs > brokerNowMs + aheadMs ? null : Math.max(0, brokerNowMs - atMs);
 }
