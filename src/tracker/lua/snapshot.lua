@@ -72,7 +72,7 @@ local function observedRow(stateKey, recentKey, source)
   local throughputs, waitTimes, counted = {}, {}, 0
   if countsSince and countsUntil and not stale and not isLater(countsUntil) then
     local function isCountedSince(seconds) return countsSince <= countsUntil - tonumber(seconds) * 1000 end
-    if isCountedSince(shortestWindow) then
+    if isCountedSince(minWindow) then
       counted = fields[11] == '1' and 1 or 2
       throughputs = throughputsOf(recentKey, countsUntil, isCountedSince)
       waitTimes = waitTimesOf(recentKey, countsUntil, isCountedSince)
