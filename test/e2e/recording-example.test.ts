@@ -13,7 +13,8 @@ let record: Record;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "queue-latency-"));
   const text = await readFile(new URL("../../docs/recording-events.md", import.meta.url), "utf8");
-  const [, code = ""] = /```js\n(.*?)```/s.exec(text) ?? [];
+  const codes = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code = ""]) => code);
+  const code = codes.find((each) => each.includes("function record(")) ?? "";
   const file = join(directory, "record.mjs");
   await writeFile(file, code);
   ({ record } = (await import(file)) as { record: Record });
