@@ -74,8 +74,11 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
     await queue.take(3);
     await eventually(() => {
       const seen = watched.latest(name);
-      expect(seen).toMatchObject({ depth: 2, accuracy: "ESTIMATED" });
-      expect(sinceOf(seen)).toBeGreaterThanOrEqual(secondAtMs - (seen?.uncertaintyMs ?? 0));
+      // Lengths and counters come at different times: messages can look as if they were put back.
+      const accuracy = expect.stringMatching(/^(ESTIMATED|LOWER_BOUND)$/);
+      expect(seen).toMatchObject({ depth: 2, accuracy });
+      // Not one of the first: the statistics are of some time before.
+      expect(sinceOf(seen)).toBeGreaterThan((firstAtMs + secondAtMs) / 2);
     });
     await queue.purge();
     await watched.until(name, { depth: 0, headAgeMs: null, accuracy: "EXACT" });
