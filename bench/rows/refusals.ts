@@ -32,6 +32,8 @@ export const refusalsRow: RowGroup = {
   rows: [
     {
       id: "11",
+      obstacle:
+        "a document of the flood takes 1.1 ms of CPU to parse and to price, and its syntax tree is garbage at once: with 50 of them a second the server collects ten times a second, for 2 to 8 ms each, and once a second for 5 to 20 ms. A profile has 19 % of all samples in the collector. Less garbage would change it: to price a document while it is parsed, without a tree of it.",
       title: "Answer times of good clients while one token floods with what is refused",
       purpose:
         "That one broken or hostile client, whose requests are all refused, is not felt by the others.",
