@@ -87,7 +87,7 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
         }
       }
     });
-    const whyEmpty = search.isDone() ? `there is no stream that is named so: ${names.join(", ")}` : null;
+    const whyEmpty = search.isDone() ? `no stream has one of these names: ${names.join(", ")}` : null;
     return { queues, whyEmpty };
   }
 

@@ -59,7 +59,7 @@ describe.skipIf(whyNoAsynq !== null)(title, () => {
     await asynq.purge("stops");
     await watched.until("stops", { depth: 0, headAgeMs: null });
 
-    // Due, and there is no server that moves them.
+    // Due; no server runs that would move them.
     const [seconds] = await at.time();
     for (const [queue, set] of [
       ["later", "scheduled"],
