@@ -363,7 +363,7 @@ interface Watched {
   next(): Promise<ObservedSource>;
   /** Waits until a queue's observation matches. */
   until(queue: string, expected: object): Promise<Observation>;
-  /** Waits until this message has been logged that often, at any level, and gives its last line. */
+  /** Waits until this message has been logged that often, at any level, and gives the line that made it so. */
   logged(message: string, times?: number): Promise<LogLine>;
   stop(): Promise<void>;
 }
@@ -412,7 +412,7 @@ async function watch(
       until(() => {
         const lines = log.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines.at(-1) as LogLine;
+        return lines[times - 1] as LogLine;
       }),
     stop,
   };

@@ -748,7 +748,7 @@ interface Watched {
   next(): Promise<ObservedSource>;
   /** Waits until a queue's observation matches. */
   until(queue: string, expected: object): Promise<Observation>;
-  /** Waits until this message has been logged that often, at any level, and gives its last line. */
+  /** Waits until this message has been logged that often, at any level, and gives the line that made it so. */
   logged(message: string, times?: number): Promise<LogEntry>;
   stop(): Promise<void>;
 }
@@ -797,7 +797,7 @@ async function watch(
       until(() => {
         const lines = logger.lines.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines.at(-1) as LogEntry;
+        return lines[times - 1] as LogEntry;
       }),
     stop,
   };

@@ -97,7 +97,7 @@ export async function watchPostgres(
       until(() => {
         const lines = log.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines.at(-1) as LogLine;
+        return lines[times - 1] as LogLine;
       }),
     stop,
   };

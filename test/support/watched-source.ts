@@ -17,7 +17,7 @@ export interface WatchedSource {
   until(queue: string, expected: object): Promise<Observation>;
   /** Waits until a report whose reading began after this call does not name the queue. */
   untilGone(queue: string): Promise<void>;
-  /** Waits until this message has been logged that often, at any level, and gives its last line. */
+  /** Waits until this message has been logged that often, at any level, and gives the line that made it so. */
   logged(message: string, times?: number): Promise<LogEntry>;
   stop(): Promise<void>;
 }
@@ -72,7 +72,7 @@ export async function watchSource(
       eventually(() => {
         const lines = logger.lines.filter((line) => line.message === message);
         expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines.at(-1) as LogEntry;
+        return lines[times - 1] as LogEntry;
       }),
     stop,
   };
