@@ -1,4 +1,5 @@
-// The summary that script/test prints: `node script/test-summary.ts REPORT`, where REPORT is what vitest's json reporter wrote.
+// The summary that script/test prints: `node script/test-summary.ts FIRST [AGAIN]`, where FIRST and AGAIN are what vitest's json
+// reporter wrote, of the whole run and of the files that were tried again. `--try-again FIRST` prints the files to try again.
 import { readFileSync } from "node:fs";
 
 /** What is read of vitest's json report. */
@@ -26,26 +27,66 @@ export function testSummary({ testResults }: TestReport): TestSummary {
     (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
   );
   const failed = tests.filter((test) => test.status === "failed").length + brokenFiles.length;
-  const skipped = testResults.flatMap((file) =>
-    file.assertionResults
-      .filter((test) => test.status !== "passed" && test.status !== "failed")
-      .map((test) => `${file.name} > ${test.fullName}`),
-  );
+  const skipped = named({ testResults }, (status) => status !== "passed" && status !== "failed");
   const counts = [`${passed} passed`, `${failed} failed`];
   if (skipped.length > 0) counts.push(`${skipped.length} skipped`);
   return { line: counts.join(", "), skipped };
 }
 
+/** The tests that failed, as `file > name`, and the files that failed outside of their tests. */
+export function failedTests(report: TestReport): readonly string[] {
+  const tests = named(report, (status) => status === "failed");
+  const files = report.testResults.filter(({ status }) => status === "failed").map(({ name }) => name);
+  return [...tests, ...files.filter((file) => !tests.some((test) => test.startsWith(`${file} > `)))];
+}
+
+function named({ testResults }: TestReport, isMeant: (status: string) => boolean): readonly string[] {
+  return testResults.flatMap((file) =>
+    file.assertionResults
+      .filter(({ status }) => isMeant(status))
+      .map(({ fullName }) => `${file.name} > ${fullName}`),
+  );
+}
+
+/**
+ * The files with a failed test, when there are no more than two: a fault of a test that shows once in many runs, rather than one
+ * of what is tested. None when vitest failed without a failed file.
+ */
+export function filesToTryAgain({ testResults }: TestReport): readonly string[] {
+  const failed = testResults.filter(({ status }) => status === "failed").map(({ name }) => name);
+  const files = [...new Set(failed)];
+  return files.length > 2 ? [] : files;
+}
+
+/** Both reports as one, in which the files of `again` have the results that they had then. */
+export function withRepeated(first: TestReport, again: TestReport): TestReport {
+  const names = new Set(again.testResults.map(({ name }) => name));
+  return { testResults: [...first.testResults.filter(({ name }) => !names.has(name)), ...again.testResults] };
+}
+
 if (import.meta.main) {
-  const report = readFileSync(process.argv[2] ?? "", "utf8");
-  if (report === "") {
+  const isTryAgain = process.argv[2] === "--try-again";
+  const texts = process.argv.slice(isTryAgain ? 3 : 2).map((path) => readFileSync(path, "utf8"));
+  if (texts.length === 0 || texts.includes("")) {
     console.error("vitest ended before it wrote its report");
     process.exit(1);
   }
-  const { line, skipped } = testSummary(JSON.parse(report) as TestReport);
+  const [first, again = { testResults: [] }] = texts.map((text) => JSON.parse(text) as TestReport) as [
+    TestReport,
+    TestReport?,
+  ];
+  if (isTryAgain) for (const file of filesToTryAgain(first)) console.log(file);
+  else print(first, again);
+}
+
+function print(first: TestReport, again: TestReport): void {
+  const { line, skipped } = testSummary(withRepeated(first, again));
   if (process.env.CI === "true" && skipped.length > 0) {
     console.error(["In CI no test may be skipped, but these were:", ...skipped].join("\n  "));
     process.exitCode = 1;
   }
+  const unsteady = failedTests(first).filter((test) => !failedTests(again).includes(test));
+  if (again.testResults.length > 0 && unsteady.length > 0)
+    console.log(["\nFailed at first and passed alone: a fault to mend", ...unsteady].join("\n  "));
   console.log(`\n${line}`);
 }

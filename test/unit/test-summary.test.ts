@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { testSummary } from "../../script/test-summary.ts";
+import { failedTests, filesToTryAgain, testSummary, withRepeated } from "../../script/test-summary.ts";
 
 const file = (status: string, ...tests: readonly string[]) => ({
   name: "a.test.ts",
@@ -37,4 +37,36 @@ test.each([
 test("names the tests that did not run", () => {
   const { skipped } = testSummary({ testResults: [file("passed", "passed", "skipped")] });
   expect(skipped).toEqual(["a.test.ts > is skipped"]);
+});
+
+const report = (...files: readonly (readonly [name: string, status: string])[]) => ({
+  testResults: files.map(([name, status]) => ({ ...file(status, status), name })),
+});
+
+test.each([
+  { first: report(), files: [], why: "vitest itself failed" },
+  { first: report(["a", "passed"], ["b", "failed"]), files: ["b"], why: "one test may be at fault" },
+  {
+    first: report(["a", "failed"], ["a", "failed"], ["b", "failed"]),
+    files: ["a", "b"],
+    why: "a file runs in two projects",
+  },
+  {
+    first: report(["a", "failed"], ["b", "failed"], ["c", "failed"]),
+    files: [],
+    why: "three fail for a cause",
+  },
+])("tries again $files: $why", ({ first, files }) => {
+  expect(filesToTryAgain(first)).toEqual(files);
+});
+
+test("counts a file that was tried again once, as it was then", () => {
+  const first = report(["a", "passed"], ["b", "failed"], ["c", "failed"]);
+  const both = withRepeated(first, report(["b", "passed"], ["c", "failed"]));
+  expect(testSummary(both).line).toBe("2 passed, 1 failed");
+  expect(failedTests(both)).toEqual(["c > is failed"]);
+});
+
+test("names a file that failed outside of its tests", () => {
+  expect(failedTests({ testResults: [file("failed", "passed")] })).toEqual(["a.test.ts"]);
 });
