@@ -4,7 +4,7 @@ import { buildSchema } from "graphql";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ServerOptions } from "../../src/server/server.ts";
 import { startBareServer } from "../support/bare-server.ts";
-import { recordingLogger } from "../support/logger.ts";
+import { complaintsIn, recordingLogger } from "../support/logger.ts";
 import { createTestSource } from "../support/push-source.ts";
 import { openRaw, type RawConnection } from "../support/raw-http.ts";
 import { uniquePrefix } from "../support/redis.ts";
@@ -157,7 +157,7 @@ describe("an odd request", () => {
     if (status === 100) await raw.until(/\r\n\r\nHTTP\/1\.1 200 /);
     expect(answer).not.toMatch(/permessage-deflate|^Server:|X-Powered-By/im);
     // No operator must act on what strangers send, and all is well.
-    expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
+    expect(complaintsIn(logger)).toEqual([]);
     expect((await ask(app.url, "{ __typename }")).status).toBe(200);
   });
 

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
-import { recordingLogger } from "../support/logger.ts";
+import { complaintsIn, recordingLogger } from "../support/logger.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -91,7 +91,7 @@ test.each([
 
 async function expectUnharmed(): Promise<void> {
   expect((await ask(app.url, query)).body.data).toEqual({ __typename: "Query" });
-  expect(logger.lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
+  expect(complaintsIn(logger)).toEqual([]);
 }
 
 interface Row extends Sent {

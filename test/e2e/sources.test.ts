@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { expect, inject, it } from "vitest";
 import { bullmqVersions, openQueue } from "../support/bullmq.ts";
-import { recordingLogger } from "../support/logger.ts";
+import { complaintsIn, recordingLogger } from "../support/logger.ts";
 import { startRedis, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -49,6 +49,6 @@ it("shows queues of the same name in several job systems as several queues, besi
     ]);
   }, 100);
   // Nothing was wrong at any time: a source that starts has nothing to warn of.
-  expect(logger.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
+  expect(complaintsIn(logger)).toEqual([]);
   redis.disconnect();
 });
