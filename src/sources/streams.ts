@@ -28,6 +28,9 @@ export interface StreamsSourceOptions {
 const lua = readFileSync(new URL("lua/streams.lua", import.meta.url), "utf8");
 const streamsPerCall = 20;
 const maxStreams = 10_000;
+const maxQueues = 10_000;
+/** Of the time of that Redis, for each stream whose entries are counted. */
+const maxCountingShare = 0.1;
 
 interface Stream {
   /** The URL names it; else it was found by a pattern. */
@@ -36,6 +39,8 @@ interface Stream {
   /** Of each group the last count. */
   readonly depths: Map<string, Pick<Observation, "depth" | "depthIsLowerBound">>;
   countAtMs: number;
+  /** How long its last reading took. */
+  tookMs: number;
 }
 
 /**
@@ -73,37 +78,39 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
 
   function add(name: string, isNamed: boolean): void {
     if (streams.has(name) || streams.size >= maxStreams) return;
-    streams.set(name, { isNamed, ids: createOwnIds(), depths: new Map(), countAtMs: 0 });
+    streams.set(name, { isNamed, ids: createOwnIds(), depths: new Map(), countAtMs: 0, tookMs: 0 });
   }
 
   async function read(signal: AbortSignal) {
-    const queues: Observation[] = [];
+    const queues = new Map<string, Observation>();
     await watched.use(async (redis) => {
       for (const group of slotGroups(watched, [...streams.keys()], streamsPerCall)) {
-        let left = group;
-        while (left.length > 0) {
+        let left: Left = { names: group, after: "" };
+        while (left.names.length > 0 && queues.size <= maxQueues) {
           signal.throwIfAborted();
-          left = left.slice(await readSome(redis, left, queues));
+          left = await readSome(redis, left, queues);
         }
       }
     });
     const whyEmpty = search.isDone() ? `no stream has one of these names: ${names.join(", ")}` : null;
-    return { queues, whyEmpty };
+    return { queues: [...queues.values()], whyEmpty };
   }
 
-  /** @returns how many of them it read. */
+  /** @returns what it did not read. */
   async function readSome(
     redis: Redis | Cluster,
-    names: readonly string[],
-    queues: Observation[],
-  ): Promise<number> {
+    left: Left,
+    queues: Map<string, Observation>,
+  ): Promise<Left> {
+    const { names, after } = left;
     const sentAtMs = monotonicClock.now();
     const isCounted = names.map((name) => sentAtMs >= (streams.get(name)?.countAtMs ?? 0));
-    const reply = await script(redis, names, isCounted.map(Number));
-    const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
-    const readAtMs = sentAtMs + uncertaintyMs;
-    const [nowMs, ...rows] = reply as [number, ...(readonly (string | number)[] | null)[]];
+    const reply = await script(redis, names, [...isCounted.map(Number), after]);
+    const tookMs = monotonicClock.now() - sentAtMs;
+    const at = { readAtMs: sentAtMs + tookMs / 2, uncertaintyMs: tookMs / 2 };
+    const [nowMs, cut, ...rows] = reply as [number, number, ...Row[]];
     if (rows.length === 0) throw new Error("expected a row for each stream, got none");
+    const cutRow = cut === 1 ? rows.length - 1 : rows.length;
     for (const [i, row] of rows.entries()) {
       const name = names[i] ?? "";
       const stream = streams.get(name);
@@ -114,10 +121,15 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
         if (stream.isNamed) add(name, true);
         continue;
       }
-      if (isCounted[i]) stream.countAtMs = sentAtMs + countEveryMs;
-      queues.push(...observationsOf(name, stream, row, { nowMs, readAtMs, uncertaintyMs }));
+      stream.tookMs = (i === 0 && after !== "" ? stream.tookMs : 0) + tookMs;
+      if (isCounted[i] && i !== cutRow)
+        stream.countAtMs = sentAtMs + Math.max(countEveryMs, stream.tookMs / maxCountingShare);
+      const isAllOfIt = row.length === 1 && !(i === 0 && after !== "");
+      if (isAllOfIt) queues.set(name, { ...ofNoGroup, ...at, queue: name });
+      for (const seen of observationsOf(name, stream, row, { nowMs, ...at })) queues.set(seen.queue, seen);
     }
-    return rows.length;
+    if (cut !== 1) return { names: names.slice(rows.length), after: "" };
+    return { names: names.slice(cutRow), after: String(rows.at(-1)?.at(-groupFields)) };
   }
 
   return createPolledSource({
@@ -127,12 +139,27 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
   });
 }
 
+type Row = readonly (string | number)[] | null;
+
+/** Streams that are still to be read, and of the first of them the group after which. */
+interface Left {
+  readonly names: readonly string[];
+  readonly after: string;
+}
+
 interface ReadAt extends Pick<Observation, "readAtMs" | "uncertaintyMs"> {
   /** By the clock of the Redis that is read. */
   readonly nowMs: number;
 }
 
 const groupFields = 5;
+const ofNoGroup = {
+  scheduled: null,
+  paused: false,
+  headAgeMs: null,
+  depth: null,
+  accuracy: "UNKNOWN",
+} as const;
 
 function observationsOf(
   name: string,
@@ -141,27 +168,25 @@ function observationsOf(
   { nowMs, ...at }: ReadAt,
 ): readonly Observation[] {
   ids.seen(String(newest), nowMs);
-  const base = { ...at, scheduled: null, paused: false };
-  if (fields.length === 0)
-    return [{ ...base, queue: name, headAgeMs: null, depth: null, accuracy: "UNKNOWN" }];
   return Array.from({ length: fields.length / groupFields }, (_, i): Observation => {
     const [group, head, count, pending, idle] = fields.slice(i * groupFields, (i + 1) * groupFields);
     const inFlight = { inFlight: Number(pending), inFlightIdleMs: idle === "" ? null : Number(idle) };
-    const seen = { ...base, queue: `${name}/${group}`, ...inFlight };
+    const seen = { ...at, ...inFlight, queue: `${name}/${group}`, scheduled: null, paused: false };
     if (head === "") {
       depths.delete(String(group));
       return { ...seen, headAgeMs: null, depth: 0, accuracy: "EXACT" };
     }
     const counted = Number(count);
     // -1: not this time.
-    if (counted !== -1 || !depths.has(String(group)))
-      depths.set(String(group), {
-        depth: counted === -1 ? null : Math.abs(counted),
-        depthIsLowerBound: counted < -1,
-      });
+    if (counted !== -1) depths.set(String(group), depthOf(counted));
     const depth = depths.get(String(group)) ?? { depth: null };
     return { ...seen, ...depth, ...ids.ageOf(String(head), nowMs) };
   });
+}
+
+function depthOf(counted: number): Pick<Observation, "depth" | "depthIsLowerBound"> {
+  const isLowerBound = counted < -1;
+  return { depth: isLowerBound ? -1 - counted : counted, depthIsLowerBound: isLowerBound };
 }
 
 function streamsIn(url: string): readonly string[] {
