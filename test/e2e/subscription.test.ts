@@ -152,7 +152,8 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
   it("pushes how a queue stands when the push is due, not how it stood when it first changed", async () => {
     await using server = await startTestApp();
     await using client = connect(server.url);
-    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs: 5_000 });
+    const minIntervalMs = Math.min(Math.ceil(onThisMachine(2_500)), 60_000);
+    const stream = client.subscribe(subscription, { queues: ["q"], minIntervalMs });
     const witness = client.subscribe(subscription, { queues: ["q"] });
     await rowsOf(stream);
     await rowsOf(witness);
@@ -230,7 +231,8 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     await using client = connect(server.url);
     const stream = client.subscribe(subscription, { queues: ["q"] });
     await rowsOf(stream);
-    const availableAt = new Date(Date.now() + 3_000);
+    // Late enough to be seen before, on a busy machine too.
+    const availableAt = new Date(Date.now() + onThisMachine(1_500));
     await record(server.url, { queue: "q", availableAt });
     expect(await rowsOf(stream)).toMatchObject([
       { state: "EMPTY", scheduled: 1, depth: 0, oldestSince: null },
@@ -243,7 +245,9 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
   });
 
   it("pushes that a job was lost when it has waited for MAX_WAIT, with no event", async () => {
-    await using server = await startTestApp({ MAX_WAIT: "3s" });
+    // Long enough to be seen waiting, on a busy machine too.
+    const seconds = Math.ceil(onThisMachine(1.5));
+    await using server = await startTestApp({ MAX_WAIT: `${seconds}s` });
     await using client = connect(server.url);
     await record(server.url, { queue: "q" });
     const stream = client.subscribe(subscription, { queues: ["q"] });
@@ -251,7 +255,9 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(waiting).toMatchObject({ state: "WAITING", depth: 1 });
     const [empty] = await rowsOf(stream);
     expect(empty).toMatchObject({ state: "EMPTY", depth: 0, latency: 0, oldestSince: null });
-    expect(Date.parse(empty!.measuredAt)).toBeGreaterThan(Date.parse(waiting!.oldestSince!) + 3_000);
+    expect(Date.parse(empty!.measuredAt)).toBeGreaterThan(
+      Date.parse(waiting!.oldestSince!) + seconds * 1_000,
+    );
   });
 
   it("pushes a forgotten queue as MISSING", async () => {

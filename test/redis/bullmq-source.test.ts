@@ -253,9 +253,7 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     await queue.queue.trimEvents(0);
     const client = new Redis(bullmqSource.watched.url);
     onTestFinished(() => client.disconnect());
-    await client.config("SET", "slowlog-log-slower-than", 10_000);
     await client.config("RESETSTAT");
-    await client.call("SLOWLOG", "RESET");
     const monitor = await client.duplicate().monitor();
     onTestFinished(() => monitor.disconnect());
     const ranges: number[] = [];
@@ -272,10 +270,8 @@ describe.each(bullmqVersions)("the source of BullMQ $version", ({ bullmq }) => {
     const stats = await client.info("commandstats");
     expect(stats).not.toContain("cmdstat_keys:");
     const calls = /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(stats) ?? [];
-    expect(Number(calls[2]) / Number(calls[1])).toBeLessThan(10_000);
-    // All pages cost the same. A machine that is short of processor time stops a process in the middle of a few.
-    const slow = (await client.call("SLOWLOG", "GET", 1000)) as unknown[];
-    expect(slow.length).toBeLessThan(0.2 * Number(calls[1]));
+    // On the average: a machine that is short of processor time stops Redis in the middle of some.
+    expect(Number(calls[2]) / Number(calls[1])).toBeLessThan(onThisMachine(5_000));
     const record = recordWaits();
     queue.work(
       record.timed(async () => {}),
