@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 export interface Relay extends AsyncDisposable {
   /** The URL of where it leads to, with its own port in it. */
   readonly url: string;
-  /** How many connections are open now. */
+  /** How many connections are open now, as their clients see it: one that its client has ended is not. */
   readonly open: number;
   /** The most that were open at any one time; begins anew with `countAnew()`. */
   readonly maxOpen: number;
@@ -33,6 +33,8 @@ interface Connection {
 export async function startRelay(target: string): Promise<Relay> {
   let { hostname, port } = new URL(target);
   const connections = new Set<Connection>();
+  /** Without those whose clients have ended them: the server may take longer to notice than another client to connect. */
+  const open = new Set<Connection>();
   let maxOpen = 0;
   let delayMs = 0;
 
@@ -43,6 +45,7 @@ export async function startRelay(target: string): Promise<Relay> {
     from.on("error", () => to.destroy());
     from.once("close", () => {
       connections.delete(connection);
+      open.delete(connection);
       // What was on its way still arrives.
       later(() => to.destroy());
     });
@@ -54,13 +57,17 @@ export async function startRelay(target: string): Promise<Relay> {
         to.once("drain", () => from.resume());
       });
     });
-    from.once("end", () => later(() => !connection.stranded.has(direction) && to.end()));
+    from.once("end", () => {
+      if (direction === "there") open.delete(connection);
+      later(() => !connection.stranded.has(direction) && to.end());
+    });
   }
   const server = createServer({ allowHalfOpen: true }, (near) => {
     const far = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
     const connection: Connection = { near, far, said: "", stranded: new Set() };
     connections.add(connection);
-    maxOpen = Math.max(maxOpen, connections.size);
+    open.add(connection);
+    maxOpen = Math.max(maxOpen, open.size);
     pass(connection, "there");
     pass(connection, "back");
   }).listen(0, "127.0.0.1");
@@ -77,13 +84,13 @@ export async function startRelay(target: string): Promise<Relay> {
   return {
     url: url.href,
     get open() {
-      return connections.size;
+      return open.size;
     },
     get maxOpen() {
       return maxOpen;
     },
     countAnew() {
-      maxOpen = connections.size;
+      maxOpen = open.size;
     },
     strand(direction, saying = "") {
       for (const { said, stranded } of connections) if (said.includes(saying)) stranded.add(direction);
