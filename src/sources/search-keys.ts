@@ -1,6 +1,7 @@
-import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { scanKeys } from "./key-scan.ts";
+import { isRefusal } from "./resumed-scan.ts";
 import { type ScanStepOptions, scanStep } from "./scan-step.ts";
 import type { WatchedRedis } from "./watched-redis.ts";
 
@@ -27,11 +28,16 @@ const maxShare = 0.1;
 export function searchKeys(options: KeySearchOptions): KeySearch {
   const { watched, source, logger, patterns, onFound, ...kind } = options;
   const passed = new Set<string>();
-  let hasWarned = false;
+  const refused = createOutageLog({
+    ...{ logger, fields: { source } },
+    begins: "SCAN refused: queues are not searched for",
+    ends: "SCAN allowed again: queues are searched for",
+  });
 
   async function step(match: string, position: string): Promise<string> {
     return await watched.use(async (redis) => {
       const found = await scanStep(redis, position, { match, count: keysPerStep, ...kind });
+      refused.recovered();
       for (const key of found.keys) onFound(key);
       return found.position;
     });
@@ -39,9 +45,7 @@ export function searchKeys(options: KeySearchOptions): KeySearch {
 
   function fail(error: unknown): void {
     // That it is away, its reader logs.
-    if (hasWarned || !/^(NOPERM|ERR)/.test(messageOf(error))) return;
-    hasWarned = true;
-    logger.warn({ source, err: messageOf(error) }, "SCAN refused: queues are not searched for");
+    if (isRefusal(error)) refused.failed(error);
   }
 
   return {

@@ -1,4 +1,3 @@
-import { messageOf } from "../core/errors.ts";
 import type { EventSink, Observation } from "../core/observation.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock } from "../runtime/clock.ts";
@@ -6,6 +5,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
+import { createResumedScan } from "./resumed-scan.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
 import { createSourceOutages } from "./source-outages.ts";
 
@@ -75,7 +75,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   const disorderedUntilMs = new Map<string, number>();
   /** Queues that are not in the set, and when they were last seen with a job. */
   const unlisted = new Map<string, number>();
-  let scanPosition: string | null = "0";
+  const keys = createResumedScan({ logger, source, fallback: "the queues in the set" });
   const warned = new Set<string>();
   let running: Promise<void> | undefined;
 
@@ -117,7 +117,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const present = new Set(listed);
     await lookForUnlisted(sidekiq, present);
     for (const name of unlisted.keys()) present.add(name);
-    const isLookedThrough = scanPosition === null || scanPosition === "0";
+    const isLookedThrough = keys.isRefused || keys.passes > 0;
     if (present.size > 0) empty.recovered();
     else if (isLookedThrough)
       empty.failed("there is neither a set of queues nor a list; ?namespace= sets what is in front of it");
@@ -132,19 +132,13 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const nowMs = monotonicClock.now();
     for (const [name, seenAtMs] of unlisted)
       if (listed.has(name) || nowMs - seenAtMs > unlistedForMs) unlisted.delete(name);
-    if (scanPosition === null) return;
-    try {
-      const { position, names } = await sidekiq.scan(scanPosition);
-      scanPosition = position;
+    await keys.step(async (from) => {
+      const { position, names } = await sidekiq.scan(from);
       for (const name of names) {
         if (!listed.has(name) && listed.size + unlisted.size < maxQueues) unlisted.set(name, nowMs);
       }
-    } catch (error) {
-      // Not allowed, or a Redis before 6.0.
-      if (!/^(NOPERM|ERR)/.test(messageOf(error))) throw error;
-      scanPosition = null;
-      warnOnce("SCAN refused: read only the queues in the set", { err: messageOf(error) });
-    }
+      return position;
+    });
   }
 
   function observation(reading: SidekiqReading): Observation {

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { messageOf, StartError } from "../../core/errors.ts";
+import { StartError } from "../../core/errors.ts";
 import type { FollowSink } from "../../core/log-following.ts";
 import type { Observation } from "../../core/observation.ts";
 import { queueNameProblem } from "../../core/queue-name.ts";
@@ -10,6 +10,7 @@ import { pause } from "../../runtime/pause.ts";
 import type { Service } from "../../runtime/service.ts";
 import { parseRedisUrl, redisOptions, redisParameters } from "../../settings/redis-url.ts";
 import { createPolledRedis } from "../polled-redis.ts";
+import { createResumedScan } from "../resumed-scan.ts";
 import { createSourceOutages } from "../source-outages.ts";
 import { createListQueue, type ListQueue } from "./list-queue.ts";
 import { createListReader } from "./list-reader.ts";
@@ -73,8 +74,7 @@ export function createListSource(options: ListSourceOptions): Service {
   const search = createQueueSearch({
     ...{ opened, named: namesIn(url), maxQueues },
     isUsable,
-    onRefused: (error) =>
-      warnOnce("SCAN refused: read only the queues that are listed", { err: messageOf(error) }),
+    keys: createResumedScan({ logger, source, fallback: "the queues that are listed" }),
     onTooMany: () => warnOnce("skipped queues beyond the limit", { read: maxQueues }),
   });
   let isLoaded = false;

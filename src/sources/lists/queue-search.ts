@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
-import { messageOf } from "../../core/errors.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
+import type { ResumedScan } from "../resumed-scan.ts";
 import type { OpenedSystem } from "./list-system.ts";
 
 /** Which queues there are, in small steps: no reading looks through all keys. */
@@ -19,8 +19,7 @@ export interface QueueSearchOptions {
   readonly named: readonly string[] | null;
   readonly maxQueues: number;
   readonly isUsable: (name: string) => boolean;
-  /** This user may not SCAN. */
-  readonly onRefused: (error: unknown) => void;
+  readonly keys: ResumedScan;
   readonly onTooMany: () => void;
 }
 
@@ -29,38 +28,31 @@ const keysPerScan = 1_000;
 const keptMs = 600_000;
 
 export function createQueueSearch(options: QueueSearchOptions): QueueSearch {
-  const { opened, named, maxQueues, isUsable, onRefused, onTooMany } = options;
+  const { opened, named, maxQueues, isUsable, keys, onTooMany } = options;
   const { scan } = opened;
   /** When each was last seen, by monotonicClock, and in which look at all keys. */
   const seen = new Map<string, { readonly atMs: number; readonly pass: number }>();
-  let position: string | null = scan === null || named !== null ? null : "0";
-  let pass = 0;
+  const isScanned = scan !== null && named === null;
 
   function found(names: readonly string[]): void {
     if (named !== null) return;
     for (const name of names) {
       if (!isUsable(name)) continue;
       if (seen.size >= maxQueues && !seen.has(name)) onTooMany();
-      else seen.set(name, { atMs: monotonicClock.now(), pass });
+      else seen.set(name, { atMs: monotonicClock.now(), pass: keys.passes });
     }
   }
 
   async function scanOn(redis: Redis): Promise<void> {
-    if (position === null || scan === null) return;
-    try {
+    if (scan === null || !isScanned) return;
+    await keys.step(async (position) => {
       const match = ["MATCH", scan.pattern, "COUNT", keysPerScan] as const;
-      const [next, keys] = await (scan.type === null
+      const [next, page] = await (scan.type === null
         ? redis.scan(position, ...match)
         : redis.scan(position, ...match, "TYPE", scan.type));
-      found(await scan.queuesOf(redis, keys));
-      position = next;
-      if (next === "0") pass += 1;
-    } catch (error) {
-      // Not allowed, or a Redis before 6.0.
-      if (!/^(NOPERM|ERR)/.test(messageOf(error))) throw error;
-      position = null;
-      onRefused(error);
-    }
+      found(await scan.queuesOf(redis, page));
+      return next;
+    });
   }
 
   return {
@@ -73,13 +65,14 @@ export function createQueueSearch(options: QueueSearchOptions): QueueSearch {
       const names = new Set(usable.slice(0, maxQueues));
       const nowMs = monotonicClock.now();
       for (const [name, last] of seen) {
-        const isOld = nowMs - last.atMs > keptMs && (position === null || pass > last.pass + 2);
+        const isOld =
+          nowMs - last.atMs > keptMs && (!isScanned || keys.isRefused || keys.passes > last.pass + 2);
         if (isOld) seen.delete(name);
         else if (names.size < maxQueues) names.add(name);
       }
       return [...names];
     },
     found,
-    isPassed: () => position === null || pass > 0,
+    isPassed: () => !isScanned || keys.isRefused || keys.passes > 0,
   };
 }
