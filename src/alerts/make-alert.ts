@@ -88,10 +88,12 @@ export function alertFacts(facts: AlertFacts) {
   };
 }
 
-function roundedThroughput({ enqueuedPerSecond, dequeuedPerSecond }: Throughput): Throughput {
+function roundedThroughput(throughput: Throughput): Throughput {
+  const { enqueuedPerSecond, dequeuedPerSecond, isLowerBound = false } = throughput;
   return {
     enqueuedPerSecond: roundedRate(enqueuedPerSecond),
     dequeuedPerSecond: roundedRate(dequeuedPerSecond),
+    isLowerBound,
   };
 }
 

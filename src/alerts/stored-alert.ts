@@ -16,7 +16,13 @@ const facts = z.object({
   // Alerts of version 1 have none.
   depthIsLowerBound: z.boolean().optional(),
   accuracy: z.enum(accuracies),
-  throughput: z.object({ enqueuedPerSecond: z.number(), dequeuedPerSecond: z.number() }).nullable(),
+  throughput: z
+    .object({
+      enqueuedPerSecond: z.number(),
+      dequeuedPerSecond: z.number(),
+      isLowerBound: z.boolean().optional(),
+    })
+    .nullable(),
   health: z.array(z.object({ health: z.enum(healths), sinceMs: instant })),
 });
 const alert = z.object({

@@ -62,6 +62,11 @@ export const ThroughputType = builder.objectRef<Throughput>("Throughput").implem
       description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count.",
       resolve: ({ dequeuedPerSecond }) => roundedRate(dequeuedPerSecond),
     }),
+    isLowerBound: t.boolean({
+      description:
+        "True when more jobs may have come and left: the source reads a list from time to time, and a job that comes and leaves between two readings is not counted.",
+      resolve: ({ isLowerBound = false }) => isLowerBound,
+    }),
   }),
 });
 
@@ -91,6 +96,11 @@ export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
     max: t.float({
       description: "The longest wait, in seconds. Exact.",
       resolve: ({ max }) => roundedSeconds(max),
+    }),
+    isUpperBound: t.boolean({
+      description:
+        "True when jobs that waited for less than one reading's interval may be missing, as in `Throughput.isLowerBound`: then the mean and the quantiles may be lower, and `count` higher.",
+      resolve: ({ isUpperBound = false }) => isUpperBound,
     }),
   }),
 });

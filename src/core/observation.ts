@@ -9,14 +9,19 @@ export interface ObservedCounts {
   readonly untilMs: number;
   /** Null when the source does not report it. */
   readonly enqueued: number | null;
-  readonly left: readonly LeftJob[];
+  readonly left: readonly LeftJobs[];
+  /** Whether more may have come and left, each within the time that was counted now. @default false */
+  readonly isLowerBound?: boolean;
 }
 
-export interface LeftJob {
+/** One job, or several that left at about one time and had waited about as long. */
+export interface LeftJobs {
   /** By {@link monotonicClock}. */
   readonly atMs: number;
   /** From claimable to taken; null when that is not known. */
   readonly waitMs: number | null;
+  /** @default 1 */
+  readonly count?: number;
 }
 
 /** What a job system itself says of one queue. */

@@ -16,6 +16,8 @@ export const windows = Object.keys(windowSeconds) as readonly Window[];
 export interface Throughput {
   readonly enqueuedPerSecond: number;
   readonly dequeuedPerSecond: number;
+  /** Whether more jobs may have come and left than were counted. @default false */
+  readonly isLowerBound?: boolean | undefined;
 }
 
 /** Wait times of the jobs dequeued in one window, in seconds; all 0 when `count` is 0. */
@@ -26,6 +28,8 @@ export interface WaitTime {
   readonly p95: number;
   readonly p99: number;
   readonly max: number;
+  /** Whether jobs that waited only for a short time may not have been counted: all but `count` may be too high. @default false */
+  readonly isUpperBound?: boolean;
 }
 
 /** What `QueueTotals.waits` is counted by, in ms. tracker/lua/includes/totals.lua has the same. */
@@ -109,6 +113,8 @@ export interface QueueSnapshot {
    */
   readonly throughput: Readonly<Partial<Record<Window, Throughput | null>>> | null;
   readonly waitTime: Readonly<Partial<Record<Window, WaitTime | null>>> | null;
+  /** When jobs may last have come and left uncounted. Absent: all were counted, or none is. */
+  readonly uncountedAtMs?: number;
   /** Absent when the source does not report it, or when not requested. */
   readonly totals?: QueueTotals;
   /**

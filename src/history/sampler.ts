@@ -102,7 +102,9 @@ export function createSampler(options: SamplerOptions): Sampler {
     if (entry.step !== undefined && entry.step.atMs < atMs) finish(entry);
     entry.step ??= emptyStep(atMs);
     const step = entry.step;
-    step.isCounted = snapshot.throughput !== null;
+    // A step's counts are those that were received in it, a little later than they were counted.
+    const isWhole = (snapshot.uncountedAtMs ?? Number.NEGATIVE_INFINITY) < step.atMs - stepMs;
+    step.isCounted = snapshot.throughput !== null && isWhole;
     step.samples += 1;
     if (depth > 0 || latencyMs > 0) step.waitingSamples += 1;
     if (state === "PAUSED") step.pausedSamples += 1;

@@ -27,7 +27,7 @@ const ofLists = {
   depth: "read",
   scheduled: null,
   inFlight: null,
-  counts: null,
+  counts: "[of jobs that a reading has seen](lists.md#throughput-and-wait-times)",
   paused: null,
   clock: "that Redis's, by marks",
   accuracy: "EXACT",

@@ -39,12 +39,12 @@ function storedDepth({ depth, depthIsLowerBound = false }: Observation): number 
 
 /** What count-observed.lua takes, from the cursor on. */
 function countArgs(counts: ObservedCounts | null): readonly (number | "")[] {
-  if (counts === null) return ["", 0, 0, ""];
+  if (counts === null) return ["", 0, 0, "", 0];
   const nowMs = monotonicClock.now();
   const ago = (atMs: number) => Math.max(0, Math.round(nowMs - atMs));
-  const { cursor, sinceMs, untilMs, enqueued, left } = counts;
-  const jobs = left.flatMap(({ atMs, waitMs }) => [ago(atMs), waitMs ?? ""] as const);
-  return [cursor, ago(sinceMs), ago(untilMs), enqueued ?? "", ...jobs];
+  const { cursor, sinceMs, untilMs, enqueued, left, isLowerBound = false } = counts;
+  const jobs = left.flatMap(({ atMs, waitMs, count = 1 }) => [ago(atMs), waitMs ?? "", count] as const);
+  return [cursor, ago(sinceMs), ago(untilMs), enqueued ?? "", Number(isLowerBound), ...jobs];
 }
 
 export function createObserver({ redis, keys, index, forget, now }: ObserverOptions): Observer {

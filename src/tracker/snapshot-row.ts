@@ -35,15 +35,17 @@ export interface SnapshotRow {
   readonly totals: readonly number[] | null;
   /** How many jobs are, and since when the oldest of them is, where that is known; empty: not reported. */
   readonly inFlight: readonly number[];
+  /** How long before the end of the windows jobs may have come and left uncounted last; null: none may have. */
+  readonly uncountedForMs: number | null;
 }
 
-const rowLength = 17;
+const rowLength = 18;
 
 /** @returns null when it is not what snapshot.lua makes of what was written: a missing field ends a row early, and garbage is no number. */
 export function rowOf(reply: unknown): SnapshotRow | null {
   if (!Array.isArray(reply) || reply.length !== rowLength) return null;
   const [source, since, depth, scheduled, changesAt, accuracy, paused, measuredAt, stale, ...counts] = reply;
-  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText] = counts;
+  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText, uncounted] = counts;
   const totals = totalsText === "" ? null : String(totalsText).split(" ").map(Number);
   const inFlight = inFlightText === "" ? [] : String(inFlightText).split(" ").map(Number);
   const numbers = [
@@ -57,6 +59,7 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     Number(skew),
     lost,
     ...inFlight,
+    uncounted,
   ];
   const isWhole = numbers.every(Number.isFinite) && totals?.every(Number.isFinite) !== false;
   if (!isWhole || typeof source !== "string" || !accuracies.includes(accuracy)) return null;
@@ -80,6 +83,7 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     hasLost: hasLost === 1,
     totals,
     inFlight,
+    uncountedForMs: numberOrNull(uncounted),
   };
 }
 
@@ -100,8 +104,21 @@ export function snapshotOf(
   row: SnapshotRow,
   countedMs: number,
 ): QueueSnapshot {
-  const { source, sinceMs, accuracy, measuredAtMs, throughputs, waitTimes, totals, inFlight } = row;
+  const {
+    source,
+    sinceMs,
+    accuracy,
+    measuredAtMs,
+    throughputs,
+    waitTimes,
+    totals,
+    inFlight,
+    uncountedForMs,
+  } = row;
   const isKnown = accuracy !== "UNKNOWN";
+  // That of wait times reaches back further, by one slot.
+  const mayMissJobs = (window: Window, slots = 0) =>
+    uncountedForMs !== null && uncountedForMs < windowSeconds[window] * 1_000 * (1 + 0.05 * slots);
   return {
     queue,
     source,
@@ -118,14 +135,19 @@ export function snapshotOf(
     changesAtMs: row.changesAtMs,
     clockSkewMs: row.clockSkewMs,
     throughput: row.hasRates
-      ? byWindow(parts.throughput, countedMs, (window, i) => throughputOf(window, throughputs, i))
+      ? byWindow(parts.throughput, countedMs, (window, i) => {
+          const rates = throughputOf(window, throughputs, i);
+          return rates !== null && mayMissJobs(window) ? { ...rates, isLowerBound: true } : rates;
+        })
       : null,
     waitTime: row.hasWaits
-      ? byWindow(parts.waitTime, countedMs, (_, i) =>
-          waitTimes[i]?.length ? waitTimeOf(waitTimes[i]) : null,
-        )
+      ? byWindow(parts.waitTime, countedMs, (window, i) => {
+          const waits = waitTimes[i]?.length ? waitTimeOf(waitTimes[i]) : null;
+          return waits !== null && mayMissJobs(window, 1) ? { ...waits, isUpperBound: true } : waits;
+        })
       : null,
     ...(inFlight.length === 0 ? {} : { inFlight: inFlight[0], inFlightSinceMs: inFlight[1] ?? null }),
+    ...(uncountedForMs === null ? {} : { uncountedAtMs: measuredAtMs - uncountedForMs }),
     ...(totals === null ? {} : { totals: totalsOf(totals, source === "events") }),
   };
 }

@@ -135,7 +135,7 @@ describe("a webhook", () => {
         endedAt: null,
         facts: {
           ...{ latency: 90, depth: 3, depthIsLowerBound: false, accuracy: "EXACT" },
-          throughput: { enqueuedPerSecond: 0.01667, dequeuedPerSecond: 0.6667 },
+          throughput: { enqueuedPerSecond: 0.01667, dequeuedPerSecond: 0.6667, isLowerBound: false },
           measuredAt: new Date(nowMs).toISOString(),
           oldestSince: new Date(nowMs - 90_000).toISOString(),
           health: [{ health: "SLOW", since: new Date(nowMs - 1).toISOString() }],

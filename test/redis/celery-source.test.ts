@@ -1,8 +1,9 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { monotonicClock } from "../../src/runtime/clock.ts";
 import { celery } from "../../src/sources/lists/systems/celery.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
-import { eventually, watchLists } from "../support/list-source.ts";
+import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
 import { startPython, startPythonTool, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
@@ -58,15 +59,21 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
       paused: false,
     });
     expectSince(first, pushed);
-    await push(
+    const last = await push(
       "mail",
       Array.from({ length: 50 }, (_, n) => `b${n}`),
     );
     const burst = await watched.until("mail", { depth: 51, accuracy: "EXACT" });
     expectSince(burst, pushed);
+    const beforeWork = monotonicClock.now();
     const worker = startWorker("mail");
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     await eventually(() => expect(worker.lines).toHaveLength(51));
+    const taken = [beforeWork, monotonicClock.now()] as const;
+    const { enqueued, waits, intervalMs } = countedOf(watched, "mail");
+    expect(enqueued).toBe(51);
+    expect(waits).toHaveLength(51);
+    for (const wait of waits) expectWait(wait, [pushed[0], last[1]], taken, intervalMs);
     expect(watched.log.filter(({ level }) => level !== "debug")).toEqual([]);
   });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { advanceMarks, headAge, type ListMarks } from "../../src/sources/lists/list-marks.ts";
+import { type ListMoves, movesBetween } from "../../src/sources/lists/list-moves.ts";
 import { marksIn, notesOf } from "../../src/sources/lists/list-notes.ts";
 import { createListReader, type ListReply } from "../../src/sources/lists/list-reader.ts";
 import type { ListSystem } from "../../src/sources/lists/list-system.ts";
@@ -28,6 +29,8 @@ interface Job {
   readonly firstMs: number;
   /** When it was put where it is. */
   readonly sinceMs: number;
+  /** How often the list had been read then. */
+  readonly readings: number;
 }
 
 /** A list in Redis, the same list in memory with a clock of its own, and what is read of it. */
@@ -49,10 +52,34 @@ function createList(pushedAt: "left" | "right", areDistinct: boolean) {
   const reader = createListReader({ system, argument: "", now: () => nowMs });
   const [push, pop, unpop] =
     pushedAt === "left" ? (["lpush", "rpop", "rpush"] as const) : (["rpush", "lpop", "lpush"] as const);
-  const job = (text: string): Job => ({ text, firstMs: nowMs, sinceMs: nowMs });
+  /** From the first time on. */
+  const readAtMs: number[] = [];
+  /** Since the last reading: how many were pushed, and which left when. */
+  let pushed = 0;
+  let left: { readonly job: Job; readonly atMs: number }[] = [];
+  let moves: {
+    readonly reported: ListMoves | null;
+    readonly pushed: number;
+    readonly left: typeof left;
+  } | null = null;
+
+  const job = (text: string): Job => {
+    pushed += 1;
+    return { text, firstMs: nowMs, sinceMs: nowMs, readings: readAtMs.length };
+  };
+  const leaving = (gone: readonly Job[]) => {
+    left.push(...gone.map((each) => ({ job: each, atMs: nowMs })));
+    return gone;
+  };
 
   return {
     jobs: () => jobs,
+    /** What was pushed and what left between the last two readings, as it is reported and as it was. */
+    moves: () => moves,
+    readings: () => readAtMs.length,
+    /** From one reading, by its number from 1, to the next one, in ms. */
+    intervalAfter: (readings: number) =>
+      (readAtMs[readings] ?? Number.NaN) - (readAtMs[readings - 1] ?? Number.NaN),
     now: () => nowMs,
     wait(ms: number) {
       nowMs += ms;
@@ -69,7 +96,7 @@ function createList(pushedAt: "left" | "right", areDistinct: boolean) {
     },
     async pop(count: number) {
       if (count <= 0 || jobs.length === 0) return;
-      popped.push(...jobs.splice(0, count));
+      popped.push(...leaving(jobs.splice(0, count)));
       await redis[pop](key, count);
     },
     /** Pushes at the end from which workers take. */
@@ -80,18 +107,22 @@ function createList(pushedAt: "left" | "right", areDistinct: boolean) {
     async putBack() {
       const old = popped.pop();
       if (old === undefined) return;
-      jobs.unshift({ ...old, sinceMs: nowMs });
+      jobs.unshift({ ...old, sinceMs: nowMs, readings: readAtMs.length });
+      pushed += 1;
       await redis[unpop](key, old.text);
     },
     async popNewest() {
-      if (jobs.pop() !== undefined) await (pushedAt === "left" ? redis.lpop(key) : redis.rpop(key));
+      if (leaving(jobs.splice(-1)).length > 0)
+        await (pushedAt === "left" ? redis.lpop(key) : redis.rpop(key));
     },
     async remove(isRemoved: (job: Job, place: number) => boolean) {
       const removed = jobs.filter(isRemoved);
       for (const { text } of removed) await redis.lrem(key, pushedAt === "left" ? -1 : 1, text);
       jobs = jobs.filter((each) => !removed.includes(each));
+      leaving(removed);
     },
     async purge() {
+      leaving(jobs);
       jobs = [];
       await redis.del(key);
     },
@@ -100,7 +131,11 @@ function createList(pushedAt: "left" | "right", areDistinct: boolean) {
       const [reading] = await reader.read(redis, [asked]);
       reply = reading?.lists[0] ?? null;
       if (reply?.reading == null) throw new Error("expected a list");
-      marks = advanceMarks(marks, reply.reading, areDistinct);
+      const before = marks;
+      marks = advanceMarks(before, reply.reading, areDistinct);
+      moves = { reported: movesBetween(before, marks, reply.reading, exactMs), pushed, left };
+      [pushed, left] = [0, []];
+      readAtMs.push(nowMs);
       return headAge(marks, exactMs);
     },
     reply: () => reply,
@@ -134,6 +169,29 @@ async function expectTrue(list: List, canRepeat = false): Promise<string> {
   if (age.accuracy !== "UNKNOWN" && !canRepeat)
     expect(age.ageMs - age.uncertaintyMs).toBeLessThanOrEqual(sinceFirstMs);
   return age.accuracy;
+}
+
+/** No more is said to have come and left than has; where all is said to be counted, it is, and each wait is true to the intervals. */
+function expectTrueMoves(list: List, isInOrder: boolean): "WHOLE" | "LOWER_BOUND" | null {
+  const { reported = null, pushed = 0, left = [] } = list.moves() ?? {};
+  expect(reported === null).toBe(list.readings() < 2);
+  if (reported === null) return null;
+  const reportedLeft = reported.left.reduce((sum, { count }) => sum + count, 0);
+  expect(reported.pushed).toBeLessThanOrEqual(pushed);
+  expect(reportedLeft).toBeLessThanOrEqual(left.length);
+  if (!isInOrder) return reported.isWhole ? "WHOLE" : "LOWER_BOUND";
+  if (reported.isWhole) expect([reported.pushed, reportedLeft]).toEqual([pushed, left.length]);
+  const waits = reported.left.flatMap(({ count, waitMs }) => Array.from({ length: count }, () => waitMs));
+  for (const [i, waitMs] of waits.entries()) {
+    const gone = left[i];
+    if (waitMs === null || gone === undefined) continue;
+    const trueMs = gone.atMs - gone.job.sinceMs;
+    // Half of the interval in which it was pushed, and half of that in which it left; old intervals are merged.
+    const pushedWithinMs = list.intervalAfter(gone.job.readings);
+    const boundMs = (pushedWithinMs + list.intervalAfter(list.readings() - 1)) / 2 + 0.02 * trueMs;
+    expect(Math.abs(waitMs - trueMs)).toBeLessThanOrEqual(boundMs + 1);
+  }
+  return reported.isWhole ? "WHOLE" : "LOWER_BOUND";
 }
 
 const fifo = [
@@ -204,6 +262,7 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
         const list = await fresh();
         expect(await expectTrue(list)).toBe("EMPTY");
         let before = "EMPTY";
+        let newest: Job | undefined;
         await play(
           list,
           history,
@@ -215,6 +274,9 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
             const isKnown = before !== "LOWER_BOUND" && (newHit !== null || oldHit !== null);
             if (isKnown && accuracy !== "EMPTY") expect(accuracy).toBe("EXACT");
             before = accuracy;
+            const isNewestThere = newest !== undefined && list.jobs().includes(newest);
+            expect(expectTrueMoves(list, true)).toBe(isNewestThere ? "WHOLE" : "LOWER_BOUND");
+            newest = list.jobs().at(-1);
           },
         );
       }),
@@ -242,7 +304,10 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
           history,
           (n) => `job-${n}`,
           { isDisturbed, canRepeat },
-          (accuracy) => expect(accuracy).not.toBe("UNKNOWN"),
+          (accuracy) => {
+            expect(accuracy).not.toBe("UNKNOWN");
+            expectTrueMoves(list, false);
+          },
         );
       }),
       { numRuns: 40 },

@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { listSystems } from "../../src/sources/lists/list-systems.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
-import { eventually, watchLists } from "../support/list-source.ts";
+import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
 import { startPython, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
@@ -51,19 +51,23 @@ const notWaiting = { depth: 0, headAgeMs: null };
 const systems = [
   {
     ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
-    delayed: { ...notWaiting, scheduled: 1, inFlight: 0 },
+    ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
   },
   {
     ...{ system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
-    delayed: { ...notWaiting, scheduled: null, inFlight: null },
+    // A worker takes all of them into its memory.
+    ...{ delayed: { ...notWaiting, scheduled: null, inFlight: null }, taking: 4 },
   },
   // It lies among the others until a consumer has looked at it.
-  { system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND", delayed: { depth: 1 } },
+  {
+    ...{ system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND" },
+    ...{ delayed: { depth: 1 }, taking: 1 },
+  },
 ] as const;
 const isSkipped = whyNoPythonLists !== null;
 
 describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists ?? ""}`, (one) => {
-  const { system, program, backlog, delayed } = one;
+  const { system, program, backlog, delayed, taking } = one;
 
   test("is read to one interval while jobs are pushed, worked and purged", async () => {
     const { url, push, work, purge } = startJobs(program);
@@ -76,8 +80,7 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
       Array.from({ length: 30 }, (_, n) => `b${n}`),
     );
     expectSince(await watched.until("mail", { depth: 31, accuracy: "EXACT" }), first);
-    if (system.title !== "Dramatiq") {
-      // Its worker takes all of them into its memory.
+    if (taking === 1) {
       expect((await work("mail", 1)).worked).toEqual(["a"]);
       expectSince(await watched.until("mail", { depth: 30, accuracy: "EXACT" }), burst);
     }
@@ -86,6 +89,26 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
     await push("mail", ["c"]);
     expect((await work("mail", 1)).worked.at(-1)).toBe("c");
     await watched.until("mail", { depth: 0, headAgeMs: null });
+  });
+
+  test("has its jobs counted as they come and leave, and their waits to one interval", async () => {
+    const { url, push, work } = startJobs(program);
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const first = await push("mail", ["a", "b", "c"]);
+    await watched.until("mail", { depth: 3, accuracy: "EXACT" });
+    await push("mail", ["d"]);
+    await watched.until("mail", { depth: 4 });
+    const beforeWork = watched.seen.length;
+    const taken = await timed(() => work("mail", taking));
+    await watched.until("mail", { depth: 4 - taking });
+    const { enqueued, waits, intervalMs } = countedOf(watched, "mail");
+    expect(enqueued).toBe(4);
+    expect(waits).toHaveLength(taking);
+    expectWait(waits[0], first, taken, intervalMs);
+    // An empty list does not show whether others were there meanwhile.
+    const whole = watched.seen.slice(beforeWork).flatMap(({ queues }) => queues[0]?.counts ?? []);
+    expect(whole.some(({ isLowerBound }) => isLowerBound)).toBe(taking === 4);
   });
 
   test("has queues that are found, with jobs of before that are only as sure as they can be", async () => {

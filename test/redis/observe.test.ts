@@ -100,6 +100,30 @@ describe("a queue that a job system is asked about", () => {
       expect(await snapshot()).toMatchObject({ throughput: null, waitTime: { ONE_MINUTE: { count: 1 } } });
     });
 
+    it("counts several jobs at once, and says of which windows some may have been missed", async () => {
+      elapsed = 400_000;
+      const left = [{ atMs: processStart + elapsed - 500, waitMs: 3_000, count: 7 }];
+      await observe([observation({ counts: counts({ enqueued: 5, left, isLowerBound: true }) })]);
+      const sums = { enqueuedPerSecond: 5 / 60, dequeuedPerSecond: 7 / 60 };
+      expect(await rates()).toEqual({ ...sums, isLowerBound: true });
+      expect(await waits()).toEqual({
+        ...{ count: 7, mean: 3, max: 3, isUpperBound: true },
+        ...{ p50: expect.closeTo(3, 1), p95: expect.closeTo(3, 1), p99: expect.closeTo(3, 1) },
+      });
+      const { uncountedAtMs, measuredAtMs } = await snapshot();
+      expect(uncountedAtMs).toBe(measuredAtMs);
+      elapsed += 62_000;
+      await observe([observation({ counts: counts() })]);
+      expect(await rates()).not.toHaveProperty("isLowerBound");
+      // A window of wait times reaches back further by one slot.
+      expect(await waits()).toHaveProperty("isUpperBound", true);
+      expect((await snapshot()).throughput?.FIVE_MINUTES).toHaveProperty("isLowerBound", true);
+      await observe([observation({ counts: null })]);
+      elapsed += 1;
+      await observe([observation({ counts: counts() })]);
+      expect(await snapshot()).not.toHaveProperty("uncountedAtMs");
+    });
+
     it.each([
       { how: "jobs were missed", run: async () => observe([observation({ counts: null })]) },
       {

@@ -3,6 +3,7 @@ import { AppError } from "../../src/core/errors.ts";
 import type { Observation, ObservedSource } from "../../src/core/observation.ts";
 import { createListSource, type ListSourceOptions } from "../../src/sources/lists/list-source.ts";
 import { onThisMachine } from "./busy-machine.ts";
+import type { Elapsed } from "./elapsed.ts";
 import { type LogEntry, recordingLogger } from "./logger.ts";
 
 export interface WatchedLists {
@@ -84,6 +85,36 @@ export async function watchLists(options: WatchListsOptions): Promise<WatchedLis
       }),
     stop,
   };
+}
+
+/** What was reported of a queue so far. */
+export function countedOf({ seen }: WatchedLists, queue: string) {
+  const observations = seen.flatMap(({ queues }) => queues.filter((each) => each.queue === queue));
+  const counts = observations.flatMap(({ counts }) => counts ?? []);
+  const pauses = observations.map(
+    ({ readAtMs }, i) => readAtMs - (observations[i - 1]?.readAtMs ?? readAtMs),
+  );
+  return {
+    counts,
+    enqueued: counts.reduce((sum, { enqueued }) => sum + (enqueued ?? Number.NaN), 0),
+    /** How long each job waited that left, in ms; null: not known. */
+    waits: counts.flatMap(({ left }) =>
+      left.flatMap(({ count = 1, waitMs }) => Array.from({ length: count }, () => waitMs)),
+    ),
+    /** The longest from one reading to the next, in ms, give or take when they were made. */
+    intervalMs: Math.max(...pauses) + 2 * Math.max(...observations.map((each) => each.uncertaintyMs)) + 2,
+  };
+}
+
+/** The job was pushed in one of these times and taken in the other one: its wait is true to one interval. */
+export function expectWait(
+  waitMs: number | null | undefined,
+  pushed: Elapsed,
+  taken: Elapsed,
+  intervalMs: number,
+): void {
+  expect(waitMs).toBeGreaterThanOrEqual(taken[0] - pushed[1] - intervalMs);
+  expect(waitMs).toBeLessThanOrEqual(taken[1] - pushed[0] + intervalMs);
 }
 
 export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {

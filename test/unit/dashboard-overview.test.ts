@@ -52,6 +52,7 @@ describe("a number", () => {
     [1_234, "1,234", "with separators"],
   ])("of %f a second is %s: %s", (rate, text, _why) => {
     expect(formatRate(rate)).toBe(text);
+    expect(formatRate(rate, true)).toBe(`${text}+`);
   });
 });
 

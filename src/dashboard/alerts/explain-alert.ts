@@ -1,4 +1,4 @@
-import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatCount, formatRate, type Rates } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { type Health, healthWords } from "../format/health-words.ts";
 import { formatTime } from "../format/instant.ts";
@@ -72,7 +72,7 @@ export interface FiringFacts {
   readonly depth: number | null;
   readonly depthIsLowerBound?: boolean;
   readonly accuracy: "EXACT" | "ESTIMATED" | "LOWER_BOUND" | "INCOMPLETE" | "UNKNOWN";
-  readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
+  readonly throughput: Rates | null;
   readonly health: readonly { readonly health: Health; readonly since: string }[];
 }
 
@@ -99,8 +99,10 @@ export function explainFacts(facts: FiringFacts): readonly string[] {
     sentences.push(depth === 1 ? "1 job waited." : `${count} jobs waited.`);
   }
   if (throughput !== null) {
-    const { enqueuedPerSecond, dequeuedPerSecond } = throughput;
-    sentences.push(`${formatRate(enqueuedPerSecond)}/s came, ${formatRate(dequeuedPerSecond)}/s left.`);
+    const { enqueuedPerSecond, dequeuedPerSecond, isLowerBound } = throughput;
+    sentences.push(
+      `${formatRate(enqueuedPerSecond, isLowerBound)}/s came, ${formatRate(dequeuedPerSecond, isLowerBound)}/s left.`,
+    );
   }
   const accuracy = accuracies[facts.accuracy];
   if (accuracy !== null) sentences.push(accuracy);

@@ -13,6 +13,11 @@ export function formatDuration(seconds: number): string {
   return pair(seconds, 86_400, "d", 3_600, "h");
 }
 
+/** A wait that may have been shorter: `≤ 4.8 s`. */
+export function formatWait(seconds: number, isUpperBound: boolean): string {
+  return isUpperBound ? `≤ ${formatDuration(seconds)}` : formatDuration(seconds);
+}
+
 /** 0.3 * 10 is a little less than 3. */
 const rounding = 1e-6;
 

@@ -4,8 +4,8 @@ import { graphql, type ResultOf } from "./graphql.ts";
 const queueRow = graphql(`
   fragment QueueRow on QueueLatency {
     queue source state health latency oldestSince objective depth depthIsLowerBound accuracy stale measuredAt
-    throughput { enqueuedPerSecond dequeuedPerSecond }
-    waitTime { count p95 }
+    throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
+    waitTime { count p95 isUpperBound }
     forecast { unstable drainSeconds { likely } breachSeconds { likely } }
   }`);
 export type QueueRow = ResultOf<typeof queueRow>;
@@ -65,8 +65,8 @@ export const queueNow = graphql(`
     queueLatency(queues: [$queue], minIntervalMs: 1000) {
       queue source state health objective latency oldestSince measuredAt depth depthIsLowerBound scheduled lost inFlight inFlightIdle
       accuracy stale clockSkew
-      throughput { enqueuedPerSecond dequeuedPerSecond }
-      waitTime(window: ONE_MINUTE) { count p50 p95 p99 }
+      throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
+      waitTime(window: ONE_MINUTE) { count p50 p95 p99 isUpperBound }
       forecast {
         unstable
         drainSeconds { low likely high }
@@ -111,7 +111,7 @@ const alertFields = graphql(`
     annotations { name text }
     facts {
       measuredAt latency depth depthIsLowerBound accuracy
-      throughput { enqueuedPerSecond dequeuedPerSecond }
+      throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
       health { health since }
     }
   }`);

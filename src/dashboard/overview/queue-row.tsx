@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { firingByQueue } from "../alerts/alert-feed.ts";
 import { formatAtLeast, formatRate } from "../format/count.ts";
-import { formatDuration } from "../format/duration.ts";
+import { formatWait } from "../format/duration.ts";
 import type { QueueRow } from "../graphql/documents.ts";
 import { HealthLabel } from "../parts/health.tsx";
 import { Instant } from "../parts/instant.tsx";
@@ -71,13 +71,13 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         {depth === null ? null : formatAtLeast(depth, depthIsLowerBound)}
       </Figure>
       <Figure name="in" label="In/s">
-        {throughput === null ? null : formatRate(throughput.enqueuedPerSecond)}
+        {throughput === null ? null : formatRate(throughput.enqueuedPerSecond, throughput.isLowerBound)}
       </Figure>
       <Figure name="out" label="Out/s">
-        {throughput === null ? null : formatRate(throughput.dequeuedPerSecond)}
+        {throughput === null ? null : formatRate(throughput.dequeuedPerSecond, throughput.isLowerBound)}
       </Figure>
       <Figure name="p95" label="p95 wait">
-        {waitTime === null || waitTime.count === 0 ? null : formatDuration(waitTime.p95)}
+        {waitTime === null || waitTime.count === 0 ? null : formatWait(waitTime.p95, waitTime.isUpperBound)}
       </Figure>
       <td class="cell-forecast">
         <ForecastText of={row} />

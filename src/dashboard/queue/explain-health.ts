@@ -1,4 +1,4 @@
-import { formatAtLeast, formatRate } from "../format/count.ts";
+import { formatAtLeast, formatRate, type Rates } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatTime } from "../format/instant.ts";
 
@@ -21,7 +21,7 @@ export interface ExplainedQueue {
   readonly depthIsLowerBound?: boolean;
   readonly objective: number | null;
   readonly measuredAt: string;
-  readonly throughput: { readonly enqueuedPerSecond: number; readonly dequeuedPerSecond: number } | null;
+  readonly throughput: Rates | null;
   readonly forecast: {
     readonly unstable: boolean;
     readonly drainSeconds: Estimate | null;
@@ -116,7 +116,7 @@ function explainHealthOf(queue: ExplainedQueue): Explanation {
       const rates =
         throughput === null
           ? ""
-          : ` (now ${formatRate(throughput.enqueuedPerSecond)}/s in, ${formatRate(throughput.dequeuedPerSecond)}/s out)`;
+          : ` (now ${formatRate(throughput.enqueuedPerSecond, throughput.isLowerBound)}/s in, ${formatRate(throughput.dequeuedPerSecond, throughput.isLowerBound)}/s out)`;
       return {
         reason: `For five minutes more jobs have come than left${rates}, and the oldest job has grown older, to ${age}.`,
         advice: moreWorkers(queue),

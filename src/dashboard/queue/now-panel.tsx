@@ -1,5 +1,5 @@
 import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
-import { formatDuration } from "../format/duration.ts";
+import { formatDuration, formatWait } from "../format/duration.ts";
 import { HealthLabel } from "../parts/health.tsx";
 import { Instant } from "../parts/instant.tsx";
 import { Latency } from "../parts/latency.tsx";
@@ -45,8 +45,8 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
         {now.inFlightIdle !== null && (
           <Fact name="Oldest in flight" value={`for ${formatDuration(now.inFlightIdle)}`} />
         )}
-        <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond)} />
-        <Fact name="Out" value={rate(now.throughput?.dequeuedPerSecond)} />
+        <Fact name="In" value={rate(now.throughput?.enqueuedPerSecond, now.throughput?.isLowerBound)} />
+        <Fact name="Out" value={rate(now.throughput?.dequeuedPerSecond, now.throughput?.isLowerBound)} />
         <Fact name="Wait p95, 1 m" value={waitOf(now)} />
         {now.lost !== null && now.lost > 0 && (
           <Fact name="Dropped after MAX_WAIT" value={formatCount(now.lost)} />
@@ -82,13 +82,13 @@ function count(value: number | null): string {
   return value === null ? unknown : formatCount(value);
 }
 
-function rate(perSecond: number | undefined): string {
-  return perSecond === undefined ? unknown : `${formatRate(perSecond)}/s`;
+function rate(perSecond: number | undefined, isLowerBound: boolean | undefined): string {
+  return perSecond === undefined ? unknown : `${formatRate(perSecond, isLowerBound)}/s`;
 }
 
 function waitOf({ waitTime }: QueueNow): string {
   if (waitTime === null) return unknown;
-  return waitTime.count === 0 ? "no job taken" : formatDuration(waitTime.p95);
+  return waitTime.count === 0 ? "no job taken" : formatWait(waitTime.p95, waitTime.isUpperBound);
 }
 
 function skew(seconds: number): string {

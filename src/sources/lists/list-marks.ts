@@ -1,3 +1,14 @@
+import {
+  distinct,
+  endsOf,
+  type KnownElement,
+  type NumberRange,
+  newestOf,
+  numbered,
+} from "./known-elements.ts";
+import type { Hit, ListReading } from "./list-reading.ts";
+import { areOneTime, mergedSpans, type Span, spanOf } from "./list-spans.ts";
+
 /**
  * Since when the head of a FIFO list waits, where the elements carry no time: from where known elements are, from one reading to the
  * next. Elements are numbered in the order in which they were pushed. No I/O, no clock.
@@ -28,61 +39,12 @@ export interface ListMarks {
   readonly spans: readonly Span[];
 }
 
-/** The first and the last number that an element may have. */
-export type NumberRange = readonly [from: number, to: number];
-
-export interface KnownElement {
-  readonly digest: string;
-  readonly number: NumberRange;
-}
-
-/** The elements from behind the span before up to a number: they were pushed between two readings. */
-export interface Span {
-  readonly to: number;
-  /** Of the last one; "" where it is not known, or another one has the same. */
-  readonly digest: string;
-  /** Null: before the first reading. */
-  readonly afterMs: number | null;
-  readonly byMs: number;
-  /** Whether the elements could not be distinguished, so that nothing is known of their times. */
-  readonly isDoubtful: boolean;
-}
-
-/** What read-lists.lua returned of a list. Digests are of the elements. */
-export interface ListReading {
-  readonly nowMs: number;
-  readonly length: number;
-  /** Length and ends are as they were: then the rest is empty. */
-  readonly isSame: boolean;
-  /** From the newest on. */
-  readonly newest: readonly string[];
-  /** The known element nearest to the newest, and how many are newer. */
-  readonly newHit: Hit | null;
-  /** All elements were compared with the known ones, and none is one. */
-  readonly isWhole: boolean;
-  /** From the head on. */
-  readonly oldest: readonly string[];
-  /** The known element nearest to the head, and how many are before it. */
-  readonly oldHit: Hit | null;
-  /** Of the elements with 32, 64, 128, … before them. */
-  readonly samples: readonly string[];
-}
-
-export interface Hit {
-  readonly place: number;
-  readonly digest: string;
-}
-
 export interface HeadAge {
   readonly ageMs: number;
   readonly uncertaintyMs: number;
   readonly accuracy: "EXACT" | "LOWER_BOUND" | "UNKNOWN";
 }
 
-const firstSample = 32;
-/** Spans are merged while their times then differ by less than this share of their age. */
-const mergedShare = 0.02;
-const maxSpans = 500;
 /** How many spans' last elements are looked for. */
 const comparedSpans = 8;
 /** Of a list that is longer than what is known of it, this many times what left before may leave at once. */
@@ -121,9 +83,10 @@ export function headAge(marks: ListMarks, exactMs: number, place = 0): HeadAge |
   const [first, last] = [spanOf(spans, from + place), spanOf(spans, to + place)];
   const ageMs = Math.max(0, atMs - last.byMs);
   if (first.isDoubtful || last.isDoubtful) return { ageMs, uncertaintyMs: 0, accuracy: "UNKNOWN" };
-  const widthMs = first.afterMs === null ? Number.POSITIVE_INFINITY : last.byMs - first.afterMs;
-  const isExact = behind === null && widthMs <= Math.max(exactMs, 2 * mergedShare * ageMs);
+  const isExact =
+    behind === null && first.afterMs !== null && areOneTime(first.afterMs, last.byMs, atMs, exactMs);
   if (!isExact) return { ageMs, uncertaintyMs: 0, accuracy: "LOWER_BOUND" };
+  const widthMs = last.byMs - first.afterMs;
   return { ageMs: ageMs + widthMs / 2, uncertaintyMs: widthMs / 2, accuracy: "EXACT" };
 }
 
@@ -228,77 +191,6 @@ function pushedBehind(
 ): number {
   if (oldHit === null || oldNumber === undefined) return 0;
   return Math.max(0, length - oldHit.place - (earlier.newest - oldNumber[0] + 1));
-}
-
-interface Place {
-  /** How many elements are before it. */
-  readonly place: number;
-  readonly digest: string;
-}
-
-interface NumberedPlace extends Place {
-  readonly number: NumberRange;
-}
-
-/** The elements that were looked at, from the head on, with the numbers that `numberOf` returns; null: left out. */
-function numbered(
-  { length, newest, oldest, samples }: ListReading,
-  numberOf: (place: Place, previous: NumberedPlace | null) => NumberRange | null,
-): readonly KnownElement[] {
-  const digests = new Map<number, string>();
-  for (const [i, digest] of oldest.entries()) digests.set(i, digest);
-  for (const [i, digest] of samples.entries()) digests.set(firstSample * 2 ** i, digest);
-  for (const [i, digest] of newest.entries()) digests.set(length - 1 - i, digest);
-  const found: NumberedPlace[] = [];
-  for (const place of [...digests.keys()].sort((a, b) => a - b)) {
-    const digest = digests.get(place) ?? "";
-    const number = numberOf({ place, digest }, found.at(-1) ?? null);
-    if (number !== null) found.push({ place, digest, number });
-  }
-  const counts = Map.groupBy(digests.values(), (digest) => digest);
-  return found
-    .filter(({ digest }) => counts.get(digest)?.length === 1)
-    .map(({ digest, number }) => ({ digest, number }));
-}
-
-/** Without the digests of which there are two with different numbers. */
-function distinct(elements: readonly KnownElement[]): readonly KnownElement[] {
-  const byDigest = new Map<string, KnownElement | null>();
-  for (const element of elements) {
-    const other = byDigest.get(element.digest);
-    const [from, to] = element.number;
-    const isOther = other !== undefined && (other === null || to < other.number[0] || from > other.number[1]);
-    byDigest.set(element.digest, isOther ? null : (other ?? element));
-  }
-  return [...byDigest.values()].filter((element) => element !== null);
-}
-
-/** The digest of the newest element, where no other one has it. */
-function newestOf({ newest: [digest = ""] }: ListReading, known: readonly KnownElement[]): string {
-  return known.some((element) => element.digest === digest) ? digest : "";
-}
-
-function endsOf({ newest, oldest }: ListReading): readonly [newest: string, head: string] {
-  return [newest[0] ?? "", oldest[0] ?? ""];
-}
-
-function spanOf(spans: readonly Span[], number: number): Span {
-  const span = spans.find(({ to }) => number <= to) ?? spans.at(-1);
-  if (span === undefined) throw new Error(`expected a span of the element ${number}`);
-  return span;
-}
-
-function mergedSpans(spans: readonly Span[], nowMs: number): readonly Span[] {
-  const result: Span[] = [];
-  const excess = spans.length - maxSpans;
-  for (const [i, span] of spans.entries()) {
-    const last = result.at(-1);
-    const canMerge = last !== undefined && last.afterMs !== null && !last.isDoubtful && span.afterMs !== null;
-    const isSmall = canMerge && span.byMs - last.afterMs <= mergedShare * (nowMs - span.byMs);
-    if (canMerge && (isSmall || i <= excess)) result[result.length - 1] = { ...span, afterMs: last.afterMs };
-    else result.push(span);
-  }
-  return result;
 }
 
 /** The clock of Redis was set back. */

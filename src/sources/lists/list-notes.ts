@@ -1,4 +1,6 @@
-import type { KnownElement, ListMarks, Span } from "./list-marks.ts";
+import type { KnownElement } from "./known-elements.ts";
+import type { ListMarks } from "./list-marks.ts";
+import type { Span } from "./list-spans.ts";
 
 /** Marks of a queue's lists, as text that a later reader goes on from. */
 export function notesOf(marks: readonly ListMarks[]): string {

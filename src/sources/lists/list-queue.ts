@@ -1,5 +1,7 @@
 import type { Observation } from "../../core/observation.ts";
+import { createListCounts } from "./list-counts.ts";
 import { advanceMarks, type ListMarks } from "./list-marks.ts";
+import { movesBetween } from "./list-moves.ts";
 import { marksIn, notesOf } from "./list-notes.ts";
 import type { Look, QueueReading, SetReply } from "./list-reader.ts";
 import type { JobSet, QueueKeys } from "./list-system.ts";
@@ -11,6 +13,8 @@ export interface ListQueue {
   /** Of each list; null: never read. */
   readonly marks: readonly (ListMarks | null)[];
   observe(reading: QueueReading): Observation;
+  /** The last observation may not be stored. */
+  unstored(): void;
 }
 
 export interface ListQueueOptions {
@@ -33,6 +37,7 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
   const noted = options.notes === null ? null : marksIn(options.notes, keys.lists.length);
   let marks: readonly (ListMarks | null)[] = noted ?? keys.lists.map(() => null);
   let looks: readonly (readonly Look[])[] = keys.lists.map(() => []);
+  const counting = createListCounts();
   let notedAtMs = Number.NEGATIVE_INFINITY;
   let unknownSinceMs: number | null = null;
 
@@ -67,11 +72,19 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
       if (sets.length < read.length || lists.some(({ reading }) => reading === null)) {
         marks = keys.lists.map(() => null);
         unknownForMs(readAtMs, "one of its keys is of another type");
-        return { ...seen, ...noNumbers, uncertaintyMs };
+        counting.restart();
+        return { ...seen, ...noNumbers, counts: null, uncertaintyMs };
       }
+      const before = marks;
       marks = lists.map(({ reading }, i) =>
         reading === null ? null : advanceMarks(marks[i] ?? null, reading, areDistinct),
       );
+      const moves = lists.map(({ reading }, i) => {
+        const after = marks[i] ?? null;
+        if (reading === null || after === null) return null;
+        return movesBetween(before[i] ?? null, after, reading, exactMs);
+      });
+      const counts = counting.add(moves, { nowMs, readAtMs });
       looks = lists.map((list, i) => list.looks ?? looks[i] ?? []);
       const parts = [
         ...marks.map((each, i) => (each === null ? null : listAge(each, looks[i] ?? [], exactMs))),
@@ -86,6 +99,7 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
         depth: inLists + totalOf(sets, (i) => keys.sets[i]?.waitsAfter === true, "due"),
         scheduled: laterOf("scheduled", sets),
         inFlight: laterOf("inFlight", sets),
+        ...(counts === undefined ? {} : { counts }),
         ...notesAt(nowMs),
       };
       if (oldest?.accuracy === "UNKNOWN") {
@@ -101,6 +115,7 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
         accuracy: oldest.accuracy,
       };
     },
+    unstored: counting.restart,
   };
 }
 

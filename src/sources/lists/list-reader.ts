@@ -3,7 +3,8 @@ import type { Redis } from "ioredis";
 import { monotonicClock } from "../../runtime/clock.ts";
 import { namedReply } from "../../runtime/named-reply.ts";
 import { createReadOnlyScript } from "../read-only-script.ts";
-import { comparedElements, type Hit, type ListMarks, type ListReading } from "./list-marks.ts";
+import { comparedElements, type ListMarks } from "./list-marks.ts";
+import type { Hit, ListReading } from "./list-reading.ts";
 import type { ListSystem, QueueKeys } from "./list-system.ts";
 
 /** What one reading of a queue returned. */

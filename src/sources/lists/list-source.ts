@@ -109,6 +109,7 @@ export function createListSource(options: ListSourceOptions): Service {
       await sink.observe({ source, queues: observations, freshForMs });
       unstored.recovered();
     } catch (error) {
+      for (const queue of queues.values()) queue.unstored();
       unstored.failed(error);
     }
     return tookMs;

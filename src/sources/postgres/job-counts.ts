@@ -1,4 +1,4 @@
-import type { LeftJob, ObservedCounts } from "../../core/observation.ts";
+import type { LeftJobs, ObservedCounts } from "../../core/observation.ts";
 import type { Row } from "./connection.ts";
 import { type CountedJobs, countLimit } from "./system.ts";
 
@@ -12,7 +12,7 @@ export interface CountReading {
   /** Whether there was more than is read. */
   readonly isCut: boolean;
   readonly came: ReadonlyMap<string, number>;
-  readonly left: ReadonlyMap<string, readonly LeftJob[]>;
+  readonly left: ReadonlyMap<string, readonly LeftJobs[]>;
 }
 
 /** A row may become visible so long after its time: its transaction is not committed yet, or its worker's clock is behind. */
@@ -37,7 +37,7 @@ export function countsStatement({ left, came }: CountedJobs): string {
 
 export function countReading(rows: readonly Row[]): CountReading {
   const came = new Map<string, number>();
-  const left = new Map<string, LeftJob[]>();
+  const left = new Map<string, LeftJobs[]>();
   let bounds = { until: "", untilMs: 0, nowMs: 0, isCut: true };
   for (const { queue, at_ms: at, wait_ms: wait, came: count, until } of rows) {
     const name = String(queue);

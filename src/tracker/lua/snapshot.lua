@@ -32,6 +32,7 @@
 --                    dequeued, removed, unremoved, lost, unlost, waited, and the waits by their bounds (see totals.lua)
 --     in flight      how many jobs are delivered and not acknowledged, and, behind a space, since when the oldest of them is, ms;
 --                    '' where the source does not report it
+--     uncounted      how long before the end of the windows jobs may have come and left uncounted last, ms; -1 when none may have
 --   }
 
 -- @include ../../redis/lua/includes/now.lua
@@ -62,18 +63,19 @@ local slots, throughputsOf, waitTimesOf
 local function observedRow(stateKey, recentKey, source)
   local now = redisNow
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil',
-    'inFlight', 'countsSince', 'countsUntil', 'hasRates')
+    'inFlight', 'countsSince', 'countsUntil', 'hasRates', 'uncountedAt')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   local accuracy, measuredAt = fields[4], tonumber(fields[6])
   -- Before the clock was set back. What was read before it was set forward is stale.
   if isLater(measuredAt) then accuracy = 'UNKNOWN' end
   local countsSince, countsUntil = tonumber(fields[9] or nil), tonumber(fields[10] or nil)
-  local throughputs, waitTimes, counted = {}, {}, 0
+  local throughputs, waitTimes, counted, uncounted = {}, {}, 0, -1
   if countsSince and countsUntil and not stale and not isLater(countsUntil) then
     local function isCountedSince(seconds) return countsSince <= countsUntil - tonumber(seconds) * 1000 end
     if isCountedSince(minWindow) then
       counted = fields[11] == '1' and 1 or 2
+      if fields[12] then uncounted = math.max(0, countsUntil - tonumber(fields[12])) end
       throughputs = throughputsOf(recentKey, countsUntil, isCountedSince)
       waitTimes = waitTimesOf(recentKey, countsUntil, isCountedSince)
     end
@@ -81,7 +83,8 @@ local function observedRow(stateKey, recentKey, source)
   return {
     source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, throughputs, waitTimes, counted, '', -1, 0, '', fields[8] or ''
+    stale and measuredAt or now, stale and 1 or 0, throughputs, waitTimes, counted, '', -1, 0, '', fields[8] or '',
+    uncounted
   }
 end
 
@@ -232,7 +235,7 @@ local function rowOf(keys, answered)
     source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0,
     throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince),
     isCountedSince(minWindow) and 1 or 0, skew, lost, hasLost,
-    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', ''
+    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', '', -1
   }
 end
 

@@ -29,31 +29,33 @@ local function createRecent(recentKey, now)
     return lastCounts
   end
 
-  function recent.countEnqueue(at)
+  -- jobs: how many, 1 when nil; as below.
+  function recent.countEnqueue(at, jobs)
     local counts = countsAt(at)
-    counts.enqueued = counts.enqueued + 1
+    counts.enqueued = counts.enqueued + (jobs or 1)
   end
 
   -- waitedSince: nil when that is not known.
-  function recent.countDequeue(at, waitedSince)
+  function recent.countDequeue(at, waitedSince, jobs)
     local counts = countsAt(at)
-    counts.dequeued = counts.dequeued + 1
-    if waitedSince then recent.countWait(at, waitedSince) end
+    counts.dequeued = counts.dequeued + (jobs or 1)
+    if waitedSince then recent.countWait(at, waitedSince, jobs) end
   end
 
   -- Of a dequeue that was counted before.
-  function recent.countWait(at, waitedSince)
+  function recent.countWait(at, waitedSince, jobs)
     local counts = countsAt(at)
     local wait, bucket = at - waitedSince, 0
+    jobs = jobs or 1
     if wait > 0 then bucket = 1 + math.max(0, math.ceil(math.log(wait) / logGamma - 1e-9)) else wait = 0 end
-    counts.waits, counts.sum = counts.waits + 1, counts.sum + wait
+    counts.waits, counts.sum = counts.waits + jobs, counts.sum + jobs * wait
     if wait > counts.max then counts.max = wait end
-    counts.buckets[bucket] = (counts.buckets[bucket] or 0) + 1
+    counts.buckets[bucket] = (counts.buckets[bucket] or 0) + jobs
     -- Waits of one batch are mostly alike, so the last one's place is where to look first.
     if not bounds then allWaits, bounds, place = {}, waitBounds(), 1 end
     while wait > bounds[place] do place = place + 1 end
     while wait <= bounds[place - 1] do place = place - 1 end
-    allWaits[place] = (allWaits[place] or 0) + 1
+    allWaits[place] = (allWaits[place] or 0) + jobs
   end
 
   -- Adds all waits, whenever they ended, to what grows of the totals.

@@ -1,0 +1,93 @@
+import type { ListMarks } from "./list-marks.ts";
+import type { ListReading } from "./list-reading.ts";
+import { areOneTime, type Span } from "./list-spans.ts";
+
+/** Which elements were pushed to a list, and left it, between two readings. */
+export interface ListMoves {
+  readonly pushed: number;
+  /** From the head on. */
+  readonly left: readonly LeftElements[];
+  /** Between the two times, in ms. */
+  readonly betweenMs: number;
+  /**
+   * Whether these are all: the element that was the newest is still there, so that none can have come behind it and left. False also where
+   * the list was empty at either reading.
+   */
+  readonly isWhole: boolean;
+  /** Whether it was empty at both readings. */
+  readonly isIdle: boolean;
+}
+
+export interface LeftElements {
+  readonly count: number;
+  /** From the middle of the readings around their push to the middle of those around their leaving; null: not known. */
+  readonly waitMs: number | null;
+}
+
+/**
+ * Marks that one reading advanced. What was removed or purged counts as what was taken: a list does not show the difference.
+ *
+ * @param exactMs two times that differ by no more are as one.
+ * @returns null when nothing can be compared.
+ */
+export function movesBetween(
+  before: ListMarks | null,
+  after: ListMarks,
+  reading: ListReading,
+  exactMs: number,
+): ListMoves | null {
+  if (before === null || before.atMs > after.atMs) return null;
+  const { newHit, oldHit } = reading;
+  const betweenMs = after.atMs - before.atMs;
+  const isIdle = before.length === 0 && after.length === 0;
+  const none: ListMoves = { pushed: 0, left: [], betweenMs, isWhole: reading.isSame, isIdle };
+  if (reading.isSame) return none;
+
+  const isOther = before.length === 0 || after.length === 0 || (newHit === null && oldHit === null);
+  const isAllNew = after.length === 0 || after.spans[0]?.afterMs === before.atMs;
+  if (isOther && isAllNew)
+    return { ...none, pushed: after.length, left: leftOf(before, before.length, betweenMs, exactMs) };
+
+  const isNewestThere = newHit !== null && newHit.digest === before.ends[0];
+  const isCounted = !isOther && after.spans[0]?.isDoubtful === false && (isNewestThere || newHit === null);
+  // Of the others, only how much longer or shorter the list is.
+  const pushed = isCounted ? after.newest - before.newest : Math.max(0, after.length - before.length);
+  const count = Math.max(0, before.length + pushed - after.length);
+  const left = isCounted && isInOrder(after) ? leftOf(before, count, betweenMs, exactMs) : unknown(count);
+  return { ...none, pushed, left, isWhole: isCounted && isNewestThere };
+}
+
+/** The `count` elements from the head on. */
+function leftOf(
+  before: ListMarks,
+  count: number,
+  betweenMs: number,
+  exactMs: number,
+): readonly LeftElements[] {
+  if (!isInOrder(before) || betweenMs > exactMs) return unknown(count);
+  const leftAtMs = before.atMs + betweenMs / 2;
+  const first = before.newest - (before.length - 1);
+  let next = first;
+  return before.spans.flatMap((span) => {
+    const last = Math.min(span.to, first + count - 1);
+    const inSpan = last - next + 1;
+    if (inSpan <= 0) return [];
+    next = last + 1;
+    return [{ count: inSpan, waitMs: waitOf(span, leftAtMs, exactMs) }];
+  });
+}
+
+function waitOf({ afterMs, byMs, isDoubtful }: Span, leftAtMs: number, exactMs: number): number | null {
+  if (afterMs === null || isDoubtful || !areOneTime(afterMs, byMs, leftAtMs, exactMs)) return null;
+  return leftAtMs - (afterMs + byMs) / 2;
+}
+
+function unknown(count: number): readonly LeftElements[] {
+  return count === 0 ? [] : [{ count, waitMs: null }];
+}
+
+/** Whether it may be that no element was removed from the middle, nor put at the wrong end. */
+function isInOrder({ newest, length, head: [from, to], behind }: ListMarks): boolean {
+  const first = newest - (length - 1);
+  return behind === null && from <= first && first <= to;
+}
