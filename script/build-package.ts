@@ -52,6 +52,9 @@ for (const file of files.filter((name) => !isCode(name)))
   await cp(join(source, file), join(output, file), { recursive: true });
 // The package has its dependencies in it. hot-shots would compile this one for Unix sockets, which no setting names, at each installation.
 await rm(join(project, "node_modules/unix-dgram"), { recursive: true, force: true });
+// More than half of what the SDK is.
+for (const file of globSync("node_modules/@opentelemetry/**/*.map", { cwd: project }))
+  await rm(join(project, file));
 await declareTypes(join(source, "recorder/recorder.ts"), join(output, "recorder"));
 await buildDashboard();
 

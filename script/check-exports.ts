@@ -6,11 +6,14 @@ import { dirname, join, resolve } from "node:path";
 const exported = /^export (?:async )?(?:const|class|function\*?) (\w+)/gm;
 const imported = /^(?:import|export)\s[^;"]*?\{([^}]*)\}\s*from\s*"(\.[^"]+)"/gm;
 
+/** Files that are loaded when they are needed. */
+const importedLater = /\{([^{}]*)\} = await import\("(\.[^"]+)"\)/g;
+
 /** @returns the names that each file imports, by the path of the file that exports them. */
 function importsOf(files: ReadonlyMap<string, string>): ReadonlyMap<string, ReadonlySet<string>> {
   const found = new Map<string, Set<string>>();
   for (const [file, text] of files) {
-    for (const [, names = "", path = ""] of text.matchAll(imported)) {
+    for (const [, names = "", path = ""] of [...text.matchAll(imported), ...text.matchAll(importedLater)]) {
       const from = resolve(dirname(file), path);
       const known = found.get(from) ?? new Set();
       found.set(from, known);

@@ -34,6 +34,7 @@ import { readinessOf } from "./redis/readiness.ts";
 import { inBackground, type Logger } from "./runtime/logger.ts";
 import type { Service } from "./runtime/service.ts";
 import { checkedTogether, inOrder, together } from "./runtime/services.ts";
+import { packageVersion } from "./runtime/version.ts";
 import { createDashboard } from "./server/dashboard.ts";
 import type { RouteAnswer, ServerState } from "./server/http-router.ts";
 import { createServer } from "./server/server.ts";
@@ -191,6 +192,13 @@ export function createApp(config: Config, logger: Logger): App {
     historyMaxQueues: config.historyMaxQueues,
     statsd: config.statsd,
     statsdLease: createLease({ redis, keys, name: "/statsd", logger }),
+    otlp: config.otlpMetrics === null ? null : { ...config.otlpMetrics, version: packageVersion() },
+    otlpLease: createLease({ redis, keys, name: "/otlp", logger }),
+    isRedisUp: () =>
+      connections.assertServes().then(
+        () => true,
+        () => false,
+      ),
     subscriptions: subscriptions.taken,
     logger,
   });

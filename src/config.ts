@@ -10,6 +10,7 @@ import {
   webhooksOf,
 } from "./settings/alert-receivers.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
+import { type OtlpMetricsSettings, otlpSettings, readOtlp } from "./settings/otlp.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
 import {
@@ -79,10 +80,12 @@ export interface Config {
   readonly alertmanagerUrls: readonly string[];
   readonly alertWebhooks: readonly WebhookConfig[];
   readonly alertHeartbeatUrl: string | null;
-  /** Maximum number of queues that are exported to Prometheus and StatsD. */
+  /** Maximum number of queues that are exported to Prometheus, StatsD and OpenTelemetry. */
   readonly metricsMaxQueues: number;
   /** Null: gauges are not sent. */
   readonly statsd: StatsdAddress | null;
+  /** Null: metrics are not sent by OTLP. */
+  readonly otlpMetrics: OtlpMetricsSettings | null;
   /** What is allowed, but probably not meant. */
   readonly warnings: readonly SettingWarning[];
 }
@@ -137,6 +140,7 @@ const settings = z.object({
   ALERT_HEARTBEAT_URL: httpUrl(),
   METRICS_MAX_QUEUES: whole(1000, 1, 50_000),
   STATSD_URL: statsdUrl(),
+  ...otlpSettings(),
 });
 
 export type SettingName = keyof typeof settings.shape;
@@ -173,8 +177,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     const got = /_(URL|SECRET)$/.test(name) ? "" : `, got ${JSON.stringify(given[name])}`;
     return `${name}: ${issue.message}${got}`;
   });
+  const otlp = readOtlp(given);
   const problems = [
     ...issues,
+    ...otlp.problems,
     ...nameClashes(given),
     ...queriesOfNothing(given),
     ...receiverProblems(given),
@@ -230,6 +236,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     alertHeartbeatUrl: set.ALERT_HEARTBEAT_URL ?? null,
     metricsMaxQueues: set.METRICS_MAX_QUEUES,
     statsd: set.STATSD_URL,
+    otlpMetrics: otlp.metrics,
     warnings: [
       ...misspeltSettings(Object.keys(given), Object.keys(settings.shape)),
       ...unverifiedTls(set.REDIS_URL, sources),

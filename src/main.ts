@@ -1,5 +1,4 @@
 #!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
-import { readFileSync } from "node:fs";
 import { pino } from "pino";
 import { createApp } from "./app.ts";
 import { readArguments } from "./cli/arguments.ts";
@@ -10,6 +9,7 @@ import { makeToken } from "./cli/token.ts";
 import { type Config, listSettings, loadConfig } from "./config.ts";
 import { StartError } from "./core/errors.ts";
 import { monotonicClock } from "./runtime/clock.ts";
+import { packageVersion } from "./runtime/version.ts";
 import { createSource } from "./sources/create-source.ts";
 
 /** A mistake of the operator is one clear message; a mistake of ours shows where it happened. */
@@ -59,15 +59,10 @@ async function run(config: Config): Promise<void> {
 
 /** Prints what was found; the exit code is 1 if anything is wrong. */
 async function runCheck(config: Config): Promise<void> {
-  process.stdout.write(`queue-latency ${version()} on Node ${process.versions.node}\n\n`);
+  process.stdout.write(`queue-latency ${packageVersion()} on Node ${process.versions.node}\n\n`);
   const findings = await check(config, (source, sink, logger) => createSource(config, source, sink, logger));
   process.stdout.write(findingsTable(findings));
   process.exitCode = findings.some(({ status }) => status === "wrong") ? 1 : 0;
-}
-
-function version(): string {
-  const file = new URL("../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version;
 }
 
 try {
@@ -77,7 +72,7 @@ try {
   );
   const env = { ...process.env, ...settings };
   if (command === "help") process.stdout.write(helpText());
-  else if (command === "version") process.stdout.write(`${version()}\n`);
+  else if (command === "version") process.stdout.write(`${packageVersion()}\n`);
   else if (command === "token") await makeToken(words, env.API_TOKENS_FILE ?? "");
   else if (command === "check") await runCheck(loadConfig(env));
   else await run(loadConfig(env));

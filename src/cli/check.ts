@@ -23,7 +23,7 @@ export async function check(
   config: Config,
   createSource: CreateConfiguredSource,
 ): Promise<readonly NamedFinding[]> {
-  const { host, port, basePath, redisUrls, dataDir, statsd, sources } = config;
+  const { host, port, basePath, redisUrls, dataDir, statsd, otlpMetrics, sources } = config;
   const checks: readonly (readonly [part: string, finding: Promise<Finding>])[] = [
     ["server", checkListening(host, port, basePath)],
     ["redis", redisUrls.length === 0 ? checkOwnRedis(dataDir) : checkRedis(redisUrls)],
@@ -36,6 +36,7 @@ export async function check(
     ...(config.alertHeartbeatUrl === null
       ? []
       : [["heartbeat", checkReachable(config.alertHeartbeatUrl)] as const]),
+    ...(otlpMetrics === null ? [] : [["otlp", checkReachable(otlpMetrics.url)] as const]),
     ...(statsd === null ? [] : [["statsd", checkHostName(statsd.host, statsd.port)] as const]),
   ];
   const findings = await Promise.all(checks.map(async ([part, finding]) => ({ part, ...(await finding) })));

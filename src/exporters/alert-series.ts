@@ -1,70 +1,77 @@
 import type { AlertStatus } from "../core/alerts.ts";
-import { escaped, headOf } from "./queue-series.ts";
+import { headOf, linesOf, type MetricHead, type Sample } from "./metric.ts";
 
-interface AlertMetric {
-  readonly name: string;
-  readonly type: "gauge" | "counter";
-  readonly help: string;
-  /** By labels, with their braces; "" where there are none. */
-  readonly values: (status: AlertStatus) => readonly (readonly [labels: string, value: number])[];
+export interface AlertMetric extends MetricHead {
+  readonly samples: (status: AlertStatus) => readonly Sample[];
 }
 
-const metrics: readonly AlertMetric[] = [
+const single = (value: number): readonly Sample[] => [{ labels: {}, value }];
+
+/** State of alerts and of their deliveries: the same from all servers that share a Redis. */
+export const alertMetrics: readonly AlertMetric[] = [
   {
     name: "queue_latency_alerts",
+    otelName: "queue_latency.alerts",
+    unit: "{alert}",
     type: "gauge",
     help: "Alerts that have not ended, by state: pending or firing.",
-    values: ({ pending, firing }) => [
-      ['{state="pending"}', pending],
-      ['{state="firing"}', firing],
+    samples: ({ pending, firing }) => [
+      { labels: { state: "pending" }, value: pending },
+      { labels: { state: "firing" }, value: firing },
     ],
   },
   {
     name: "queue_latency_alerts_decided_timestamp_seconds",
+    otelName: "queue_latency.alerts.decided.timestamp",
+    unit: "s",
     type: "gauge",
     help: "When the rules were last evaluated, by Redis's clock. Absent while they never were.",
-    values: ({ decidedAtMs }) => (decidedAtMs === null ? [] : [["", decidedAtMs / 1_000]]),
+    samples: ({ decidedAtMs }) => (decidedAtMs === null ? [] : single(decidedAtMs / 1_000)),
   },
   {
     name: "queue_latency_alerts_ignored_total",
+    otelName: "queue_latency.alerts.ignored",
+    unit: "{alert}",
     type: "counter",
     help: "Alerts that were dropped because there were too many.",
-    values: ({ ignored }) => [["", ignored]],
+    samples: ({ ignored }) => single(ignored),
   },
   {
     name: "queue_latency_alert_outbox",
+    otelName: "queue_latency.alert.outbox",
+    unit: "{notification}",
     type: "gauge",
     help: "Notifications that a webhook has not accepted yet.",
-    values: ({ receivers }) =>
+    samples: ({ receivers }) =>
       receivers
         .filter(({ receiver }) => receiver.startsWith("webhook"))
-        .map(({ receiver, waiting }) => [`{receiver="${escaped(receiver)}"}`, waiting] as const),
+        .map(({ receiver, waiting }) => ({ labels: { receiver }, value: waiting })),
   },
   {
     name: "queue_latency_alerts_unreadable",
+    otelName: "queue_latency.alerts.unreadable",
+    unit: "{record}",
     type: "gauge",
     help: "Records in Redis that are not alerts, and are skipped.",
-    values: ({ unreadable }) => [["", unreadable]],
+    samples: ({ unreadable }) => single(unreadable),
   },
   {
     name: "queue_latency_alert_deliveries_total",
+    otelName: "queue_latency.alert.deliveries",
+    unit: "{delivery}",
     type: "counter",
     help: "Deliveries to receivers of alerts, by result: delivered and failed requests, and dropped notifications, which were given up.",
-    values: ({ receivers }) =>
+    samples: ({ receivers }) =>
       receivers.flatMap(({ receiver, delivered, failed, dropped }) =>
-        Object.entries({ delivered, failed, dropped }).map(
-          ([result, count]) => [`{receiver="${escaped(receiver)}",result="${result}"}`, count] as const,
-        ),
+        Object.entries({ delivered, failed, dropped }).map(([result, value]) => ({
+          labels: { receiver, result },
+          value,
+        })),
       ),
   },
 ];
 
-/** State of alerts and of their deliveries for Prometheus: the same from all servers that share a Redis. */
+/** For Prometheus. */
 export function alertSeries(status: AlertStatus): string {
-  return metrics
-    .map((metric) => {
-      const lines = metric.values(status).map(([labels, value]) => `${metric.name}${labels} ${value}\n`);
-      return headOf(metric) + lines.join("");
-    })
-    .join("");
+  return alertMetrics.map((metric) => headOf(metric) + linesOf(metric.name, metric.samples(status))).join("");
 }

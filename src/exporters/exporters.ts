@@ -5,6 +5,7 @@ import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
 import type { QueueReader } from "./all-queues.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { createOtlp, type OtlpMetricsConfig } from "./otlp.ts";
 import { createServerMetrics, type ServerMetrics, type ServerMetricsOptions } from "./server-metrics.ts";
 import { createStatsd } from "./statsd.ts";
 
@@ -22,22 +23,38 @@ export interface ExportersOptions extends ServerMetricsOptions {
   readonly statsd: { readonly host: string; readonly port: number } | null;
   /** The process that holds this lease sends to StatsD. */
   readonly statsdLease: Lease;
+  /** Null: OTLP is not configured. */
+  readonly otlp: OtlpMetricsConfig | null;
+  /** The process that holds this lease sends metrics of queues and alerts by OTLP. */
+  readonly otlpLease: Lease;
+  readonly isRedisUp: () => Promise<boolean>;
   readonly logger: Logger;
 }
 
-/** Exports the same numbers: Prometheus scrapes them, StatsD receives them. */
+/** Exports the same numbers: Prometheus scrapes them; StatsD, and a collector of OpenTelemetry, receive them. */
 export interface Exporters extends Service {
   readonly metrics: Metrics;
   readonly server: ServerMetrics;
 }
 
 export function createExporters(options: ExportersOptions): Exporters {
-  const { reader, objectiveMsOf, alertStatus, maxQueues, historyMaxQueues, statsd, statsdLease, logger } =
-    options;
+  const {
+    reader,
+    objectiveMsOf,
+    alertStatus,
+    maxQueues,
+    historyMaxQueues,
+    statsd,
+    statsdLease,
+    otlp,
+    logger,
+  } = options;
   const server = createServerMetrics(options);
   const metrics = createMetrics({
     ...{ reader, maxQueues, historyMaxQueues, server, objectiveMsOf, alertStatus, logger },
   });
+  const toCollector =
+    otlp === null ? null : createOtlp({ ...options, ...otlp, server, lease: options.otlpLease });
   const toStatsd =
     statsd === null
       ? null
@@ -54,8 +71,8 @@ export function createExporters(options: ExportersOptions): Exporters {
     server,
     async start() {
       server.start();
-      await toStatsd?.start();
+      await Promise.all([toStatsd?.start(), toCollector?.start()]);
     },
-    stop: async () => void (await toStatsd?.stop()),
+    stop: async () => void (await Promise.all([toStatsd?.stop(), toCollector?.stop()])),
   };
 }

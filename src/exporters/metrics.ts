@@ -4,8 +4,10 @@ import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { createSharedReading } from "../runtime/shared-reading.ts";
 import { alertSeries } from "./alert-series.ts";
-import { type Found, type QueueReader, readAllQueues } from "./all-queues.ts";
-import { createQueueMetrics, headOf, labelsOf, seriesParts } from "./queue-series.ts";
+import { type QueueReader, readAllQueues } from "./all-queues.ts";
+import { headOf, linesOf } from "./metric.ts";
+import { countMetrics } from "./queue-counts.ts";
+import { createQueueMetrics, labelsOf, seriesParts } from "./queue-series.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 
 export interface MetricsOptions {
@@ -61,7 +63,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
         });
       },
     });
-    return [...pages.flat(), Buffer.from(countsOf(found, stale, historyMaxQueues))];
+    const counts = countMetrics.map(
+      (metric) =>
+        headOf(metric) +
+        linesOf(metric.name, [{ labels: {}, value: metric.count({ ...found, stale, historyMaxQueues }) }]),
+    );
+    return [...pages.flat(), Buffer.from(counts.join(""))];
   }
 
   /**
@@ -97,29 +104,4 @@ export function createMetrics(options: MetricsOptions): Metrics {
     contentType: "text/plain; version=0.0.4; charset=utf-8",
     read: createSharedReading(collect, shareMs).read,
   };
-}
-
-/** How many queues have no series, so that a truncated scrape is not read as a complete one. */
-function countsOf({ known, omitted, unreadable }: Found, stale: number, historyMaxQueues: number): string {
-  const gauge = (name: string, help: string, value: number) =>
-    `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`;
-  return (
-    gauge("queue_latency_known_queues", "Queues that are known. Absent while Redis does not answer.", known) +
-    gauge(
-      "queue_latency_omitted_queues",
-      "Known queues that have no series here, since there are more than METRICS_MAX_QUEUES.",
-      omitted,
-    ) +
-    gauge(
-      "queue_latency_queues_without_history",
-      "Known queues of which no history is kept, since there are more than HISTORY_MAX_QUEUES.",
-      Math.max(0, known - historyMaxQueues),
-    ) +
-    gauge(
-      "queue_latency_unreadable_queues",
-      "Known queues that have no series in this scrape, since they could not be read.",
-      unreadable,
-    ) +
-    gauge("queue_latency_stale_queues", "Queues with series here that are stale.", stale)
-  );
 }

@@ -9,6 +9,20 @@ export interface ServerMetrics {
   /** A GraphQL request was refused, with an error code, over HTTP or a WebSocket. */
   refused(code: string): void;
   text(isRedisUp: boolean): Promise<string>;
+  /** The same, metric by metric. */
+  read(isRedisUp: boolean): Promise<readonly ReadMetric[]>;
+}
+
+/** As prom-client reads it. */
+export interface ReadMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly values: readonly {
+    readonly value: number;
+    readonly labels: Readonly<Record<string, string | number | undefined>>;
+    /** Of a histogram: with `_bucket`, `_sum` or `_count` behind the name. */
+    readonly metricName?: string;
+  }[];
 }
 
 export interface ServerMetricsOptions {
@@ -51,6 +65,10 @@ export function createServerMetrics({ subscriptions }: ServerMetricsOptions): Se
     async text(isRedisUp) {
       redisUp.set(Number(isRedisUp));
       return `${await registry.metrics()}\n${await processMetrics().metrics()}\n`;
+    },
+    async read(isRedisUp) {
+      redisUp.set(Number(isRedisUp));
+      return [...(await registry.getMetricsAsJSON()), ...(await processMetrics().getMetricsAsJSON())];
     },
   };
 }

@@ -1,11 +1,14 @@
 /**
  * The candidate that was probably meant; null when none is close. Two words are close when they become the same by few insertions,
- * deletions, replacements and swaps of neighbours, at most one for each four letters.
+ * deletions, replacements and swaps of neighbours, at most one for each four letters, and three.
  */
 export function closest(word: string, candidates: readonly string[]): string | null {
   const found = candidates
     .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(1, Math.floor(candidate.length / 4)))
+    .filter(
+      ({ candidate, distance }) =>
+        distance <= Math.min(maxDistance, Math.max(1, Math.floor(candidate.length / 4))),
+    )
     .sort((a, b) => a.distance - b.distance);
   return found[0]?.candidate ?? null;
 }
@@ -34,7 +37,8 @@ function editDistance(a: string, b: string): number {
   return at(last, b.length);
 }
 
-const maxDistance = 8;
+/** Long names of other programs differ from ours by one word: `OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`. */
+const maxDistance = 3;
 
 function at(row: readonly number[], index: number): number {
   return row[index] ?? Number.POSITIVE_INFINITY;

@@ -6,6 +6,11 @@ test.each([
   { other: 'import { one } from "./a.ts";', isFound: false, why: "it is imported" },
   { other: 'import { two, one as uno } from "./a.ts";', isFound: false, why: "under another name" },
   { other: 'import {\n  one,\n  two,\n} from "./a.ts";', isFound: false, why: "over several lines" },
+  {
+    other: 'const { one } = await import("./a.ts");',
+    isFound: false,
+    why: "it is imported when it is needed",
+  },
   { other: 'import { one } from "./b/a.ts";', isFound: true, why: "another file has the same name" },
   { other: 'import { oneMore } from "./a.ts";', isFound: true, why: "another name begins like it" },
   { other: "const one = 1;", isFound: true, why: "the name is used for something else" },

@@ -44,6 +44,7 @@ const defaults: Config = {
   alertHeartbeatUrl: null,
   metricsMaxQueues: 1_000,
   statsd: null,
+  otlpMetrics: null,
   warnings: [],
 };
 
@@ -439,6 +440,13 @@ describe("warnings", () => {
     { variable: "HOSTNAME", meant: null, why: "every shell has it" },
     { variable: "PATH", meant: null, why: "every process has it" },
     { variable: "DATABASE_URL", meant: null, why: "another program's" },
+    {
+      variable: "OTEL_EXPORTER_OTLP_ENDPONT",
+      meant: "OTEL_EXPORTER_OTLP_ENDPOINT",
+      why: "a letter is missing",
+    },
+    { variable: "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", meant: null, why: "a standard name, for another program" },
+    { variable: "OTEL_LOGS_EXPORTER", meant: null, why: "a standard name, for another program" },
   ])("$variable: $why", ({ variable, meant }) => {
     const { warnings } = loadConfig({ [variable]: "x" });
     expect(warnings).toEqual(
@@ -941,4 +949,78 @@ test("every mistake is reported at once, one line each", () => {
     "HOST",
   ]);
   expect(problems.join()).not.toContain("secret");
+});
+
+describe("OpenTelemetry", () => {
+  const endpoint = "http://collector:4318";
+  const metricsOf = (env: Readonly<Record<string, string>>) => loadConfig(env).otlpMetrics;
+
+  test.each([
+    { env: {}, url: undefined, why: "nothing is sent by default" },
+    { env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }, url: `${endpoint}/v1/metrics`, why: "a base" },
+    {
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: `${endpoint}/` },
+      url: `${endpoint}/v1/metrics`,
+      why: "a base with a slash",
+    },
+    {
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: "https://c/otlp" },
+      ...{ url: "https://c/otlp/v1/metrics", why: "a base with a path" },
+    },
+    {
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: "wrong", OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${endpoint}/in` },
+      ...{ url: `${endpoint}/in`, why: "that of metrics is taken as it is, and the other one not at all" },
+    },
+    {
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SDK_DISABLED: "True" },
+      ...{ url: undefined, why: "switched off" },
+    },
+    {
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_METRICS_EXPORTER: "none" },
+      ...{ url: undefined, why: "metrics are switched off" },
+    },
+    {
+      env: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc", OTEL_METRIC_EXPORT_INTERVAL: "often" },
+      ...{ url: undefined, why: "other programs share the variables; none counts without an endpoint" },
+    },
+  ])("$env sends to $url: $why", ({ env, url }) => {
+    expect(metricsOf(env as Readonly<Record<string, string>>)?.url).toBe(url);
+  });
+
+  test("takes the variables of metrics before the general ones, and decodes lists", () => {
+    const metrics = metricsOf({
+      ...{ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_METRIC_EXPORT_INTERVAL: "5000" },
+      ...{ OTEL_EXPORTER_OTLP_HEADERS: "a=1, b=x%20y=", OTEL_EXPORTER_OTLP_METRICS_HEADERS: "a=2" },
+      ...{ OTEL_EXPORTER_OTLP_TIMEOUT: "1", OTEL_EXPORTER_OTLP_METRICS_TIMEOUT: "2000" },
+      ...{ OTEL_EXPORTER_OTLP_COMPRESSION: "gzip", OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" },
+      ...{ OTEL_RESOURCE_ATTRIBUTES: "service.name=other,k8s.pod.name=a%2Cb", OTEL_SERVICE_NAME: "queues" },
+    });
+    expect(metrics).toEqual({
+      ...{ url: `${endpoint}/v1/metrics`, timeoutMs: 2_000, intervalMs: 5_000, compression: "gzip" },
+      headers: { a: "2", b: "x y=" },
+      resource: { "service.name": "queues", "k8s.pod.name": "a,b" },
+    });
+  });
+
+  test.each([
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", /expected http:\/\/host/],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@collector:4318", /OTEL_EXPORTER_OTLP_HEADERS$/],
+    ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "grpc://collector", /expected http:\/\/host/],
+    ["OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", /expected http\/protobuf.*, got "grpc"$/],
+    ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json", /expected http\/protobuf/],
+    ["OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer secret", /expected key=value/],
+    ["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=secret%0d%0ab: c", /expected key=value/],
+    ["OTEL_EXPORTER_OTLP_TIMEOUT", "10s", /expected milliseconds from 1 to 600000, got "10s"$/],
+    ["OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", /expected none or gzip/],
+    ["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", /expected cumulative/],
+    ["OTEL_METRIC_EXPORT_INTERVAL", "0", /expected milliseconds from 1000/],
+    ["OTEL_METRICS_EXPORTER", "prometheus", /expected otlp or none/],
+    ["OTEL_RESOURCE_ATTRIBUTES", "a=%zz", /expected key=value/],
+  ])("%s=%s is refused", (name, value, message) => {
+    const problems = problemsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, [name]: value });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(new RegExp(`^${name}: `));
+    expect(problems[0]).toMatch(message);
+    expect(problems[0]).not.toContain("secret");
+  });
 });

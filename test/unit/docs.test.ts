@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { listSettings } from "../../src/config.ts";
 import { errorStatus } from "../../src/core/errors.ts";
 import {
   intervalSetting,
@@ -174,6 +175,13 @@ describe("tables", () => {
     for (const [, name = "", value] of settings) {
       if (value !== undefined) expect(defaults.get(name), name).toBe(value.replaceAll("_", ""));
     }
+  });
+
+  test("of docs/opentelemetry.md have every variable that is read", () => {
+    const variables = listSettings().flatMap(({ name }) => (name.startsWith("OTEL_") ? [name] : []));
+    expect(variables.length).toBeGreaterThan(10);
+    const named = rowsOf("docs/opentelemetry.md").flatMap(([cell]) => namesIn(cell));
+    expect(named).toEqual(expect.arrayContaining(variables));
   });
 
   test("of docs/errors.md have every code with its status", () => {

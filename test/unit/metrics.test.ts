@@ -9,6 +9,7 @@ const server: ServerMetrics = {
   start() {},
   answered() {},
   refused() {},
+  read: async () => [],
   text: async (isRedisUp) => `redis_up ${Number(isRedisUp)}\n`,
 };
 

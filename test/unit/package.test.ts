@@ -54,7 +54,7 @@ describe("the package", () => {
     const brought = /^\^(\d+)\./.exec((devDependencies as { node: string }).node)?.[1];
     expect(brought).toBe(process.versions.node.split(".")[0]);
     // The published package is JavaScript, and runs on an older one, too: e2e/published-package starts it there.
-    expect(engines).toEqual({ node: ">=22.12" });
+    expect(engines).toEqual({ node: ">=22.15" });
     expect(await read("Dockerfile")).toContain(`FROM node:${brought}-`);
     expect(await read(".nvmrc")).toBe(`${brought}\n`);
     // npm only runs the install scripts that are listed, and it is by one that this Node comes.

@@ -1,0 +1,75 @@
+import type { AlertStatus } from "../core/alerts.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
+import { alertMetrics } from "./alert-series.ts";
+import type { MetricHead } from "./metric.ts";
+import { countMetrics, type QueueCounts } from "./queue-counts.ts";
+import { type QueueMetric, waitBoundsSeconds } from "./queue-series.ts";
+
+/** A metric as OpenTelemetry has it, with what there is of it now. */
+export interface OtelMetric {
+  readonly name: string;
+  readonly unit: string;
+  readonly description: string;
+  /** A gauge is the last value, a sum can be added up over its attributes. */
+  readonly type: "gauge" | "sum" | "counter" | "histogram";
+  readonly points: readonly OtelPoint[];
+}
+
+export interface OtelPoint {
+  readonly attributes: Readonly<Record<string, string | number>>;
+  readonly value: number | OtelHistogram;
+}
+
+export interface OtelHistogram {
+  /** Upper bounds; the last bucket has none. */
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** Of the queues of one page; a metric of which none of them has a number is left out. */
+export function ofQueues(
+  metrics: readonly QueueMetric[],
+  snapshots: readonly QueueSnapshot[],
+): readonly OtelMetric[] {
+  const attributes = snapshots.map(({ queue, source }) => ({
+    "messaging.destination.name": queue,
+    "queue.source": source ?? "",
+  }));
+  return withPoints(
+    metrics.map((metric) =>
+      described(
+        metric,
+        snapshots.flatMap((snapshot, i) =>
+          metric.points(snapshot).map(({ labels, value }) => ({
+            attributes: { ...attributes[i], ...labels },
+            value: typeof value === "number" ? value : { bounds: waitBoundsSeconds, ...value },
+          })),
+        ),
+      ),
+    ),
+  );
+}
+
+export function ofCounts(counts: QueueCounts): readonly OtelMetric[] {
+  return countMetrics.map((metric) => described(metric, [{ attributes: {}, value: metric.count(counts) }]));
+}
+
+export function ofAlerts(status: AlertStatus): readonly OtelMetric[] {
+  return withPoints(
+    alertMetrics.map((metric) =>
+      described(
+        metric,
+        metric.samples(status).map(({ labels, value }) => ({ attributes: labels, value })),
+      ),
+    ),
+  );
+}
+
+function withPoints(metrics: readonly OtelMetric[]): readonly OtelMetric[] {
+  return metrics.filter(({ points }) => points.length > 0);
+}
+
+function described({ otelName, unit, help, type }: MetricHead, points: readonly OtelPoint[]): OtelMetric {
+  return { name: otelName, unit, description: help, type, points };
+}
