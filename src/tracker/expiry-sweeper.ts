@@ -48,7 +48,7 @@ export function createExpirySweeper({
   // A sweep makes room.
   const turnScript = allowOutOfMemory(loadScript("queueLatencySweepTurn", turnUrl));
   let timer: NodeJS.Timeout | undefined;
-  let sweeping: Promise<void> = Promise.resolve();
+  let sweeping: Promise<void> | undefined;
   let stopped = false;
 
   /** A queue that has got an event meanwhile stays. @returns how many were forgotten. */
@@ -97,9 +97,14 @@ export function createExpirySweeper({
   return {
     async start() {
       timer = setInterval(() => {
-        sweeping = sweep().catch((error: unknown) => {
-          logger.warn({ err: messageOf(error) }, "could not sweep; the next round makes up for it");
-        });
+        // Of two at a time, one takes out the name of a queue that the other has found to be lost: for a moment it is not listed.
+        sweeping ??= sweep()
+          .catch((error: unknown) => {
+            logger.warn({ err: messageOf(error) }, "could not sweep; the next round makes up for it");
+          })
+          .finally(() => {
+            sweeping = undefined;
+          });
       }, everyMs);
       timer.unref();
     },

@@ -290,3 +290,41 @@ it("takes the names of queues that have no state out of the list", async () => {
   await swept.startSweeper();
   await until(async () => expect(await tracker.list({ limit: 1_000 })).toEqual(["known"]));
 });
+
+it("begins no sweep while one is under way, which would take out names that the other one has just kept", async () => {
+  await using swept = await openSwept();
+  const { redis, keys, logger } = swept;
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const released = Promise.withResolvers<void>();
+  let begun = 0;
+  const sweeper = createExpirySweeper({
+    ...{ redis, keys, logger, queueTtlMs: hourMs, everyMs: minuteMs },
+    index: { list: async () => [], unlist: async () => {}, complete: async () => {} },
+    recorder: {
+      async sweep() {
+        begun += 1;
+        await released.promise;
+        return { lost: 0, unknown: [], known: [], empty: [], failures: [] };
+      },
+    },
+    recorded: { mark: async () => [], marked: async () => [] },
+    dataLoss: { reportGone: async () => [] },
+    forget: async () => false,
+  });
+  await sweeper.start();
+  vi.advanceTimersByTime(minuteMs);
+  await until(() => expect(begun).toBe(1));
+  // It takes longer than its turn lasts.
+  await redis.del(keys.sweepLease);
+  vi.advanceTimersByTime(minuteMs);
+  for (let i = 0; i < 5; i++) await redis.ping();
+  expect(begun).toBe(1);
+  released.resolve();
+  await until(async () => {
+    await redis.del(keys.sweepLease);
+    vi.advanceTimersByTime(minuteMs);
+    expect(begun).toBeGreaterThan(1);
+  });
+  await sweeper.stop();
+});
