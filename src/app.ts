@@ -120,6 +120,7 @@ export function createApp(config: Config, logger: Logger): App {
   const readAhead = createReadAhead({
     count: tracker.count,
     read: async () => health.healthOfAll(await all.read()),
+    next: history,
   });
   const readers = config.sources.map((source) =>
     createLeaderOnlySource({
@@ -305,7 +306,6 @@ export function createApp(config: Config, logger: Logger): App {
     ...(embedded === undefined ? [] : [reportingLoss(embedded, tracker)]),
     live,
     pageWatches,
-    history,
     alerts,
     together(readers),
     exporters,

@@ -74,6 +74,8 @@ export interface HistoryReader {
   /**
    * The newest finished steps of ten seconds of some queues that began at `sinceMs` or later, by queue, in the order of their
    * times. One round trip. @throws AppError as `read`.
+   *
+   * @param max at most this number of each queue, the newest ones. @default all of them
    */
-  latest(queues: readonly string[], sinceMs: number): Promise<RecentStep[][]>;
+  latest(queues: readonly string[], sinceMs: number, max?: number): Promise<RecentStep[][]>;
 }

@@ -159,11 +159,16 @@ export function ageSnapshot(snapshot: QueueSnapshot, nowMs: number): QueueSnapsh
   if (snapshot.stale || nowMs <= snapshot.measuredAtMs) return snapshot;
   const known = aged.get(snapshot);
   if (known?.measuredAtMs === nowMs) return known;
-  const since = snapshot.oldestSinceMs;
-  const latencyMs = since === null ? snapshot.latencyMs : Math.max(0, nowMs - since);
-  const older = { ...snapshot, latencyMs, measuredAtMs: nowMs };
+  const older = { ...snapshot, latencyMs: latencyAt(snapshot, nowMs), measuredAtMs: nowMs };
   aged.set(snapshot, older);
   return older;
+}
+
+/** The latency of {@link ageSnapshot}, without the rest. */
+export function latencyAt(snapshot: QueueSnapshot, nowMs: number): number | null {
+  const { stale, measuredAtMs, oldestSinceMs, latencyMs } = snapshot;
+  if (stale || nowMs <= measuredAtMs || oldestSinceMs === null) return latencyMs;
+  return Math.max(0, nowMs - oldestSinceMs);
 }
 
 /** A job that is claimable and has not been taken. */

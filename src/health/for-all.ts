@@ -18,6 +18,8 @@ export interface ForAllOptions<T> {
   readonly objectiveMsOf: (queue: string) => number | null;
   /** Gets no steps of a queue whose health depends on the snapshot alone. */
   readonly compute: (question: HealthQuestion) => T;
+  /** Whether the newest steps are enough to compute it. @default all steps of the window are needed */
+  readonly isEnough?: (newest: readonly RecentStep[], now: QueueSnapshot) => boolean;
   readonly clock?: MonotonicClock;
 }
 
@@ -45,7 +47,7 @@ const slices = createTimeSlices(2);
  * @returns what computes it, by index.
  */
 export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReading) => Promise<readonly T[]> {
-  const { windows, objectiveMsOf, compute, clock = monotonicClock } = options;
+  const { windows, objectiveMsOf, compute, isEnough, clock = monotonicClock } = options;
   const known = new WeakMap<QueueReading, Promise<readonly T[]>>();
   const computed = new WeakMap<QueueSnapshot, Computed<T>>();
 
@@ -55,6 +57,12 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
     const value = compute({ points, now, objectiveMs });
     computed.set(snapshot, { value, againAtMs: clock.now() + untilAgain(now, objectiveMs) });
     return value;
+  }
+
+  function stepsOf(now: QueueSnapshot): ReturnType<HistoryWindows["of"]> {
+    if (!needsHistory(now)) return [];
+    const isEnoughNow = isEnough && ((newest: readonly RecentStep[]) => isEnough(newest, now));
+    return windows.of(now.queue, now.measuredAtMs, isEnoughNow);
   }
 
   async function computeAll({ snapshots, agedAt }: QueueReading): Promise<readonly T[]> {
@@ -74,7 +82,7 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
         continue;
       }
       const now = agedAt(index);
-      const points = needsHistory(now) ? windows.of(now.queue, now.measuredAtMs) : [];
+      const points = stepsOf(now);
       const take = (steps: readonly RecentStep[]) => {
         values[index] = computeOf(snapshot, now, steps);
       };
@@ -83,7 +91,10 @@ export function createForAll<T>(options: ForAllOptions<T>): (reading: QueueReadi
       if (reads.length < readsPerBatch) continue;
       inFlight.push(handled(Promise.all(reads)));
       reads = [];
-      if (inFlight.length > maxBatchesInFlight) await inFlight.shift();
+      if (inFlight.length <= maxBatchesInFlight) continue;
+      await inFlight.shift();
+      // They may have been computed within this turn of the event loop.
+      await slices.next();
     }
     await Promise.all([...inFlight, ...reads]);
     return values;

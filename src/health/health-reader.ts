@@ -4,7 +4,7 @@ import type { QueueSnapshot } from "../core/snapshot.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import { createForAll, type QueueReading } from "./for-all.ts";
 import { forecastOf } from "./forecast.ts";
-import { healthOf, needsHistory } from "./health.ts";
+import { healthOf, isDecidedBy, needsHistory } from "./health.ts";
 import { createHistoryWindows } from "./history-windows.ts";
 
 export interface HealthReaderOptions {
@@ -43,7 +43,7 @@ export function createHealthReader(options: HealthReaderOptions): HealthReader {
           return healthOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
         }),
       ),
-    healthOfAll: createForAll({ windows, objectiveMsOf, compute: healthOf, clock }),
+    healthOfAll: createForAll({ windows, objectiveMsOf, compute: healthOf, isEnough: isDecidedBy, clock }),
     forecastOf(now) {
       const forecast = (points: readonly RecentStep[]) =>
         forecastOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });

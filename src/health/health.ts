@@ -41,13 +41,22 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (isLate(now, steps, objectiveMs)) return "SLOW";
   // No job is dequeued, and yet the head changed: it was removed or given up, or dequeues are not reported.
   if (wasBusy && steps.every(({ counts }) => counts?.dequeued === 0)) return "UNKNOWN";
-  const hasCaughtUp = thirds.at(-1)?.some(({ samples, waitingSamples }) => waitingSamples < samples);
-  return isSeen || hasCaughtUp ? "OK" : "UNKNOWN";
+  return isSeen || thirds.at(-1)?.some(hasCaughtUp) ? "OK" : "UNKNOWN";
 }
 
 /** Whether the health depends on more than the snapshot. */
 export function needsHistory({ state, stale, accuracy }: QueueSnapshot): boolean {
   return state === "WAITING" && !stale && accuracy !== "UNKNOWN" && accuracy !== "INCOMPLETE";
+}
+
+/**
+ * Whether the newest steps decide the health, whatever was before them: in the last third of the window a sample had no waiting job.
+ * Then not all steps were busy, no trough of the last third is above one of a third before, and isLate looks no further back than
+ * that sample.
+ */
+export function isDecidedBy(newest: readonly RecentStep[], { measuredAtMs }: QueueSnapshot): boolean {
+  const lastThird = thirdsOf(windowBefore(newest, measuredAtMs), measuredAtMs).at(-1);
+  return lastThird?.some(hasCaughtUp) === true;
 }
 
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
@@ -57,6 +66,11 @@ function thirdsOf(steps: readonly RecentStep[], nowMs: number): readonly (readon
   const thirdMs = windowMs / 3;
   const thirdOf = ({ atMs }: RecentStep) => Math.floor((atMs - (nowMs - windowMs)) / thirdMs);
   return [0, 1, 2].map((third) => steps.filter((step) => thirdOf(step) === third));
+}
+
+/** Whether no job waited in some sample of the step. */
+function hasCaughtUp({ samples, waitingSamples }: RecentStep): boolean {
+  return waitingSamples < samples;
 }
 
 function didNothingLeave(steps: readonly RecentStep[], now: QueueSnapshot): boolean {
@@ -104,9 +118,7 @@ function troughs(
   of: (step: RecentStep) => number,
   nowValue: number,
 ): readonly number[] {
-  const least = thirds.map((third) =>
-    Math.min(...third.map((step) => (step.waitingSamples < step.samples ? 0 : of(step)))),
-  );
+  const least = thirds.map((third) => Math.min(...third.map((step) => (hasCaughtUp(step) ? 0 : of(step)))));
   return least.with(-1, Math.min(least.at(-1) ?? 0, nowValue));
 }
 
@@ -139,6 +151,6 @@ function isLate(now: QueueSnapshot, steps: readonly RecentStep[], objectiveMs: n
   if (objectiveMs === null || now.latencyMs === null || now.latencyMs <= objectiveMs) return false;
   if (now.accuracy !== "ESTIMATED") return true;
   // By a clock that may be off; but it came after a sample in which no job waited.
-  const caughtUp = steps.findLast(({ samples, waitingSamples }) => waitingSamples < samples);
+  const caughtUp = steps.findLast(hasCaughtUp);
   return caughtUp === undefined || now.measuredAtMs - caughtUp.atMs > objectiveMs;
 }

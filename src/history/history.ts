@@ -152,6 +152,6 @@ export function createHistory(options: HistoryOptions): History {
       const steps = await store.range(queue, step, { fromMs, toMs });
       return steps.map(({ atMs, record }) => toPoint(atMs, record));
     },
-    latest: (queues, sinceMs) => Promise.all(queues.map((queue) => store.recent(queue, sinceMs))),
+    latest: (queues, sinceMs, max) => Promise.all(queues.map((queue) => store.recent(queue, sinceMs, max))),
   };
 }

@@ -17,17 +17,21 @@ export interface RecentStepsOptions {
  * The steps of ten seconds of a queue that began at an instant or later, in the order of their times; gaps are left out, and so is
  * what is no step. Empty where the key has another type. All reads of one tick of the event loop share a round trip.
  *
+ * @param max at most this number of them, the newest ones. @default all of them
  * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
  */
-export type ReadRecentSteps = (queue: string, fromMs: number) => Promise<RecentStep[]>;
+export type ReadRecentSteps = (queue: string, fromMs: number, max?: number) => Promise<RecentStep[]>;
 
 interface Wanted {
   readonly queue: string;
   readonly fromMs: number;
+  readonly max: number | undefined;
 }
 
 /** A call of the script blocks Redis: for five minutes of this number of queues about a millisecond. */
 const queuesPerCall = 25;
+/** For the script. */
+const allSteps = "";
 
 /** For the health of thousands of queues at once. */
 export function createRecentSteps({ redis, keys }: RecentStepsOptions): ReadRecentSteps {
@@ -47,7 +51,7 @@ export function createRecentSteps({ redis, keys }: RecentStepsOptions): ReadRece
       script,
       calls.map((asked) => ({
         keys: asked.map(({ queue }) => keys.history(queue, "TEN_SECONDS")),
-        args: asked.map(({ fromMs }) => Math.max(0, fromMs)),
+        args: asked.flatMap(({ fromMs, max }) => [Math.max(0, fromMs), max ?? allSteps]),
       })),
     );
     return calls.flatMap((asked, i) => {
@@ -60,7 +64,7 @@ export function createRecentSteps({ redis, keys }: RecentStepsOptions): ReadRece
     cache: false,
     batchScheduleFn: setImmediate,
   });
-  return (queue, fromMs) => loader.load({ queue, fromMs });
+  return (queue, fromMs, max) => loader.load({ queue, fromMs, max });
 }
 
 /** A key of another type has no steps: one broken key of one queue fails no answer that holds others. */

@@ -1,5 +1,6 @@
+import { setImmediate } from "node:timers/promises";
 import { type HistoryStep, stepSeconds } from "../core/history.ts";
-import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
+import { latencyAt, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { StepRecord } from "./step-record.ts";
@@ -68,6 +69,8 @@ const parts: SnapshotParts = {
 const stepMs = stepSeconds["TEN_SECONDS" satisfies HistoryStep] * 1000;
 /** StepStore.countsOf returns counts of steps that began less than this long ago. */
 const countedForMs = 180_000;
+/** Few enough that the event loop, and Redis, do something else in between. */
+const queuesPerTurn = 200;
 
 /** Reads only queues that may have changed; the others have only grown older. Instants are by `monotonicClock`. */
 export function createSampler(options: SamplerOptions): Sampler {
@@ -93,12 +96,15 @@ export function createSampler(options: SamplerOptions): Sampler {
     }
   }
 
-  function take(entry: Sampled, snapshot: QueueSnapshot): void {
-    const { state, stale, latencyMs, depth, measuredAtMs, accuracy } = snapshot;
+  /** Thousands a second: no snapshot is made of what is only older. */
+  function take(entry: Sampled, snapshot: QueueSnapshot, nowMs: number): void {
+    const { state, stale, depth, accuracy } = snapshot;
+    const latencyMs = latencyAt(snapshot, nowMs);
     // Forgotten, and its history with it.
     if (state === "MISSING") entry.step = undefined;
     if (stale || latencyMs === null || depth === null) return;
-    const atMs = measuredAtMs - (measuredAtMs % stepMs);
+    const seenAtMs = Math.max(nowMs, snapshot.measuredAtMs);
+    const atMs = seenAtMs - (seenAtMs % stepMs);
     if (entry.step !== undefined && entry.step.atMs < atMs) finish(entry);
     entry.step ??= emptyStep(atMs);
     const step = entry.step;
@@ -158,12 +164,18 @@ export function createSampler(options: SamplerOptions): Sampler {
     },
     async sample() {
       const entries = [...sampled.values()];
-      await Promise.all(entries.filter((entry) => isDue(entry, now())).map(readAgain));
+      const due = entries.filter((entry) => isDue(entry, now()));
+      const reads: Promise<void>[] = [];
+      for (let from = 0; from < due.length; from += queuesPerTurn) {
+        if (from > 0) await setImmediate();
+        reads.push(...due.slice(from, from + queuesPerTurn).map(readAgain));
+      }
+      await Promise.all(reads);
       for (const entry of entries) {
         const { snapshot, clock } = entry;
         const nowMs = clock.at(now());
         endStep(entry, nowMs);
-        if (snapshot !== undefined) take(entry, ageSnapshot(snapshot, nowMs));
+        if (snapshot !== undefined) take(entry, snapshot, nowMs);
       }
     },
   };

@@ -6,7 +6,7 @@ import { AppError } from "../../src/core/errors.ts";
 import type { HistoryPoint } from "../../src/core/history.ts";
 import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../../src/core/snapshot.ts";
 import { createHealthReader, type HealthReader } from "../../src/health/health-reader.ts";
-import { nowMs, snapshotOf, stepsOf } from "../support/step-sketch.ts";
+import { nowMs, pointOf, snapshotOf, stepsOf } from "../support/step-sketch.ts";
 
 const stuck = stepsOf((step, endsAt) => ({ depth: 10 + step, ageSeconds: 100 + endsAt, enqueued: 1 }));
 const stuckNow = snapshotOf(40, 400);
@@ -15,8 +15,10 @@ describe("the reader of health", () => {
   let points: Readonly<Record<string, HistoryPoint[]>>;
   let clockMs: number;
   let reader: HealthReader;
-  const latest = vi.fn(async (queues: readonly string[], sinceMs: number) =>
-    queues.map((queue) => (points[queue] ?? []).filter(({ atMs }) => atMs >= sinceMs)),
+  const latest = vi.fn(async (queues: readonly string[], sinceMs: number, max?: number) =>
+    queues.map((queue) =>
+      (points[queue] ?? []).filter(({ atMs }) => atMs >= sinceMs).slice(-(max ?? Number.POSITIVE_INFINITY)),
+    ),
   );
 
   beforeEach(() => {
@@ -111,17 +113,29 @@ describe("the reader of health", () => {
     });
     const empty = snapshotOf(0, 0, { queue: "empty" });
     const other = snapshotOf(4, 20, { queue: "mail", oldestSinceMs: nowMs - 20_000 });
+    /** The queues of which steps were read, and how many at most. */
+    const readsOf = () => latest.mock.calls.splice(0).map(([[queue], , max]) => [queue, max]);
+    const lively = stepsOf(() => ({ depth: 4, ageSeconds: 1, waiting: 6, enqueued: 10, dequeued: 10 }));
 
     test("is computed once for all who ask about the same reading", async () => {
+      points = { mail: stuck, other: lively };
       const reading = readingOf([stuckNow, { ...stuckNow, queue: "other" }, empty]);
       const [first, second] = await Promise.all([reader.healthOfAll(reading), reader.healthOfAll(reading)]);
-      expect(first).toEqual(["STALLED", "UNKNOWN", "OK"]);
+      expect(first).toEqual(["STALLED", "OK", "OK"]);
       expect(second).toBe(first);
-      expect(latest.mock.calls.map(([[queue]]) => queue)).toEqual(["mail", "other"]);
+      const newest = [
+        ["mail", 3],
+        ["other", 3],
+      ];
+      expect(readsOf(), "the steps before decide nothing of a queue that had no waiting job").toEqual([
+        ...newest,
+        ["mail", undefined],
+      ]);
     });
 
     test("reads no history again within a step of a queue that did not change, and that of one that did", async () => {
       const unchanged = { ...stuckNow, queue: "unchanged" };
+      points = { mail: stuck, unchanged: lively };
       await reader.healthOfAll(readingOf([stuckNow, unchanged]));
       latest.mockClear();
       clockMs = 6_000;
@@ -131,6 +145,58 @@ describe("the reader of health", () => {
       await reader.healthOfAll(readingOf([unchanged], 10_000));
       expect(latest.mock.calls.map(([[queue]]) => queue)).toEqual(["mail", "unchanged"]);
     });
+
+    test("reads all steps of a queue as soon as the newest do not decide any more", async () => {
+      const queue = "other";
+      const busy = pointOf(0, { depth: 4, waiting: 10 });
+      const steps = [
+        ...lively,
+        ...Array.from({ length: 11 }, (_, i) => ({ ...busy, atMs: nowMs + i * 10_000 })),
+      ];
+      const healthAt = async (laterMs: number) => {
+        clockMs = laterMs;
+        points = { other: steps.filter(({ atMs }) => atMs + 10_000 <= nowMs + laterMs) };
+        const [health] = await reader.healthOfAll(readingOf([{ ...other, queue }], laterMs));
+        return health;
+      };
+      expect(await healthAt(0)).toBe("OK");
+      expect(readsOf()).toEqual([[queue, 3]]);
+      expect(await healthAt(50_000), "a step of its last third still decides").toBe("OK");
+      expect(readsOf(), "only what is new").toEqual([[queue, undefined]]);
+      expect(await healthAt(100_000)).toBe("OK");
+      expect(latest.mock.calls.map(([, sinceMs]) => sinceMs)).toEqual([
+        steps.findLast(({ atMs }) => atMs < nowMs + 50_000)?.atMs,
+        nowMs + 100_000 - 300_000,
+      ]);
+    });
+
+    test("reads the steps that are missing when a forecast needs them, and keeps them for both", async () => {
+      points = { mail: lively };
+      const newest = Promise.withResolvers<HistoryPoint[][]>();
+      latest.mockImplementationOnce(() => newest.promise);
+      const healths = reader.healthOfAll(readingOf([other]));
+      await vi.waitFor(() => expect(latest).toHaveBeenCalledOnce());
+      const forecast = reader.forecastOf(other);
+      newest.resolve([lively.slice(-3)]);
+      expect(await healths).toEqual(["OK"]);
+      await forecast;
+      expect(readsOf()).toEqual([
+        ["mail", 3],
+        ["mail", undefined],
+      ]);
+      expect(await reader.healthOfAll(readingOf([{ ...other, depth: 5 }]))).toEqual(["OK"]);
+      expect(await reader.forecastOf(other)).toEqual(await forecast);
+      expect(readsOf()).toEqual([]);
+    });
+
+    test.each([2, 0])(
+      "is not decided by %i steps where three were asked for: one may have been unreadable",
+      async (count) => {
+        points = { mail: stuck };
+        latest.mockImplementationOnce(async () => [stuck.slice(stuck.length - count)]);
+        expect(await reader.healthOfAll(readingOf([stuckNow]))).toEqual(["STALLED"]);
+      },
+    );
 
     test("is SLOW as soon as the head is older than the objective", async () => {
       points = {};

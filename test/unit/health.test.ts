@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Health, healths } from "../../src/core/health.ts";
 import { accuracies, queueStates } from "../../src/core/snapshot.ts";
-import { type HealthQuestion, healthOf } from "../../src/health/health.ts";
+import { type HealthQuestion, healthOf, isDecidedBy } from "../../src/health/health.ts";
 import { exponential, type SimulatedQueue, simulateQueue } from "../support/queue-simulation.ts";
 import { nowMs, pointOf, type StepSketch, snapshotOf, stepsOf } from "../support/step-sketch.ts";
 
@@ -537,6 +537,21 @@ describe("health", () => {
         );
       }),
     );
+  });
+
+  test("is what the newest steps say where they decide it, whatever was before them", () => {
+    let decided = 0;
+    fc.assert(
+      fc.property(question, fc.integer({ min: 1, max: 5 }), ({ points, now, objectiveMs }, count) => {
+        fc.pre(new Set(points.map(({ atMs }) => atMs)).size === points.length);
+        const newest = points.toSorted((a, b) => a.atMs - b.atMs).slice(-count);
+        if (!isDecidedBy(newest, now)) return;
+        decided += 1;
+        expect(healthOf({ points: newest, now, objectiveMs })).toBe(healthOf({ points, now, objectiveMs }));
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(decided).toBeGreaterThan(0);
   });
 
   test("is never worse for a later objective, nor for none", () => {

@@ -2,7 +2,7 @@
 -- several times as long.
 --
 -- KEYS  of each queue the stream of its steps
--- ARGV  of each queue when the first step began, ms
+-- ARGV  of each queue when the first step began, ms, and how many steps, the newest ones, are wanted ('' = all)
 -- Returns for each queue an error, such as WRONGTYPE, which is no error of the others; else its steps one after the other, in the
 --   order of their times: when it began, ms (double); the length of the following (2 bytes); what was written, see step-record.ts,
 --   cut off behind the numbers that are needed
@@ -15,15 +15,21 @@ local maxBytes = 0xffff
 
 local reply = {}
 for i, key in ipairs(KEYS) do
-  local entries = redis.pcall('XRANGE', key, ARGV[i], '+')
+  local from, max = ARGV[2 * i - 1], ARGV[2 * i]
+  local entries
+  if max == '' then
+    entries = redis.pcall('XREVRANGE', key, '+', from)
+  else
+    entries = redis.pcall('XREVRANGE', key, '+', from, 'COUNT', max)
+  end
   if entries.err then
     reply[i] = entries
   else
-    local steps = {}
+    local steps, count = {}, #entries
     for j, entry in ipairs(entries) do
       local bytes = entry[2][2]
       bytes = string.sub(bytes, 1, nested[string.byte(bytes)] and maxBytes or neededBytes)
-      steps[j] = struct.pack('>dHc0', tonumber(string.match(entry[1], '^%d+')), #bytes, bytes)
+      steps[count + 1 - j] = struct.pack('>dHc0', tonumber(string.match(entry[1], '^%d+')), #bytes, bytes)
     end
     reply[i] = table.concat(steps)
   end
