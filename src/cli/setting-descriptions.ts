@@ -50,6 +50,8 @@ export const settingDescriptions: Readonly<Record<SettingName, string>> = {
   DRAMATIQ_INTERVAL: "how often each Dramatiq is read",
   HUEY_URL: "Redises of Huey to read, redis://host[:port][/db]",
   HUEY_INTERVAL: "how often each Huey is read",
+  ARQ_URL: "Redises of arq to read, redis://host[:port][/db]",
+  ARQ_INTERVAL: "how often each arq is read",
   STREAMS_URL: "Redises with Redis Streams to read, redis://host[:port][/db]?streams=A,B",
   STREAMS_INTERVAL: "how often each Redis of streams is read",
   ASYNQ_URL: "Redises of asynq to read, redis://host[:port][/db]",

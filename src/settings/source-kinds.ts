@@ -41,6 +41,7 @@ export const sourceKinds = {
   resque: inRedis({ queues: "A,B", namespace: "NAMESPACE" }),
   dramatiq: inRedis({ queues: "A,B", namespace: "NAMESPACE" }),
   huey: inRedis({ queues: "A,B" }),
+  arq: inRedis({ queues: "A,B" }),
   postgres: { place: "own", expected: postgresForm, parameters: [] },
   rabbitmq: { place: "own", expected: rabbitmqForm, parameters: [] },
 } as const satisfies Readonly<Record<string, UrlForm>>;

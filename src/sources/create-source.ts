@@ -71,5 +71,6 @@ function sourceFactories({
     resque: ofLists("resque"),
     dramatiq: ofLists("dramatiq"),
     huey: ofLists("huey"),
+    arq: ofLists("arq"),
   };
 }

@@ -122,6 +122,16 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
     ...ofLists,
     ...{ title: "Huey", versions: "3, on Redis", howOften: everySecond("huey") },
   },
+  arq: {
+    ...ofRedis,
+    ...{
+      title: "arq",
+      page: "lists.md#job-systems",
+      versions: "0.26 and later",
+      howOften: everySecond("arq"),
+    },
+    ...{ paused: null, clock: "the producer's" },
+  },
   postgres: {
     ...ofRedis,
     ...{ title: "in Postgres", page: "postgres.md", versions: "[of each](postgres.md)" },

@@ -42,6 +42,9 @@ function startJobs(program: string) {
       timed(() => ask({ do: "push", queue, names, ...options })),
     work: (queue: string, count: number) => ask({ do: "work", queue, jobs: count }),
     purge: (queue: string) => ask({ do: "purge", queue }),
+    ask,
+    /** As one that dies: it gives nothing back. */
+    kill: () => jobs.stop(),
     pause: () => ask({ do: "pause", queue: "any" }),
     resume: () => ask({ do: "resume", queue: "any" }),
   };
@@ -154,6 +157,74 @@ describe.skipIf(isSkipped)(`a real RQ${whyNoPythonLists ?? ""}`, () => {
     await resume();
     await push("mail", ["due"], { delay: 0 });
     await watched.until("mail", { paused: false, depth: 1, scheduled: 0, accuracy: "ESTIMATED" });
+  });
+});
+
+describe.skipIf(isSkipped)(`a real arq${whyNoPythonLists ?? ""}`, () => {
+  const system = listSystems.arq;
+  const queue = "arq:queue";
+
+  test("a job waits from when it is to run until a worker has it, though it stays in the set", async () => {
+    const { url, push, work, ask } = startJobs("arq_jobs.py");
+    const pushed = await push(queue, ["slow", "b"]);
+    const watched = await watchLists({ system, url });
+    const waiting = { depth: 2, scheduled: 0, inFlight: 0, accuracy: "ESTIMATED", paused: false };
+    const first = await watched.until(queue, waiting);
+    expectSince(first, pushed);
+    expect(first).not.toHaveProperty("counts");
+    await ask({ do: "start", queue, jobs: 1, name: "slow" });
+    expectSince(await watched.until(queue, { depth: 1, inFlight: 1, accuracy: "ESTIMATED" }), pushed);
+    await ask({ do: "finish", queue });
+    await watched.until(queue, { depth: 1, inFlight: 0 });
+    expect((await work(queue, 1)).worked).toEqual(["slow", "b"]);
+    await watched.until(queue, { depth: 0, inFlight: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("a job that is to run later does not wait, nor one to be tried again", async () => {
+    const { url, push, work, purge } = startJobs("arq_jobs.py");
+    const watched = await watchLists({ system, url });
+    await push(queue, ["later"], { delay: 3600 });
+    await watched.until(queue, { depth: 0, scheduled: 1, inFlight: 0, headAgeMs: null });
+    await push(queue, ["fail"]);
+    await watched.until(queue, { depth: 1, scheduled: 1 });
+    await work(queue, 1);
+    await watched.until(queue, { depth: 0, scheduled: 2, inFlight: 0, headAgeMs: null });
+    await purge(queue);
+    await watched.until(queue, { depth: 0, scheduled: 0 });
+  });
+
+  test("a job of a killed worker waits again once its key has expired", async () => {
+    const { url, redis, push, ask, kill } = startJobs("arq_jobs.py");
+    const pushed = await push(queue, ["slow"]);
+    const watched = await watchLists({ system, url });
+    await ask({ do: "start", queue, jobs: 1, name: "slow" });
+    await watched.until(queue, { depth: 0, inFlight: 1, headAgeMs: null });
+    await kill();
+    await watched.until(queue, { depth: 0, inFlight: 1, headAgeMs: null });
+    const running = await redis.keys("arq:in-progress:*");
+    expect(await redis.pttl(running[0] ?? "")).toBeGreaterThan(0);
+    await redis.pexpire(running[0] ?? "", 1);
+    expectSince(await watched.until(queue, { depth: 1, inFlight: 0, accuracy: "ESTIMATED" }), pushed);
+  });
+
+  test("other queues are found by their workers' health checks, and the head behind jobs that run", async () => {
+    const { url, redis, push, work } = startJobs("arq_jobs.py");
+    await push("mail", ["a"]);
+    await work("mail", 1);
+    const watched = await watchLists({ system, url });
+    await watched.until("mail", { depth: 0, headAgeMs: null });
+    const old = Date.now() - 2 * hourMs;
+    const running = Array.from({ length: 120 }, (_, n) => `running-${n}`);
+    await redis.zadd("mail", ...running.flatMap((id) => [old, id]), old + hourMs, "waiting");
+    await redis.mset(running.flatMap((id) => [`arq:in-progress:${id}`, "1"]));
+    const seen = await watched.until("mail", { depth: 1, inFlight: 120, accuracy: "ESTIMATED" });
+    expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs);
+    expect(seen.headAgeMs).toBeLessThan(2 * hourMs);
+    // More of them than are looked at: whether one waits is not known.
+    const more = Array.from({ length: 1_000 }, (_, n) => `more-${n}`);
+    await redis.zadd("mail", ...more.flatMap((id) => [old, id]));
+    await redis.mset(more.flatMap((id) => [`arq:in-progress:${id}`, "1"]));
+    await watched.until("mail", { accuracy: "UNKNOWN" });
   });
 });
 

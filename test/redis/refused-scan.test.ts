@@ -6,7 +6,7 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { eventually } from "../support/watched-source.ts";
 
 /** Those that look through all keys. */
-const searching = ["sidekiq", "bull", "streams", "celery", "laravel", "dramatiq", "huey"];
+const searching = ["sidekiq", "bull", "streams", "celery", "laravel", "dramatiq", "huey", "arq"];
 
 interface Refusal {
   readonly why: string;

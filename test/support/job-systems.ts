@@ -132,6 +132,19 @@ export const jobSystemKeys: readonly JobSystemKeys[] = [
     queueOf: asIs,
     addQueue: (at, name) => at.lpush(`huey.redis.${name}`, "pickled"),
   },
+  {
+    kind: "arq",
+    queueOf: (name) => `jobs:${name}`,
+    addQueue: (at, name) =>
+      at
+        .multi()
+        .zadd(`jobs:${name}`, 1_700_000_000_000, id)
+        .set(
+          `jobs:${name}:health-check`,
+          "Nov-14 22:13:20 j_complete=0 j_failed=0 j_retried=0 j_ongoing=0 queued=1",
+        )
+        .exec(),
+  },
 ];
 
 /** Starts the source of a job system as the settings do; it ends with the test. */

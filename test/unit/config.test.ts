@@ -313,6 +313,13 @@ const urls = [
     expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&as=NAME], or rediss:// for TLS",
   },
   {
+    name: "ARQ_URL",
+    kind: "arq",
+    good: ["redis://localhost:6379/2", "rediss://u:secret@h?queues=arq:queue,mail"],
+    bad: ["localhost", "redis:///1"],
+    expected: "expected redis://[user:password@]host[:port][/db][?queues=A,B&as=NAME], or rediss:// for TLS",
+  },
+  {
     name: "BULLMQ_URL",
     kind: "bullmq",
     good: [

@@ -21,6 +21,8 @@ export interface ListQueueOptions {
   readonly queue: string;
   readonly keys: QueueKeys;
   readonly areDistinct: boolean;
+  /** Whether jobs that run stay in the queue's sorted sets. */
+  readonly areRunningInSets: boolean;
   /** Two times that differ by no more are as one. */
   readonly exactMs: number;
   /** What an earlier reader noted; null: nothing. */
@@ -33,13 +35,16 @@ export interface ListQueueOptions {
 const notesEveryMs = 5_000;
 
 export function createListQueue(options: ListQueueOptions): ListQueue {
-  const { queue, keys, areDistinct, exactMs, onUnknown } = options;
+  const { queue, keys, areDistinct, areRunningInSets, exactMs, onUnknown } = options;
   const noted = options.notes === null ? null : marksIn(options.notes, keys.lists.length);
   let marks: readonly (ListMarks | null)[] = noted ?? keys.lists.map(() => null);
   let looks: readonly (readonly Look[])[] = keys.lists.map(() => []);
   const counting = createListCounts();
   let notedAtMs = Number.NEGATIVE_INFINITY;
   let unknownSinceMs: number | null = null;
+  const whyUnknown = areRunningInSets
+    ? "too many jobs run before the head"
+    : "its jobs cannot be distinguished";
 
   function notesAt(nowMs: number): { readonly notes?: string } {
     const known = marks.filter((each) => each !== null);
@@ -47,6 +52,12 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
     if (!isDue || known.length < marks.length) return {};
     notedAtMs = nowMs;
     return { notes: notesOf(known) };
+  }
+
+  /** Null: the system does not show it. */
+  function inFlightOf(sets: readonly SetReply[]): number | null {
+    if (areRunningInSets) return sets.reduce((sum, { running }) => sum + running, 0);
+    return laterOf("inFlight", sets);
   }
 
   /** Null: the system has no such set. */
@@ -98,12 +109,12 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
         ...seen,
         depth: inLists + totalOf(sets, (i) => keys.sets[i]?.waitsAfter === true, "due"),
         scheduled: laterOf("scheduled", sets),
-        inFlight: laterOf("inFlight", sets),
+        inFlight: inFlightOf(sets),
         ...(counts === undefined ? {} : { counts }),
         ...notesAt(nowMs),
       };
       if (oldest?.accuracy === "UNKNOWN") {
-        const headAgeMs = unknownForMs(readAtMs, "its jobs cannot be distinguished");
+        const headAgeMs = unknownForMs(readAtMs, whyUnknown);
         return { ...numbers, headAgeMs, uncertaintyMs, accuracy: "UNKNOWN" };
       }
       unknownSinceMs = null;

@@ -37,10 +37,13 @@ export interface Look {
 
 /** Of a sorted set of jobs, by when they are due. */
 export interface SetReply {
+  /** Without those that run. */
   readonly due: number;
   readonly later: number;
-  /** The smallest score, in ms; null: the set is empty. */
+  /** The smallest score of a job that does not run, in ms; null: there is none, or none among those that were looked at. */
   readonly firstMs: number | null;
+  /** Jobs that run and are in the set. */
+  readonly running: number;
 }
 
 export interface AskedQueue {
@@ -56,8 +59,9 @@ export interface ListReader {
 
 export interface ListReaderOptions {
   readonly system: ListSystem;
-  /** For the system's `look`. */
+  /** As the system was opened. */
   readonly argument: string;
+  readonly inProgress?: string | undefined;
   /** Tests only: the time instead of Redis's, in ms. */
   readonly now?: (() => number) | undefined;
 }
@@ -67,7 +71,7 @@ const queuesPerCall = 25;
 const script = readFileSync(new URL("lua/read-lists.lua", import.meta.url), "utf8");
 
 /** By a script that writes nothing, and returns digests of jobs. */
-export function createListReader({ system, argument, now }: ListReaderOptions): ListReader {
+export function createListReader({ system, argument, inProgress = "", now }: ListReaderOptions): ListReader {
   const run = createReadOnlyScript(`local argument = ARGV[6]\n${system.look}\n${script}`);
 
   async function ask(redis: Redis, queues: readonly AskedQueue[]): Promise<readonly QueueReading[]> {
@@ -80,7 +84,12 @@ export function createListReader({ system, argument, now }: ListReaderOptions): 
     ];
     const args = [
       ...[now?.() ?? "", system.pushedAt, lists.length, queues.length * sets.length, system.scoreMs],
-      ...[argument, Math.max(1, one.length), ...lists.map((marks) => knownText(marks, system.areDistinct))],
+      ...[
+        argument,
+        Math.max(1, one.length),
+        inProgress,
+        ...lists.map((marks) => knownText(marks, system.areDistinct)),
+      ],
     ];
     const sentAtMs = monotonicClock.now();
     const reply = namedReply<ScriptReply>(await run(redis, keys, args));
@@ -89,7 +98,7 @@ export function createListReader({ system, argument, now }: ListReaderOptions): 
     if (answered === 0) throw new Error("expected a row for each list, got none");
     return queues.slice(0, answered).map((_, i) => ({
       lists: slice(reply.lists, i, one.length).map((row) => listReplyOf(row, Number(reply.now))),
-      sets: sets.map((_, j) => setReplyOf(slice(reply.sets, i * sets.length + j, 3), system.scoreMs)),
+      sets: sets.map((_, j) => setReplyOf(slice(reply.sets, i * sets.length + j, 4), system.scoreMs)),
       isPaused: slice(reply.pauses, i, pauses.length).includes(1),
       nowMs: Number(reply.now),
       readAtMs: sentAtMs + uncertaintyMs,
@@ -170,10 +179,11 @@ function looksOf(texts: readonly string[]): readonly Look[] {
   });
 }
 
-function setReplyOf([due, later, first]: readonly (number | string)[], scoreMs: number): SetReply | null {
+function setReplyOf(row: readonly (number | string)[], scoreMs: number): SetReply | null {
+  const [due, later, first, running] = row;
   if (Number(due) < 0) return null;
-  const isEmpty = first === undefined || first === "";
-  return { due: Number(due), later: Number(later), firstMs: isEmpty ? null : Number(first) * scoreMs };
+  const firstMs = first === undefined || first === "" ? null : Number(first) * scoreMs;
+  return { due: Number(due), later: Number(later), firstMs, running: Number(running) };
 }
 
 /** The `i`-th run of `size` items. */

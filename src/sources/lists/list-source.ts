@@ -60,7 +60,11 @@ export function createListSource(options: ListSourceOptions): Service {
     connectionName: `queue-latency-${source}`,
     isClusterMessage: `a node of a Redis Cluster, which the source of ${system.title} cannot read`,
   });
-  const reader = createListReader({ system, argument: opened.argument });
+  const reader = createListReader({
+    system,
+    argument: opened.argument,
+    inProgress: opened.inProgress,
+  });
   const { away, unstored } = createSourceOutages(logger, source);
   const empty = createOutageLog({
     logger,
@@ -156,6 +160,7 @@ export function createListSource(options: ListSourceOptions): Service {
       queue: name,
       keys: opened.keysOf(name),
       areDistinct: system.areDistinct,
+      areRunningInSets: opened.inProgress !== undefined,
       exactMs,
       notes: notes.get(name) ?? null,
       onUnknown: (why) => logger.warn({ source, queue: name, why }, "unknown age of the head of a queue"),

@@ -26,6 +26,8 @@ export interface OpenedSystem {
   readonly argument: string;
   /** Of each queue the same number of each kind. */
   keysOf(queue: string): QueueKeys;
+  /** What stands before the id of a job in a key that exists while the job runs, where running jobs stay in their sorted set. */
+  readonly inProgress?: string;
   /** The queues that the system itself lists, at most `max`. */
   listed(redis: Redis, max: number): Promise<readonly string[]>;
   /** Keys that show what queues there are; null: only those that are listed. */
@@ -38,7 +40,7 @@ export interface KeySearch {
   /** Of the keys to look at, as in MATCH. */
   readonly pattern: string;
   /** Null: keys of any type. */
-  readonly type: "list" | "set" | null;
+  readonly type: "list" | "set" | "string" | null;
   /** The queues that some of the keys show. */
   queuesOf(redis: Redis, keys: readonly string[]): Promise<readonly string[]>;
 }

@@ -61,7 +61,9 @@ export function laterCount({ atMs }: ListMarks, looks: readonly Look[]): number 
 
 /** Of jobs that are due and that no process has moved: by the clock of the process that set the time. Null when there is none. */
 export function dueAge({ due, firstMs }: SetReply, nowMs: number): JobAge | null {
-  if (due === 0 || firstMs === null) return null;
+  if (due === 0) return null;
+  // All that were looked at run.
+  if (firstMs === null) return { ageMs: 0, uncertaintyMs: 0, accuracy: "UNKNOWN" };
   return { ageMs: Math.max(0, nowMs - firstMs), uncertaintyMs: 0, accuracy: "ESTIMATED" };
 }
 

@@ -6,6 +6,7 @@
 -- ARGV  1 now, ms ('' = Redis's own time)   2 the end at which jobs are pushed, left or right
 --       3 how many lists   4 how many sorted sets   5 ms in one unit of their scores
 --       6 what the fragment gets as `argument`   7 how many lists one queue has
+--       8 what stands before a member in a key that exists while that job runs ('' = jobs that run are in no sorted set)
 --       then of each list one: "<length> <digest of the newest> <digest of the head> <all known digests>" as of the earlier reading, with
 --         "-" for a digest that is not to be compared
 -- Returns a map
@@ -22,16 +23,17 @@
 --     oldPlace, oldKnown   of the known element that is nearest to the head: how many elements are before it, and its digest
 --     samples    digests of the elements with 32, 64, 128, ... 4096 others before them
 --     looks      of the oldest elements three each: what look() returned, '' for nil
---   sets    of each sorted set three: how many scores are up to now, -1 when the key is no sorted set; how many are later; the smallest
---           ('' = none)
+--   sets    of each sorted set four: how many scores are up to now, without the jobs that run, -1 when the key is no sorted set; how
+--           many are later; the smallest score of a job that does not run ('' = none, or none was found); how many run
 --   pauses  of each key 1 when it exists, else 0
 
 local now = tonumber(ARGV[1])
 local isLeft, listCount, setCount, scoreMs = ARGV[2] == 'left', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local perQueue, firstArg, digestSize = tonumber(ARGV[7]), 8, 12
+local perQueue, inProgress, firstArg, digestSize = tonumber(ARGV[7]), ARGV[8], 9, 12
 local windowSize, newestSize, lookSize = 16, 4, 3
 local maxPlaces, minPlaces, maxBytes, partBytes = 5000, 8, 4194304, 65536
 local enoughFetched, windowBytes = 4194304, 262144
+local maxRunning, enoughIdle = 1000, 50
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -142,15 +144,33 @@ for i = 1, listCount do
   lists[i] = rowOf(KEYS[i], ARGV[firstArg + i - 1])
 end
 
+-- The smallest score of a job that does not run, and how many run: workers take the jobs in this order, so these are among the first.
+local function firstIdle(set, due)
+  local first, running, idle, place = nil, 0, 0, 0
+  while place < math.min(due, maxRunning) and idle < enoughIdle do
+    local page = redis.call('ZRANGE', set, place, math.min(due, place + enoughIdle) - 1, 'WITHSCORES')
+    for at = 1, #page, 2 do
+      if redis.call('EXISTS', inProgress .. page[at]) == 1 then
+        running, idle = running + 1, 0
+      else
+        first, idle = first or page[at + 1], idle + 1
+      end
+    end
+    place = place + enoughIdle
+  end
+  return first, running
+end
+
 local sets = {}
 local newestScore = string.format('%.17g', now / scoreMs)
 for i = listCount + 1, listCount + setCount do
   local due = unlessWrongType(pcall(redis.call, 'ZCOUNT', KEYS[i], '-inf', newestScore))
   if due then
-    local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
-    for _, value in ipairs({due, redis.call('ZCARD', KEYS[i]) - due, first[2] or ''}) do sets[#sets + 1] = value end
+    local later, first, running = redis.call('ZCARD', KEYS[i]) - due, redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')[2], 0
+    if inProgress ~= '' and due > 0 then first, running = firstIdle(KEYS[i], due) end
+    for _, value in ipairs({due - running, later, first or '', running}) do sets[#sets + 1] = value end
   else
-    for _, value in ipairs({-1, 0, ''}) do sets[#sets + 1] = value end
+    for _, value in ipairs({-1, 0, '', 0}) do sets[#sets + 1] = value end
   end
 end
 
