@@ -44,7 +44,7 @@ export interface ServerOptions
   readonly rateLimitKeyOf: (caller: Caller) => string;
   /** Maximum number of subscriptions that one client has open. */
   readonly maxSubscriptions: number;
-  /** How long a WebSocket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
+  /** How long a WebSocket may be open before it sends `connection_init`: a round trip and more. @default 6_000 // 6 seconds */
   readonly initMs?: number;
   /** @default "" */
   readonly basePath?: HttpRouterOptions["basePath"];

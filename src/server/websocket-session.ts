@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly identify: Identify;
   readonly tarpit: Tarpit;
   readonly guard: Pick<RequestGuard<DocumentNode>, "checkJson">;
-  /** How long a socket may be open before it sends `connection_init`. @default 3_000 // 3 seconds */
+  /** How long a socket may be open before it sends `connection_init`: a round trip and more. @default 6_000 // 6 seconds */
   readonly initMs?: number;
   /** Whether new operations are refused, since the server stops. */
   readonly isLeaving: () => boolean;
@@ -32,7 +32,7 @@ export interface SessionOptions {
 const maxIdLength = 256;
 /** A message that is shorter is parsed in no time. */
 const minCheckedLength = 65_536;
-const defaultInitMs = 3_000;
+const defaultInitMs = 6_000;
 const invalid = "Invalid message received";
 export const tooManySockets =
   "too many open WebSockets of one client; one is enough for all its subscriptions";

@@ -219,6 +219,32 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await page.evaluate<number>("silentMs")).toBeLessThan(onThisMachine(2_000));
   });
 
+  test("asks as often whether the server is there over a long way, and is live", async () => {
+    await start({ "late-1": 30 });
+    await using relay = await startRelay(app.url);
+    const { page, row } = await open("/", {}, relay.url);
+    await page.addInitScript(`{
+      const RealSocket = WebSocket;
+      Object.assign(globalThis, { pings: 0, pongs: 0, maxUnanswered: 0 });
+      globalThis.WebSocket = class extends RealSocket {
+        constructor(...args) {
+          super(...args);
+          this.addEventListener("message", ({ data }) => { if (JSON.parse(data).type === "pong") pongs++; });
+        }
+        send(data) {
+          if (JSON.parse(data).type === "ping") maxUnanswered = Math.max(maxUnanswered, ++pings - pongs);
+          super.send(data);
+        }
+      };
+    }`);
+    await page.reload();
+    await row("late-1").waitFor();
+    relay.slowDown(1_500);
+    // With one at a time, the silence between two pongs is as long as the way, and no sign of an outage.
+    await expect.poll(() => page.evaluate<number>("maxUnanswered")).toBeGreaterThan(1);
+    await page.getByText("Live", { exact: true }).waitFor();
+  });
+
   test("shows nothing old as new after it stood still, as when a laptop slept", async () => {
     await start({ "late-1": 30 });
     const { page, row } = await open();

@@ -3,7 +3,7 @@ import { createClient } from "graphql-ws";
 import { graphqlPath } from "../route.ts";
 import { authorization, isTokenNeeded } from "../token.ts";
 import { ApiError, apiErrorOf } from "./api-error.ts";
-import { connection, watchSilence } from "./connection.ts";
+import { connection, pingEveryMs, watchSilence } from "./connection.ts";
 import type { ResultOf, VariablesOf } from "./graphql.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any document
@@ -126,15 +126,25 @@ const client = createClient({
   connectionParams: authorization,
   // Between two pages there is a moment without a subscription.
   lazyCloseTimeout: 10_000,
-  keepAlive: 1_000,
   retryAttempts: Number.POSITIVE_INFINITY,
   shouldRetry: (reason) => apiErrorOf(reason).code !== "UNAUTHENTICATED",
   retryWait,
 });
 
 const silence = watchSilence(() => client.terminate());
-client.on("connected", () => {
-  silence.opened();
+let openedMs = 0;
+let pings: ReturnType<typeof setInterval> | undefined;
+client.on("opened", () => {
+  openedMs = performance.now();
+});
+client.on("connected", (opened) => {
+  const socket = opened as WebSocket;
+  // Not the client's `keepAlive`, which waits for a pong before the next ping.
+  const ping = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"ping"}');
+  ping();
+  clearInterval(pings);
+  pings = setInterval(ping, pingEveryMs);
+  silence.opened(performance.now() - openedMs);
   if (awaited.size === 0) silence.refreshed();
 });
 client.on("message", () => void silence.received());
@@ -142,6 +152,7 @@ client.on("closed", close);
 client.on("error", close);
 
 function close(event: unknown): void {
+  clearInterval(pings);
   silence.closed(event);
   for (const subscription of active) awaited.add(subscription);
 }

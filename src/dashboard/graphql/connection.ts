@@ -14,7 +14,11 @@ export const connection = signal<Connection>({
   ...{ state: "connecting", sinceMs: performance.now(), numbersAtMs: null },
 });
 
-/** A ping is sent a second after the last pong, so a silence of more than this is not for lack of changes. */
+/**
+ * Pings are sent this often, each without waiting for the pong of the one before: so are the pongs, however long their way is, and a
+ * silence of more than `maxSilenceMs` is not for lack of changes.
+ */
+export const pingEveryMs = 1_000;
 const maxSilenceMs = 1_800;
 /** A socket that is silent for so long is given up, and another one is opened. */
 const maxDeadMs = 6_000;
@@ -23,8 +27,8 @@ const checkEveryMs = 200;
 const maxHiddenSilenceMs = 3_000;
 
 export interface SilenceWatch {
-  /** Called when the socket has been acknowledged. */
-  opened(): void;
+  /** Called when the socket has been acknowledged. @param roundTripMs how long that took: as long as the first pong will. */
+  opened(roundTripMs: number): void;
   /** Called with every message. @returns whether it is to be used: what a page finds in its socket after it stood still is old. */
   received(): boolean;
   /** Called when all that the page shows has come over this socket. */
@@ -39,10 +43,12 @@ let isOpen = false;
 /** Whether the page shows what has come over this socket, rather than over the one before. */
 let isFresh = false;
 let receivedMs = performance.now();
+/** From when on it is silent: when the last message came, or when the first one may come at the earliest. */
+let silentFromMs = receivedMs;
 
 /** Whether the socket is open, and no message has come for longer than one takes. What is shown may be old then. */
 export function isSilent(): boolean {
-  return isOpen && performance.now() - receivedMs > maxSilenceMs;
+  return isOpen && performance.now() - silentFromMs > maxSilenceMs;
 }
 
 function lose(state: "lost" | "refused"): void {
@@ -77,7 +83,7 @@ export function watchSilence(giveUp: () => void): SilenceWatch {
     const stoodStill = standstill.ended();
     if (!isOpen || document.hidden) return;
     if (isSilent()) lose("lost");
-    if (stoodStill || performance.now() - Math.max(receivedMs, shownMs) > maxDeadMs) end();
+    if (stoodStill || performance.now() - Math.max(silentFromMs, shownMs) > maxDeadMs) end();
   }, checkEveryMs);
   // The socket may live on where the server is this machine: then the next one opens at once.
   addEventListener("offline", () => {
@@ -91,9 +97,10 @@ export function watchSilence(giveUp: () => void): SilenceWatch {
   });
 
   return {
-    opened() {
+    opened(roundTripMs) {
       isOpen = true;
       receivedMs = performance.now();
+      silentFromMs = receivedMs + roundTripMs;
     },
     received() {
       if (!isOpen) return false;
@@ -102,6 +109,7 @@ export function watchSilence(giveUp: () => void): SilenceWatch {
         return false;
       }
       receivedMs = performance.now();
+      silentFromMs = receivedMs;
       if (isFresh) show();
       return true;
     },
