@@ -1,5 +1,6 @@
 import { batch, signal } from "@preact/signals";
 import { pathOf, type Route, routeOf } from "./route-path.ts";
+import { newEntryState, noteScrollPosition, scrollWhenDrawn } from "./scroll-position.ts";
 
 /** Where the dashboard is served, such as `/` or `/queues/` behind a proxy: this script is in `assets/` below it. */
 const basePath = new URL("..", import.meta.url).pathname;
@@ -18,10 +19,11 @@ export function hrefOf(to: Route, query: URLSearchParams | Changes = {}): string
   return `${basePath}${pathOf(to)}${text === "" ? "" : `?${text}`}`;
 }
 
-export function navigate(to: Route, query: URLSearchParams | Changes = {}): void {
-  history.pushState(null, "", hrefOf(to, query));
+/** @param scrollPx how far down the page is shown. */
+export function navigate(to: Route, query: URLSearchParams | Changes = {}, scrollPx = 0): void {
+  history.pushState(newEntryState(), "", hrefOf(to, query));
   readAddress();
-  scrollTo(0, 0);
+  scrollWhenDrawn(scrollPx);
 }
 
 /**
@@ -31,8 +33,9 @@ export function navigate(to: Route, query: URLSearchParams | Changes = {}): void
  */
 export function setParams(changes: Changes, entry: "push" | "replace" = "replace"): void {
   const href = hrefOf(route.value, changed(new URLSearchParams(params.value), changes));
-  if (entry === "push") history.pushState(null, "", href);
-  else history.replaceState(null, "", href);
+  if (entry === "push") history.pushState(newEntryState(), "", href);
+  else history.replaceState(history.state, "", href);
+  noteScrollPosition();
   readAddress();
 }
 

@@ -397,6 +397,33 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     ]);
   });
 
+  test("is scrolled to where it was, by the button Back, by Esc, and after a reload", async () => {
+    const queues = Array.from({ length: 200 }, (_, i) => `queue-${String(i).padStart(3, "0")}`);
+    const url = await start(queues.map((queue) => waiting(queue, 2)));
+    const { page, row } = await open(url, "/?sort=name");
+    const scrolled = () => page.evaluate<number>("scrollY");
+    await row("queue-000").waitFor();
+    await page.evaluate("scrollTo(0, 4000)");
+    await row("queue-105").waitFor();
+    const ways: readonly (readonly [how: string, back: () => Promise<unknown>])[] = [
+      ["Back", () => page.goBack()],
+      ["Esc", () => page.keyboard.press("Escape")],
+      ["Back and a reload", () => page.goBack().then(() => page.reload())],
+    ];
+    for (const [how, back] of ways) {
+      await row("queue-105").getByRole("link").click();
+      await page.getByRole("heading", { level: 1, name: "queue-105" }).waitFor();
+      await expect.poll(scrolled, { message: how }).toBe(0);
+      await back();
+      await row("queue-105").waitFor();
+      await expect.poll(scrolled, { message: how }).toBe(4_000);
+    }
+    // The keys go on from there.
+    await page.keyboard.press("j");
+    await expect.poll(() => page.evaluate("document.activeElement?.dataset.index > 90")).toBe(true);
+    expect(await scrolled()).toBe(4_000);
+  });
+
   test("on a phone the other columns are below the name, and nothing is wider than the window", async () => {
     const url = await start([
       waiting("a-queue-with-a-name-that-is-long-enough-to-be-cut-somewhere", 95),

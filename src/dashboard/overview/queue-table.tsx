@@ -170,12 +170,16 @@ function Column({ name, title, sort }: ColumnProps) {
   );
 }
 
-/** j and k move the focus from row to row; the window follows. */
+/** What of the window the head of the table, and a banner, may cover. */
+const headPx = 120;
+
+/** j and k move the focus from row to row, beginning with the first one in the window; the window follows. */
 function useRowKeys(body: { readonly current: HTMLElement | null }, rowHeight: number, total: number): void {
+  const bodyTop = () => body.current?.getBoundingClientRect().top ?? 0;
+
   function focusRow(index: number): void {
     const find = () => body.current?.querySelector<HTMLElement>(`[data-index="${index}"]`);
-    const top = (body.current?.getBoundingClientRect().top ?? 0) + index * rowHeight;
-    const headPx = 120;
+    const top = bodyTop() + index * rowHeight;
     if (top < headPx || top + rowHeight > innerHeight) scrollBy(0, top - innerHeight / 2);
     const link = find();
     if (link != null) link.focus({ preventScroll: true });
@@ -185,7 +189,8 @@ function useRowKeys(body: { readonly current: HTMLElement | null }, rowHeight: n
   function move(by: number): boolean {
     const { activeElement } = document;
     const current = activeElement instanceof HTMLElement ? activeElement.dataset.index : undefined;
-    const index = current === undefined ? 0 : Number(current) + by;
+    const first = Math.max(0, Math.ceil((headPx - bodyTop()) / rowHeight));
+    const index = current === undefined ? first : Number(current) + by;
     if (index >= 0 && index < total) focusRow(index);
     return true;
   }

@@ -1,11 +1,15 @@
 import { effect } from "@preact/signals";
 import { useKeys } from "../keys.ts";
 import { navigate, params, route } from "../route.ts";
+import { entryKey, scrollPositionOf } from "../scroll-position.ts";
 
-/** What was chosen on the overview when it was left. */
+/** What was chosen on the overview when it was left, and its entry in the browser's history. */
 let overviewQuery = new URLSearchParams();
+let overviewKey = "";
 effect(() => {
-  if (route.value.page === "overview") overviewQuery = params.value;
+  if (route.value.page !== "overview") return;
+  overviewQuery = params.value;
+  overviewKey = entryKey();
 });
 
 /** Esc leaves a field, and then the page: the overview is as it was. */
@@ -14,7 +18,7 @@ export function useEscape(): void {
     Escape() {
       const focused = document.activeElement;
       if (focused instanceof HTMLElement && focused.matches("input")) focused.blur();
-      else navigate({ page: "overview" }, overviewQuery);
+      else navigate({ page: "overview" }, overviewQuery, scrollPositionOf(overviewKey));
       return true;
     },
   });
