@@ -3,9 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { createStepStore } from "../../src/history/step-store.ts";
 import { whyNoBrowser } from "../support/browser.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { accessibilityFindings, useBrowser, type WindowOptions } from "../support/dashboard.ts";
+import { keptMs, noSamples } from "../support/history.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { startRelay } from "../support/relay.ts";
 import { ask, post, startApp } from "../support/server.ts";
@@ -310,9 +312,21 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await expect.poll(shown).toEqual(["late-0", "late-1", "late-2"]);
   });
 
-  test("says where a number of jobs may be greater, and how many are in flight", async () => {
+  test("says where a number of jobs may be greater, now and in each step, and how many are in flight", async () => {
     await start();
     await using opened = await openTracker(inject("redisUrl"), { prefix, sources: () => ["jobs"] });
+    const store = createStepStore({ ...opened, keptMs });
+    const stepMs = 10_000;
+    const beginMs = Math.floor(Date.now() / stepMs) * stepMs - 60 * stepMs;
+    const steps = [
+      { maxDepth: 20_000 },
+      { maxDepth: 500, lowerBoundSamples: 1 },
+      { maxDepth: 30_000, incompleteSamples: 1 },
+    ];
+    for (const [i, step] of steps.entries()) {
+      const record = { ...noSamples, samples: 10, ...step };
+      await store.append("jobs/deep", "TEN_SECONDS", { atMs: beginMs + i * stepMs, record });
+    }
     const queue = {
       ...{ queue: "deep", headAgeMs: 20_000, uncertaintyMs: 1, depth: 10_000, depthIsLowerBound: true },
       ...{ scheduled: null, paused: false, accuracy: "EXACT" as const },
@@ -341,6 +355,13 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await fact("Oldest in flight")).toMatch(/^for 5 m/);
     const chart = page.locator("figure", { hasText: "Depth" });
     await expect.poll(() => chart.locator(".readout").innerText()).toContain("10,000+");
+    await chart.getByText("Table", { exact: true }).click();
+    // Each step by its own samples: not by whether it is less than what is known now.
+    for (const text of ["20,000", "500+", "±too high or too low: events were lost 30,000"])
+      await chart.getByRole("cell").getByText(text, { exact: true }).waitFor();
+    expect(await chart.getByRole("img").getAttribute("aria-label")).toMatch(
+      /minimum 500\+, maximum 30,000, /,
+    );
     await observe();
   });
 

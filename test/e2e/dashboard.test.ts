@@ -9,7 +9,7 @@ import { createStepStore } from "../../src/history/step-store.ts";
 import { createKeys } from "../../src/redis/keys.ts";
 import { whyNoBrowser } from "../support/browser.ts";
 import { accessibilityFindings, type RecordedEvent, record, useBrowser } from "../support/dashboard.ts";
-import { keptMs } from "../support/history.ts";
+import { keptMs, noSamples } from "../support/history.ts";
 import { uniquePrefix } from "../support/redis.ts";
 import { startRelay } from "../support/relay.ts";
 import { ask, startApp, startServer } from "../support/server.ts";
@@ -20,11 +20,6 @@ import { openTracker } from "../support/tracker.ts";
 function waiting(queue: string, seconds: number, jobId = "1"): RecordedEvent {
   return { type: "ENQUEUED", queue, jobId, at: new Date(Date.now() - seconds * 1_000).toISOString() };
 }
-
-const noSamples = {
-  ...{ samples: 0, waitingSamples: 0, pausedSamples: 0, incompleteSamples: 0 },
-  ...{ maxLatencyMs: 0, sumLatencyMs: 0, lastLatencyMs: 0, maxDepth: 0, lastDepth: 0, counts: null },
-};
 
 describe("the files of the dashboard", () => {
   let app: Awaited<ReturnType<typeof startApp>>;

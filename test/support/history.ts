@@ -11,6 +11,12 @@ export const keptMs: Readonly<Record<HistoryStep, number>> = {
   ONE_HOUR: 90 * 24 * hourMs,
 };
 
+/** A step to begin with. */
+export const noSamples = {
+  ...{ samples: 0, waitingSamples: 0, pausedSamples: 0, incompleteSamples: 0 },
+  ...{ maxLatencyMs: 0, sumLatencyMs: 0, lastLatencyMs: 0, maxDepth: 0, lastDepth: 0, counts: null },
+};
+
 /** What writes the history, on a clock that the test moves; a new one is a process that took over. */
 export interface ManualWriter {
   readonly sampler: Sampler;

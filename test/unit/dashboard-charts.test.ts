@@ -2,7 +2,13 @@ import { describe, expect, test } from "vitest";
 import { countAxis, positionOn } from "../../src/dashboard/charts/axis.ts";
 import { columnsOf, type Line, summaryOf } from "../../src/dashboard/charts/columns.ts";
 import { durationAxis } from "../../src/dashboard/charts/duration-axis.ts";
-import { geometryOf, linePath, nearestPlace, spread } from "../../src/dashboard/charts/plot-geometry.ts";
+import {
+  geometryOf,
+  linePath,
+  nearestPlace,
+  rowsApart,
+  spread,
+} from "../../src/dashboard/charts/plot-geometry.ts";
 import { firingBetween, spansOf } from "../../src/dashboard/charts/spans.ts";
 import { mergeSteps, stepGrid } from "../../src/dashboard/charts/step-grid.ts";
 import { timeTicks } from "../../src/dashboard/charts/time-axis.ts";
@@ -94,7 +100,7 @@ describe("steps on a time axis", () => {
   });
   const drawn = (steps: readonly ReturnType<typeof step>[], now: number | null, toMs = range.toMs) => {
     const grid = stepGrid(steps, { ...range, toMs });
-    const { x, lines } = columnsOf(grid, [line(now)], toMs);
+    const { x, lines } = columnsOf(grid, [line(now)], { nowMs: toMs });
     return { x: x.map((seconds) => seconds - base / 1000), ...lines[0] };
   };
 
@@ -126,10 +132,22 @@ describe("steps on a time axis", () => {
 
   test("has no place for now in a range of the past", () => {
     const grid = stepGrid([step(0), step(5)], range);
-    const { x, lines } = columnsOf(grid, [line(3)], null);
+    const { x, lines } = columnsOf(grid, [line(3)], { nowMs: null });
     expect(x).toHaveLength(6);
     expect(lines[0]?.values).toEqual([0, null, null, null, null, 5]);
     expect(lines[0]?.running).toEqual(new Array(6).fill(null));
+  });
+
+  test("says of each place, and of now, how far it can be trusted", () => {
+    const grid = stepGrid([step(0), step(1), step(4)], range);
+    const options = { isIncomplete: ({ atMs }: { atMs: number }) => atMs === base, isNowIncomplete: true };
+    const counted = { ...line(9), isAtLeast: ({ value }: { value: number | null }) => value === 1 };
+    const live = columnsOf(grid, [counted], { ...options, nowMs: range.toMs });
+    expect(live.incomplete).toEqual([true, false, false, false, false, false, true]);
+    expect(live.lines[0]?.atLeast).toEqual([false, true, false, false, false, false, false]);
+    const past = columnsOf(grid, [{ ...counted, isNowAtLeast: true }], { ...options, nowMs: null });
+    expect(past.incomplete).toEqual([true, false, false, false, false, false]);
+    expect(past.lines[0]?.atLeast).toEqual([false, true, false, false, false, false]);
   });
 
   test("leaves out the running step, and those outside of the range", () => {
@@ -144,11 +162,11 @@ describe("steps on a time axis", () => {
 
   test("is summed up as minimum, maximum and last value", () => {
     const lines = [
-      { label: "p50", values: [3, 1, null, 2] },
-      { label: "p99", values: [null] },
+      { label: "p50", values: [3, 1, null, 2], atLeast: [true, false, false, false] },
+      { label: "p99", values: [null], atLeast: [true] },
     ];
-    const text = "Waits. p50: minimum 1s, maximum 3s, last 2s; p99: no data.";
-    expect(summaryOf("Waits", lines, (value) => `${value}s`)).toBe(text);
+    const text = "Waits. p50: minimum 1s, maximum 3s+, last 2s; p99: no data.";
+    expect(summaryOf("Waits", lines, (value, isAtLeast) => `${value}s${isAtLeast ? "+" : ""}`)).toBe(text);
   });
 });
 
@@ -204,6 +222,30 @@ describe("a plot", () => {
     expect(spread([50, 52, 90], 14, range)).toEqual([38, 52, 90]);
     expect(spread([100, 100, 100], 14, range)).toEqual([100, 86, 72]);
     expect(spread([10, 11, 12], 14, range)).toEqual([10, 24, 38]);
+  });
+
+  test.each([
+    [
+      "one below the other where they begin together",
+      [
+        [0, 90],
+        [0, 100],
+      ],
+      [0, 1],
+    ],
+    [
+      "in the first row again when that is free",
+      [
+        [0, 50],
+        [10, 60],
+        [50, 80],
+        [70, 90],
+      ],
+      [0, 1, 0, 1],
+    ],
+    ["nowhere where there is none", [], []],
+  ] as const)("names of alerts are %s", (_, ranges, rows) => {
+    expect(rowsApart(ranges.map(([from, to]) => ({ from, to })))).toEqual(rows);
   });
 });
 

@@ -11,7 +11,7 @@ import { explainEnd } from "./explain-alert.ts";
 /** As many as are asked for at first. */
 const fewEnded = 100;
 
-/** Alerts that fired and have ended, with the reason. */
+/** Alerts that fired and have ended, with the reason. On a narrow window the styles put the cells below each other. */
 export function EndedAlerts({ alerts }: { readonly alerts: readonly Alert[] }) {
   const isAllAsked = useSignal(false);
 
@@ -62,10 +62,12 @@ function EndedRow({ alert }: { readonly alert: Alert }) {
     <tr>
       <th scope="row">{rule}</th>
       <td>{queue === null ? "all" : <QueueLink queue={queue} />}</td>
-      <td>{firedAt !== null && <Instant at={firedAt} />}</td>
-      <td>{lasted !== null && formatDuration(Math.round(lasted))}</td>
+      <td data-label="fired">{firedAt !== null && <Instant at={firedAt} />}</td>
+      <td data-label="for">{lasted !== null && formatDuration(Math.round(lasted))}</td>
       <td>{end !== null && explainEnd(end)}</td>
-      <td>{acknowledgedAt === null ? "no" : (acknowledgedBy ?? <Instant at={acknowledgedAt} />)}</td>
+      <td data-label="acknowledged:">
+        {acknowledgedAt === null ? "no" : (acknowledgedBy ?? <Instant at={acknowledgedAt} />)}
+      </td>
     </tr>
   );
 }

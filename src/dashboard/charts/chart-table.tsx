@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { Instant } from "../parts/instant.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import type { PlotContent } from "./plot-content.ts";
+import { PointValue } from "./point-value.tsx";
 import { firingBetween } from "./spans.ts";
 
 export interface ChartTableProps {
@@ -22,7 +23,7 @@ export function ChartTable({ title, content, stepMs }: ChartTableProps) {
 }
 
 function Rows({ title, content, stepMs }: ChartTableProps) {
-  const { columns, format, spans } = content;
+  const { columns, spans } = content;
   const { x, lines, hasNow } = columns;
   const startOf = (place: number) => {
     const isNow = hasNow && place === x.length - 1;
@@ -49,10 +50,11 @@ function Rows({ title, content, stepMs }: ChartTableProps) {
                 <Instant at={new Date(startOf(place))} />
                 {hasNow && place === x.length - 1 && " (now)"}
               </th>
-              {lines.map(({ label, values }) => {
-                const value = values[place] ?? null;
-                return <td key={label}>{value === null ? "no data" : format(value)}</td>;
-              })}
+              {lines.map((line) => (
+                <td key={line.label}>
+                  <PointValue content={content} line={line} place={place} />
+                </td>
+              ))}
               {spans.length > 0 && (
                 <td>{firingBetween(spans, startOf(place), startOf(place) + stepMs).join(", ")}</td>
               )}

@@ -1,12 +1,12 @@
 import type { Axis } from "./axis.ts";
-import type { Columns } from "./columns.ts";
+import type { Columns, FormatValue } from "./columns.ts";
 import type { Span } from "./spans.ts";
 
 /** What a plot shows. */
 export interface PlotContent {
   readonly columns: Columns;
   readonly axis: Axis;
-  readonly format: (value: number) => string;
+  readonly format: FormatValue;
   /** Of the values of the axis. */
   readonly formatTick: (value: number) => string;
   /** Ends of the time axis, in seconds since the epoch. */

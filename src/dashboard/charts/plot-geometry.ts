@@ -100,6 +100,19 @@ export function spread(
   return placed;
 }
 
+/** Rows, counted from 0, in which no range covers another: for each the first that is free from there. @param ranges by `from` */
+export function rowsApart(
+  ranges: readonly { readonly from: number; readonly to: number }[],
+): readonly number[] {
+  const ends: number[] = [];
+  return ranges.map(({ from, to }) => {
+    const free = ends.findIndex((end) => end <= from);
+    const row = free < 0 ? ends.length : free;
+    ends[row] = to;
+    return row;
+  });
+}
+
 function rounded(pixels: number): number {
   return Math.round(pixels * 10) / 10;
 }

@@ -1,5 +1,5 @@
 import type { LineColumns } from "./columns.ts";
-import { type Geometry, spread } from "./plot-geometry.ts";
+import { type Geometry, rowsApart, spread } from "./plot-geometry.ts";
 import type { Span } from "./spans.ts";
 
 interface SpansProps {
@@ -11,19 +11,30 @@ interface SpansProps {
 
 /** Of a text of this size; an estimate decides whether it fits. */
 const letterPx = 7;
+const labelHeightPx = 14;
+/** The names of more alerts at the same time are in the line of values alone. */
+const maxLabelRows = 4;
 
 /** When alerts fired. Edge and name: the colour alone does not say what it is. */
 export function Spans({ spans, toMs: endMs, geometry }: SpansProps) {
   const { left, right, top, bottom, xOf } = geometry;
-  return spans.map(({ label, fromMs, toMs }) => {
+  const places = spans.map(({ label, fromMs, toMs }) => {
     const from = Math.max(left, xOf(fromMs / 1000));
     const to = Math.min(right, Math.max(xOf((toMs ?? endMs) / 1000), from + 2));
+    const labelTo = from + label.length * letterPx + 12;
+    return { label, fromMs, from, to, labelTo, hasLabel: labelTo < to };
+  });
+  const labelled = places.filter(({ hasLabel }) => hasLabel);
+  const rows = rowsApart(labelled.map(({ from, labelTo }) => ({ from, to: labelTo })));
+  return places.map((place) => {
+    const { label, fromMs, from, to } = place;
+    const row = rows[labelled.indexOf(place)];
     return (
       <g key={`${label} ${fromMs}`} class="span">
         <rect x={from} y={top} width={to - from} height={bottom - top} />
         <path d={`M${from} ${top}V${bottom}`} />
-        {to - from > label.length * letterPx + 12 && (
-          <text x={from + 6} y={top + 14}>
+        {row !== undefined && row < maxLabelRows && (
+          <text x={from + 6} y={top + (row + 1) * labelHeightPx}>
             {label}
           </text>
         )}

@@ -33,7 +33,8 @@ export function Plot({ content, width, label, cursor, onSelect }: PlotProps) {
       <Spans spans={content.spans} toMs={toSeconds * 1000} geometry={geometry} />
       {content.level !== null && <Level {...content.level} geometry={geometry} />}
       {columns.lines.toReversed().map(({ label: name, tone, values, running }) => {
-        const hasRunning = running.at(-1) != null;
+        // Where no line leads to it, now is a point.
+        const hasRunning = running.filter((value) => value !== null).length === 2;
         return (
           <g key={name} class={`line tone-${tone}`} data-dense={isDense ? "" : undefined}>
             <path d={linePath(columns.x, hasRunning ? values.with(-1, null) : values, geometry)} />

@@ -6,6 +6,7 @@ import { summaryOf, type Tone } from "./columns.ts";
 import { Plot } from "./plot.tsx";
 import type { PlotContent } from "./plot-content.ts";
 import { nearestPlace } from "./plot-geometry.ts";
+import { PointValue } from "./point-value.tsx";
 import { firingBetween } from "./spans.ts";
 
 export interface TimeChartProps {
@@ -68,7 +69,7 @@ interface ReadoutProps {
 
 /** The values of one instant: it alone is drawn again when the cursor moves. */
 function Readout({ content, stepMs, cursor }: ReadoutProps) {
-  const { columns, format, spans } = content;
+  const { columns, spans } = content;
   const { x, lines, hasNow } = columns;
   const last = x.length - 1;
   const place = cursor.value === null ? last : nearestPlace(x, cursor.value);
@@ -91,17 +92,16 @@ function Readout({ content, stepMs, cursor }: ReadoutProps) {
           <dd>{firing.join(", ")}</dd>
         </div>
       )}
-      {lines.map(({ label, tone, values }) => {
-        const value = values[place] ?? null;
-        return (
-          <div key={label}>
-            <dt>
-              <Swatch tone={tone} /> {label}
-            </dt>
-            <dd>{value === null ? "no data" : format(value)}</dd>
-          </div>
-        );
-      })}
+      {lines.map((line) => (
+        <div key={line.label}>
+          <dt>
+            <Swatch tone={line.tone} /> {line.label}
+          </dt>
+          <dd>
+            <PointValue content={content} line={line} place={place} />
+          </dd>
+        </div>
+      ))}
     </dl>
   );
 }

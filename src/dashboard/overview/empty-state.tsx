@@ -10,8 +10,8 @@ export function NoQueuesYet() {
     <section class="empty">
       <h2>No queues yet</h2>
       <p>
-        A queue appears with its first event, or when the server reads a job system (FAKTORY_URL, SIDEKIQ_URL,
-        BULLMQ_URL, POSTGRES_URL). Record one:
+        A queue appears with its first event, or when the server reads a job system, which a setting such as
+        SIDEKIQ_URL or POSTGRES_URL names. Record one:
       </p>
       <pre>
         <code>{`curl ${url} -H 'content-type: application/json' \\\n  -d '{"query": "${mutation}"}'`}</code>

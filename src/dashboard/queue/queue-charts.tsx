@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { type Axis, countAxis } from "../charts/axis.ts";
-import { type Column, columnsOf, type Line } from "../charts/columns.ts";
+import { type Column, columnsOf, type FormatValue, type Line } from "../charts/columns.ts";
 import { durationAxis } from "../charts/duration-axis.ts";
 import type { PlotContent } from "../charts/plot-content.ts";
 import { type SpannedAlert, spansOf } from "../charts/spans.ts";
@@ -26,7 +26,7 @@ export interface QueueChartsProps {
 interface Chart {
   readonly title: string;
   readonly note: string;
-  readonly format: (value: number) => string;
+  readonly format: FormatValue;
   /** @default format */
   readonly formatTick?: (value: number) => string;
   readonly axisOf: (values: Column) => Axis;
@@ -50,7 +50,11 @@ export function QueueCharts({ steps, now, nowMs, range, alerts, queryHref, onSel
     <div class="charts">
       {chartsOf(pushed, grid.stepMs).map((chart) => {
         const { title, note, format, formatTick = format, axisOf, lines, isOfLatency } = chart;
-        const columns = columnsOf(grid, lines, isLive ? nowMs : null);
+        const columns = columnsOf(grid, lines, {
+          nowMs: isLive ? nowMs : null,
+          isIncomplete: ({ incompleteSamples }) => incompleteSamples > 0,
+          isNowIncomplete: pushed?.accuracy === "INCOMPLETE",
+        });
         const values = columns.lines.flatMap((line) => [...line.values]);
         const content: PlotContent = {
           ...{ columns, format, formatTick, fromSeconds: fromMs / 1000, toSeconds: toMs / 1000 },
@@ -83,10 +87,16 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
     {
       title: "Latency",
       note: `age of the oldest job, the highest in each ${ofStep}`,
-      format: formatDuration,
+      format: (seconds, isAtLeast = false) => `${isAtLeast ? "≥ " : ""}${formatDuration(seconds)}`,
+      formatTick: formatDuration,
       axisOf: durationAxis,
       lines: [
-        { label: "latency", tone: "latency", of: ({ maxLatency }) => maxLatency, now: now?.latency ?? null },
+        {
+          ...{ label: "latency", tone: "latency" },
+          of: ({ maxLatency }) => maxLatency,
+          now: now?.latency ?? null,
+          isNowAtLeast: now?.accuracy === "LOWER_BOUND",
+        },
       ],
       isOfLatency: true,
     },
@@ -99,12 +109,19 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
     },
     {
       title: "Depth",
-      note: `waiting jobs, the most in each ${ofStep}${isCounted(now) ? "" : "; +: jobs are counted to a limit"}`,
-      // What is known of a step is its depth alone: it was counted to the same limit.
-      format: (depth) => formatAtLeast(depth, !isCounted(now) && depth >= (now?.depth ?? 0)),
+      note: `waiting jobs, the most in each ${ofStep}`,
+      format: (depth, isAtLeast = false) => formatAtLeast(depth, isAtLeast),
       formatTick: formatCount,
       axisOf: (values) => countAxis(values, 1),
-      lines: [{ label: "depth", tone: "depth", of: ({ maxDepth }) => maxDepth, now: now?.depth ?? null }],
+      lines: [
+        {
+          ...{ label: "depth", tone: "depth" },
+          of: ({ maxDepth }) => maxDepth,
+          isAtLeast: ({ lowerBoundSamples }) => lowerBoundSamples > 0,
+          now: now?.depth ?? null,
+          isNowAtLeast: now?.depthIsLowerBound === true,
+        },
+      ],
     },
     {
       title: "Throughput",
@@ -127,10 +144,6 @@ function chartsOf(now: QueueNow | null, lengthMs: number): readonly Chart[] {
       ],
     },
   ];
-}
-
-function isCounted(now: QueueNow | null): boolean {
-  return now?.depthIsLowerBound !== true;
 }
 
 /** Where no job was taken there are no waits, though the API's numbers are 0. */

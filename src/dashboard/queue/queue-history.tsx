@@ -76,13 +76,14 @@ function HistoryNotes({ steps }: { readonly steps: readonly HistoryStep[] }) {
     <>
       {incomplete > 0 && (
         <p class="hint">
-          Redis had lost events in {stepsOf(incomplete)} of this range: numbers there may be too high or too
-          low.
+          Redis had lost events in {stepsOf(incomplete)} of this range: numbers there, with the sign ±, may be
+          too high or too low.
         </p>
       )}
       {uncounted > 0 && (
         <p class="hint">
-          In {stepsOf(uncounted)} of this range jobs were counted up to a limit: more may have waited.
+          In {stepsOf(uncounted)} of this range jobs were counted up to a limit: more may have waited, as the
+          sign + says.
         </p>
       )}
     </>
