@@ -3,7 +3,7 @@ import { ofTab } from "./browser-storage.ts";
 const storageKey = "queue-latency:scroll";
 const maxKept = 50;
 
-/** How far each entry of the browser's history was scrolled, in px; entries are told apart by `key` in their state. */
+/** How far each entry of the browser's history was scrolled, in px, by the `key` in its state. */
 const positions = keptPositions();
 
 /** Where the page is to be scrolled to as soon as it is long enough: its rows come after it. Null: it is there. */
