@@ -17,7 +17,7 @@ const alsoOnCluster = [
 
 /** Those of half a minute and more, and those that watch the memory of a server or play hours of events. */
 const slow = [
-  "test/e2e/{alerts,churn,client-restarts,cut-in-between,demo,flat-memory,one-client-floods,redis-faults,soak,start}.test.ts",
+  "test/e2e/{alerts,churn,client-restarts,cut-in-between,demo,flat-memory,image,one-client-floods,redis-faults,soak,start}.test.ts",
   "test/redis/{bullmq-source,cluster,history-month,metrics-of-many,postgres-systems,rabbitmq-source}.test.ts",
 ];
 

@@ -16,7 +16,7 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   bench: "takes an hour on an idle machine",
   cluster: "needs a Redis Cluster: e2e/cluster starts servers on one",
   demo: "e2e/demo runs it",
-  docker: "needs a Docker engine: e2e/dockerfile runs the steps of the Dockerfile",
+  docker: "needs a Docker engine: e2e/image builds and runs the image with Podman",
   itself: "would run this test once more",
   package: "e2e/published-package installs the package and runs it",
   release: "publishes: unit/release runs the script on a repository of its own",

@@ -110,9 +110,8 @@ test("gives Node the same flags wherever the server is started", async () => {
   const { scripts } = (await readJson("package.json")) as { scripts: { start: string } };
   const args = scripts.start.replace("exec node ", "");
   expect(args).toMatch(/^--max-semi-space-size=\d+ --heap-growing-percent=\d+ src\/main\.ts$/);
-  expect(await read("Dockerfile")).toContain(
-    `CMD ${JSON.stringify(["node", ...args.split(" ")]).replaceAll(",", ", ")}`,
-  );
+  const inImage = ["tini", "--", "node", ...args.replace("src/main.ts", "lib/main.js").split(" ")];
+  expect(await read("Dockerfile")).toContain(`ENTRYPOINT ${JSON.stringify(inImage).replaceAll(",", ", ")}`);
   expect(await read("script/server")).toContain(`exec node_modules/.bin/node ${args} "$@"\n`);
   const flags = args.replace(" src/main.ts", "");
   expect(await read("src/main.ts")).toMatch(new RegExp(`^#!/usr/bin/env -S node ${flags}\n`));
