@@ -70,9 +70,14 @@ const digestSize = 12;
 const queuesPerCall = 25;
 const script = readFileSync(new URL("lua/read-lists.lua", import.meta.url), "utf8");
 
+/** As Redis gets it. */
+export function scriptFor({ look }: Pick<ListSystem, "look">): string {
+  return `local argument = ARGV[6]\n${look}\n${script}`;
+}
+
 /** By a script that writes nothing, and returns digests of jobs. */
 export function createListReader({ system, argument, inProgress = "", now }: ListReaderOptions): ListReader {
-  const run = createReadOnlyScript(`local argument = ARGV[6]\n${system.look}\n${script}`);
+  const run = createReadOnlyScript(scriptFor(system));
 
   async function ask(redis: Redis, queues: readonly AskedQueue[]): Promise<readonly QueueReading[]> {
     const lists = queues.flatMap(({ keys, marks }) => keys.lists.map((_, i) => marks[i] ?? null));
