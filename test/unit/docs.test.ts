@@ -23,6 +23,8 @@ const reasonsNotToRun: Readonly<Record<string, string>> = {
   rabbitmq: "needs a RabbitMQ as a service: redis/rabbitmq-source makes such a user by the management API",
   postgres: "needs the tables of job systems: redis/postgres-systems grants by it",
   teams: "needs Alertmanager 0.28, and Debian's is older",
+  kubernetes: "needs a cluster: e2e/deployment checks the manifests by the code of Kustomize and Kubernetes",
+  systemd: "needs systemd: e2e/deployment checks the unit with systemd-analyze",
   nginx: "needs nginx: the transports behind a proxy are tested by e2e/graphiql and e2e/transports",
 };
 

@@ -29,6 +29,8 @@ describe("the package", () => {
     ["tsconfig.json", "the compiler's"],
     ["Dockerfile", "for operators"],
     ["compose.yaml", "the server with its Redis"],
+    ["deploy/kubernetes", "for kubectl apply -k"],
+    ["deploy/systemd", "for servers without containers"],
     ["README.md", "where to begin"],
     ["docs/operations.md", "for those who run it"],
     ["docs/troubleshooting.md", "from a symptom to its remedy"],
