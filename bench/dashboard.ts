@@ -32,7 +32,7 @@ const rowsOnScreen = 40;
 execFileSync(process.execPath, [join(import.meta.dirname, "../script/build-dashboard.ts")]);
 await using redis = await startRedis();
 await using opened = await openTracker(redis.url);
-await fillQueues(opened, redis.url, hours);
+const histories = await fillQueues(opened, redis.url, hours);
 await using browser = await startBrowser();
 for (const [name, part] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue;
@@ -54,7 +54,7 @@ function start() {
   });
 }
 
-/** Each begins as soon as the server listens. */
+/** Each begins as soon as the server listens, a few seconds after another one wrote the last steps of the history. */
 async function cold(): Promise<void> {
   const firstOf = {
     "a query by the API": async (url: string) => {
@@ -81,6 +81,7 @@ async function cold(): Promise<void> {
   const took: Record<string, { cold: number[]; serverMs: number[]; redisMs: number[]; warm: number[] }> = {};
   for (let round = 0; round < 5; round++) {
     for (const [what, first] of Object.entries(firstOf)) {
+      await histories.fillOn();
       await using server = await start();
       took[what] ??= { cold: [], serverMs: [], redisMs: [], warm: [] };
       const cpuBefore = cpuMs(server.pid);

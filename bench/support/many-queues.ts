@@ -6,7 +6,6 @@ import type { TestTracker } from "../../test/support/tracker.ts";
 
 const count = 10_000;
 const stepMs = 10_000;
-const stepsPerHour = 360;
 
 /** Every fifth has an objective. */
 export const manyNames: readonly string[] = Array.from(
@@ -17,8 +16,13 @@ export const manyNames: readonly string[] = Array.from(
 /** For how long the head of each queue has waited, in seconds: a hundredth is stuck, a twentieth is late, the others are lively. */
 const headAges = manyNames.map((_, i) => (i % 100 === 1 ? 3_600 : i % 20 === 5 ? 45 : 1 + (i % 7)));
 
+export interface Histories {
+  /** Adds the steps that are missing up to now, as if a server had run until now. */
+  fillOn(): Promise<void>;
+}
+
 /** A job waits in each queue, and each has a history of some hours up to now, as if a server had run. */
-export async function fillQueues(opened: TestTracker, redisUrl: string, hours: number): Promise<void> {
+export async function fillQueues(opened: TestTracker, redisUrl: string, hours: number): Promise<Histories> {
   const nowMs = Date.now();
   for (let from = 0; from < count; from += 250) {
     const events = manyNames
@@ -26,37 +30,41 @@ export async function fillQueues(opened: TestTracker, redisUrl: string, hours: n
       .map((queue, i) => eventOf("ENQUEUED", queue, "0", nowMs - 1_000 * (headAges[from + i] ?? 0)));
     await opened.tracker.record(events, null);
   }
-  // However long Redis takes on a busy machine.
-  const redis = new Redis(redisUrl);
-  for (let from = 0; from < count; from += 10) await fillHistories({ ...opened, redis }, from, 10, hours);
-  redis.disconnect();
+  const filledToMs = manyNames.map(() => nowMs - (nowMs % stepMs) - hours * 3_600_000);
+  async function fillOn(): Promise<void> {
+    // However long Redis takes on a busy machine.
+    const redis = new Redis(redisUrl);
+    for (let from = 0; from < count; from += 100) {
+      const fills = manyNames.slice(from, from + 100).map((queue, i) => {
+        const fromMs = filledToMs[from + i] ?? 0;
+        const toMs = Date.now() - (Date.now() % stepMs);
+        filledToMs[from + i] = toMs;
+        const sinceMs = headAges[from + i] === 3_600 ? nowMs - 3_600_000 : null;
+        const records = recordsOf(fromMs, toMs, sinceMs);
+        const key = opened.keys.history(queue, "TEN_SECONDS");
+        return redis.call("EVAL", appendSteps, 1, key, fromMs, toMs - stepMs, stepMs, ...records);
+      });
+      await Promise.all(fills);
+    }
+    redis.disconnect();
+  }
+  await fillOn();
+  return { fillOn };
 }
 
-async function fillHistories(
-  { redis, keys }: TestTracker,
-  from: number,
-  queues: number,
-  hours: number,
-): Promise<void> {
-  const steps = hours * stepsPerHour;
-  const endMs = Date.now() - (Date.now() % stepMs);
-  await Promise.all(
-    Array.from({ length: queues }, (_, i) => {
-      const isStuck = headAges[from + i] === 3_600;
-      const records = Array.from({ length: stepsPerHour }, (_, step) =>
-        recordOf(isStuck ? 3_600_000 - (stepsPerHour - step) * stepMs : null, step),
-      );
-      const key = keys.history(manyNames[from + i] ?? "", "TEN_SECONDS");
-      return redis.call("EVAL", appendSteps, 1, key, endMs - steps * stepMs, steps, stepMs, ...records);
-    }),
+/** A step that a server has written meanwhile stays. */
+const appendSteps = `for at = ARGV[1], ARGV[2], ARGV[3] do
+  local record = ARGV[4 + (at - ARGV[1]) / ARGV[3] % (#ARGV - 3)]
+  redis.pcall('XADD', KEYS[1], string.format('%.0f-1', at), 'step', record)
+end`;
+
+/** Of a queue whose head stays, one for each step; else a few, to be repeated. */
+function recordsOf(fromMs: number, toMs: number, sinceMs: number | null): readonly Buffer[] {
+  if (sinceMs === null) return livelyRecords;
+  return Array.from({ length: (toMs - fromMs) / stepMs }, (_, i) =>
+    recordOf(Math.max(0, fromMs + (i + 1) * stepMs - sinceMs), i),
   );
 }
-
-/** The given records, over and over. */
-const appendSteps = `for i = 1, ARGV[2] do
-  local record = ARGV[4 + (i - 1) % (#ARGV - 3)]
-  redis.call('XADD', KEYS[1], string.format('%.0f-1', ARGV[1] + (i - 1) * ARGV[3]), 'step', record)
-end`;
 
 /** @param stuckMs the age of the head, if no job leaves. */
 function recordOf(stuckMs: number | null, step: number): Buffer {
@@ -73,6 +81,8 @@ function recordOf(stuckMs: number | null, step: number): Buffer {
     },
   });
 }
+
+const livelyRecords = Array.from({ length: 12 }, (_, step) => recordOf(null, step));
 
 export interface Changes extends AsyncDisposable {
   /** How many there have been. */

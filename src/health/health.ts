@@ -50,13 +50,20 @@ export function needsHistory({ state, stale, accuracy }: QueueSnapshot): boolean
 }
 
 /**
- * Whether the newest steps decide the health, whatever was before them: in the last third of the window a sample had no waiting job.
- * Then not all steps were busy, no trough of the last third is above one of a third before, and isLate looks no further back than
- * that sample.
+ * Whether the newest steps, in the order of their times, decide the health, whatever was before them.
+ *
+ * - In the last third of the window a sample had no waiting job: then not all steps were busy, no trough of the last third is above
+ *   one of a third before, and isLate looks no further back than that sample.
+ * - All of the last third is known, and too little of it was seen: only isLate may look further back.
  */
-export function isDecidedBy(newest: readonly RecentStep[], { measuredAtMs }: QueueSnapshot): boolean {
-  const lastThird = thirdsOf(windowBefore(newest, measuredAtMs), measuredAtMs).at(-1);
-  return lastThird?.some(hasCaughtUp) === true;
+export function isDecidedBy(
+  newest: readonly RecentStep[],
+  { measuredAtMs, accuracy }: QueueSnapshot,
+): boolean {
+  const lastThird = thirdsOf(windowBefore(newest, measuredAtMs), measuredAtMs).at(-1) ?? [];
+  if (lastThird.some(hasCaughtUp)) return true;
+  const isKnown = newest.some(({ atMs }) => atMs < measuredAtMs - windowMs / 3);
+  return isKnown && lastThird.length < minOfThird && accuracy !== "ESTIMATED";
 }
 
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
