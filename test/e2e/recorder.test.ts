@@ -1,8 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, inject, test } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, inject, onTestFinished, test } from "vitest";
 import type { Drop } from "../../src/recorder/drop-warning.ts";
 import { createRecorder, type Recorder, type RecorderOptions } from "../../src/recorder/recorder.ts";
 import { uniquePrefix } from "../support/redis.ts";
@@ -295,6 +298,7 @@ describe("a process with a recorder", () => {
     const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
       stdio: ["ignore", "pipe", "inherit"],
     });
+    onTestFinished(() => void child.kill("SIGKILL"));
     const ended = once(child, "close");
     if (code !== "") {
       await once(child.stdout, "data");
@@ -317,5 +321,18 @@ describe("a process with a recorder", () => {
     await using app = await server();
     expect(await run(app.url, code)).toEqual(ends);
     expect(await depthOf(app.url, "q")).toBe(jobs);
+  });
+
+  test("sends everything of two copies of the package before SIGTERM ends it", async () => {
+    await using app = await server();
+    const copy = await mkdtemp(join(tmpdir(), "ql-recorder-"));
+    onTestFinished(() => rm(copy, { recursive: true }));
+    await cp(new URL(".", module), copy, { recursive: true });
+    await writeFile(join(copy, "package.json"), '{ "type": "module" }');
+    const code = `const other = (await import("${copy}/recorder.ts")).createRecorder({ url: "${app.url}", flushIntervalMs: 1_000_000 });
+      for (let i = 0; i < 3000; i++) other.enqueued("r", i);
+      setInterval(() => {}, 1000); console.log("up");`;
+    expect(await run(app.url, code)).toEqual([null, "SIGTERM"]);
+    expect([await depthOf(app.url, "q"), await depthOf(app.url, "r")]).toEqual([1500, 3000]);
   });
 });
