@@ -11,6 +11,7 @@ import { headOf, type ResponseHead, sendText } from "./http-response.ts";
 import { acceptedMediaTypes, type MediaType, mediaTypes } from "./media-types.ts";
 import type { Invalid, Operations, Prepared } from "./operations.ts";
 import { createBodyReader, tooManyBytesInFlight } from "./request-body.ts";
+import { hasCurrent } from "./send-page.ts";
 import type { Sent } from "./sent-request.ts";
 
 export interface GraphQLHttpOptions {
@@ -133,8 +134,7 @@ export function createGraphQLHttp({
       : operations.execute(operation));
     if ("json" in result) {
       const tags = tagsOf(response.req, mediaType, result);
-      if (tags !== null && response.req.headers["if-none-match"]?.includes(tags.ETag) === true)
-        response.writeHead(304, tags).end();
+      if (tags !== null && hasCurrent(response.req, tags.ETag)) response.writeHead(304, tags).end();
       else send(response, mediaType, client.id, withCost(result, cost), result.errors, tags);
     } else await streams.send(response, result, client.id, cost);
   }
