@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
 import { pino } from "pino";
 import { createApp } from "./app.ts";
 import { readArguments } from "./cli/arguments.ts";

@@ -110,6 +110,10 @@ describe.each(nodes)("the installed package on $name", ({ directory: node }) => 
       },
     );
     const url = await server.says(ready);
+    if (process.platform === "linux")
+      expect(await readFile(`/proc/${server.child.pid}/cmdline`, "utf8")).toContain(
+        "--max-semi-space-size=16\0",
+      );
     const page = await (await fetch(`${url}/`)).text();
     const asset = /src="\.\/(assets\/main-[^"]+)"/.exec(page)?.[1];
     expect((await fetch(`${url}/${asset}`)).status).toBe(200);
@@ -151,8 +155,14 @@ test("is installed with the versions that the project is tested with, one graphq
 test("has the code that runs and nothing else: no sources, no tests", () => {
   const installed = (path: string) => existsSync(join(directory, "node_modules/queue-latency", path));
   expect(
-    ["lib/main.js", "lib/tracker/lua/fold.lua", "dist/dashboard/index.html", "schema.graphql"].map(installed),
-  ).toEqual([true, true, true, true]);
+    [
+      "lib/bin.js",
+      "lib/main.js",
+      "lib/tracker/lua/fold.lua",
+      "dist/dashboard/index.html",
+      "schema.graphql",
+    ].map(installed),
+  ).toEqual([true, true, true, true, true]);
   expect(["src", "test", "bench", "script", "lib/main.ts", "lib/dashboard"].map(installed)).toEqual([
     false,
     false,
