@@ -1,6 +1,6 @@
 /**
- * `script/release VERSION` moves the changelog's section Unreleased to the version, sets the version of the package, and makes a
- * commit and a tag. It pushes nothing; pushing the tag starts .github/workflows/release.yml. `--dry-run` shows what it would do.
+ * `script/release VERSION` moves the changelog's section Unreleased to the version, sets the version of the package, keeps the schema for
+ * comparison, and makes a commit and a tag. It pushes nothing; pushing the tag starts .github/workflows/release.yml. `--dry-run` shows what it would do.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -60,6 +60,8 @@ function release(version: string, isDryRun: boolean): void {
     "CHANGELOG.md": withRelease(read("CHANGELOG.md"), version, date),
     "package.json": withVersion(read("package.json"), current, version),
     "package-lock.json": withVersion(read("package-lock.json"), current, version),
+    // What the next release is compared with: unit/schema-breaks.
+    "test/fixtures/released-schema.graphql": read("schema.graphql"),
   };
   const notes = sectionOf(changed["CHANGELOG.md"], version);
   if (isDryRun) {

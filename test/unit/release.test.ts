@@ -75,6 +75,8 @@ describe("script/release", () => {
     expect(git("rev-parse", "v0.2.0^{commit}")).toBe(git("rev-parse", "HEAD"));
     expect(git("status", "--porcelain")).toBe("");
     expect(JSON.parse(read("package-lock.json")).packages[""].version).toBe("0.2.0");
+    // The next release is compared with this one.
+    expect(read("test/fixtures/released-schema.graphql")).toBe("type Query { next: Int }\n");
     expect(release("--notes", "0.2.0")).toBe("### Added\n\n- A field.\n");
   });
 
@@ -123,6 +125,9 @@ function newRepository() {
     "package-lock.json",
     JSON.stringify({ ...version, lockfileVersion: 3, packages: { "": version } }, null, 2),
   );
+  write("schema.graphql", "type Query { next: Int }\n");
+  mkdirSync(join(directory, "test/fixtures"), { recursive: true });
+  write("test/fixtures/released-schema.graphql", "type Query { last: Int }\n");
   mkdirSync(join(directory, "script"));
   cpSync(join(project, "script/release.ts"), join(directory, "script/release.ts"));
   git("init", "--quiet");
