@@ -70,6 +70,7 @@ const table = [
     may: ["core", "runtime", "cli", "sources", "app.ts", "config.ts"],
     why: "from the environment to an exit code",
   },
+  { importer: "bin.ts", may: ["main.ts"], why: "it starts main.ts with the flags of Node.js" },
 ] as const;
 
 const names = table.map(({ importer }) => importer);
