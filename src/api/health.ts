@@ -9,11 +9,11 @@ export const HealthEnum = builder.enumType("Health", {
     "Health of a queue: the worst condition that is certain, from OK to STALLED. Conditions over a window need samples of the last five minutes, but for short gaps.",
   values: describedValues(healths, {
     OK: "No other condition holds. Also a queue that is EMPTY or PAUSED.",
-    SLOW: "A job waits, and the head is older than `objective`. One sample is enough. If the age comes from a producer's clock, also no sample of that time was empty.",
+    SLOW: "A job waits, and the head is older than `objective`; or, with no objective, the head was `overtaken` and is older than five minutes. One sample is enough. If the age comes from a producer's clock, also no sample of that time was empty.",
     FALLING_BEHIND:
       "Over the window more jobs came than left, by more than chance, and the head grew older: the lowest depth and age of each third of it are higher than those of the third before. A burst that is being drained has neither. Never while the window has a pause in it.",
     STALLED:
-      "Jobs waited all through the window, none left, and the head is still the same. A queue whose workers all take longer than the window for one job is STALLED, too.",
+      "Jobs waited all through the window, none left, and the head is still the same. A queue whose workers all take longer than the window for one job is STALLED, too. Up to ten `overtaken` jobs are left out, here and for FALLING_BEHIND.",
     UNKNOWN:
       "Not known. The queue is MISSING or `stale`; `accuracy` is UNKNOWN or INCOMPLETE, or LOWER_BOUND and the head is not known to be late; or a job waits and there are too few samples to exclude the other conditions: in the first minutes of a queue, where no history is kept, and where a job system is read less often than once a minute.",
   }),

@@ -3,6 +3,7 @@ import { maxQueueNameBytes } from "../core/queue-name.ts";
 import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
 import {
   accuracies,
+  inOrderLatencyMs,
   type QueueSnapshot,
   queueStates,
   type Throughput,
@@ -136,6 +137,21 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
       description:
         "When the head became claimable, by Redis's clock. Null when no job waits, and where `latency` is null.",
       resolve: ({ oldestSinceMs }) => (oldestSinceMs === null ? null : new Date(oldestSinceMs)),
+    }),
+    overtaken: t.int({
+      nullable: true,
+      description:
+        "Number of waiting jobs that were overtaken: they became claimable before every job that was dequeued in the last minute or longer, three jobs at least. So they are left behind, by a killed worker or since no worker takes jobs of their kind; or workers prefer other jobs. They are the oldest of `waitingJobs`. 0 when none. Null where `latency` is null, and where the source reports no job but the head: there are recorded events and BullMQ.",
+      resolve: ({ overtaken }) => overtaken ?? null,
+    }),
+    inOrderLatency: t.float({
+      nullable: true,
+      description:
+        "Seconds since the oldest waiting job that was not `overtaken` became claimable: the `latency` of the jobs that are served in order. 0 when there is none; `latency` when no job was overtaken. Null where `overtaken` is null.",
+      resolve(snapshot) {
+        const latencyMs = inOrderLatencyMs(snapshot);
+        return latencyMs === null ? null : secondsOf(latencyMs);
+      },
     }),
     depth: t.exposeInt("depth", {
       nullable: true,

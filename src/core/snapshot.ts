@@ -96,6 +96,13 @@ export interface QueueSnapshot {
   /** Since when the oldest of these has been; null when there is none, and where it is not known. Absent as `inFlight`. */
   readonly inFlightSinceMs?: number | null;
   /**
+   * Number of waiting jobs that were overtaken: every job that was dequeued in the last minute or longer had been claimable for less long.
+   * Absent where that is not known: where `latencyMs` is null, and where a source reports no job but the head.
+   */
+  readonly overtaken?: number;
+  /** When the oldest of the other waiting jobs became claimable; null when there is none. Absent as `overtaken`. */
+  readonly inOrderSinceMs?: number | null;
+  /**
    * Number of jobs dropped because they had waited longer than MAX_WAIT; null when the source does not report it, or when
    * not requested.
    */
@@ -169,6 +176,14 @@ export function latencyAt(snapshot: QueueSnapshot, nowMs: number): number | null
   const { stale, measuredAtMs, oldestSinceMs, latencyMs } = snapshot;
   if (stale || nowMs <= measuredAtMs || oldestSinceMs === null) return latencyMs;
   return Math.max(0, nowMs - oldestSinceMs);
+}
+
+/** Age of the oldest waiting job that was not overtaken, in ms; 0 when there is none. Null where `overtaken` is absent. */
+export function inOrderLatencyMs(snapshot: QueueSnapshot): number | null {
+  const { overtaken, inOrderSinceMs = null, latencyMs, measuredAtMs } = snapshot;
+  if (overtaken === undefined) return null;
+  if (overtaken === 0) return latencyMs;
+  return inOrderSinceMs === null ? 0 : Math.max(0, measuredAtMs - inOrderSinceMs);
 }
 
 /** A job that is claimable and has not been taken. */

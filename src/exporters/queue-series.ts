@@ -1,4 +1,4 @@
-import { type QueueSnapshot, type SnapshotParts, waitBoundsMs } from "../core/snapshot.ts";
+import { inOrderLatencyMs, type QueueSnapshot, type SnapshotParts, waitBoundsMs } from "../core/snapshot.ts";
 import { escaped, type MetricHead } from "./metric.ts";
 
 /** What of a queue its series are made of. */
@@ -62,6 +62,19 @@ const snapshotMetrics: readonly QueueMetric[] = [
     { name: "queue_oldest_job_age_seconds", otelName: "queue.oldest_job.age", unit: "s" },
     "Seconds since the oldest waiting job became claimable, 0 when no job waits. Absent where it is not known: the queue is stale, or its accuracy unknown.",
     ({ latencyMs, stale }) => (stale || latencyMs === null ? null : latencyMs / 1_000),
+  ),
+  gauge(
+    { name: "queue_overtaken_jobs", otelName: "queue.overtaken_jobs", unit: "{job}" },
+    "Waiting jobs that became claimable before every job that was dequeued in the last minute or longer. Absent where the source reports no job but the oldest, and where queue_oldest_job_age_seconds is.",
+    ({ overtaken = null, stale }) => (stale ? null : overtaken),
+  ),
+  gauge(
+    { name: "queue_in_order_job_age_seconds", otelName: "queue.in_order_job.age", unit: "s" },
+    "Seconds since the oldest waiting job that was not overtaken became claimable, 0 when there is none. Absent where queue_overtaken_jobs is.",
+    (snapshot) => {
+      const latencyMs = inOrderLatencyMs(snapshot);
+      return snapshot.stale || latencyMs === null ? null : latencyMs / 1_000;
+    },
   ),
   gauge(
     { name: "queue_depth", otelName: "queue.depth", unit: "{job}" },

@@ -1,6 +1,6 @@
 import type { Health } from "../core/health.ts";
 import type { RecentStep } from "../core/history.ts";
-import type { QueueSnapshot } from "../core/snapshot.ts";
+import { inOrderLatencyMs, type QueueSnapshot } from "../core/snapshot.ts";
 import { isBusy, isSeldomRead, stepMs, windowBefore, windowMs } from "./window.ts";
 
 export interface HealthQuestion {
@@ -19,9 +19,11 @@ export interface HealthQuestion {
  * - STALLED: for five minutes jobs waited, none left, and the head is the same.
  * - FALLING_BEHIND: over five minutes more jobs came than left, beyond noise, and the head grew older. A burst that is
  *   being drained, or that has just arrived, does not do both all the time.
- * - SLOW: the head is older than the objective. One snapshot is enough.
+ * - SLOW: the head is older than the objective, or was overtaken and is older than five minutes. One snapshot is enough.
  * - UNKNOWN: missing, stale or incomplete, or too few or too rare observations to exclude the others.
  * - OK: everything else; a queue that is paused, or in which no job waits.
+ *
+ * A few jobs that were overtaken make a queue SLOW, and nothing worse: for the other conditions they are left out.
  */
 export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.state === "MISSING" || now.stale) return "UNKNOWN";
@@ -30,15 +32,22 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.accuracy === "UNKNOWN" || now.accuracy === "INCOMPLETE") return "UNKNOWN";
   const steps = windowBefore(points, now.measuredAtMs);
   // What has not been read yet only makes the head older.
-  if (now.accuracy === "LOWER_BOUND") return isLate(now, steps, objectiveMs) ? "SLOW" : "UNKNOWN";
+  const isSlow = isLate(now, steps, objectiveMs) || isForgotten(now, objectiveMs);
+  if (now.accuracy === "LOWER_BOUND") return isSlow ? "SLOW" : "UNKNOWN";
   if (now.state === "EMPTY") return "OK";
 
   const thirds = thirdsOf(steps, now.measuredAtMs);
   const isSeen = !isSeldomRead(now) && thirds.every((third) => third.length >= minOfThird);
   const wasBusy = isSeen && steps.every(isBusy);
-  if (wasBusy && didNothingLeave(steps, now) && isSameHead(steps, now)) return "STALLED";
-  if (isSeen && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
-  if (isLate(now, steps, objectiveMs)) return "SLOW";
+  const orphaned = hasOrphans(now);
+  // The head of the steps is an orphan. What came before the window, and waits in order, was there all the time.
+  const hasStayed = orphaned ? inOrderMs(now) >= windowMs : isSameHead(steps, now);
+  if (wasBusy && didNothingLeave(steps, now) && hasStayed) return "STALLED";
+  // An orphan grows older as the clock does.
+  const mayGrow = !orphaned || inOrderMs(now) > slackMs;
+  if (isSeen && mayGrow && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
+  if (isSlow) return "SLOW";
+  if (orphaned && inOrderMs(now) === 0) return "OK";
   // No job is dequeued, and yet the head changed: it was removed or given up, or dequeues are not reported.
   if (wasBusy && steps.every(({ counts }) => counts?.dequeued === 0)) return "UNKNOWN";
   return isSeen || thirds.at(-1)?.some(hasCaughtUp) ? "OK" : "UNKNOWN";
@@ -64,6 +73,26 @@ export function isDecidedBy(
   if (lastThird.some(hasCaughtUp)) return true;
   const isKnown = newest.some(({ atMs }) => atMs < measuredAtMs - windowMs / 3);
   return isKnown && lastThird.length < minOfThird && accuracy !== "ESTIMATED";
+}
+
+/**
+ * Up to this number of overtaken jobs are orphans: left behind by a killed worker, or of a kind that no worker takes. More of them are a part of the
+ * queue that is not served, or priorities, and are judged as any other jobs.
+ */
+const maxOrphans = 10;
+
+function hasOrphans({ overtaken = 0 }: QueueSnapshot): boolean {
+  return overtaken > 0 && overtaken <= maxOrphans;
+}
+
+/** Age of the oldest job that was not overtaken. */
+function inOrderMs(now: QueueSnapshot): number {
+  return inOrderLatencyMs(now) ?? 0;
+}
+
+/** Whether an overtaken job has waited for so long that it counts, though no objective says so. */
+function isForgotten({ overtaken = 0, latencyMs }: QueueSnapshot, objectiveMs: number | null): boolean {
+  return objectiveMs === null && overtaken > 0 && latencyMs !== null && latencyMs >= windowMs;
 }
 
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */

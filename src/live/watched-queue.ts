@@ -52,6 +52,8 @@ export function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
   return (
     before.state !== after.state ||
     before.oldestSinceMs !== after.oldestSinceMs ||
+    before.overtaken !== after.overtaken ||
+    before.inOrderSinceMs !== after.inOrderSinceMs ||
     before.depth !== after.depth ||
     before.depthIsLowerBound !== after.depthIsLowerBound ||
     before.scheduled !== after.scheduled ||

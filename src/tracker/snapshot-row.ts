@@ -37,15 +37,18 @@ export interface SnapshotRow {
   readonly inFlight: readonly number[];
   /** How long before the end of the windows jobs may have come and left uncounted last; null: none may have. */
   readonly uncountedForMs: number | null;
+  readonly overtaken: number | null;
+  readonly inOrderSinceMs: number | null;
 }
 
-const rowLength = 18;
+const rowLength = 20;
 
 /** @returns null when it is not what snapshot.lua makes of what was written: a missing field ends a row early, and garbage is no number. */
 export function rowOf(reply: unknown): SnapshotRow | null {
   if (!Array.isArray(reply) || reply.length !== rowLength) return null;
   const [source, since, depth, scheduled, changesAt, accuracy, paused, measuredAt, stale, ...counts] = reply;
-  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText, uncounted] = counts;
+  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText, ...others] = counts;
+  const [uncounted, overtaken, inOrderSince] = others;
   const totals = totalsText === "" ? null : String(totalsText).split(" ").map(Number);
   const inFlight = inFlightText === "" ? [] : String(inFlightText).split(" ").map(Number);
   const numbers = [
@@ -60,6 +63,8 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     lost,
     ...inFlight,
     uncounted,
+    overtaken,
+    inOrderSince,
   ];
   const isWhole = numbers.every(Number.isFinite) && totals?.every(Number.isFinite) !== false;
   if (!isWhole || typeof source !== "string" || !accuracies.includes(accuracy)) return null;
@@ -84,6 +89,8 @@ export function rowOf(reply: unknown): SnapshotRow | null {
     totals,
     inFlight,
     uncountedForMs: numberOrNull(uncounted),
+    overtaken: numberOrNull(overtaken),
+    inOrderSinceMs: numberOrNull(inOrderSince),
   };
 }
 
@@ -114,6 +121,7 @@ export function snapshotOf(
     totals,
     inFlight,
     uncountedForMs,
+    overtaken,
   } = row;
   const isKnown = accuracy !== "UNKNOWN";
   // That of wait times reaches back further, by one slot.
@@ -148,6 +156,7 @@ export function snapshotOf(
       : null,
     ...(inFlight.length === 0 ? {} : { inFlight: inFlight[0], inFlightSinceMs: inFlight[1] ?? null }),
     ...(uncountedForMs === null ? {} : { uncountedAtMs: measuredAtMs - uncountedForMs }),
+    ...(overtaken === null || !isKnown ? {} : { overtaken, inOrderSinceMs: row.inOrderSinceMs }),
     ...(totals === null ? {} : { totals: totalsOf(totals, source === "events") }),
   };
 }

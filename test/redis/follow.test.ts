@@ -114,6 +114,18 @@ describe("a queue whose log is followed", () => {
     });
   });
 
+  it("has overtaken jobs when jobs that came later were served for a minute", async () => {
+    await follow(null, "0", { events: [event("ENQUEUED", "orphan")] });
+    for (let i = 1; i <= 130; i++) {
+      elapsed += 1_000;
+      const came = event("ENQUEUED", `${i}`, 500);
+      await follow(`${i - 1}`, `${i}`, { events: [came, event("DEQUEUED", `${i}`)] });
+    }
+    await follow("130", "131", { events: [event("ENQUEUED", "next", 200)] });
+    const inOrderSinceMs = start + elapsed - 200;
+    expect(await snapshot()).toMatchObject({ latencyMs: 130_000, depth: 2, overtaken: 1, inOrderSinceMs });
+  });
+
   it("refuses a report with an older fence", async () => {
     await opened.tracker.follow(followedQueue(null, "1"), 7);
     await expect(opened.tracker.follow(followedQueue("1", "2"), 6)).rejects.toThrow(LeaseLostError);

@@ -162,6 +162,53 @@ describe("compared with the model", () => {
     );
   });
 
+  it("reports the same overtaken jobs when workers take some jobs in order and leave others", async () => {
+    const stepArb = fc.record({
+      advanceMs: fc.oneof(fc.nat(5_000), fc.integer({ min: 20_000, max: 70_000 })),
+      /** How old each of these jobs is when its event comes. */
+      come: fc.array(fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.nat(200_000)), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      /** Which of the waiting jobs go: mostly the oldest but for two. */
+      go: fc.array(fc.oneof({ weight: 9, arbitrary: fc.integer({ min: 2, max: 5 }) }, fc.nat(1)), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+    });
+    let overtaken = 0;
+    await fc.assert(
+      fc.asyncProperty(startArb, fc.array(stepArb, { minLength: 5, maxLength: 30 }), async (start, steps) => {
+        const settings = { eventWindowMs, maxWaitMs: 600_000 };
+        let now = start;
+        let jobs = 0;
+        await using opened = await openTracker(inject("redisUrl"), { now: () => now, ...settings });
+        const model = createTrackerModel(settings);
+        const eventOfJob = (type: QueueEvent["type"], jobId: string, ageMs = 0): QueueEvent => {
+          return { type, queue: "q1", jobId, attempt: 0, atMs: now - ageMs, availableAtMs: null };
+        };
+        for (const { advanceMs, come, go } of steps) {
+          now += advanceMs;
+          const waiting = model.waiting("q1", now);
+          const events = [
+            ...come.map((ageMs) => eventOfJob("ENQUEUED", String(jobs++), ageMs)),
+            ...go
+              .flatMap((at) => waiting.slice(at, at + 1))
+              .map(({ jobId }) => eventOfJob("DEQUEUED", jobId)),
+          ];
+          await opened.tracker.record(events, null);
+          model.record(events, null, now);
+          const [snapshot] = await opened.tracker.read(["q1"], allParts);
+          expectAsModelled(snapshot!, model.snapshot("q1", now));
+          overtaken += snapshot!.overtaken ?? 0;
+        }
+        await forgetAll(opened, ["q1"]);
+      }),
+      { numRuns: 100 },
+    );
+    expect(overtaken).toBeGreaterThan(100);
+  });
+
   it("says when a snapshot will change with no event, and it does not change before", async () => {
     const shareArb = fc.double({ min: 0, max: 1, noNaN: true });
     await fc.assert(

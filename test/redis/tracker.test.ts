@@ -29,6 +29,159 @@ async function snapshot(queue = "q") {
   return read;
 }
 
+describe("jobs that were overtaken", () => {
+  let jobs = 0;
+  /** One job comes and goes each second, and waits for so long. */
+  async function serve(seconds: number, waitMs = 1_000): Promise<void> {
+    for (let second = 0; second < seconds; second++) {
+      now += 1_000;
+      const jobId = `served ${jobs++}`;
+      await record([event("ENQUEUED", jobId, { atMs: now - waitMs }), event("DEQUEUED", jobId)]);
+    }
+  }
+  /** Whatever a test does after this, a job `orphan` came when a minute had been served, and jobs came and went after it. */
+  async function leaveBehind(seconds: number): Promise<void> {
+    await serve(61);
+    await record([event("ENQUEUED", "orphan")]);
+    await serve(seconds);
+  }
+  const orphanedFor = (seconds: number) => ({ latencyMs: seconds * 1_000, state: "WAITING" });
+
+  it("are those that came before all that were served for a minute or longer", async () => {
+    await leaveBehind(130);
+    await record([event("ENQUEUED", "next")]);
+    now += 4_000;
+    expect(await snapshot()).toMatchObject({
+      ...orphanedFor(134),
+      depth: 2,
+      overtaken: 1,
+      inOrderSinceMs: now - 4_000,
+    });
+  });
+
+  it("leave no job that waits in order when they are the only ones", async () => {
+    await leaveBehind(130);
+    expect(await snapshot()).toMatchObject({ ...orphanedFor(130), overtaken: 1, inOrderSinceMs: null });
+  });
+
+  it("stay overtaken through a night without jobs, and in a tracker that starts later", async () => {
+    await leaveBehind(130);
+    now += 36_000_000;
+    expect(await snapshot()).toMatchObject({ overtaken: 1, inOrderSinceMs: null });
+    const { prefix } = opened;
+    await using later = await openTracker(inject("redisUrl"), {
+      now: () => now,
+      maxWaitMs: 86_400_000,
+      prefix,
+    });
+    const [read] = await later.tracker.read(["q"], allParts);
+    expect(read).toMatchObject({ overtaken: 1, inOrderSinceMs: null });
+  });
+
+  it("are counted, and the oldest of the others is the one that is in order", async () => {
+    await leaveBehind(20);
+    await record([event("ENQUEUED", "second")]);
+    await serve(130);
+    await record([event("ENQUEUED", "next", { atMs: now - 500 })]);
+    expect(await snapshot()).toMatchObject({ ...orphanedFor(150), overtaken: 2, inOrderSinceMs: now - 500 });
+  });
+
+  it("are none any more when they left", async () => {
+    await leaveBehind(130);
+    await record([event("REMOVED", "orphan")]);
+    expect(await snapshot()).toMatchObject({ state: "EMPTY", overtaken: 0, inOrderSinceMs: null });
+  });
+
+  it.each<[why: string, run: () => Promise<unknown>]>([
+    ["less than a minute is no proof: their dequeue may be recorded late", () => leaveBehind(59)],
+    [
+      "two jobs are no proof, for as long as it takes",
+      async () => {
+        await record([event("ENQUEUED", "orphan")]);
+        for (let i = 0; i < 2; i++) {
+          now += 600_000;
+          await serve(1);
+        }
+      },
+    ],
+    [
+      "they are served, if late: behind a backlog each job is older than the jobs that come",
+      async () => {
+        for (let i = 0; i < 300; i++)
+          await record([event("ENQUEUED", `${i}`, { atMs: start - 400_000 + i })]);
+        await record([event("ENQUEUED", "last")]);
+        for (let i = 0; i < 300; i++) {
+          now += 1_000;
+          await record([event("DEQUEUED", `${i}`)]);
+        }
+      },
+    ],
+    [
+      "one batch took all others at once, and nothing has been taken since",
+      async () => {
+        const others = Array.from({ length: 100 }, (_, i) => `${i}`);
+        await record([event("ENQUEUED", "first")]);
+        now += 100_000;
+        await record(others.flatMap((id) => [event("ENQUEUED", id), event("DEQUEUED", id)]));
+        now += 600_000;
+      },
+    ],
+    [
+      "a job as old as they are was served in the last minute: they only have a low priority",
+      async () => {
+        await record([event("ENQUEUED", "low 1", { atMs: start - 10_000 }), event("ENQUEUED", "low 2")]);
+        await serve(130);
+        await record([event("DEQUEUED", "low 1")]);
+        await serve(10);
+      },
+    ],
+    [
+      "nothing is known of what was dequeued before it was enqueued",
+      async () => {
+        await record([event("ENQUEUED", "first")]);
+        for (let i = 0; i < 130; i++) {
+          now += 1_000;
+          await record([event("DEQUEUED", `unknown ${i}`)]);
+        }
+      },
+    ],
+    [
+      "a scheduled job waits only since it is due",
+      async () => {
+        await record([event("ENQUEUED", "later", { availableAtMs: start + 129_000 })]);
+        await serve(130);
+      },
+    ],
+    [
+      "jobs that were removed overtook no other",
+      async () => {
+        await record([event("ENQUEUED", "first")]);
+        for (let i = 0; i < 130; i++) {
+          now += 1_000;
+          await record([event("ENQUEUED", `${i}`), event("REMOVED", `${i}`)]);
+        }
+      },
+    ],
+    [
+      "the clock of Redis was set back by an hour: what was served by then proves nothing of a job that comes now",
+      async () => {
+        await serve(200);
+        now -= 3_600_000;
+        await record([event("ENQUEUED", "first")]);
+        await serve(3);
+      },
+    ],
+  ])("are none, since %s", async (_, run) => {
+    await run();
+    const read = await snapshot();
+    expect(read).toMatchObject({ state: "WAITING", overtaken: 0, inOrderSinceMs: read.oldestSinceMs });
+  });
+
+  it("are not known where the head is not", async () => {
+    expect(await snapshot()).not.toHaveProperty("overtaken");
+  });
+});
+
 describe("a queue known from events", () => {
   it("is MISSING and not EXACT before its first event", async () => {
     expect(await snapshot()).toMatchObject({

@@ -60,6 +60,8 @@ interface Queue {
   readonly stays: Stay[];
   readonly byIdentity: Map<string, Stay>;
   readonly batches: Map<string, { receivedMs: number; events: string; answer: RecordResult }>;
+  /** Of each batch that had dequeues of jobs whose enqueue is known: how many, and the oldest of these jobs. */
+  readonly served: { readonly receivedMs: number; readonly count: number; readonly oldestMs: number }[];
 }
 
 /** The event that says more of how a stay ended wins, whichever comes first: that a job was lost is only what we made of receiving nothing. */
@@ -110,13 +112,17 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
     let accepted = 0;
     let early = 0;
     let expired = 0;
+    const served: number[] = [];
     for (const event of events) {
       const stay = stayOf(queue, event, nowMs);
       if (!fold(stay, event, nowMs)) continue;
       accepted += 1;
       if (event.type === "DEQUEUED" && stay.enqueued === null) early += 1;
       if (event.type === "ENQUEUED" && stay.left?.how === "LOST") expired += 1;
+      if (event.type !== "REMOVED") served.push(...claimableOfServed(stay));
     }
+    if (served.length > 0)
+      queue.served.push({ receivedMs: nowMs, count: served.length, oldestMs: Math.min(...served) });
     return { accepted, duplicates: events.length - accepted, early, expired };
   }
 
@@ -125,7 +131,12 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
       let isRefused = false;
       const answers: RecordResult[] = [];
       for (const [name, ofQueue] of Map.groupBy(events, (event) => event.queue)) {
-        const queue = queues.get(name) ?? { stays: [], byIdentity: new Map(), batches: new Map() };
+        const queue = queues.get(name) ?? {
+          stays: [],
+          byIdentity: new Map(),
+          batches: new Map(),
+          served: [],
+        };
         const content = JSON.stringify(ofQueue);
         const batch = batchId === null ? undefined : queue.batches.get(batchId);
         if (batch !== undefined && isRemembered(batch.receivedMs, nowMs)) {
@@ -180,6 +191,8 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
       const waiting = present.filter((claimableMs) => claimableMs <= nowMs);
       const scheduled = present.filter((claimableMs) => claimableMs > nowMs);
       const oldestSinceMs = least(waiting);
+      const servedMs = servedSince(queue.served, nowMs);
+      const isOvertaken = (claimableMs: number) => claimableMs < servedMs;
       return {
         queue: name,
         source: "events",
@@ -187,6 +200,8 @@ export function createTrackerModel({ eventWindowMs, maxWaitMs }: TrackerModelOpt
         oldestSinceMs,
         latencyMs: oldestSinceMs === null ? 0 : nowMs - oldestSinceMs,
         depth: waiting.length,
+        overtaken: waiting.filter(isOvertaken).length,
+        inOrderSinceMs: least(waiting.filter((claimableMs) => !isOvertaken(claimableMs))),
         scheduled: scheduled.length,
         lost: queue.stays.filter((stay) => stay.left?.how === "LOST" || isGhost(stay, nowMs)).length,
         accuracy: "EXACT",
@@ -263,6 +278,31 @@ function waitsOf(stays: readonly Stay[], window: Window, nowMs: number): number[
 function waitOf({ enqueued, left }: Stay): number[] {
   if (enqueued === null || left?.how !== "DEQUEUED") return [];
   return [Math.max(0, left.atMs - enqueued.claimableMs)];
+}
+
+/** When it became claimable, of a job that was dequeued; none, or one. */
+function claimableOfServed({ enqueued, left }: Stay): number[] {
+  if (enqueued === null || left?.how !== "DEQUEUED") return [];
+  return [Math.min(enqueued.claimableMs, left.atMs)];
+}
+
+/**
+ * Cuts what was served into periods, each of a minute or more and with three jobs or more, and a last one that may be shorter: the
+ * oldest job of the last two.
+ */
+function servedSince(served: Queue["served"], nowMs: number): number {
+  const periods: { fromMs: number; count: number; oldestMs: number }[] = [];
+  for (const { receivedMs, count, oldestMs } of served) {
+    const last = periods.at(-1);
+    if (last === undefined || (last.fromMs + 60_000 <= receivedMs && last.count >= 3)) {
+      periods.push({ fromMs: receivedMs, count, oldestMs });
+      continue;
+    }
+    last.count += count;
+    last.oldestMs = Math.min(last.oldestMs, oldestMs);
+  }
+  const earliestMs = Math.min(...periods.slice(-2).map(({ oldestMs }) => oldestMs));
+  return periods.length < 2 || earliestMs > nowMs ? Number.NEGATIVE_INFINITY : earliestMs;
 }
 
 function missing(queue: string, nowMs: number): ModelSnapshot {

@@ -331,6 +331,100 @@ const rows: readonly Row[] = [
     points: stepsOf(() => ({ depth: 600, ageSeconds: 600, enqueued: 10 })),
     now: snapshotOf(600, 600),
   },
+  // Overtaken jobs
+  {
+    health: "SLOW",
+    why: "jobs that came after the head are served, and there is no objective: five minutes are too long",
+    points: stepsOf((_, at) => steady({ ageSeconds: at })),
+    now: snapshotOf(5, 300, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+  },
+  {
+    health: "SLOW",
+    why: "one snapshot is enough",
+    points: [],
+    now: snapshotOf(5, 300_000, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+  },
+  {
+    health: "OK",
+    why: "a head that was overtaken four minutes ago may only have a low priority",
+    points: stepsOf(() => steady()),
+    now: snapshotOf(5, 299, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+  },
+  {
+    health: "OK",
+    why: "an hour is allowed",
+    points: stepsOf((_, at) => steady({ ageSeconds: 300 + at })),
+    now: snapshotOf(5, 600, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+    objective: 3_600,
+  },
+  {
+    health: "SLOW",
+    why: "an overtaken head is later than its objective",
+    points: stepsOf(() => steady()),
+    now: snapshotOf(5, 120, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+    objective: 60,
+  },
+  {
+    health: "SLOW",
+    why: "an orphan alone in a queue to which no jobs come at night is no outage",
+    points: stepsOf((_, at) => ({ depth: 1, ageSeconds: 86_400 + at })),
+    now: snapshotOf(1, 86_700, { overtaken: 1, inOrderSinceMs: null }),
+  },
+  {
+    health: "OK",
+    why: "the same, and it may wait for a week",
+    points: stepsOf((_, at) => ({ depth: 1, ageSeconds: 86_400 + at })),
+    now: snapshotOf(1, 86_700, { overtaken: 1, inOrderSinceMs: null }),
+    objective: 604_800,
+  },
+  {
+    health: "SLOW",
+    why: "the same, of a source that reports no counts",
+    points: stepsOf((_, at) => ({ depth: 1, ageSeconds: 86_400 + at, isCounted: false })),
+    now: snapshotOf(1, 86_700, { overtaken: 1, inOrderSinceMs: null }),
+  },
+  {
+    health: "SLOW",
+    why: "no job came for a long time behind the orphan, and one comes now: it has not waited for five minutes",
+    points: stepsOf((_, at) => ({ depth: 1, ageSeconds: 86_400 + at })),
+    now: snapshotOf(2, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 20_000 }),
+  },
+  {
+    health: "STALLED",
+    why: "the jobs behind the orphan have waited for five minutes, too, and none left",
+    points: stepsOf((step, at) => stuck(step, at, { ageSeconds: 86_400 + at })),
+    now: snapshotOf(40, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 300_000 }),
+  },
+  {
+    health: "STALLED",
+    why: "eleven overtaken jobs are a kind of job that has no worker, not orphans",
+    points: stepsOf((_, at) => ({ depth: 11, ageSeconds: 86_400 + at })),
+    now: snapshotOf(11, 86_700, { overtaken: 11, inOrderSinceMs: null }),
+  },
+  {
+    health: "SLOW",
+    why: "ten are orphans",
+    points: stepsOf((_, at) => ({ depth: 10, ageSeconds: 86_400 + at })),
+    now: snapshotOf(10, 86_700, { overtaken: 10, inOrderSinceMs: null }),
+  },
+  {
+    health: "FALLING_BEHIND",
+    why: "the jobs behind the orphan become more, and wait",
+    points: stepsOf((step, at) => growing(step, at, { ageSeconds: 86_400 + at })),
+    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 60_000 }),
+  },
+  {
+    health: "SLOW",
+    why: "only the orphan grows older: that there are more jobs now is no backlog while none of them waits for a second",
+    points: stepsOf((step, at) => growing(step, at, { ageSeconds: 86_400 + at })),
+    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+  },
+  {
+    health: "UNKNOWN",
+    why: "that no job waits in order is no news of a source that has gone",
+    points: [],
+    now: snapshotOf(1, 86_700, { overtaken: 1, inOrderSinceMs: null, stale: true }),
+  },
   // FALLING_BEHIND
   {
     health: "FALLING_BEHIND",
@@ -491,6 +585,8 @@ describe("health", () => {
         state: fc.constantFrom(...queueStates),
         accuracy: fc.constantFrom(...accuracies),
         stale: fc.boolean(),
+        overtaken: fc.constantFrom(0, 0, 1, 10, 11),
+        inOrderSinceMs: fc.option(natural(1_000).map((seconds) => nowMs - seconds * 1_000)),
       })
       .map((rest) => snapshotOf(depth, ageSeconds, rest)),
   );
@@ -529,6 +625,7 @@ describe("health", () => {
           measuredAtMs: later(now.measuredAtMs),
           oldestSinceMs: laterIf(now.oldestSinceMs),
           changesAtMs: laterIf(now.changesAtMs),
+          inOrderSinceMs: laterIf(now.inOrderSinceMs ?? null),
         };
         // Two steps at the same time are none that a history has.
         fc.pre(new Set(points.map(({ atMs }) => atMs)).size === points.length);
@@ -554,12 +651,13 @@ describe("health", () => {
     expect(decided).toBeGreaterThan(0);
   });
 
-  test("is never worse for a later objective, nor for none", () => {
+  test("is never worse for a later objective, nor for none unless jobs were overtaken", () => {
     fc.assert(
       fc.property(question, natural(1e6), (asked, moreMs) => {
         const earlier = healthOf(asked);
         const laterMs = asked.objectiveMs === null ? null : asked.objectiveMs + moreMs;
-        for (const objectiveMs of [laterMs, null]) {
+        const hasOvertaken = (asked.now.overtaken ?? 0) > 0;
+        for (const objectiveMs of hasOvertaken ? [laterMs] : [laterMs, null]) {
           const later = healthOf({ ...asked, objectiveMs });
           expect(later === "SLOW" && earlier !== "SLOW").toBe(false);
           if (earlier !== "SLOW") expect(later).toBe(earlier);
@@ -588,10 +686,10 @@ describe("health", () => {
     );
   });
 
-  test("reports no queue as unhealthy without samples", () => {
+  test("reports no queue as unhealthy without samples and overtaken jobs", () => {
     fc.assert(
       fc.property(now, (snapshot) => {
-        const health = healthOf({ points: [], now: snapshot, objectiveMs: null });
+        const health = healthOf({ points: [], now: { ...snapshot, overtaken: 0 }, objectiveMs: null });
         expect(["OK", "UNKNOWN"]).toContain(health);
       }),
     );

@@ -48,7 +48,7 @@ if latest and now > latest then maxWait = maxWait + now - latest end
 
 -- The time of the last event is written at most once in this many ms.
 local eventAtPrecision = 60000
-local state = readState(stateKey, 'eventAt')
+local state = readState(stateKey, 'eventAt', 'served')
 local source, eventAt = state[1], tonumber(state[8] or nil)
 local nothing = {map = {isKnown = source and 1 or nil}}
 if source and source ~= 'events' then
@@ -262,5 +262,7 @@ local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed, los
 if unlost + unremoved > 0 then totals.unlost, totals.unremoved = unlost, unremoved end
 recent.addWaits(totals)
 writeTotals(stateKey, totals)
+local served = recent.served(state[9])
+if served then redis.call('HSET', stateKey, 'served', served) end
 
 return finish(accepted, duplicates, early, lost, taken, expired, accepted > 0 or lost ~= 0 or not source)

@@ -59,7 +59,7 @@ local seenTtl, standstill, atLeastBelow = 600000, 3000, 0.4
 local now = nowMs(ARGV[1])
 
 local state = redis.call('HMGET', stateKey, 'source', 'fence', 'cursor', 'offset', 'repair', 'accuracy', 'paused',
-  'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt', 'atLeast')
+  'freshUntil', 'repairAt', 'jobs', 'seen', 'isIncomplete', 'countedAt', 'countsLostAt', 'atLeast', 'served')
 if fence and fence < tonumber(state[2] or fence) then return {map = {newerFence = state[2]}} end
 if state[1] and not state[3] and fromCursor == '' then
   -- It was known in another way until now.
@@ -135,6 +135,8 @@ if recent.write() then countedAt = now end
 local totals = {enqueued = enqueued, dequeued = dequeued, removed = removed}
 recent.addWaits(totals)
 writeTotals(stateKey, totals)
+local served = recent.served(state[16])
+if served then redis.call('HSET', stateKey, 'served', served) end
 
 for i = firstEvent + eventCount * perEvent + expectedCount, #ARGV, perPresent do
   local job, since, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]

@@ -33,10 +33,13 @@
 --     in flight      how many jobs are delivered and not acknowledged, and, behind a space, since when the oldest of them is, ms;
 --                    '' where the source does not report it
 --     uncounted      how long before the end of the windows jobs may have come and left uncounted last, ms; -1 when none may have
+--     overtaken      how many waiting jobs were overtaken: see served.lua; -1 where that is not known
+--     in order since  since when the oldest of the others has been claimable, ms; -1 when there is none
 --   }
 
 -- @include ../../redis/lua/includes/now.lua
 -- @include includes/tombstones.lua
+-- @include includes/served.lua
 
 local redisNow = nowMs(ARGV[1])
 local maxWait, window = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -84,7 +87,7 @@ local function observedRow(stateKey, recentKey, source)
     source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
     stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
     stale and measuredAt or now, stale and 1 or 0, throughputs, waitTimes, counted, '', -1, 0, '', fields[8] or '',
-    uncounted
+    uncounted, -1, -1
   }
 end
 
@@ -149,7 +152,7 @@ end
 -- keys: of isKeyMissing.
 local function rowOf(keys, answered)
   local waitingKey, stateKey, recentKey = keys[1], keys[2], keys[3]
-  local state = readState(stateKey, 'doubt', 'countsLostAt')
+  local state = readState(stateKey, 'doubt', 'countsLostAt', 'served')
   local source, lostAt, hasLost = state[1], state[8], 0
   if not source or source == 'events' then
     if isKeyMissing(state, keys, redisNow, window) or isAnswerLost(state, {keys[4], keys[5]}, answered) then
@@ -197,6 +200,14 @@ local function rowOf(keys, answered)
     since = math.ceil(since)
     if accuracy == 'EXACT' then accuracy = 'ESTIMATED' end
   end
+  local overtaken, inOrderSince = 0, since
+  local earliest = since >= 0 and servedSince(state[10], now)
+  if earliest and since < earliest then
+    local older = string.format('%.0f', earliest - 1)
+    overtaken = redis.call('ZCOUNT', waitingKey, oldest, older)
+    local inOrder = redis.call('ZRANGE', waitingKey, '(' .. older, newest, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+    inOrderSince = math.ceil(tonumber(inOrder[2]) or -1)
+  end
   -- A job that may have been claimable for longer than its score may be the oldest, wherever it is.
   if atLeast > 0 and (accuracy == 'EXACT' or accuracy == 'ESTIMATED') then accuracy = 'LOWER_BOUND' end
   local settlesIn = isRecorded and tonumber(ARGV[11]) or 0
@@ -235,7 +246,7 @@ local function rowOf(keys, answered)
     source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0,
     throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince),
     isCountedSince(minWindow) and 1 or 0, skew, lost, hasLost,
-    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', '', -1
+    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', '', -1, overtaken, inOrderSince
   }
 end
 

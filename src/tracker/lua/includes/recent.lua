@@ -3,6 +3,7 @@
 -- the second, and writes once; every slot is a whole number of seconds long.
 
 -- @include totals.lua
+-- @include served.lua
 
 local function createRecent(recentKey, now)
   local recent = {}
@@ -13,6 +14,7 @@ local function createRecent(recentKey, now)
   local logGamma = math.log(1.04)          -- buckets grow by 4 %: see wait-time.ts, which reads them
 
   local allWaits, bounds, place            -- jobs by the bounds of totals.lua, once there are any
+  local served, oldestServed = 0, math.huge -- dequeued jobs whose enqueue is known
 
   -- enqueued, dequeued: jobs.  waits, sum, max: of the waits, ms.  buckets: how many waits, by bucket.
   local function createCounts()
@@ -47,6 +49,7 @@ local function createRecent(recentKey, now)
     local counts = countsAt(at)
     local wait, bucket = at - waitedSince, 0
     jobs = jobs or 1
+    served, oldestServed = served + jobs, math.min(oldestServed, waitedSince, at)
     if wait > 0 then bucket = 1 + math.max(0, math.ceil(math.log(wait) / logGamma - 1e-9)) else wait = 0 end
     counts.waits, counts.sum = counts.waits + jobs, counts.sum + jobs * wait
     if wait > counts.max then counts.max = wait end
@@ -67,6 +70,11 @@ local function createRecent(recentKey, now)
     for at, count in pairs(allWaits) do
       totals['wait:' .. (at < #bounds and bounds[at] or 'inf')] = count
     end
+  end
+
+  -- The field `served` of the state with the jobs that were dequeued; nil when there are none whose enqueue is known.
+  function recent.served(before)
+    return served > 0 and withServed(before, now, served, math.max(0, math.floor(oldestServed))) or nil
   end
 
   local function sumOf(one, other)
