@@ -124,6 +124,33 @@ describe.each(transports)("a subscription over $name", ({ connect, connectSlowly
     expect(await rowsOf(quiet)).toMatchObject([{ queue: "q", depth: 2 }]);
   });
 
+  it("pushes that a job was overtaken, though nothing else of the queue changed", async () => {
+    await using server = await startTestApp();
+    // Four minutes, in which jobs come and go; one stays.
+    let now = Date.now() - 300_000;
+    await using past = await openTracker(inject("redisUrl"), { prefix: server.prefix, now: () => now });
+    for (const jobId of ["a", "b", "c", "d", "orphan", "e", "f", "g", "h", "i"]) {
+      now += 25_000;
+      const came = eventOf({ queue: "q", jobId });
+      const went = { ...came, type: "DEQUEUED" } as const;
+      await past.tracker.record(jobId === "orphan" ? [came] : [came, went], null);
+    }
+    await using client = connect(server.url);
+    const stream = client.subscribe(
+      `subscription { queueLatency(queues: ["q"], refreshMs: 0) { state depth latency overtaken inOrderLatency measuredAt } }`,
+    );
+    expect(await rowsOf(stream)).toMatchObject([{ depth: 1, overtaken: 0 }]);
+    await record(server.url, { queue: "q", jobId: "j" }, { queue: "q", jobId: "j", type: "DEQUEUED" });
+    const [overtaken] = await rowsOf(stream);
+    expect(overtaken).toMatchObject({ state: "WAITING", depth: 1, overtaken: 1, inOrderLatency: 0 });
+    expect(overtaken?.latency).toBeGreaterThan(100);
+    await record(server.url, { queue: "q", jobId: "next" });
+    const [next] = await rowsOf(stream);
+    expect(next).toMatchObject({ depth: 2, overtaken: 1 });
+    await record(server.url, { queue: "q", jobId: "orphan", type: "DEQUEUED" });
+    expect(await rowsOf(stream)).toMatchObject([{ depth: 1, overtaken: 0 }]);
+  });
+
   it("keeps pushes minIntervalMs apart, however fast a queue changes, and ends with its newest state", async () => {
     await using server = await startTestApp();
     await using writer = await openTracker(inject("redisUrl"), { prefix: server.prefix });

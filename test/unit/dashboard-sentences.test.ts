@@ -39,6 +39,36 @@ describe("the reason for a health", () => {
       "add workers",
     ],
     [
+      "says that one old job was left behind, and how long the others wait",
+      { health: "SLOW", latency: 259_200, overtaken: 1, inOrderLatency: 4 },
+      "1 job has been waiting, for up to 3 d, but jobs that came after it are taken. The oldest job that is taken in order has waited 4.0 s.",
+      "left behind",
+    ],
+    [
+      "says the same without an objective",
+      { health: "SLOW", latency: 400, objective: null, overtaken: 2, inOrderLatency: 0 },
+      "2 jobs have been waiting, for up to 6 m 40 s, but jobs that came after them are taken. No other job waits.",
+      "Remove those",
+    ],
+    [
+      "says the same while it is not too late",
+      { latency: 100, objective: 3_600, overtaken: 1, inOrderLatency: 4 },
+      "jobs that came after it are taken",
+      "left behind",
+    ],
+    [
+      "speaks of the objective where the other jobs miss it, too",
+      { health: "SLOW", latency: 259_200, overtaken: 1, inOrderLatency: 40 },
+      "the objective is 20 s",
+      "add workers",
+    ],
+    [
+      "says that none was taken where the others wait, too",
+      { health: "STALLED", latency: 259_200, overtaken: 1, inOrderLatency: 400 },
+      "none was taken",
+      "workers run",
+    ],
+    [
       "calls a burst that is being drained a burst",
       {
         health: "SLOW",

@@ -3,7 +3,7 @@ import { graphql, type ResultOf } from "./graphql.ts";
 /** A row of the overview. */
 const queueRow = graphql(`
   fragment QueueRow on QueueLatency {
-    queue source state health latency oldestSince objective depth depthIsLowerBound accuracy stale measuredAt
+    queue source state health latency oldestSince overtaken inOrderLatency objective depth depthIsLowerBound accuracy stale measuredAt
     throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
     waitTime { count p95 isUpperBound }
     forecast { unstable drainSeconds { likely } breachSeconds { likely } }
@@ -63,7 +63,8 @@ export const queuesNow = graphql(`
 export const queueNow = graphql(`
   subscription QueueNow($queue: String!) {
     queueLatency(queues: [$queue], minIntervalMs: 1000) {
-      queue source state health objective latency oldestSince measuredAt depth depthIsLowerBound scheduled lost inFlight inFlightIdle
+      queue source state health objective latency oldestSince overtaken inOrderLatency measuredAt depth depthIsLowerBound scheduled lost
+      inFlight inFlightIdle
       accuracy stale clockSkew
       throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
       waitTime(window: ONE_MINUTE) { count p50 p95 p99 isUpperBound }

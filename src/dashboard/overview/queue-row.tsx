@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { firingByQueue } from "../alerts/alert-feed.ts";
-import { formatAtLeast, formatRate } from "../format/count.ts";
-import { formatWait } from "../format/duration.ts";
+import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
+import { formatDuration, formatWait } from "../format/duration.ts";
 import type { QueueRow } from "../graphql/documents.ts";
 import { HealthLabel } from "../parts/health.tsx";
 import { Instant } from "../parts/instant.tsx";
@@ -10,6 +10,7 @@ import { Link } from "../parts/link.tsx";
 import { ObjectiveBar } from "../parts/objective-bar.tsx";
 import { QueueName } from "../parts/queue-name.tsx";
 import { Sparkline } from "../parts/sparkline.tsx";
+import { overtakenSentence } from "../queue/explain-health.ts";
 import { forecastOf } from "./forecast.ts";
 import { sparklineStepMs, sparks } from "./sparkline-store.ts";
 
@@ -45,6 +46,7 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         </Link>
         <span class="badges">
           <FiringBadge queue={queue} />
+          <OvertakenBadge of={row} />
           {state === "PAUSED" && <span class="badge">Paused</span>}
           {state === "MISSING" && <span class="badge">Missing</span>}
           {stale && (
@@ -83,6 +85,17 @@ export function QueueTableRow({ index, topPx, row }: QueueTableRowProps) {
         <ForecastText of={row} />
       </td>
     </tr>
+  );
+}
+
+/** That latency is the age of jobs that were left behind. */
+function OvertakenBadge({ of }: { readonly of: QueueRow }) {
+  const sentence = overtakenSentence(of);
+  if (sentence === null) return null;
+  return (
+    <span class="badge" title={sentence}>
+      {formatCount(of.overtaken ?? 0)} overtaken, in order {formatDuration(of.inOrderLatency ?? 0)}
+    </span>
   );
 }
 

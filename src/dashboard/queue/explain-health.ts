@@ -1,4 +1,4 @@
-import { formatAtLeast, formatRate, type Rates } from "../format/count.ts";
+import { formatAtLeast, formatCount, formatRate, type Rates } from "../format/count.ts";
 import { formatDuration } from "../format/duration.ts";
 import { formatTime } from "../format/instant.ts";
 
@@ -17,6 +17,9 @@ export interface ExplainedQueue {
   readonly stale: boolean;
   readonly health: "OK" | "SLOW" | "FALLING_BEHIND" | "STALLED" | "UNKNOWN";
   readonly latency: number | null;
+  /** Null, or absent: not known. */
+  readonly overtaken?: number | null;
+  readonly inOrderLatency?: number | null;
   readonly depth: number | null;
   readonly depthIsLowerBound?: boolean;
   readonly objective: number | null;
@@ -38,7 +41,34 @@ export interface Explanation {
 
 /** The reason for the health of a queue, in the order in which the server decides it. */
 export function explainHealth(queue: ExplainedQueue): Explanation {
-  return explainUnreadable(queue) ?? explainAccuracy(queue) ?? explainHealthOf(queue);
+  return (
+    explainUnreadable(queue) ?? explainAccuracy(queue) ?? explainOvertaken(queue) ?? explainHealthOf(queue)
+  );
+}
+
+/** What is known of jobs that were overtaken; null: there are none. */
+export function overtakenSentence(queue: Pick<ExplainedQueue, OvertakenFields>): string | null {
+  const { overtaken = 0, inOrderLatency, latency } = queue;
+  if (overtaken === null || overtaken === 0) return null;
+  const isOne = overtaken === 1;
+  const left = `${isOne ? "1 job has" : `${formatCount(overtaken)} jobs have`} been waiting, for up to ${formatDuration(latency ?? 0)}, but jobs that came after ${isOne ? "it" : "them"} are taken.`;
+  const rest = inOrderLatency
+    ? `The oldest job that is taken in order has waited ${formatDuration(inOrderLatency)}.`
+    : "No other job waits.";
+  return `${left} ${rest}`;
+}
+
+type OvertakenFields = "overtaken" | "inOrderLatency" | "latency";
+
+const overtakenAdvice =
+  "The oldest jobs below were left behind: by a killed worker, or no worker takes jobs of their kind, or workers prefer others. Remove those that no longer wait.";
+
+/** Where overtaken jobs are all there is to say. */
+function explainOvertaken(queue: ExplainedQueue): Explanation | null {
+  const reason = overtakenSentence(queue);
+  const isRestLate = queue.objective !== null && (queue.inOrderLatency ?? 0) > queue.objective;
+  if (reason === null || isRestLate || (queue.health !== "SLOW" && queue.health !== "OK")) return null;
+  return { reason, advice: overtakenAdvice };
 }
 
 function explainUnreadable(queue: ExplainedQueue): Explanation | null {

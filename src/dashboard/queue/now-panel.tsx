@@ -35,6 +35,12 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
         {advice !== null && <p class="now-advice">{advice}</p>}
       </div>
       <dl class="facts">
+        {now.overtaken !== null && now.overtaken > 0 && (
+          <>
+            <Fact name="Overtaken" value={formatCount(now.overtaken)} />
+            <Fact name="Latency in order" value={formatDuration(now.inOrderLatency ?? 0)} />
+          </>
+        )}
         <Fact name="Objective" value={now.objective === null ? "none" : formatDuration(now.objective)} />
         <Fact
           name="Depth"
