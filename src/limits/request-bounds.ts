@@ -39,9 +39,9 @@ export function requestBounds(listed: number) {
     list: bound(2 * listed, "LIST_TOO_LONG", "elements in one list"),
 
     // All fields of a queue for each of the most aliases.
-    fields: bound(9_400, "TOO_MANY_FIELDS", "fields"),
+    fields: bound(9_800, "TOO_MANY_FIELDS", "fields"),
     // As many again for fragments that are spread more than once.
-    writtenOut: bound(18_800, "TOO_MANY_FIELDS", "fields when all fragments are written out"),
+    writtenOut: bound(19_600, "TOO_MANY_FIELDS", "fields when all fragments are written out"),
     // Validation compares fields of the same name with each other, in pairs, with all that is below them. No real
     // document needs more.
     repeats: bound(20, "TOO_MANY_FIELDS", "repetitions of a field in one selection"),
