@@ -267,13 +267,18 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
   ] as const)("fits a window of %i pixels, and has no finding of axe-core in %s", async (width, theme) => {
     await record("ENQUEUED", "fires-6", ["1", "2"]);
     await record("ENQUEUED", "pends-6", ["1"]);
+    await record("ENQUEUED", "fires-and-ends", ["1", "2"]);
     const page = await open("/alerts", { width, theme });
-    for (const queue of ["fires-6", "pends-6"]) await card(page, queue).waitFor();
+    for (const queue of ["fires-6", "pends-6", "fires-and-ends"]) await card(page, queue).waitFor();
+    await record("DEQUEUED", "fires-and-ends", ["1", "2"]);
+    const ended = page.getByRole("region", { name: "Alerts that have ended" });
+    await ended.getByRole("link", { name: "fires-and-ends" }).first().waitFor();
     await page
       .getByRole("cell", { name: "webhook" })
       .or(page.getByRole("rowheader", { name: "webhook" }))
       .waitFor();
     expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
+    expect(await ended.evaluate((region) => region.scrollWidth - region.clientWidth)).toBe(0);
     expect(await accessibilityFindings(page)).toEqual([]);
   });
 });

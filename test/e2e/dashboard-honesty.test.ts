@@ -479,6 +479,26 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await accessibilityFindings(page)).toEqual([]);
   });
 
+  test("does not say that no alert fires, or has ended, until Redis answers", async () => {
+    const url = inject("redisUrl");
+    await using relay = await startRelay(url);
+    const rules = join(directory, "no-alerts.yml");
+    await writeFile(rules, `rules:\n  - name: Never\n    queues: "never-*"\n    latency_above: 1\n`);
+    await using server = await startApp({
+      ...{ ...env, REDIS_URL: relay.url, KEY_PREFIX: uniquePrefix(), ALERTS_FILE: rules },
+    });
+    relay.redirect("redis://127.0.0.1:1");
+    relay.cut();
+    const { page } = await open("/alerts", {}, server.url);
+    await page.getByRole("link", { name: /Alerts.*not known/ }).waitFor();
+    await expect.poll(() => page.locator("main").getByText("Not known yet.").count()).toBe(2);
+    expect(await page.getByText(/No alert (fires|has ended)/).count()).toBe(0);
+    relay.redirect(url);
+    await page.getByText("No alert fires.").waitFor();
+    await page.getByText("No alert has ended yet.").waitFor();
+    await page.getByRole("link", { name: "Alerts", exact: true }).waitFor();
+  });
+
   test("says that it has too many subscriptions, and not that no alert fires", async () => {
     await start({ "late-1": 90 });
     await using server = await startApp({ ...env, MAX_SUBSCRIPTIONS: "1" });

@@ -16,6 +16,10 @@ export const alertList: ReadonlySignal<AlertList<Alert>> = list;
 /** Why there are none: NO_ALERT_RULES, or what refused the subscription. Null: it runs. */
 export const alertsError: ReadonlySignal<ApiError | null> = refused;
 
+const isEndedRead = signal(false);
+/** Whether the alerts that ended lately are in the list. */
+export const isEndedKnown: ReadonlySignal<boolean> = isEndedRead;
+
 /** With how many alerts the page begins, and as many as the API answers at once. */
 const fewAlerts = 200;
 export const manyAlerts = 1_000;
@@ -62,7 +66,10 @@ export function startAlertFeed(): () => void {
         arrived.push(pushed);
         if (arrived.length === 1) setTimeout(takeArrived, togetherMs);
       },
-      error: (error) => (refused.value = error),
+      error(error) {
+        refused.value = error;
+        checkLater(error);
+      },
       mayBeSilent: true,
     },
   );
@@ -77,13 +84,31 @@ export function startAlertFeed(): () => void {
   });
   return () => {
     stopWatching();
+    clearTimeout(check);
     end();
   };
 }
 
-async function readAgain(): Promise<void> {
-  // The stream says what is wrong.
-  if ((await readActive(null, wanted.peek())) === null) await readEnded(null);
+async function readAgain(): Promise<ApiError | null> {
+  return (await readActive(null, wanted.peek())) ?? (await readEnded(null));
+}
+
+/** What refuses a subscription and a query alike. */
+const ofBoth: ReadonlySet<string> = new Set(["NETWORK", "THROTTLED", "SERVICE_UNAVAILABLE"]);
+let check: ReturnType<typeof setTimeout> | undefined;
+
+/** The subscription is asked for again by itself; where no alert is active it is silent then, and only a query says that it runs. */
+function checkLater({ code, retryAfterSeconds }: ApiError): void {
+  clearTimeout(check);
+  if (!ofBoth.has(code)) return;
+  check = setTimeout(
+    async () => {
+      const failure = await readAgain();
+      if (failure === null) refused.value = null;
+      else checkLater(failure);
+    },
+    1_000 * ((retryAfterSeconds ?? 2) + 1),
+  );
 }
 
 /** Asks for as many active alerts as the API answers. @returns why it was refused; null: it was not. */
@@ -118,6 +143,7 @@ async function readActive(queue: string | null, first: number): Promise<ApiError
 export async function readEnded(queue: string | null, first = 100): Promise<ApiError | null> {
   try {
     list.value = withEnded(list.value, await alertsOf("RESOLVED", queue, first));
+    if (queue === null) isEndedRead.value = true;
     return null;
   } catch (reason) {
     return apiErrorOf(reason);

@@ -5,7 +5,7 @@ import { Instant } from "../parts/instant.tsx";
 import { MoreButton } from "../parts/more-button.tsx";
 import { QueueLink } from "../parts/queue-link.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
-import { type Alert, manyAlerts, readEnded } from "./alert-feed.ts";
+import { type Alert, isEndedKnown, manyAlerts, readEnded } from "./alert-feed.ts";
 import { explainEnd } from "./explain-alert.ts";
 
 /** As many as are asked for at first. */
@@ -25,7 +25,7 @@ export function EndedAlerts({ alerts }: { readonly alerts: readonly Alert[] }) {
     <section aria-labelledby="ended">
       <h2 id="ended">Ended</h2>
       {alerts.length === 0 ? (
-        <p class="hint">No alert has ended yet.</p>
+        <p class="hint">{isEndedKnown.value ? "No alert has ended yet." : "Not known yet."}</p>
       ) : (
         <TableScroll label="Alerts that have ended">
           <table class="ended-alerts">
