@@ -13,6 +13,7 @@ import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
 import type { FairScheduler } from "./fair-scheduler.ts";
 import { createHeartbeat } from "./heartbeat.ts";
 import { refuseSocket } from "./http-response.ts";
+import { traceFields } from "./trace-fields.ts";
 import { WebSocketConnection } from "./websocket-connection.ts";
 import { type SessionOptions, tooManySockets, WebSocketSession } from "./websocket-session.ts";
 
@@ -69,6 +70,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   return {
     upgrade(request, source, head) {
       const caller = callerOf(request);
+      const trace = traceFields(request.headers.traceparent);
+      if (trace !== null) options.logger.debug({ ...trace }, "opened a WebSocket");
       const slot = sockets.acquire(rateLimitKeyOf(caller));
       if (slot === null) {
         const error = new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 });

@@ -32,6 +32,7 @@ import { hasSeveral, oneOfEach, pathOf, targetOf } from "./request-target.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTarpit } from "./tarpit.ts";
 import { createTextRoutes } from "./text-routes.ts";
+import { traceFields } from "./trace-fields.ts";
 
 export interface ServerOptions
   extends Omit<OperationsOptions, "scheduler">,
@@ -205,13 +206,15 @@ export function createServer(options: ServerOptions): Server {
       void refuse(response, error, { headers: { Connection: "close" } });
       return;
     }
+    const trace = traceFields(request.headers.traceparent);
     // It closes once; `once` would keep more for as long as a stream lasts.
     response.on("close", () => {
       slot.release();
+      if (trace !== null) logger.debug({ ...trace, status: response.statusCode }, "answered a request");
       if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
     answer(request, response, sender).catch((error: unknown) => {
-      logger.error({ err: error }, "unexpected error");
+      logger.error({ ...trace, err: error }, "unexpected error");
       if (response.headersSent) response.destroy();
       else sendJson(response, 500, { error: "unexpected error" });
     });

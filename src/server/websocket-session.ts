@@ -10,9 +10,11 @@ import {
 import type { Client, Identify } from "../core/admission.ts";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { RequestGuard } from "../core/request-guard.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { leavingError } from "./http-response.ts";
 import type { Invalid, Operations, Prepared } from "./operations.ts";
 import type { Tarpit } from "./tarpit.ts";
+import { traceFields } from "./trace-fields.ts";
 import type { SocketSession, WebSocketConnection } from "./websocket-connection.ts";
 import { errorMessage, type OperationOwner, SocketOperation } from "./websocket-operation.ts";
 import type { WebSocketOutput } from "./websocket-output.ts";
@@ -24,6 +26,7 @@ export interface SessionOptions {
   readonly guard: Pick<RequestGuard<DocumentNode>, "checkJson">;
   /** How long a socket may be open before it sends `connection_init`: a round trip and more. @default 6_000 // 6 seconds */
   readonly initMs?: number;
+  readonly logger: Logger;
   /** Whether new operations are refused, since the server stops. */
   readonly isLeaving: () => boolean;
 }
@@ -86,6 +89,7 @@ export class WebSocketSession implements SocketSession, OperationOwner {
     }
     switch (message.type) {
       case MessageType.ConnectionInit:
+        this.#logTrace(message.payload?.traceparent);
         return this.#begin(message.payload?.authorization ?? message.payload?.Authorization);
       case MessageType.Ping:
         if (this.#connection.takePing())
@@ -130,6 +134,11 @@ export class WebSocketSession implements SocketSession, OperationOwner {
       else await this.output.send(errorMessage(id, this.#options.operations.refuse(error)));
       return false;
     }
+  }
+
+  #logTrace(traceparent: unknown): void {
+    const trace = traceFields(traceparent);
+    if (trace !== null) this.#options.logger.debug({ ...trace }, "began a WebSocket session");
   }
 
   async #begin(authorization: unknown): Promise<void> {

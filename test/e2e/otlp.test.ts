@@ -1,4 +1,6 @@
+import { createClient } from "graphql-ws";
 import { afterEach, describe, expect, inject, it } from "vitest";
+import { WebSocket } from "ws";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { createOtlp, type OtlpOptions } from "../../src/exporters/otlp.ts";
 import { startReceiver } from "../support/http-receiver.ts";
@@ -240,6 +242,37 @@ it.each([
   await until(() => expect(receiver.received.length).toBeGreaterThan(0));
   // Without its bound it would be ten minutes: the test would time out.
   await server.stop();
+});
+
+describe("a request that is part of a trace", () => {
+  const [trace_id, span_id] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
+  const traceparent = `00-${trace_id}-${span_id}-01`;
+
+  it("is in the log with its ids, over HTTP and a WebSocket; one that is not leaves no line", async () => {
+    const logger = recordingLogger();
+    const { url } = await start({}, logger);
+    await fetch(`${url}/health`, { headers: { traceparent: "00-nonsense" } });
+    await fetch(`${url}/health`, { headers: { traceparent } });
+    const traced = () => logger.lines.filter(({ fields }) => "trace_id" in fields);
+    await until(() => expect(traced()).toHaveLength(1));
+    const client = createClient({
+      url: `${url.replace("http", "ws")}/graphql`,
+      webSocketImpl: class extends WebSocket {
+        constructor(address: string, protocols: string) {
+          super(address, protocols, { headers: { traceparent } });
+        }
+      },
+      connectionParams: { traceparent },
+    });
+    for await (const { data } of client.iterate({ query: "{ __typename }" })) expect(data).toBeDefined();
+    await client.dispose();
+    await until(() => expect(traced()).toHaveLength(3));
+    expect(traced()).toEqual([
+      { level: "debug", fields: { trace_id, span_id, status: 200 }, message: "answered a request" },
+      { level: "debug", fields: { trace_id, span_id }, message: "opened a WebSocket" },
+      { level: "debug", fields: { trace_id, span_id }, message: "began a WebSocket session" },
+    ]);
+  });
 });
 
 const freeLease: OtlpOptions["lease"] = {
