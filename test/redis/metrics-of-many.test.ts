@@ -11,7 +11,7 @@ const count = 10_000;
 const newer = 1_000;
 const nameOf = (i: number) => `queue-${String(i).padStart(5, "0")}`;
 /** One of each gauge, four kinds of events, and a histogram. */
-const seriesOfAQueue = 8 + 4 + (waitBoundsMs.length + 1) + 2;
+const seriesOfAQueue = 10 + 4 + (waitBoundsMs.length + 1) + 2;
 
 let redis: TestRedis;
 let opened: TestTracker;

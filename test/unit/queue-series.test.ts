@@ -89,6 +89,21 @@ describe("the series of a queue", () => {
     expect(series).toMatchObject({ queue_wait_seconds_count: 5, queue_wait_seconds_sum: 31.5 });
   });
 
+  it("have the jobs that were overtaken, and the age of the oldest of the others, while the queue is not stale", () => {
+    const overtaken = { ...counted, overtaken: 1, inOrderSinceMs: atMs - 1_500 };
+    expect(seriesOf(overtaken)).toMatchObject({
+      queue_oldest_job_age_seconds: 4.5,
+      queue_overtaken_jobs: 1,
+      queue_in_order_job_age_seconds: 1.5,
+    });
+    const age = (rest: Partial<QueueSnapshot>) =>
+      seriesOf({ ...overtaken, ...rest }).queue_in_order_job_age_seconds;
+    expect(age({ inOrderSinceMs: null })).toBe(0);
+    expect(age({ overtaken: 0, inOrderSinceMs: atMs - 4_500 })).toBe(4.5);
+    expect(age({ stale: true })).toBe(undefined);
+    expect(seriesOf(counted)).not.toHaveProperty("queue_overtaken_jobs");
+  });
+
   it.each<{ what: string; snapshot: QueueSnapshot; names: readonly string[]; why: string }>([
     { what: "counted", snapshot: counted, names: without(), why: "all is known" },
     {
