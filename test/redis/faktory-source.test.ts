@@ -7,14 +7,14 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { Client } from "faktory-worker";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { AppError, messageOf, StartError } from "../../src/core/errors.ts";
-import type { Observation, ObservedSource } from "../../src/core/observation.ts";
+import { messageOf, StartError } from "../../src/core/errors.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
-import type { Logger } from "../../src/runtime/logger.ts";
 import { createFaktorySource, type FaktorySourceOptions } from "../../src/sources/faktory.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { startFaktory, type TestFaktory, whyNoFaktory, whyNoTls } from "../support/faktory.ts";
+import { silentLogger } from "../support/logger.ts";
 import { until } from "../support/until.ts";
+import { watchSource } from "../support/watched-source.ts";
 
 const intervalMs = 20;
 
@@ -81,7 +81,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const watched = await watch(faktory.url);
     await watched.until(gone, { depth: 1 });
     await jobs.send(["QUEUE", "REMOVE", gone]);
-    await until(() => expect(watched.latest(gone)).toBeUndefined());
+    await watched.untilGone(gone);
     expect(watched.latest(stays)).toMatchObject({ depth: 1 });
   });
 
@@ -145,7 +145,7 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const grown = { accuracy: "UNKNOWN", headAgeMs: expect.toSatisfy((ms) => ms > 100) };
     const later = await watched.until(nonsense, grown);
     expect(later.headAgeMs).toBeCloseTo(later.readAtMs - (first?.readAtMs ?? 0), 3);
-    expect(watched.log.map(({ level, message, queue }) => ({ level, message, queue }))).toEqual(
+    expect(watched.log.map(({ level, message, fields: { queue } }) => ({ level, message, queue }))).toEqual(
       [missing, nonsense].sort().map((queue) => ({
         level: "warn",
         message: "unknown age of the head of a queue",
@@ -196,12 +196,8 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await watched.next();
     const { queues } = await watched.next();
     expect(queues.map(({ queue, depth }) => ({ queue, depth }))).toEqual([{ queue: good, depth: 1 }]);
-    expect(watched.log).toEqual([
-      expect.objectContaining({
-        level: "warn",
-        message: "skipped queues with invalid names",
-        count: 3,
-      }),
+    expect(watched.log).toMatchObject([
+      { level: "warn", message: "skipped queues with invalid names", fields: { count: 3 } },
     ]);
     await watched.stop();
   });
@@ -240,8 +236,8 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     await watched.next();
     const before = relay.connections();
     process.kill(own.pid, "SIGSTOP");
-    const { err } = await watched.logged("source unavailable");
-    expect(messageOf(err)).toBe("no full answer within 2000 ms");
+    const { fields } = await watched.logged("source unavailable");
+    expect(messageOf(fields.err)).toBe("no full answer within 2000 ms");
     process.kill(own.pid, "SIGCONT");
     await watched.next();
     expect(relay.connections()).toBeGreaterThan(before);
@@ -261,8 +257,8 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
   test("says so when Faktory is too old to report latencies", async () => {
     const old = await tap(faktory.url, (answer) => answer.replace('"1.9.4"', '"1.9.1"'));
     const watched = await watch(old.url);
-    const { err } = await watched.logged("source unavailable");
-    expect(messageOf(err)).toBe("Faktory 1.9.2 or later reports latencies, this is 1.9.1");
+    const { fields } = await watched.logged("source unavailable");
+    expect(messageOf(fields.err)).toBe("Faktory 1.9.2 or later reports latencies, this is 1.9.1");
   });
 
   test("with the right password, %-escaped in the URL, it reads", async () => {
@@ -276,10 +272,10 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
     const consoleError = vi.spyOn(console, "error");
     await using own = await startFaktory({ password: "right" });
     const watched = await watch(own.url.replace("right", "hunter2"));
-    const { err } = await watched.logged("source unavailable", 3);
-    expect(messageOf(err)).toBe("ERR Invalid password");
+    const { fields } = await watched.logged("source unavailable", 3);
+    expect(messageOf(fields.err)).toBe("ERR Invalid password");
     expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
-    const logged = watched.log.map((line) => ({ ...line, err: fieldsOf(line.err) }));
+    const logged = watched.log.map(({ fields }) => ({ ...fields, err: fieldsOf(fields.err) }));
     expect(JSON.stringify(logged)).not.toContain("hunter2");
     expect(consoleError).not.toHaveBeenCalled();
     await watched.stop();
@@ -292,8 +288,8 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
       onTestFinished(() => setDefaultCACertificates(trusted));
       await using own = await startFaktory({ tls: true, password: "secret" });
       const watched = await watch(own.url);
-      const { err } = await watched.logged("source unavailable", 2);
-      expect(messageOf(err)).toContain("self-signed certificate");
+      const { fields } = await watched.logged("source unavailable", 2);
+      expect(messageOf(fields.err)).toContain("self-signed certificate");
       setDefaultCACertificates([...trusted, own.certificate ?? ""]);
       await watched.next();
       await watched.stop();
@@ -343,87 +339,13 @@ describe.skipIf(whyNoFaktory !== null)(title, () => {
 });
 
 test.each(["redis://:hunter2@localhost:6379", "tcp://:hunter2@", "hunter2"])("refuses the URL %s", (url) => {
-  const options = { url, intervalMs, sink: { observe: async () => {} }, logger: recordingLogger([]) };
+  const options = { url, intervalMs, sink: { observe: async () => {} }, logger: silentLogger };
   expect(() => createFaktorySource(options)).toThrow(StartError);
   expect(() => createFaktorySource(options)).not.toThrow(/hunter2/);
 });
 
-interface LogLine {
-  readonly level: keyof Logger;
-  readonly message: string;
-  readonly [field: string]: unknown;
-}
-
-interface Watched {
-  readonly seen: readonly ObservedSource[];
-  readonly log: readonly LogLine[];
-  /** What the last observation said of a queue; undefined when it did not name it. */
-  latest(queue: string): Observation | undefined;
-  /** An observation that was made after this call. */
-  next(): Promise<ObservedSource>;
-  /** Waits until a queue's observation matches. */
-  until(queue: string, expected: object): Promise<Observation>;
-  /** Waits until this message has been logged that often, at any level, and gives the line that made it so. */
-  logged(message: string, times?: number): Promise<LogLine>;
-  stop(): Promise<void>;
-}
-
-/** Starts a source that reports to a recording sink. */
-async function watch(
-  url: string,
-  options: Partial<FaktorySourceOptions> = {},
-  sinkWorks: () => boolean = () => true,
-): Promise<Watched> {
-  const seen: ObservedSource[] = [];
-  const log: LogLine[] = [];
-  const sink = {
-    async observe(observed: ObservedSource) {
-      if (!sinkWorks()) throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
-      seen.push(observed);
-    },
-  };
-  const service = createFaktorySource({ url, intervalMs, sink, logger: recordingLogger(log), ...options });
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped ??= service.stop();
-    return stopped;
-  };
-  onTestFinished(stop);
-  await service.start();
-
-  const latest = (queue: string) => seen.at(-1)?.queues.find((observation) => observation.queue === queue);
-  return {
-    seen,
-    log,
-    latest,
-    // The one that was being made at the time of the call may have been read before it.
-    async next() {
-      const index = seen.length === 0 ? 0 : seen.length + 1;
-      await until(() => expect(seen.length).toBeGreaterThan(index));
-      return seen[index] as ObservedSource;
-    },
-    until: (queue, expected) =>
-      until(() => {
-        const observation = latest(queue);
-        expect(observation).toMatchObject(expected);
-        return observation as Observation;
-      }),
-    logged: (message, times = 1) =>
-      until(() => {
-        const lines = log.filter((line) => line.message === message);
-        expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines[times - 1] as LogLine;
-      }),
-    stop,
-  };
-}
-
-function recordingLogger(log: LogLine[]): Logger {
-  const at = (level: keyof Logger) => (fields: object, message: string) => {
-    log.push({ ...fields, level, message });
-  };
-  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
-}
+const watch = (url: string, options: Partial<FaktorySourceOptions> = {}, sinkWorks = () => true) =>
+  watchSource((wiring) => createFaktorySource({ url, intervalMs, ...wiring, ...options }), sinkWorks);
 
 /** What a structured log prints of an error: its enumerable fields too. */
 function fieldsOf(err: unknown): unknown {

@@ -8,17 +8,17 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { AppError, messageOf, StartError } from "../../src/core/errors.ts";
-import type { Observation, ObservedSource } from "../../src/core/observation.ts";
+import { messageOf, StartError } from "../../src/core/errors.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
 import { createSidekiqSource, type SidekiqSourceOptions } from "../../src/sources/sidekiq.ts";
 import { createSidekiqReader } from "../../src/sources/sidekiq-reader.ts";
 import { onThisMachine } from "../support/busy-machine.ts";
 import { whyNoTls } from "../support/faktory.ts";
-import { type LogEntry, recordingLogger, silentLogger } from "../support/logger.ts";
+import { silentLogger } from "../support/logger.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { startSidekiqClient, startSidekiqWorker, whyNoSidekiq } from "../support/sidekiq.ts";
 import { until } from "../support/until.ts";
+import { type WatchedSource, watchSource } from "../support/watched-source.ts";
 
 const intervalMs = 20;
 const hourMs = 3_600_000;
@@ -94,7 +94,7 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     await sidekiq.push("stays", ["a"]);
     await watched.until("comes", { depth: 1 });
     await sidekiq.clear("comes");
-    await until(() => expect(watched.latest("comes")).toBeUndefined());
+    await watched.untilGone("comes");
     expect(watched.latest("stays")).toMatchObject({ depth: 1 });
   });
 });
@@ -221,7 +221,7 @@ const payloads: readonly { what: string; job: object | string; since: number | n
 ];
 
 describe("the head's payload", () => {
-  let watched: Watched;
+  let watched: WatchedSource;
   let offset: ClockOffset;
 
   beforeAll(async () => {
@@ -739,69 +739,12 @@ test.each([
   expect(() => createSidekiqSource(options)).not.toThrow(/hunter2/);
 });
 
-interface Watched {
-  readonly seen: readonly ObservedSource[];
-  readonly log: readonly LogEntry[];
-  /** What the last observation said of a queue; undefined when it did not name it. */
-  latest(queue: string): Observation | undefined;
-  /** An observation that was made after this call. */
-  next(): Promise<ObservedSource>;
-  /** Waits until a queue's observation matches. */
-  until(queue: string, expected: object): Promise<Observation>;
-  /** Waits until this message has been logged that often, at any level, and gives the line that made it so. */
-  logged(message: string, times?: number): Promise<LogEntry>;
-  stop(): Promise<void>;
-}
-
-/** Starts a source that reports to a recording sink; it ends with the test. */
-async function watch(
-  url: string,
-  options: Partial<SidekiqSourceOptions> = {},
-  sinkWorks: () => boolean = () => true,
-): Promise<Watched> {
-  const seen: ObservedSource[] = [];
-  const logger = recordingLogger();
-  const sink = {
-    async observe(observed: ObservedSource) {
-      if (!sinkWorks()) throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
-      seen.push(observed);
-    },
-  };
-  const service = createSidekiqSource({ url, intervalMs, sink, logger, ...options });
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped ??= service.stop();
-    return stopped;
-  };
-  stops.push(stop);
-  await service.start();
-
-  const latest = (queue: string) => seen.at(-1)?.queues.find((observation) => observation.queue === queue);
-  return {
-    seen,
-    log: logger.lines,
-    latest,
-    // The one that was being made at the time of the call may have been read before it.
-    async next() {
-      const index = seen.length === 0 ? 0 : seen.length + 1;
-      await until(() => expect(seen.length).toBeGreaterThan(index));
-      return seen[index] as ObservedSource;
-    },
-    until: (queue, expected) =>
-      until(() => {
-        const observation = latest(queue);
-        expect(observation).toMatchObject(expected);
-        return observation as Observation;
-      }),
-    logged: (message, times = 1) =>
-      until(() => {
-        const lines = logger.lines.filter((line) => line.message === message);
-        expect(lines.length).toBeGreaterThanOrEqual(times);
-        return lines[times - 1] as LogEntry;
-      }),
-    stop,
-  };
-}
+const watch = (url: string, options: Partial<SidekiqSourceOptions> = {}, sinkWorks = () => true) =>
+  watchSource(
+    (wiring) => createSidekiqSource({ url, intervalMs, ...wiring, ...options }),
+    sinkWorks,
+    (stop) => stops.push(stop),
+  );
 
 /** Sources that were started, also by hooks, where nothing can be registered for the end of a test. */
 const stops: (() => Promise<void>)[] = [];

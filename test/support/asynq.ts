@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { startJsonProgram } from "./json-program.ts";
+import { onTestFinished } from "vitest";
+import { startProgram } from "./program.ts";
 import { isExecutable } from "./programs.ts";
 
 export interface AsynqPush {
@@ -34,7 +35,8 @@ export const whyNoAsynq: string | null =
 
 export function startAsynq(redisUrl: string): AsynqJobs {
   // Its parser takes no slash without a database.
-  const program = startJsonProgram(asynqProgram() ?? "", [redisUrl.replace(/\/$/, "")]);
+  const program = startProgram(asynqProgram() ?? "", [redisUrl.replace(/\/$/, "")]);
+  onTestFinished(program.stop);
   const act = async (action: string, queue: string) => void (await program.ask({ do: action, queue }));
   return {
     async push(queue, options = {}) {

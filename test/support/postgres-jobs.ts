@@ -1,10 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { type AddJobFunction, makeWorkerUtils, runOnce } from "graphile-worker";
 import { PgBoss } from "pg-boss";
+import { startProgram } from "./program.ts";
 import { isExecutable } from "./programs.ts";
 
 export interface PushOptions {
@@ -46,36 +44,19 @@ function riverProgram(): string | null {
   return isExecutable(program) ? program : null;
 }
 
-export const startOban = (url: string) => startProgram(python, [join(support, "oban_jobs.py"), url], true);
+export const startOban = (url: string) => startJobs(python, [join(support, "oban_jobs.py"), url], true);
 export const startProcrastinate = (url: string) =>
-  startProgram(python, [join(support, "procrastinate_jobs.py"), url], false, -1);
-export const startRiver = (url: string) => startProgram(riverProgram() ?? "", [url], true);
+  startJobs(python, [join(support, "procrastinate_jobs.py"), url], false, -1);
+export const startRiver = (url: string) => startJobs(riverProgram() ?? "", [url], true);
 
-/** One question after the other, a line each. */
-async function startProgram(
+async function startJobs(
   program: string,
   args: readonly string[],
   canPause: boolean,
   sign = 1,
 ): Promise<PostgresJobs> {
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
-  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  let said = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-4000);
-  });
-  child.on("error", (error) => {
-    said += error.message;
-  });
-  child.stdin.on("error", () => {});
-  const killAtExit = () => child.kill("SIGKILL");
-  process.on("exit", killAtExit);
-
-  async function ask(question: object): Promise<void> {
-    child.stdin.write(`${JSON.stringify(question)}\n`);
-    const { done } = await answers.next();
-    if (done) throw new Error(`the job system's program ended: ${said}`);
-  }
+  const jobs = startProgram(program, args);
+  const ask = async (question: object) => void (await jobs.ask(question));
   // Its tables are there when it answers.
   await ask({ do: "ready", queue: "" });
   return {
@@ -83,13 +64,7 @@ async function startProgram(
       ask({ do: "push", queue, ...options, priority: priority * sign }),
     work: (queue, jobs) => ask({ do: "work", queue, jobs }),
     pause: canPause ? (queue) => ask({ do: "pause", queue }) : null,
-    async stop() {
-      process.off("exit", killAtExit);
-      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, "exit");
-      child.kill("SIGKILL");
-      await exited;
-    },
+    stop: jobs.stop,
   };
 }
 

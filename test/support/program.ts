@@ -25,6 +25,7 @@ export function startProgram(
   const lines: Record<string, unknown>[] = [];
   const waiting: ((line: string | null) => void)[] = [];
   let said = "";
+  let hasEnded = false;
   createInterface({ input: child.stdout }).on("line", (line) => {
     const resolve = waiting.shift();
     if (resolve !== undefined) resolve(line);
@@ -37,6 +38,7 @@ export function startProgram(
     said += error.message;
   });
   child.on("close", () => {
+    hasEnded = true;
     for (const resolve of waiting.splice(0)) resolve(null);
   });
   child.stdin.on("error", () => {});
@@ -45,7 +47,9 @@ export function startProgram(
 
   return {
     async ask<T>(question: object) {
-      const answer = new Promise<string | null>((resolve) => waiting.push(resolve));
+      const answer = new Promise<string | null>((resolve) =>
+        hasEnded ? resolve(null) : waiting.push(resolve),
+      );
       child.stdin.write(`${JSON.stringify(question)}\n`);
       const line = await answer;
       if (line === null) throw new Error(`the program ${program} ended: ${said}`);

@@ -1,8 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
+import { startProgram, type TestProgram } from "./program.ts";
 
 /** Sidekiq's own client, in a Ruby process. */
 export interface SidekiqClient {
@@ -26,21 +25,7 @@ const jobsFile = join(scripts, "jobs.rb");
 
 /** Starts the client; it ends with the test. */
 export function startSidekiqClient(redisUrl: string): SidekiqClient {
-  const child = launch("ruby", [join(scripts, "client.rb")], redisUrl);
-  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  let before: Promise<unknown> = Promise.resolve();
-
-  /** One question after the other, since answers come in order. */
-  async function send<T>(question: object): Promise<T> {
-    const answer = before.then(async () => {
-      child.stdin.write(`${JSON.stringify(question)}\n`);
-      const { value, done } = await answers.next();
-      if (done) throw new Error(`the Sidekiq client ended: ${child.said()}`);
-      return JSON.parse(value) as T;
-    });
-    before = answer.catch(() => {});
-    return await answer;
-  }
+  const { ask: send } = launch("ruby", [join(scripts, "client.rb")], redisUrl);
   return {
     async push(queue, args) {
       await send({ do: "push", queue, args });
@@ -59,36 +44,14 @@ export function startSidekiqClient(redisUrl: string): SidekiqClient {
 /** Starts a Sidekiq process that works these queues off; it ends with the test. */
 export function startSidekiqWorker(redisUrl: string, queues: readonly string[]): void {
   const args = ["-r", jobsFile, "-c", "2", "-t", "1", ...queues.flatMap((queue) => ["-q", queue])];
-  launch("sidekiq", args, redisUrl).stdout.resume();
+  launch("sidekiq", args, redisUrl);
 }
 
-function launch(program: string, args: readonly string[], redisUrl: string) {
-  const env = { ...process.env, REDIS_URL: redisUrl };
-  const child = spawn(program, args, { env, stdio: ["pipe", "pipe", "pipe"] });
-  let said = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-4000);
-  });
-  child.on("error", (error) => {
-    said += error.message;
-  });
-  child.stdin.on("error", () => {});
-  // An operator who ends the test process in the middle of a test must not leave a Ruby behind.
-  const killAtExit = () => child.kill("SIGKILL");
-  process.on("exit", killAtExit);
-  onTestFinished(async () => {
-    process.off("exit", killAtExit);
-    await kill(child);
-  });
-  return Object.assign(child, { said: () => said });
-}
-
-/** By SIGKILL: nothing of what it would tidy up outlives its Redis, and it would take a second. */
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  child.kill("SIGKILL");
-  await exited;
+/** It ends by SIGKILL: nothing of what it would tidy up outlives its Redis, and it would take a second. */
+function launch(program: string, args: readonly string[], redisUrl: string): TestProgram {
+  const launched = startProgram(program, args, { env: { REDIS_URL: redisUrl } });
+  onTestFinished(launched.stop);
+  return launched;
 }
 
 function whatIsMissing(): string | null {

@@ -22,10 +22,15 @@ export interface WatchedSource {
   stop(): Promise<void>;
 }
 
-/** Starts a source that reports to a recording sink; it ends with the test. */
+/**
+ * Starts a source that reports to a recording sink.
+ *
+ * @param atEnd called with what stops it. @default by which it ends with the test
+ */
 export async function watchSource(
   create: (wiring: { readonly sink: EventSink; readonly logger: Logger }) => Service,
   sinkWorks: () => boolean = () => true,
+  atEnd: (stop: () => Promise<void>) => void = onTestFinished,
 ): Promise<WatchedSource> {
   const seen: ObservedSource[] = [];
   const logger = recordingLogger();
@@ -41,7 +46,7 @@ export async function watchSource(
     stopped ??= service.stop();
     return stopped;
   };
-  onTestFinished(stop);
+  atEnd(stop);
   await service.start();
 
   const latest = (queue: string) => seen.at(-1)?.queues.find((each) => each.queue === queue);
