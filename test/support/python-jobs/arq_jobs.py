@@ -30,6 +30,8 @@ async def main():
         if ask["do"] == "push":
             for name in ask["names"]:
                 await pool.enqueue_job("work", name, _queue_name=queue, _defer_by=ask.get("delay"))
+                # Of two jobs of one millisecond the one with the lesser id, which is random, is taken first.
+                await asyncio.sleep(0.002)
         elif ask["do"] in ("work", "start"):
             options = {"redis_settings": settings, "queue_name": queue, "poll_delay": 0.02, "handle_signals": False}
             worker = Worker([work], burst=True, max_burst_jobs=ask["jobs"], **options)
