@@ -37,6 +37,7 @@ function createCelery(transport: object = {}) {
     push: (queue: string, names: readonly string[], options: Push = {}) =>
       timed(() => app.ask({ do: "push", queue, names, ...options })),
     purge: (queue: string) => app.ask({ do: "purge", queue }),
+    restore: (queue: string) => app.ask({ do: "restore", queue }),
     takeAndReturn: (queue: string) => app.ask({ do: "takeAndReturn", queue }),
     startWorker(queue: string) {
       const options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR"];
@@ -114,6 +115,23 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
     expect(putBack.readAtMs - (putBack.headAgeMs ?? Number.NaN)).toBeGreaterThanOrEqual(pushed[0] - 2);
     await purge("mail");
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
+  test("a task of a killed worker does not wait until it is restored, and is a lower bound then", async () => {
+    const { url, redis, push, restore, startWorker } = createCelery({ visibility_timeout: 1 });
+    const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
+    await watched.until("mail", { depth: 0 });
+    const pushed = await push("mail", ["die"]);
+    await watched.until("mail", { depth: 1, accuracy: "EXACT" });
+    const worker = startWorker("mail");
+    await eventually(() => expect(worker.child.signalCode).toBe("SIGKILL"));
+    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    await eventually(async () => {
+      await restore("mail");
+      expect(await redis.hlen("unacked")).toBe(0);
+    });
+    const restored = await watched.until("mail", { depth: 1, accuracy: "LOWER_BOUND" });
+    expect(restored.readAtMs - (restored.headAgeMs ?? Number.NaN)).toBeGreaterThanOrEqual(pushed[0] - 2);
   });
 
   test("a backlog from before is a lower bound, or estimated where a header has its time", async () => {

@@ -10,15 +10,15 @@ let server: TestRedis;
 let databases = 0;
 
 beforeAll(async () => {
-  server = await startRedis({ args: ["--databases", "64"] });
+  server = await startRedis({ args: ["--databases", "80"] });
 });
 
 afterAll(() => server?.stop());
 
 /** A database that no other test uses. */
-function ownDatabase() {
-  databases += 1;
-  const url = `${server.url}${databases}`;
+function ownDatabase(known?: string) {
+  if (known === undefined) databases += 1;
+  const url = known ?? `${server.url}${databases}`;
   const redis = new Redis(url);
   onTestFinished(() => redis.disconnect());
   return { url, redis };
@@ -31,8 +31,8 @@ interface PushOptions {
 }
 
 /** The real producer and worker of a job system, with a database of its own. */
-function startJobs(program: string) {
-  const { url, redis } = ownDatabase();
+function startJobs(program: string, known?: string) {
+  const { url, redis } = ownDatabase(known);
   const jobs = startPython(program, { JOBS_REDIS: url });
   const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
   return {
@@ -45,6 +45,7 @@ function startJobs(program: string) {
     ask,
     /** As one that dies: it gives nothing back. */
     kill: () => jobs.stop(),
+    ended: () => eventually(() => expect(jobs.child.signalCode).toBe("SIGKILL")),
     pause: () => ask({ do: "pause", queue: "any" }),
     resume: () => ask({ do: "resume", queue: "any" }),
   };
@@ -55,22 +56,27 @@ const systems = [
   {
     ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
     ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
+    // For as long as its key says: a worker's own time limit.
+    // A job of RQ that is tried again has the same id: see docs/lists.md.
+    ...{ killed: { depth: 1, inFlight: 1 }, retried: null },
   },
   {
     ...{ system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
     // A worker takes all of them into its memory.
     ...{ delayed: { ...notWaiting, scheduled: null, inFlight: null }, taking: 4 },
+    // It had both in its memory. What is to be tried again is held by a worker, too.
+    ...{ killed: notWaiting, retried: null },
   },
   // It lies among the others until a consumer has looked at it.
   {
     ...{ system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND" },
-    ...{ delayed: { depth: 1 }, taking: 1 },
+    ...{ delayed: { depth: 1 }, taking: 1, killed: { depth: 1 }, retried: { depth: 1 } },
   },
 ] as const;
 const isSkipped = whyNoPythonLists !== null;
 
 describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists ?? ""}`, (one) => {
-  const { system, program, backlog, delayed, taking } = one;
+  const { system, program, backlog, delayed, taking, killed, retried } = one;
 
   test("is read to one interval while jobs are pushed, worked and purged", async () => {
     const { url, push, work, purge } = startJobs(program);
@@ -114,6 +120,38 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
     expect(whole.some(({ isLowerBound }) => isLowerBound)).toBe(taking === 4);
   });
 
+  test("a job that a killed worker had does not wait, and one that is pushed again waits anew", async () => {
+    const { url, push, work, ended } = startJobs(program);
+    const watched = await watchLists({ system, url: `${url}?queues=mail,retried` });
+    await watched.until("mail", { depth: 0 });
+    const pushed = await push("mail", ["die", "b"]);
+    await watched.until("mail", { depth: 2, accuracy: "EXACT" });
+    await expect(work("mail", 2)).rejects.toThrow("ended");
+    await ended();
+    const left = await watched.until("mail", { ...killed, accuracy: "EXACT" });
+    if (killed.depth === 1) expectSince(left, pushed);
+    const other = startJobs(program, url);
+    if (system.title === "Dramatiq") {
+      // Its next worker puts back what the dead one had, at the end at which new ones are pushed.
+      let pushes = 0;
+      const putBack = await timed(() =>
+        eventually(async () => {
+          await other.push("mail", ["c"]);
+          pushes += 1;
+          expect((await watched.next()).queues[0]?.depth).toBe(pushes + 2);
+        }),
+      );
+      expectSince(await watched.until("mail", { accuracy: "EXACT" }), putBack);
+    }
+    if (retried === null) return;
+    const first = await other.push("retried", ["fail", "b"]);
+    await watched.until("retried", { depth: 2, accuracy: "EXACT" });
+    const again = await timed(() => other.work("retried", 1));
+    expectSince(await watched.until("retried", { depth: 2, accuracy: "EXACT" }), first);
+    await other.work("retried", 1);
+    expectSince(await watched.until("retried", { ...retried, accuracy: "EXACT" }), again);
+  });
+
   test("has queues that are found, with jobs of before that are only as sure as they can be", async () => {
     const { url, push } = startJobs(program);
     const pushed = await push("before", ["a", "b"]);
@@ -148,6 +186,24 @@ describe.skipIf(isSkipped)(`a real RQ${whyNoPythonLists ?? ""}`, () => {
     expect((await work("mail", 1)).worked).toEqual(["urgent"]);
     expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), old);
   });
+
+  // More of them than are looked at by default, and more than are looked at: then the old ones are not seen.
+  test.each([
+    { atFront: 1, isOldSeen: true },
+    { atFront: 5, isOldSeen: true },
+    { atFront: 20, isOldSeen: false },
+  ])(
+    "$atFront jobs at the front, before the first reading, are a lower bound",
+    async ({ atFront, isOldSeen }) => {
+      const { url, push } = startJobs("rq_jobs.py");
+      const old = await push("mail", ["a", "b", "c"]);
+      const names = Array.from({ length: atFront }, (_, n) => `urgent-${n}`);
+      const urgent = await push("mail", names, { atFront: true });
+      const watched = await watchLists({ system, url: `${url}?queues=mail` });
+      const seen = await watched.until("mail", { depth: 3 + atFront, accuracy: "LOWER_BOUND" });
+      expectSince(seen, isOldSeen ? old : urgent);
+    },
+  );
 
   test("is paused while workers are suspended, and a job that is due waits though no scheduler moves it", async () => {
     const { url, push, pause, resume } = startJobs("rq_jobs.py");

@@ -23,6 +23,7 @@ export function listAge(marks: ListMarks, looks: readonly Look[], exactMs: numbe
   const jobs = looks.map(({ since, due, isPutBack }, place) => ({
     place,
     isPutBack,
+    since,
     sinceMs: jobTimeMs(since),
     dueMs: jobTimeMs(due),
   }));
@@ -51,7 +52,22 @@ export function listAge(marks: ListMarks, looks: readonly Look[], exactMs: numbe
     return { ageMs: atLeastMs, uncertaintyMs: 0, accuracy };
   }
   const ageMs = Math.max(atLeastMs, ...ages);
-  return { ageMs, uncertaintyMs: 0, accuracy: isLower ? "LOWER_BOUND" : "ESTIMATED" };
+  const accuracy = isLower || isOutOfOrder(claimable) ? "LOWER_BOUND" : "ESTIMATED";
+  return { ageMs, uncertaintyMs: 0, accuracy };
+}
+
+/** Whether a job says that it was enqueued before the one that stands before it, which was put at the head: others may have been, too. */
+function isOutOfOrder(jobs: readonly { readonly since: string; readonly sinceMs: number | null }[]): boolean {
+  return jobs.some(({ since, sinceMs }, i) => {
+    const before = jobs[i - 1];
+    if (before?.sinceMs == null || sinceMs === null) return false;
+    // The texts have µs.
+    return sinceMs < before.sinceMs || (sinceMs === before.sinceMs && isEarlierText(since, before.since));
+  });
+}
+
+function isEarlierText(one: string, other: string): boolean {
+  return one.length === other.length && one < other;
 }
 
 /** How many of the jobs that were looked at are not to be taken yet. */

@@ -2,6 +2,7 @@
 # one JSON object a line; `celery -A celery_jobs worker` works its tasks off, and says when, by this machine's clock.
 import json
 import os
+import signal
 import sys
 import time
 
@@ -16,8 +17,10 @@ app.conf.update(
 )
 
 
-@app.task(name="work", bind=True, max_retries=5)
+@app.task(name="work", bind=True, max_retries=5, acks_late=True)
 def work(self, name, fail=False):
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     print(json.dumps({"worked": name, "at": time.time() * 1000}), flush=True)
     if fail and self.request.retries == 0:
         raise self.retry(countdown=1)
@@ -40,6 +43,10 @@ def main():
                 channel = connection.channel()
                 channel.basic_get(queue)
                 channel.close()
+        elif ask["do"] == "restore":
+            # As any worker does every few seconds with what has been out for longer than the visibility timeout.
+            with app.connection_for_read() as connection:
+                connection.default_channel.qos.restore_visible(interval=1)
         print("{}", flush=True)
 
 

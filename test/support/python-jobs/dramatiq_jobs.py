@@ -1,21 +1,29 @@
 # Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
 import json
 import os
+import signal
 import sys
 import time
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-broker = RedisBroker(url=os.environ["JOBS_REDIS"])
+# What a worker that died had in hand is put back as soon as another one asks for anything.
+broker = RedisBroker(url=os.environ["JOBS_REDIS"], heartbeat_timeout=500, maintenance_chance=1_000_000)
 dramatiq.set_broker(broker)
 worked = []
 actors = {}
 
 
+def work(name):
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    worked.append(name)
+
+
 def actor_of(queue):
     if queue not in actors:
-        actors[queue] = dramatiq.actor(worked.append, queue_name=queue, actor_name=f"work-{queue}")
+        actors[queue] = dramatiq.actor(work, queue_name=queue, actor_name=f"work-{queue}")
     return actors[queue]
 
 

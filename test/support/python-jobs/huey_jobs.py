@@ -1,6 +1,7 @@
 # Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
 import json
 import os
+import signal
 import sys
 
 from huey import RedisHuey
@@ -9,10 +10,18 @@ worked = []
 hueys = {}
 
 
+def work(name):
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    worked.append(name)
+    if name == "fail" and worked.count(name) == 1:
+        raise RuntimeError("to be tried again")
+
+
 def huey_of(queue):
     if queue not in hueys:
         huey = RedisHuey(queue, url=os.environ["JOBS_REDIS"], results=False)
-        hueys[queue] = (huey, huey.task(name="work")(worked.append))
+        hueys[queue] = (huey, huey.task(name="work", retries=1)(work))
     return hueys[queue]
 
 

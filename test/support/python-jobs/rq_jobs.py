@@ -1,6 +1,7 @@
 # Reads commands from standard input, one JSON object a line, and answers on standard output, one JSON object a line.
 import json
 import os
+import signal
 import sys
 from datetime import timedelta
 
@@ -12,7 +13,11 @@ worked = []
 
 
 def work(name):
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     worked.append(name)
+    if name == "fail" and worked.count(name) == 1:
+        raise RuntimeError("to be tried again")
 
 
 def main():
@@ -27,7 +32,7 @@ def main():
                 if "delay" in ask:
                     queue.enqueue_in(timedelta(seconds=ask["delay"]), "rq_jobs.work", name)
                 else:
-                    queue.enqueue("rq_jobs.work", name, at_front=ask.get("atFront", False))
+                    queue.enqueue("rq_jobs.work", name, at_front=ask.get("atFront", False), retry=rq.Retry(max=1))
         elif ask["do"] == "work":
             rq.SimpleWorker([queue], connection=connection).work(burst=True, logging_level="ERROR", max_jobs=ask["jobs"])
         elif ask["do"] == "purge":

@@ -106,16 +106,19 @@ local function rowOf(list, before)
   end)
 
   local oldest, looks, oldPlace, oldKnown = {}, {}, nil, nil
-  local bytes, areLater = 0, true
+  -- A job that was put at the head is newer than the ones behind it: then those are looked at, too.
+  local bytes, areLater, lastSince, isOlder = 0, true, nil, false
   local isHopeless = digests == '' or (not newPlace and visited == length)
   walk(list, length, not isLeft, function(element, place)
     local digest = digestOf(element)
     bytes = bytes + #element
     if place < windowSize and (place == 0 or bytes <= windowBytes) then
       oldest[#oldest + 1] = digest
-      if place < lookSize or areLater then
+      if place < lookSize or areLater or isOlder then
         local since, due, isPutBack = unlessWrongType(pcall(look, element, list))
         if not due then areLater = false end
+        isOlder = since and lastSince and since < lastSince
+        lastSince = since
         for _, text in ipairs({since or '', due or '', isPutBack or ''}) do looks[#looks + 1] = text end
       end
     end
