@@ -6,7 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
 COPY README.md LICENSE schema.graphql ./
 COPY src ./src
-COPY script/build-dashboard.ts script/build-package.ts ./script/
+COPY script/build-dashboard.ts script/build-package.ts script/build-sbom.ts ./script/
 
 # The root of the image: the package as it is published, Node.js, and the libraries that Node.js is linked with. The list of Debian's
 # packages is what scanners look for.

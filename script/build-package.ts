@@ -1,5 +1,5 @@
 // `npm pack` and `npm publish` run this first: it compiles src into lib, as JavaScript for Node.js 22 and later, file by file, with the
-// Lua scripts and other files beside it, and builds the dashboard. In the project itself Node.js runs src as it is.
+// Lua scripts and other files beside it, builds the dashboard, and lists the dependencies. In the project itself Node.js runs src as it is.
 import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
@@ -7,6 +7,7 @@ import { extname, join } from "node:path";
 import { promisify } from "node:util";
 import { build, type Plugin } from "esbuild";
 import { buildDashboard } from "./build-dashboard.ts";
+import { buildSbom } from "./build-sbom.ts";
 
 const project = join(import.meta.dirname, "..");
 const [source, output] = [join(project, "src"), join(project, "lib")];
@@ -57,6 +58,7 @@ for (const file of globSync("node_modules/@opentelemetry/**/*.map", { cwd: proje
   await rm(join(project, file));
 await declareTypes(join(source, "recorder/recorder.ts"), join(output, "recorder"));
 await buildDashboard();
+await buildSbom();
 
 /** Of what programs import. */
 async function declareTypes(file: string, directory: string): Promise<void> {

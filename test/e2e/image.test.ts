@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
-import { chmod, mkdtemp } from "node:fs/promises";
+import { chmod, mkdtemp, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -23,6 +23,10 @@ const whyNot =
   (["podman", "runc"].every(isInstalled) && existsSync(join(project, ".cache/image-base/debian.tar")))
     ? null
     : "needs Podman, runc and script/install-image-base";
+
+/** A Python that has CycloneDX's library. */
+const cycloneDx = join(project, ".cache/cyclonedx/bin/python3");
+const hasCycloneDx = process.env.CI === "true" || existsSync(cycloneDx);
 
 /** The image that the Dockerfile makes, and one container of it, without a Docker engine. */
 describe.skipIf(whyNot !== null)(`the image${whyNot === null ? "" : ` (${whyNot})`}`, () => {
@@ -115,6 +119,27 @@ describe.skipIf(whyNot !== null)(`the image${whyNot === null ? "" : ` (${whyNot}
     expect(await node("console.log(JSON.stringify(process.versions.node))")).toBe(process.versions.node);
   });
 
+  test.skipIf(!hasCycloneDx)("lists the packages that it has, as CycloneDX's schema asks", async () => {
+    const found = await node(`
+      const paths = fs.globSync("/app/**/node_modules/{*,@*/*}/package.json");
+      const manifests = paths.map(path => JSON.parse(fs.readFileSync(path, "utf8")));
+      console.log(JSON.stringify(manifests.map(({ name, version }) => name + "@" + version)))`);
+    const text = JSON.stringify(await node(`console.log(fs.readFileSync("/app/lib/sbom.cdx.json", "utf8"))`));
+    const { components, metadata } = JSON.parse(text) as Sbom;
+    expect(metadata.component).toMatchObject({ name: packageJson.name, version: packageJson.version });
+    const listed = components.map(({ name, version }) => `${name}@${version}`);
+    // Copied into the dashboard's bundle.
+    const bundled = listed.filter((name) => /^(preact|@preact\/signals(-core)?)@/.test(name));
+    expect(bundled).toHaveLength(3);
+    expect(listed.toSorted()).toEqual([...new Set([...(found as string[]), ...bundled])].toSorted());
+
+    const file = join(directory, "sbom.json");
+    await writeFile(file, text);
+    await run(cycloneDx, ["-c", validate, file]);
+    await writeFile(file, text.replace('"licenses"', '"licences"'));
+    await expect(run(cycloneDx, ["-c", validate, file])).rejects.toThrow("licences");
+  });
+
   test("makes tokens, for the file that the server reads", async () => {
     expect(await podman("run", "--rm", "queue-latency", "token", "ops", "read")).toMatch(
       /^ops read [0-9a-f]{64}$/m,
@@ -190,6 +215,19 @@ describe.skipIf(whyNot !== null)(`the image${whyNot === null ? "" : ` (${whyNot}
     await reader?.cancel().catch(() => {});
   });
 });
+
+interface Sbom {
+  readonly components: readonly { readonly name: string; readonly version: string }[];
+  readonly metadata: { readonly component: { readonly name: string; readonly version: string } };
+}
+
+const validate = `
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
+if error: sys.exit(repr(error))
+`;
 
 /** The build writes and removes a gigabyte in small files. */
 function fastest(): string {
