@@ -5,7 +5,7 @@ import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { redisOptions } from "../settings/redis-url.ts";
-import { foreignSystems } from "./foreign-systems.ts";
+import { createForeignSystems } from "./foreign-systems.ts";
 import { createPolledSource } from "./polled-source.ts";
 import { createReadOnlyScript } from "./read-only-script.ts";
 import { slotGroups } from "./slot-groups.ts";
@@ -39,6 +39,7 @@ const namesPerScan = 500;
  */
 export function createAsynqSource({ url, source = "asynq", ...options }: AsynqSourceOptions): Service {
   const script = createReadOnlyScript(lua);
+  const foreignSystems = createForeignSystems("asynq");
   const watched = createWatchedRedis({
     options: redisOptions(url),
     connectionName: `queue-latency-${source}`,
@@ -53,7 +54,7 @@ export function createAsynqSource({ url, source = "asynq", ...options }: AsynqSo
         signal.throwIfAborted();
         queues.push(...(await readSome(redis, some)));
       }
-      const whyEmpty = names.length > 0 ? null : await foreignSystems(redis, "asynq");
+      const whyEmpty = names.length > 0 ? null : await foreignSystems(redis);
       return { queues, whyEmpty };
     });
   }

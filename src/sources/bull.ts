@@ -6,8 +6,8 @@ import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { parseRedisUrl, redisOptions } from "../settings/redis-url.ts";
-import { foreignSystems } from "./foreign-systems.ts";
-import { createPolledSource } from "./polled-source.ts";
+import { createForeignSystems } from "./foreign-systems.ts";
+import { createPolledSource, defaultMaxQueues } from "./polled-source.ts";
 import { createReadOnlyScript } from "./read-only-script.ts";
 import { escapeGlob } from "./scan-step.ts";
 import { searchKeys } from "./search-keys.ts";
@@ -25,11 +25,12 @@ export interface BullSourceOptions {
   readonly logger: Logger;
   /** What stands before the slash in the names of its queues. @default "bull" */
   readonly source?: string;
+  /** More queues than these are not read, with one warning. @default 10_000 */
+  readonly maxQueues?: number;
 }
 
 const lua = readFileSync(new URL("lua/bull.lua", import.meta.url), "utf8");
 const queuesPerCall = 20;
-const maxQueues = 10_000;
 
 /** A job whose time is not known, and when it was seen first. */
 interface Sighting {
@@ -48,8 +49,10 @@ interface Sighting {
  * @throws StartError when the URL is not that of a Redis.
  */
 export function createBullSource({ url, source = "bull", ...options }: BullSourceOptions): Service {
+  const { maxQueues = defaultMaxQueues } = options;
   const { prefix, names } = parseUrl(url);
   const script = createReadOnlyScript(lua);
+  const foreignSystems = createForeignSystems("bull");
   const watched = createWatchedRedis({
     options: redisOptions(url),
     connectionName: `queue-latency-${source}`,
@@ -59,12 +62,14 @@ export function createBullSource({ url, source = "bull", ...options }: BullSourc
   const sightings = new Map<string, Sighting>();
   /** Queues of BullMQ that were found. */
   const others = new Set<string>();
+  let hasMore = false;
   const search = searchKeys({
     ...{ watched, source, logger: options.logger, type: "string" },
     patterns: names === null ? [`${escapeGlob(prefix)}:*:id`] : [],
     onFound(key) {
       const name = key.slice(prefix.length + 1, -":id".length);
       if (queues.size < maxQueues) queues.add(name);
+      else if (!queues.has(name)) hasMore = true;
     },
   });
   const waitKey = (queue: string) => `${prefix}:${queue}:wait`;
@@ -72,18 +77,20 @@ export function createBullSource({ url, source = "bull", ...options }: BullSourc
   async function read(signal: AbortSignal) {
     return await watched.use(async (redis) => {
       const found: Observation[] = [];
+      // What is found meanwhile is not read yet.
+      const isDone = search.isDone();
       for (const some of slotGroups(watched, [...queues], queuesPerCall, waitKey)) {
         signal.throwIfAborted();
         found.push(...(await readSome(redis, some)));
       }
-      const isSure = found.length === 0 && search.isDone();
-      return { queues: found, whyEmpty: isSure ? await whyEmpty(redis) : null };
+      const isSure = found.length === 0 && isDone;
+      return { queues: found, hasMore, whyEmpty: isSure ? await whyEmpty(redis) : null };
     });
   }
 
   async function whyEmpty(redis: Redis | Cluster): Promise<string> {
     if (others.size > 0) return `its ${others.size} queues are BullMQ's: set BULLMQ_URL`;
-    return `there is no key ${prefix}:*:id, and ${await foreignSystems(redis, null)}`;
+    return `there is no key ${prefix}:*:id, and ${await foreignSystems(redis)}`;
   }
 
   async function readSome(redis: Redis | Cluster, some: readonly string[]): Promise<readonly Observation[]> {

@@ -4,6 +4,7 @@ import type { PresentJob } from "../core/log-following.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
+import { createForeignSystems } from "./foreign-systems.ts";
 import { escapeGlob, scanStep } from "./scan-step.ts";
 import { hashTagOf } from "./slot-groups.ts";
 import { createWatchedRedis } from "./watched-redis.ts";
@@ -78,6 +79,8 @@ export interface BullmqReader {
   scan(position: string): Promise<{ readonly position: string; readonly queues: readonly string[] }>;
   /** Those of the queues that there are. */
   existing(queues: readonly string[]): Promise<readonly string[]>;
+  /** What else is in its Redis. */
+  foreign(): Promise<string>;
   close(): void;
 }
 
@@ -99,6 +102,7 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
     connectionName: `queue-latency-${name}`,
     prepare: (redis) => redis.defineCommand("bullmqRead", { lua, readOnly: true }),
   });
+  const foreignSystems = createForeignSystems("bullmq");
   const metaKeys = `${escapeGlob(prefix)}:*:meta`;
 
   return {
@@ -148,6 +152,7 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
         return queues.filter((_, i) => found[i] === 1);
       });
     },
+    foreign: () => watched.use(foreignSystems),
     close: watched.close,
   };
 }

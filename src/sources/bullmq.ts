@@ -138,14 +138,19 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
       maxShare: maxScanShare,
       onPassed() {
         if (found === 0)
-          empty.failed(
+          reportEmpty(
             `no key is named ${reader.prefix}:NAME:meta; ?prefix= sets another prefix, and BULL_URL is for Bull 3 and 4`,
-          );
+          ).catch(fail);
         found = 0;
       },
       onFailed: fail,
       signal: stopping.signal,
     });
+  }
+
+  async function reportEmpty(why: string): Promise<void> {
+    const others = await reader.foreign();
+    if (queues.size === 0 && !stopping.signal.aborted) empty.failed(`${why}; ${others}`);
   }
 
   /** For the queues that are named, none else. */
@@ -155,7 +160,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         const found = await reader.existing(names.filter((name) => !queues.has(name)));
         away.recovered();
         addFound(found);
-        if (queues.size === 0 && found.length === 0) empty.failed(`none of ${names.join(", ")} exists`);
+        if (queues.size === 0 && found.length === 0) await reportEmpty(`none of ${names.join(", ")} exists`);
       } catch (error) {
         fail(error);
       }

@@ -1,26 +1,97 @@
 import type { Cluster, Redis } from "ioredis";
+import { type SourceKind, urlSetting } from "../settings/source-kinds.ts";
+import { isRefusal } from "./resumed-scan.ts";
+import { scanStep } from "./scan-step.ts";
 
-/** A key that a job system always has, once it has had a job; none that is written by several of them. */
-const marks = [
-  { system: "sidekiq", key: "queues", type: "set", setting: "SIDEKIQ_URL" },
-  { system: "celery", key: "_kombu.binding.celery", type: "set", setting: "CELERY_URL" },
-  { system: "rq", key: "rq:queues", type: "set", setting: "RQ_URL" },
-  { system: "resque", key: "resque:queues", type: "set", setting: "RESQUE_URL" },
-  { system: "asynq", key: "asynq:queues", type: "set", setting: "ASYNQ_URL" },
-] as const;
+interface Sign {
+  readonly kind: SourceKind;
+  /** A key that it always has, once it has had a job. */
+  readonly mark?: { readonly key: string; readonly type: string };
+  /** Names of keys that only it has. */
+  readonly keys: RegExp;
+}
 
-type MarkedSystem = (typeof marks)[number]["system"];
+/** What shows that a job system uses a Redis, with its usual prefix. */
+const signs: readonly Sign[] = [
+  { kind: "sidekiq", mark: { key: "queues", type: "set" }, keys: /^queue:[^:]+$/ },
+  { kind: "bullmq", keys: /^bull:[^:]+:meta$/ },
+  // BullMQ has such keys, too.
+  { kind: "bull", keys: /^bull:.+:id$/ },
+  {
+    ...{ kind: "asynq", keys: /^asynq:\{/ },
+    mark: { key: "asynq:queues", type: "set" },
+  },
+  { kind: "celery", keys: /_kombu\.binding\./ },
+  { kind: "rq", mark: { key: "rq:queues", type: "set" }, keys: /^rq:(queue|job):/ },
+  { kind: "laravel", keys: /(^|[_-]database[_-])queues:[^:]+/ },
+  {
+    ...{ kind: "resque", keys: /^resque:queue:/ },
+    mark: { key: "resque:queues", type: "set" },
+  },
+  { kind: "dramatiq", keys: /^dramatiq:/ },
+  { kind: "arq", keys: /^arq:(queue$|job:|in-progress:)|:health-check$/ },
+  { kind: "huey", keys: /^huey\.redis\./ },
+];
+
+const keysPerStep = 1_000;
+const maxSteps = 50;
 
 /**
- * Why a Redis has no queues of a job system, for the log: it has another one's, so the URL is probably in the wrong setting; or it has
- * no known ones.
+ * Finds why a Redis has no queues of a job system, for the log: it has another one's, so the URL is probably in the wrong setting; or it
+ * has no known ones. Of a large Redis the first 50,000 keys are looked at, once.
  */
-export async function foreignSystems(redis: Redis | Cluster, own: MarkedSystem | null): Promise<string> {
-  const others = marks.filter(({ system }) => system !== own);
-  const types = await Promise.all(others.map(({ key }) => redis.type(key)));
-  const found = others.filter(({ type }, i) => types[i] === type);
+export function createForeignSystems(own: SourceKind): (redis: Redis | Cluster) => Promise<string> {
+  let answer: string | null = null;
+
+  return async function foreignSystems(redis) {
+    answer ??= sentence(await systemsIn(redis, own));
+    return answer;
+  };
+}
+
+function sentence(found: readonly string[]): string {
   if (found.length === 0)
     return "this database has no keys of a job system; the URL names another one behind the port";
-  const named = found.map(({ system, setting }) => `${system} (${setting})`);
-  return `this database has keys of another job system: ${named.join(", ")}`;
+  return `this database has keys of another job system: ${found.join(", ")}`;
+}
+
+async function systemsIn(redis: Redis | Cluster, own: SourceKind): Promise<readonly string[]> {
+  const found = new Set<SourceKind>();
+  for (const { kind, mark } of signs)
+    if (mark !== undefined && (await redis.type(mark.key)) === mark.type) found.add(kind);
+  await look(redis, {}, (key) => {
+    for (const { kind, keys } of signs) if (keys.test(key)) found.add(kind);
+  });
+  if (found.has("bullmq")) found.delete("bull");
+  const named = signs.filter(({ kind }) => found.has(kind) && kind !== own);
+  const texts = named.map(({ kind }) => `${kind} (${urlSetting(kind)})`);
+  // Job systems have streams, too.
+  if (found.size > 0 || own === "streams") return texts;
+  let hasStreams = false;
+  await look(redis, { type: "stream" }, () => {
+    hasStreams = true;
+  });
+  return hasStreams ? [...texts, `streams (${urlSetting("streams")})`] : texts;
+}
+
+async function look(
+  redis: Redis | Cluster,
+  kind: { readonly type?: "stream" },
+  onKey: (key: string) => void,
+): Promise<void> {
+  let position = "0";
+  try {
+    for (let step = 0; step < maxSteps; step++) {
+      const { position: next, keys } = await scanStep(redis, position, {
+        ...{ match: "*", count: keysPerStep },
+        ...kind,
+      });
+      for (const key of keys) onKey(key);
+      position = next;
+      if (next === "0") return;
+    }
+  } catch (error) {
+    // Not every user may SCAN.
+    if (!isRefusal(error)) throw error;
+  }
 }

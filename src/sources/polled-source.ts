@@ -16,6 +16,8 @@ export interface PolledReading {
   readonly queues: readonly Observation[];
   /** Why there is no queue, for the log; null while that is not known yet. */
   readonly whyEmpty: string | null;
+  /** There are more queues than the source reads. @default false */
+  readonly hasMore?: boolean;
 }
 
 export interface PolledSourceOptions {
@@ -34,9 +36,12 @@ export interface PolledSourceOptions {
   readonly runBeside?: (signal: AbortSignal) => Promise<void>;
   /** Closes the connection; what is read meanwhile fails at once. */
   readonly close: () => void;
-  /** More queues than these are not reported, with one warning. @default 10_000 */
+  /** More queues than these are not reported, with one warning. */
   readonly maxQueues?: number;
 }
+
+/** More queues of one job system are not read. */
+export const defaultMaxQueues = 10_000;
 
 /**
  * Reads a job system at an interval, and reports to the sink about all its queues at once.
@@ -45,7 +50,7 @@ export interface PolledSourceOptions {
  * not wait for it. Queues whose names cannot be shown are left out, with one warning.
  */
 export function createPolledSource(options: PolledSourceOptions): Service {
-  const { source, intervalMs, sink, logger, read, runBeside, close, maxQueues = 10_000 } = options;
+  const { source, intervalMs, sink, logger, read, runBeside, close, maxQueues = defaultMaxQueues } = options;
   const boundMs = Math.max(10_000, 2 * intervalMs);
   const { away, unstored } = createSourceOutages(logger, source);
   const empty = createOutageLog({
@@ -83,7 +88,7 @@ export function createPolledSource(options: PolledSourceOptions): Service {
     if (reading.queues.length > 0) empty.recovered();
     else if (reading.whyEmpty !== null) empty.failed(reading.whyEmpty);
     const tookMs = monotonicClock.now() - startedAtMs;
-    const queues = reportable(reading.queues).map(withUnknownAge);
+    const queues = reportable(reading).map(withUnknownAge);
     forgetOthers(queues);
     try {
       await sink.observe({ source, queues, freshForMs: Math.max(2_000, 3 * intervalMs, 6 * tookMs) });
@@ -94,7 +99,7 @@ export function createPolledSource(options: PolledSourceOptions): Service {
     return tookMs;
   }
 
-  function reportable(queues: readonly Observation[]): readonly Observation[] {
+  function reportable({ queues, hasMore = false }: PolledReading): readonly Observation[] {
     const isPresentable = ({ queue }: Observation) => queueNameProblem(`${source}/${queue}`) === null;
     const skipped = queues.filter((queue) => !isPresentable(queue));
     if (skipped.length > 0) {
@@ -102,7 +107,7 @@ export function createPolledSource(options: PolledSourceOptions): Service {
       warnOnce("skipped queues with invalid names", { count: skipped.length, queues: names });
     }
     const named = skipped.length === 0 ? queues : queues.filter(isPresentable);
-    if (named.length > maxQueues) warnOnce("skipped queues beyond the limit", { read: maxQueues });
+    if (hasMore || named.length > maxQueues) warnOnce("skipped queues beyond the limit", { read: maxQueues });
     return named.slice(0, maxQueues);
   }
 

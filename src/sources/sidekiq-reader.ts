@@ -37,6 +37,8 @@ export interface SidekiqSession {
    * the end.
    */
   scan(position: string): Promise<{ readonly position: string; readonly names: readonly string[] }>;
+  /** What else is in its Redis. */
+  foreign(look: (redis: Redis) => Promise<string>): Promise<string>;
   /** One reading for each name, in order, by as many round trips as it takes to keep each of them short. */
   readings(names: readonly string[], chunkSize: number): Promise<readonly SidekiqReading[]>;
 }
@@ -124,6 +126,7 @@ function createSession(redis: Redis, run: ReadOnlyScript, prefix: string): Sidek
       // With a bar: jobs that a process of Sidekiq Pro has in work.
       return { position: next, names: names.filter((name) => name !== "" && !name.includes("|")) };
     },
+    foreign: (look) => look(redis),
     async readings(names, chunkSize) {
       const readings: SidekiqReading[] = [];
       while (readings.length < names.length) {

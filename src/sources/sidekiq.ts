@@ -5,6 +5,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
+import { createForeignSystems } from "./foreign-systems.ts";
 import { createResumedScan } from "./resumed-scan.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
 import { createSourceOutages } from "./source-outages.ts";
@@ -75,6 +76,7 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
   const disorderedUntilMs = new Map<string, number>();
   /** Queues that are not in the set, and when they were last seen with a job. */
   const unlisted = new Map<string, number>();
+  const foreignSystems = createForeignSystems("sidekiq");
   const keys = createResumedScan({ logger, source, fallback: "the queues in the set" });
   const warned = new Set<string>();
   let running: Promise<void> | undefined;
@@ -120,7 +122,9 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const isLookedThrough = keys.isRefused || keys.passes > 0;
     if (present.size > 0) empty.recovered();
     else if (isLookedThrough)
-      empty.failed("there is neither a set of queues nor a list; ?namespace= sets what is in front of it");
+      empty.failed(
+        `there is neither a set of queues nor a list; ?namespace= sets what is in front of it; ${await sidekiq.foreign(foreignSystems)}`,
+      );
     for (const since of [unknownSinceMs, disorderedUntilMs])
       for (const name of since.keys()) if (!present.has(name)) since.delete(name);
     const readings = await sidekiq.readings(presentable([...present]), chunkSize);

@@ -6,8 +6,10 @@ import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { parseRedisUrl, redisOptions } from "../settings/redis-url.ts";
+import { createForeignSystems } from "./foreign-systems.ts";
+import { createNameClashes, type NamedQueue } from "./name-clashes.ts";
 import { createOwnIds, type OwnIds } from "./own-ids.ts";
-import { createPolledSource } from "./polled-source.ts";
+import { createPolledSource, defaultMaxQueues } from "./polled-source.ts";
 import { createReadOnlyScript } from "./read-only-script.ts";
 import { searchKeys } from "./search-keys.ts";
 import { slotGroups } from "./slot-groups.ts";
@@ -23,12 +25,12 @@ export interface StreamsSourceOptions {
   readonly source?: string;
   /** How often the entries are counted that a group has not been given, where Redis does not know it, in ms. @default 5_000 */
   readonly countEveryMs?: number;
+  /** More streams, and more groups, are not read, with one warning. @default 10_000 */
+  readonly maxQueues?: number;
 }
 
 const lua = readFileSync(new URL("lua/streams.lua", import.meta.url), "utf8");
 const streamsPerCall = 20;
-const maxStreams = 10_000;
-const maxQueues = 10_000;
 /** Of the time of that Redis, for each stream whose entries are counted. */
 const maxCountingShare = 0.1;
 
@@ -56,7 +58,15 @@ interface Stream {
  * @throws StartError when the URL is not that of a Redis, or names no stream.
  */
 export function createStreamsSource(options: StreamsSourceOptions): Service {
-  const { url, intervalMs, sink, logger, source = "streams", countEveryMs = 5_000 } = options;
+  const {
+    url,
+    intervalMs,
+    sink,
+    logger,
+    source = "streams",
+    countEveryMs = 5_000,
+    maxQueues = defaultMaxQueues,
+  } = options;
   const names = streamsIn(url);
   const patterns = names.filter((name) => /[*?[]/.test(name));
   const script = createReadOnlyScript(lua);
@@ -66,6 +76,9 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
     prepare: () => {},
   });
   const streams = new Map<string, Stream>();
+  const foreignSystems = createForeignSystems("streams");
+  const withoutClashes = createNameClashes(source, logger);
+  let hasMore = false;
   const search = searchKeys({
     watched,
     source,
@@ -77,13 +90,16 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
   for (const name of names) if (!patterns.includes(name)) add(name, true);
 
   function add(name: string, isNamed: boolean): void {
-    if (streams.has(name) || streams.size >= maxStreams) return;
-    streams.set(name, { isNamed, ids: createOwnIds(), depths: new Map(), countAtMs: 0, tookMs: 0 });
+    if (streams.has(name)) return;
+    if (streams.size >= maxQueues) hasMore = true;
+    else streams.set(name, { isNamed, ids: createOwnIds(), depths: new Map(), countAtMs: 0, tookMs: 0 });
   }
 
   async function read(signal: AbortSignal) {
-    const queues = new Map<string, Observation>();
-    await watched.use(async (redis) => {
+    const queues = new Map<string, NamedQueue>();
+    // What is found meanwhile is not read yet.
+    const isDone = search.isDone();
+    return await watched.use(async (redis) => {
       for (const group of slotGroups(watched, [...streams.keys()], streamsPerCall)) {
         let left: Left = { names: group, after: "" };
         while (left.names.length > 0 && queues.size <= maxQueues) {
@@ -91,16 +107,19 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
           left = await readSome(redis, left, queues);
         }
       }
+      const isSure = queues.size === 0 && isDone;
+      const whyEmpty = isSure
+        ? `no stream has one of these names: ${names.join(", ")}; ${await foreignSystems(redis)}`
+        : null;
+      return { queues: withoutClashes([...queues.values()]), whyEmpty, hasMore };
     });
-    const whyEmpty = search.isDone() ? `no stream has one of these names: ${names.join(", ")}` : null;
-    return { queues: [...queues.values()], whyEmpty };
   }
 
   /** @returns what it did not read. */
   async function readSome(
     redis: Redis | Cluster,
     left: Left,
-    queues: Map<string, Observation>,
+    queues: Map<string, NamedQueue>,
   ): Promise<Left> {
     const { names, after } = left;
     const sentAtMs = monotonicClock.now();
@@ -125,15 +144,18 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
       if (isCounted[i] && i !== cutRow)
         stream.countAtMs = sentAtMs + Math.max(countEveryMs, stream.tookMs / maxCountingShare);
       const isAllOfIt = row.length === 1 && !(i === 0 && after !== "");
-      if (isAllOfIt) queues.set(name, { ...ofNoGroup, ...at, queue: name });
-      for (const seen of observationsOf(name, stream, row, { nowMs, ...at })) queues.set(seen.queue, seen);
+      if (isAllOfIt) {
+        const origin = `stream ${JSON.stringify(name)}`;
+        queues.set(origin, { origin, observation: { ...ofNoGroup, ...at, queue: name } });
+      }
+      for (const named of groupsOf(name, stream, row, { nowMs, ...at })) queues.set(named.origin, named);
     }
     if (cut !== 1) return { names: names.slice(rows.length), after: "" };
     return { names: names.slice(cutRow), after: String(rows.at(-1)?.at(-groupFields)) };
   }
 
   return createPolledSource({
-    ...{ source, intervalMs, sink, logger, read },
+    ...{ source, intervalMs, sink, logger, read, maxQueues },
     runBeside: search.run,
     close: watched.close,
   });
@@ -161,26 +183,27 @@ const ofNoGroup = {
   accuracy: "UNKNOWN",
 } as const;
 
-function observationsOf(
+function groupsOf(
   name: string,
   { ids, depths }: Stream,
   [newest, ...fields]: readonly (string | number)[],
   { nowMs, ...at }: ReadAt,
-): readonly Observation[] {
+): readonly NamedQueue[] {
   ids.seen(String(newest), nowMs);
-  return Array.from({ length: fields.length / groupFields }, (_, i): Observation => {
+  return Array.from({ length: fields.length / groupFields }, (_, i): NamedQueue => {
     const [group, head, count, pending, idle] = fields.slice(i * groupFields, (i + 1) * groupFields);
+    const origin = `stream ${JSON.stringify(name)}, group ${JSON.stringify(group)}`;
     const inFlight = { inFlight: Number(pending), inFlightIdleMs: idle === "" ? null : Number(idle) };
     const seen = { ...at, ...inFlight, queue: `${name}/${group}`, scheduled: null, paused: false };
     if (head === "") {
       depths.delete(String(group));
-      return { ...seen, headAgeMs: null, depth: 0, accuracy: "EXACT" };
+      return { origin, observation: { ...seen, headAgeMs: null, depth: 0, accuracy: "EXACT" } };
     }
     const counted = Number(count);
     // -1: not this time.
     if (counted !== -1) depths.set(String(group), depthOf(counted));
     const depth = depths.get(String(group)) ?? { depth: null };
-    return { ...seen, ...depth, ...ids.ageOf(String(head), nowMs) };
+    return { origin, observation: { ...seen, ...depth, ...ids.ageOf(String(head), nowMs) } };
   });
 }
 

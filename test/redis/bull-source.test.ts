@@ -63,6 +63,21 @@ test("a queue has the latency that its producer and its worker measure", async (
   await watched.untilGone("mail");
 });
 
+test("more queues than the limit are not read, with one warning", async () => {
+  const { url, at } = await sourceRedis();
+  for (const name of ["a", "b"]) await at.set(`bull:${name}:id`, "1");
+  const watched = await watchSource((wiring) =>
+    createBullSource({ url, intervalMs: 20, maxQueues: 2, ...wiring }),
+  );
+  await watched.until("a", { depth: 0 });
+  await watched.until("b", { depth: 0 });
+  await at.set("bull:c:id", "1");
+  const { fields } = await watched.logged("skipped queues beyond the limit");
+  expect(fields).toMatchObject({ read: 2 });
+  expect((await watched.next()).queues).toHaveLength(2);
+  expect(watched.log.filter(({ level }) => level === "warn")).toHaveLength(1);
+});
+
 test("delayed jobs wait once they are due, whether a worker has moved them or not", async () => {
   const { url, at } = await sourceRedis();
   const queue = bullQueue(url, "later");

@@ -43,7 +43,7 @@ function createList(pushedAt: "left" | "right", areDistinct: boolean) {
   let marks: ListMarks | null = null;
   let reply: ListReply | null = null;
   const system: ListSystem = {
-    ...{ title: "test", pushedAt, areDistinct, scoreMs: 1, parameters: [] },
+    ...{ kind: "huey", title: "test", pushedAt, areDistinct, scoreMs: 1, parameters: [] },
     look: "local function look() return nil end",
     open: () => {
       throw new Error("not opened");

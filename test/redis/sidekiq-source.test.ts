@@ -93,6 +93,8 @@ describe.skipIf(whyNoSidekiq !== null)(title, () => {
     await sidekiq.push("comes", ["a"]);
     await sidekiq.push("stays", ["a"]);
     await watched.until("comes", { depth: 1 });
+    // A reading that begins before it is pushed may find its list in no set, and keep it.
+    await watched.next();
     await sidekiq.clear("comes");
     await watched.untilGone("comes");
     expect(watched.latest("stays")).toMatchObject({ depth: 1 });

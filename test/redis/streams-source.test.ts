@@ -250,6 +250,57 @@ test("streams are found by patterns, and keys of other types are not read", asyn
   expect(queues.map(({ queue }) => queue).sort()).toEqual(["logs:1/g", "mail:a/g", "mail:b/g", "mail:c/g"]);
 });
 
+/** Two that have one name. */
+const clashes = [
+  {
+    why: "a slash is in a group, and in a stream",
+    arrange: (at: Redis) =>
+      at.multi().xgroup("CREATE", "a", "b/c", "0", "MKSTREAM").xgroup("CREATE", "a/b", "c", "0", "MKSTREAM"),
+    name: "a/b/c",
+    origins: ['stream "a", group "b/c"', 'stream "a/b", group "c"'],
+  },
+  {
+    why: "a stream without a group is named as a group of another one",
+    arrange: (at: Redis) =>
+      at.multi().xgroup("CREATE", "a", "b", "0", "MKSTREAM").xadd("a/b", "*", "job", "1"),
+    name: "a/b",
+    origins: ['stream "a", group "b"', 'stream "a/b"'],
+  },
+];
+
+test.each(clashes)("neither of two queues of one name has numbers when $why", async (row) => {
+  const { arrange, name, origins } = row;
+  const { url, at } = await sourceRedis();
+  await at.xgroup("CREATE", "other", "g", "0", "MKSTREAM");
+  await arrange(at).exec();
+  const watched = await watch(url, "a,a/b,other");
+  await watched.until(name, { depth: null, headAgeMs: null, accuracy: "UNKNOWN" });
+  await watched.until("other/g", { depth: 0, accuracy: "EXACT" });
+  expect((await watched.next()).queues).toHaveLength(2);
+  const { fields } = await watched.logged("several queues have one name");
+  expect(fields).toMatchObject({ queue: name, origins });
+  await at.del("a/b");
+  await watched.until(name, { depth: 0, accuracy: "EXACT" });
+  expect(watched.log.filter(({ message }) => message === "several queues have one name")).toHaveLength(1);
+});
+
+test.each([
+  { why: "streams", add: (at: Redis) => at.xgroup("CREATE", "mail:c", "g", "0", "MKSTREAM") },
+  { why: "groups", add: (at: Redis) => at.xgroup("CREATE", "mail:a", "h", "0") },
+])("more $why than the limit are not read, with one warning", async ({ add }) => {
+  const { url, at } = await sourceRedis();
+  for (const stream of ["mail:a", "mail:b"]) await at.xgroup("CREATE", stream, "g", "0", "MKSTREAM");
+  const watched = await watch(url, "mail:*", { maxQueues: 2 });
+  await watched.until("mail:a/g", { depth: 0 });
+  await watched.until("mail:b/g", { depth: 0 });
+  expect(watched.log).toEqual([]);
+  await add(at);
+  const { fields } = await watched.logged("skipped queues beyond the limit");
+  expect(fields).toMatchObject({ read: 2 });
+  expect((await watched.next()).queues).toHaveLength(2);
+  expect(watched.log).toHaveLength(1);
+});
+
 test("logs once that no stream is named so", async () => {
   const { url, at } = await sourceRedis();
   await at.xgroup("CREATE", "order", "g", "0", "MKSTREAM");

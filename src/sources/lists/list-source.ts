@@ -9,6 +9,7 @@ import { createOutageLog } from "../../runtime/outage-log.ts";
 import { pause } from "../../runtime/pause.ts";
 import type { Service } from "../../runtime/service.ts";
 import { parseRedisUrl, redisOptions, redisParameters } from "../../settings/redis-url.ts";
+import { createForeignSystems } from "../foreign-systems.ts";
 import { createPolledRedis } from "../polled-redis.ts";
 import { createResumedScan } from "../resumed-scan.ts";
 import { createSourceOutages } from "../source-outages.ts";
@@ -72,6 +73,7 @@ export function createListSource(options: ListSourceOptions): Service {
     ends: `${system.title} queues found`,
     fields: { source },
   });
+  const foreignSystems = createForeignSystems(system.kind);
   const stopping = new AbortController();
   const queues = new Map<string, ListQueue>();
   const warned = new Set<string>();
@@ -136,7 +138,7 @@ export function createListSource(options: ListSourceOptions): Service {
   async function read(connection: Redis): Promise<readonly Observation[]> {
     const names = await search.step(connection);
     if (names.length > 0) empty.recovered();
-    else if (search.isPassed()) empty.failed(opened.emptyHint);
+    else if (search.isPassed()) empty.failed(`${opened.emptyHint}; ${await foreignSystems(connection)}`);
     const present = new Set(names);
     for (const name of queues.keys()) if (!present.has(name)) queues.delete(name);
     const asked = names.map((name) => [name, queueOf(name)] as const);

@@ -1,7 +1,9 @@
 import type { Redis } from "ioredis";
+import type { SourceKind } from "../../settings/source-kinds.ts";
 
 /** A job system that keeps its queues in lists of Redis, and what it takes to read them. */
 export interface ListSystem {
+  readonly kind: SourceKind;
   /** Its name in messages. */
   readonly title: string;
   /** The end at which a new job is pushed; workers take from the other one. */

@@ -8,6 +8,7 @@ const healthCheck = ":health-check";
  * health check beside it, which shows what other queues there are.
  */
 export const arq: ListSystem = {
+  kind: "arq",
   title: "arq",
   pushedAt: "right",
   areDistinct: true,

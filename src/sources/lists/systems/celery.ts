@@ -12,6 +12,7 @@ const maxMembers = 1_000;
  * sets of bindings: an empty list is no key.
  */
 export const celery: ListSystem = {
+  kind: "celery",
   title: "Celery",
   pushedAt: "left",
   areDistinct: true,

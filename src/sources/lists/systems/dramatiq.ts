@@ -5,6 +5,7 @@ const defaultNamespace = "dramatiq";
 
 /** Dramatiq on Redis. A list holds ids of messages, and a hash beside it the messages. */
 export const dramatiq: ListSystem = {
+  kind: "dramatiq",
   title: "Dramatiq",
   pushedAt: "right",
   areDistinct: true,

@@ -4,6 +4,7 @@ const prefix = "huey.redis.";
 
 /** Huey on Redis. Tasks are pickles without a time; each has an id, so no two are the same. */
 export const huey: ListSystem = {
+  kind: "huey",
   title: "Huey",
   pushedAt: "left",
   areDistinct: true,

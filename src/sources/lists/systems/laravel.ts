@@ -6,6 +6,7 @@ const suffixes = /:(delayed|reserved|notify)$/;
 
 /** Laravel's queues on Redis, and Horizon's. Jobs that are due, or whose worker has died, lie in sorted sets until a worker looks. */
 export const laravel: ListSystem = {
+  kind: "laravel",
   title: "Laravel",
   pushedAt: "right",
   areDistinct: true,

@@ -5,6 +5,7 @@ const defaultNamespace = "resque";
 
 /** Resque. Of a plain job only the class and the arguments are known, so two may be the same; ActiveJob adds ids and a time. */
 export const resque: ListSystem = {
+  kind: "resque",
   title: "Resque",
   pushedAt: "right",
   areDistinct: false,

@@ -4,6 +4,7 @@ const queuePrefix = "rq:queue:";
 
 /** RQ 1 and 2. A list holds ids of jobs, and each job is a hash with the time at which it was enqueued last. */
 export const rq: ListSystem = {
+  kind: "rq",
   title: "RQ",
   pushedAt: "right",
   areDistinct: true,

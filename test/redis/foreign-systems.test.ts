@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { urlSetting } from "../../src/settings/source-kinds.ts";
+import { jobSystemKeys, watchJobSystem } from "../support/job-systems.ts";
+import { sourceRedis } from "../support/source-redis.ts";
+import { eventually } from "../support/watched-source.ts";
+
+const isEmptyLine = /^no (.+ )?queues found$/;
+
+test.each(jobSystemKeys)("a source that finds $kind in place of its own says so", async (there) => {
+  const { url, at } = await sourceRedis();
+  await there.addQueue(at, "mail");
+  const others = jobSystemKeys.filter(({ kind }) => kind !== there.kind);
+  const watched = await Promise.all(others.map((other) => watchJobSystem(other, url)));
+  for (const { log } of watched) {
+    const line = await eventually(() => {
+      const found = log.find(({ message }) => isEmptyLine.test(message));
+      expect(found).toBeDefined();
+      return found;
+    });
+    const why = String(line?.fields.err);
+    const settings = [...why.matchAll(/\b([A-Z]+_URL)\b/g)].map(([, setting]) => setting);
+    // BullMQ's says in any case which one is for Bull.
+    const named = new Set(settings.filter((each) => each !== "BULL_URL" || there.kind === "bull"));
+    expect({ why, named: [...named] }).toEqual({ why, named: [urlSetting(there.kind)] });
+  }
+});
+
+test("a database without keys of a job system is called so, and one that cannot be looked through, too", async () => {
+  const { url, at } = await sourceRedis();
+  await at.set("session:1", "x");
+  await at.acl("SETUSER", "default", "-scan");
+  const asynq = jobSystemKeys.find(({ kind }) => kind === "asynq");
+  if (asynq === undefined) throw new Error("expected asynq");
+  const watched = await watchJobSystem(asynq, url);
+  const { fields } = await watched.logged("no queues found");
+  expect(fields.err).toContain("no keys of a job system");
+});
