@@ -13,6 +13,8 @@ export interface TestRabbitmq extends AsyncDisposable {
   readonly amqpUrl: string;
   /** The management API, with a user that may only read. */
   readonly url: string;
+  /** Of the group of its processes. */
+  readonly pid: number;
   /** Asks the management API as its administrator. */
   manage(method: string, path: string, body?: object): Promise<void>;
   /** How many messages the management API has counted so far: its counters come later than the queue's length. */
@@ -29,8 +31,13 @@ export const whyNoRabbitmq: string | null =
 
 const startTimeoutMs = 120_000;
 
-/** @param statisticsMs how often its queues report what the management API says; RabbitMQ's own default is 5_000. */
-export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq> {
+/**
+ * @param more lines of its configuration.
+ * @param statisticsMs how often its queues report what the management API says; RabbitMQ's own default is 5_000. */
+export async function startRabbitmq(
+  statisticsMs: number,
+  more: readonly string[] = [],
+): Promise<TestRabbitmq> {
   const dir = await mkdtemp(join(tmpdir(), "ql-rabbitmq-"));
   const [port, managementPort, distPort, epmdPort] = await Promise.all([
     freePort(),
@@ -49,8 +56,13 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
       "management.tcp.ip = 127.0.0.1",
       `management.tcp.port = ${managementPort}`,
       `collect_statistics_interval = ${statisticsMs}`,
+      // As seldom as it samples, so seldom its answers change.
+      ...["global", "basic", "detailed"].map(
+        (policy) => `management.sample_retention_policies.${policy}.minute = 1`,
+      ),
       "default_user = admin",
       "default_pass = admin",
+      ...more,
     ].join("\n"),
   );
   // Else Erlang starts one as a daemon, which would outlive it.
@@ -70,7 +82,8 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
       RABBITMQ_DIST_PORT: String(distPort),
       ERL_EPMD_PORT: String(epmdPort),
       ERL_EPMD_ADDRESS: "127.0.0.1",
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}",
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:
+        "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1} -rabbit quorum_tick_interval 1000",
     },
   });
   const kill = () => {
@@ -124,6 +137,7 @@ export async function startRabbitmq(statisticsMs: number): Promise<TestRabbitmq>
   return {
     amqpUrl: `amqp://admin:admin@127.0.0.1:${port}`,
     url: `http://watcher:${encodeURIComponent("p@ss:w/o?r#d%")}@127.0.0.1:${managementPort}`,
+    pid: child.pid ?? 0,
     manage,
     counted,
     [Symbol.asyncDispose]: stop,

@@ -101,6 +101,32 @@ const rows: readonly Row[] = [
     isLowerBound: true,
   },
   {
+    why: "three were taken, and the length says so ten seconds later than the counter",
+    samples: [
+      [0, 0, 0],
+      [5, 5, 0],
+      [5, 5, 3],
+      [5, 5, 3],
+      [2, 5, 3],
+      [2, 5, 3],
+    ],
+    age: 22.5,
+    isLowerBound: false,
+  },
+  {
+    why: "messages come and are taken all the time, and the length is ten seconds late",
+    samples: [
+      [0, 0, 0],
+      [10, 10, 0],
+      [10, 20, 10],
+      [10, 30, 20],
+      [10, 40, 30],
+      [10, 50, 40],
+    ],
+    age: 2.5,
+    isLowerBound: false,
+  },
+  {
     why: "they came by dead-lettering, which is not counted as published",
     samples: [
       [0, 0, 0],

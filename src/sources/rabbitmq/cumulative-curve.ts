@@ -31,7 +31,7 @@ export interface CumulativeCurve {
  * The counters of a queue are not of one moment: each reaches the management plugin every five seconds, and one that shows more
  * published messages may come before the one that shows them ready.
  */
-const lagMs = 10_000;
+const defaultLagMs = 10_000;
 /** Of more points every other of the older half is left out. */
 const maxPoints = 2_000;
 
@@ -41,7 +41,8 @@ interface Point {
   readonly came: number;
 }
 
-export function createCumulativeCurve(): CumulativeCurve {
+/** @param lagMs how much later than one counter another one may come, in ms. */
+export function createCumulativeCurve(lagMs = defaultLagMs): CumulativeCurve {
   let first: CurveSample | null = null;
   let last: CurveSample | null = null;
   let points: Point[] = [];
@@ -49,8 +50,11 @@ export function createCumulativeCurve(): CumulativeCurve {
   let left = 0;
   /** Messages up to this number may be older than the curve says. */
   let unsureUntil = 0;
-  /** How many seemed to have left, by what was published and is not ready, in the last samples. */
-  let recent: { readonly atMs: number; readonly left: number }[] = [];
+  /**
+   * Of the last samples, from one on that is `lagMs` old: how many seemed to have left by what was published and is not ready, and how
+   * many had by all that is known.
+   */
+  let recent: { readonly atMs: number; readonly seen: number; readonly left: number }[] = [];
 
   function restart(sample: CurveSample): void {
     first = sample;
@@ -62,15 +66,16 @@ export function createCumulativeCurve(): CumulativeCurve {
 
   function advance(from: CurveSample, sample: CurveSample): void {
     const published = sample.published - from.published;
-    recent = [
-      ...recent.filter(({ atMs }) => sample.atMs - atMs <= lagMs),
-      { atMs: sample.atMs, left: published - (sample.ready - from.ready) },
-    ];
-    const isWindowFull = sample.atMs - (recent[0]?.atMs ?? sample.atMs) >= lagMs / 2;
-    const byPublished = isWindowFull ? Math.min(...recent.map((each) => each.left)) : 0;
+    const seen = published - (sample.ready - from.ready);
+    const since = recent.findLastIndex(({ atMs }) => sample.atMs - atMs >= lagMs);
+    recent = recent.slice(Math.max(0, since));
+    const spanMs = sample.atMs - (recent[0]?.atMs ?? sample.atMs);
+    const byPublished = spanMs >= lagMs / 2 ? Math.min(seen, ...recent.map((each) => each.seen)) : 0;
     left = Math.max(left, byPublished, sample.delivered - from.delivered);
+    recent.push({ atMs: sample.atMs, seen, left });
     let came = Math.max(points.at(-1)?.came ?? 0, left + sample.ready, from.ready + published);
-    if (isWindowFull && recent.every((each) => each.left < left)) {
+    const leftBefore = recent[0]?.left ?? left;
+    if (spanMs >= lagMs && recent.every((each) => each.seen < leftBefore)) {
       // More are ready than came and have not left: some were put back, or came without being counted as published.
       came = left + sample.ready;
       unsureUntil = came;

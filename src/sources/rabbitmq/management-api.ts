@@ -28,17 +28,24 @@ export interface QueuePage {
   readonly brokerNowMs: number | null;
 }
 
+export interface QueuePageRequest {
+  /** From 1 on. */
+  readonly page: number;
+  readonly pageSize: number;
+}
+
 export interface ManagementApi {
   /**
-   * One page of queues, from 1 on; of one virtual host, or of all that the user may see.
+   * One page of queues; of one virtual host, or of all that the user may see.
    *
    * @throws Error with what went wrong; it holds no password.
    */
-  queues(vhost: string | null, page: number, signal: AbortSignal): Promise<QueuePage>;
+  queues(vhost: string | null, page: QueuePageRequest, signal: AbortSignal): Promise<QueuePage>;
+  /** What of the broker's settings keeps it from counting messages, and how to change it; null when nothing does. */
+  whyUncounted(signal: AbortSignal): Promise<string | null>;
   close(): void;
 }
 
-const pageSize = 500;
 const maxAnswerBytes = 8_000_000;
 const columns = [
   ...["vhost", "name", "type", "state", "arguments", "messages_ready", "messages_unacknowledged"],
@@ -65,24 +72,45 @@ export function createManagementApi(address: RabbitmqAddress): ManagementApi {
     return promise;
   }
 
+  async function ask<T>(target: string, signal: AbortSignal) {
+    const response = await get(`${path}/api/${target}`, signal);
+    const text = await textOf(response);
+    const status = response.statusCode ?? 0;
+    const answer = (status === 200 ? JSON.parse(text) : {}) as Partial<T>;
+    return { status, answer, date: Date.parse(response.headers.date ?? "") };
+  }
+
   return {
-    async queues(vhost, page, signal) {
+    async queues(vhost, { page, pageSize }, signal) {
       const where = vhost === null ? "" : `/${encodeURIComponent(vhost)}`;
       const query = `page=${page}&page_size=${pageSize}&columns=${columns}`;
-      const response = await get(`${path}/api/queues${where}?${query}`, signal);
-      const text = await textOf(response);
-      if (response.statusCode !== 200) throw new Error(refusal(response.statusCode ?? 0, vhost));
-      const { items, page_count: pageCount } = JSON.parse(text) as {
-        items?: readonly RabbitmqQueue[];
-        page_count?: number;
-      };
+      const { status, answer, date } = await ask<RawPage>(`queues${where}?${query}`, signal);
+      if (status !== 200) throw new Error(refusal(status, vhost));
+      const { items, page_count: pageCount = 1 } = answer;
       if (!Array.isArray(items))
         throw new Error("expected a page of queues; is this RabbitMQ's management API?");
-      const date = Date.parse(response.headers.date ?? "");
-      return { queues: items, pageCount: pageCount ?? 1, brokerNowMs: Number.isNaN(date) ? null : date };
+      return { queues: items, pageCount, brokerNowMs: Number.isNaN(date) ? null : date };
+    },
+    async whyUncounted(signal) {
+      // Not every user may ask for it, and not every proxy passes it on: then the settings are taken for the usual ones.
+      const { answer } = await ask<RawOverview>("overview?columns=rates_mode,disable_stats", signal);
+      if (answer.disable_stats === true)
+        return "its statistics are off: remove management.disable_stats and management_agent.disable_metrics_collector from its configuration";
+      if (answer.rates_mode === "none") return "its setting management.rates_mode is none: set it to basic";
+      return null;
     },
     close: () => agent.destroy(),
   };
+}
+
+interface RawPage {
+  readonly items: readonly RabbitmqQueue[];
+  readonly page_count: number;
+}
+
+interface RawOverview {
+  readonly rates_mode: string;
+  readonly disable_stats: boolean;
 }
 
 function refusal(status: number, vhost: string | null): string {
