@@ -1,7 +1,8 @@
 /**
- * What reading asynq, Bull and Redis Streams costs the Redis that is watched: 100 queues of 1,000 jobs each, read once a second.
- * Run it with `node bench/source-load.ts`; it starts redis-servers of its own.
+ * What reading a job system costs the Redis, or the broker, that is watched: 100 queues, read once a second. Run it with
+ * `node bench/source-load.ts [ROW...]`, with a part of the names of some rows; it starts servers of its own.
  */
+import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { EventSink } from "../src/core/observation.ts";
@@ -9,17 +10,39 @@ import type { Logger } from "../src/runtime/logger.ts";
 import type { Service } from "../src/runtime/service.ts";
 import { createAsynqSource } from "../src/sources/asynq.ts";
 import { createBullSource } from "../src/sources/bull.ts";
+import { createRabbitmqSource } from "../src/sources/rabbitmq/rabbitmq.ts";
+import { createSidekiqSource } from "../src/sources/sidekiq.ts";
 import { createStreamsSource } from "../src/sources/streams.ts";
+import { startRabbitmq } from "../test/support/rabbitmq.ts";
 import { startRedis } from "../test/support/redis.ts";
 
 const measuredMs = 5_000;
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
+interface Wiring {
+  readonly url: string;
+  readonly intervalMs: number;
+  readonly sink: EventSink;
+  readonly logger: Logger;
+}
+
 interface Row {
   readonly what: string;
-  /** Lua that fills queue `q` with 1,000 jobs, with `payload` of 500 bytes. */
+  /** @default 100 */
+  readonly queues?: number;
+  /** Lua that fills queue `q` with jobs, with `payload` of 500 bytes. */
   readonly fill: string;
-  readonly create: (wiring: { url: string; intervalMs: number; sink: EventSink; logger: Logger }) => Service;
+  readonly create: (wiring: Wiring) => Service;
+}
+
+/** @param jobs of each queue. @param bytes of each job, as Sidekiq 6 writes it. */
+function ofSidekiq(what: string, jobs: number, bytes: number, queues = 100): Row {
+  const fill = `redis.call('SADD', 'queues', q)
+    local job = '{"retry":true,"queue":"' .. q .. '","args":["%s"],"class":"Work","jid":"62720ec15a2581bb225824a6",' ..
+      '"created_at":1700000000.5,"enqueued_at":1700000000.5}'
+    job = job:gsub('%%s', string.rep('x', math.max(0, ${bytes} - #job)))
+    for i = 1, ${jobs} do redis.call('LPUSH', 'queue:' .. q, job) end`;
+  return { what: `Sidekiq, ${what}`, queues, fill, create: createSidekiqSource };
 }
 
 const rows: readonly Row[] = [
@@ -49,22 +72,28 @@ const rows: readonly Row[] = [
       for i = 1, 1000 do redis.call('XADD', q, '*', 'payload', payload) end`,
     create: ({ url, ...wiring }) => createStreamsSource({ ...wiring, url: `${url}?streams=a-usual-name-*` }),
   },
+  ofSidekiq("empty", 0, 500),
+  ofSidekiq("jobs of 500 bytes", 1, 500),
+  ofSidekiq("10 jobs of 500 bytes", 10, 500),
+  ofSidekiq("jobs of 10 kB", 1, 10_000),
+  ofSidekiq("jobs of 100 kB", 1, 100_000),
+  ofSidekiq("10 queues, jobs of 5 MB", 1, 5_000_000, 10),
 ];
 
+const chosen = process.argv.slice(2);
+const isChosen = (what: string) =>
+  chosen.length === 0 || chosen.some((part) => what.toLowerCase().includes(part.toLowerCase()));
 const table: Record<string, Record<string, string>> = {};
-for (const { what, fill, create } of rows) {
+for (const row of rows) if (isChosen(row.what)) table[row.what] = await loadOfRedis(row);
+if (isChosen("RabbitMQ")) table.RabbitMQ = await loadOfRabbitmq(100);
+console.table(table);
+
+async function loadOfRedis({ queues = 100, fill, create }: Row): Promise<Record<string, string>> {
   await using server = await startRedis();
   const redis = new Redis(server.url);
   const script = `local q, payload = ARGV[1], string.rep('x', 500)\n${fill}`;
-  for (let i = 0; i < 100; i++) await redis.eval(script, 0, `a-usual-name-${i}`);
-  let queues = 0;
-  const observe: EventSink["observe"] = async (observed) => {
-    queues = observed.queues.length;
-  };
-  const source = create({ url: server.url, intervalMs: 1_000, sink: { observe }, logger: silent });
-  await source.start();
-  while (queues < 100) await delay(10);
-  await delay(500);
+  for (let i = 0; i < queues; i++) await redis.eval(script, 0, `a-usual-name-${i}`);
+  await using _ = await readAll(queues, (wiring) => create({ url: server.url, ...wiring }));
   await redis.config("SET", "slowlog-log-slower-than", "0");
   await redis.config("SET", "slowlog-max-len", "100000");
   await redis.slowlog("RESET");
@@ -74,7 +103,6 @@ for (const { what, fill, create } of rows) {
   const stats = await redis.info("stats");
   const commands = await redis.info("commandstats");
   const slow = (await redis.slowlog("GET", -1)) as [number, number, number, string[]][];
-  await source.stop();
   redis.disconnect();
 
   const seconds = measuredMs / 1000;
@@ -82,7 +110,7 @@ for (const { what, fill, create } of rows) {
     ([, name]) => name === "sscan" || name === "scan" || name?.startsWith("eval"),
   );
   const scripts = slow.filter(([, , , [name]]) => /^eval/i.test(name ?? "")).map(([, , us]) => us);
-  table[what] = {
+  return {
     "commands sent/s": (sum(sent.map(([, , count]) => count)) / seconds).toFixed(1),
     "bytes in/s": (numberOf(stats, "total_net_input_bytes") / seconds).toFixed(0),
     "bytes out/s": (numberOf(stats, "total_net_output_bytes") / seconds).toFixed(0),
@@ -90,7 +118,64 @@ for (const { what, fill, create } of rows) {
     "longest script, ms": (Math.max(0, ...scripts) / 1000).toFixed(2),
   };
 }
-console.table(table);
+
+/** Of RabbitMQ's process the CPU time while its queues are read, and while they are not, in turns. */
+async function loadOfRabbitmq(queues: number): Promise<Record<string, string>> {
+  await using rabbitmq = await startRabbitmq(5_000);
+  const message = { properties: {}, payload: "x".repeat(500), payload_encoding: "string" };
+  for (let i = 0; i < queues; i++) {
+    const name = `a-usual-name-${i}`;
+    await rabbitmq.manage("PUT", `queues/%2F/${name}`, { durable: true });
+    await rabbitmq.manage("POST", "exchanges/%2F/amq.default/publish", { ...message, routing_key: name });
+  }
+  const spent = { read: 0, idle: 0 };
+  const rounds = 3;
+  for (let round = 0; round < rounds; round++) {
+    {
+      await using _ = await readAll(queues, (wiring) =>
+        createRabbitmqSource({ url: rabbitmq.url, ...wiring }),
+      );
+      spent.read += await cpuMs(rabbitmq.pid, () => delay(measuredMs));
+    }
+    spent.idle += await cpuMs(rabbitmq.pid, () => delay(measuredMs));
+  }
+  const perSecond = (ms: number) => ((ms / rounds / measuredMs) * 1_000).toFixed(1);
+  return { "busy, ms/s": perSecond(spent.read), "busy without, ms/s": perSecond(spent.idle) };
+}
+
+/** Starts a source, which ends with the scope; resolves half an interval after it has read all queues once. */
+async function readAll(
+  queues: number,
+  create: (wiring: Omit<Wiring, "url">) => Service,
+): Promise<AsyncDisposable> {
+  let seen = 0;
+  const observe: EventSink["observe"] = async (observed) => {
+    seen = observed.queues.length;
+  };
+  const source = create({ intervalMs: 1_000, sink: { observe }, logger: silent });
+  await source.start();
+  while (seen < queues) await delay(10);
+  await delay(500);
+  return { [Symbol.asyncDispose]: () => source.stop() };
+}
+
+/** The CPU time that a group of processes takes meanwhile, in ms. */
+async function cpuMs(group: number, work: () => Promise<unknown>): Promise<number> {
+  const before = await ticksOf(group);
+  await work();
+  const ticksPerSecond = 100;
+  return ((await ticksOf(group)) - before) * (1_000 / ticksPerSecond);
+}
+
+/** Of the processes whose group this is: utime and stime of /proc/PID/stat. */
+async function ticksOf(group: number): Promise<number> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")));
+  // The name of the program, in parentheses, may have spaces.
+  const fields = stats.map((stat) => stat.slice(stat.lastIndexOf(")") + 2).split(" "));
+  const ours = fields.filter(([, , processGroup]) => Number(processGroup) === group);
+  return sum(ours.flatMap((each) => each.slice(11, 13)));
+}
 
 function numberOf(info: string, field: string): number {
   return Number(new RegExp(`^${field}:(\\d+)`, "m").exec(info)?.[1]);
