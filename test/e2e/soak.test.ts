@@ -19,8 +19,7 @@ it("an hour's worth of events through a Redis that is restarted over and over en
   timeout: 600_000,
 }, async () => {
   const prefix = uniquePrefix();
-  // What was acknowledged is on its disk.
-  await using redis = await startRedis({ appendonly: true, args: ["--appendfsync", "always"] });
+  await using redis = await startRedis({ appendonly: true });
   await using server = await startServer({
     ...{
       REDIS_URL: redis.url,

@@ -175,7 +175,7 @@ describe("when Redis goes away", () => {
   });
 
   test("and is back before a lease has run out, it goes on", async () => {
-    await using redis = await startRedis({ appendonly: true, args: ["--appendfsync", "always"] });
+    await using redis = await startRedis({ appendonly: true });
     const one = await openContender(redis.url, prefix, { ttlMs: 60_000, renewEveryMs: 250 });
     const hold = await one.hold();
     await redis.restart();

@@ -26,7 +26,7 @@ export interface TestRedis extends AsyncDisposable {
 }
 
 export interface TestRedisOptions {
-  /** Keeps an append-only file, so that `restart()` finds its data. @default false */
+  /** Keeps an append-only file, which has each write before it is answered, so that `restart()` finds all. @default false */
   readonly appendonly?: boolean;
   /** More options of redis-server's command line, such as `["--maxmemory", "2mb"]`. */
   readonly args?: readonly string[];
@@ -37,7 +37,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   const dir = await mkdtemp(join(tmpdir(), "ql-redis-"));
   const args = (port: number): readonly string[] => [
     ...["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--logfile", ""],
-    ...["--appendonly", options.appendonly === true ? "yes" : "no", "--appendfsync", "everysec"],
+    ...["--appendonly", options.appendonly === true ? "yes" : "no", "--appendfsync", "always"],
     ...(options.args ?? []),
   ];
   let port = 0;
