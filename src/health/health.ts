@@ -32,7 +32,7 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   if (now.accuracy === "UNKNOWN" || now.accuracy === "INCOMPLETE") return "UNKNOWN";
   const steps = windowBefore(points, now.measuredAtMs);
   // What has not been read yet only makes the head older.
-  const isSlow = isLate(now, steps, objectiveMs) || isForgotten(now, objectiveMs);
+  const isSlow = isLate(now, steps, objectiveMs ?? defaultObjectiveMs(now));
   if (now.accuracy === "LOWER_BOUND") return isSlow ? "SLOW" : "UNKNOWN";
   if (now.state === "EMPTY") return "OK";
 
@@ -40,16 +40,19 @@ export function healthOf({ points, now, objectiveMs }: HealthQuestion): Health {
   const isSeen = !isSeldomRead(now) && thirds.every((third) => third.length >= minOfThird);
   const wasBusy = isSeen && steps.every(isBusy);
   const orphaned = hasOrphans(now);
-  // The head of the steps is an orphan. What came before the window, and waits in order, was there all the time.
-  const hasStayed = orphaned ? inOrderMs(now) >= windowMs : isSameHead(steps, now);
+  // The head of the steps is an orphan. A job that is recorded late has not been there since it became claimable.
+  const hadOthers = steps.every(({ lastDepth }) => lastDepth > (now.overtaken ?? 0));
+  const hasStayed = orphaned ? hadOthers && inOrderMs(now) >= windowMs : isSameHead(steps, now);
   if (wasBusy && didNothingLeave(steps, now) && hasStayed) return "STALLED";
-  // An orphan grows older as the clock does.
-  const mayGrow = !orphaned || inOrderMs(now) > slackMs;
+  // An orphan grows older as the clock does, and so the steps do not show whether others do.
+  const mayGrow = !orphaned || inOrderMs(now) >= windowMs;
   if (isSeen && mayGrow && isFallingBehind(thirds, now)) return "FALLING_BEHIND";
   if (isSlow) return "SLOW";
   if (orphaned && inOrderMs(now) === 0) return "OK";
   // No job is dequeued, and yet the head changed: it was removed or given up, or dequeues are not reported.
   if (wasBusy && steps.every(({ counts }) => counts?.dequeued === 0)) return "UNKNOWN";
+  // Whether more jobs came than left is not seen in a depth that was not counted to its end.
+  if (isSeen && now.depthIsLowerBound && isGrowingOlder(thirds, now)) return "UNKNOWN";
   return isSeen || thirds.at(-1)?.some(hasCaughtUp) ? "OK" : "UNKNOWN";
 }
 
@@ -90,9 +93,9 @@ function inOrderMs(now: QueueSnapshot): number {
   return inOrderLatencyMs(now) ?? 0;
 }
 
-/** Whether an overtaken job has waited for so long that it counts, though no objective says so. */
-function isForgotten({ overtaken = 0, latencyMs }: QueueSnapshot, objectiveMs: number | null): boolean {
-  return objectiveMs === null && overtaken > 0 && latencyMs !== null && latencyMs >= windowMs;
+/** Where no objective is set: an overtaken job is late once it is older than the window. */
+function defaultObjectiveMs({ overtaken = 0 }: QueueSnapshot): number | null {
+  return overtaken > 0 ? windowMs : null;
 }
 
 /** Steps of ten that must have been seen of each third of the window: a gap in which all may have changed is shorter. */
@@ -137,17 +140,21 @@ function isSameHead(steps: readonly RecentStep[], { oldestSinceMs }: QueueSnapsh
  * end or none before, and one that has just come has not raised two troughs; what comes every minute has a trough in each third.
  */
 function isFallingBehind(thirds: readonly (readonly RecentStep[])[], now: QueueSnapshot): boolean {
-  const steps = thirds.flat();
-  if (steps.some(({ pausedSamples }) => pausedSamples > 0)) return false;
-  if (now.depth === null || now.latencyMs === null) return false;
-  const depths = troughs(thirds, ({ lastDepth }) => lastDepth, now.depth);
-  const ages = troughs(thirds, ({ lastLatencyMs }) => lastLatencyMs, now.latencyMs);
-  if (!isRising(ages) || growth(ages) <= slackMs) return false;
+  if (now.depth === null || !isGrowingOlder(thirds, now)) return false;
   // A depth at the limit of what is counted cannot be seen to rise.
-  if (now.depthIsLowerBound) return true;
-  if (!isRising(depths)) return false;
-  return growth(depths) > noise(steps);
+  if (now.depthIsLowerBound) return now.depth >= minLimit;
+  const depths = troughs(thirds, ({ lastDepth }) => lastDepth, now.depth);
+  return isRising(depths) && growth(depths) > noise(thirds.flat());
 }
+
+function isGrowingOlder(thirds: readonly (readonly RecentStep[])[], { latencyMs }: QueueSnapshot): boolean {
+  if (thirds.flat().some(({ pausedSamples }) => pausedSamples > 0) || latencyMs === null) return false;
+  const ages = troughs(thirds, ({ lastLatencyMs }) => lastLatencyMs, latencyMs);
+  return isRising(ages) && growth(ages) > slackMs;
+}
+
+/** A depth that is known to be as high is a backlog. A lower one was cut by the size of a few jobs, and says nothing of their number. */
+const minLimit = 1_000;
 
 function troughs(
   thirds: readonly (readonly RecentStep[])[],

@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from "ioredis";
+import { monotonicClock } from "../runtime/clock.ts";
 import { type SourceKind, urlSetting } from "../settings/source-kinds.ts";
 import { isRefusal } from "./resumed-scan.ts";
 import { scanStep } from "./scan-step.ts";
@@ -35,50 +36,71 @@ const signs: readonly Sign[] = [
 
 const keysPerStep = 1_000;
 const maxSteps = 50;
+/** For so long an answer is good enough for the log. */
+const keptMs = 600_000;
+
+interface Found {
+  /** Other job systems, as the log names them. */
+  readonly others: readonly string[];
+  /** Whether there may be more: this user may not look at all keys, or there are too many. */
+  readonly mayBeMore: boolean;
+}
 
 /**
  * Finds why a Redis has no queues of a job system, for the log: it has another one's, so the URL is probably in the wrong setting; or it
- * has no known ones. Of a large Redis the first 50,000 keys are looked at, once.
+ * has no known ones. Of a large Redis the first 50,000 keys are looked at, once in ten minutes.
  */
 export function createForeignSystems(own: SourceKind): (redis: Redis | Cluster) => Promise<string> {
-  let answer: string | null = null;
+  let answer: { readonly text: string; readonly atMs: number } | null = null;
 
   return async function foreignSystems(redis) {
-    answer ??= sentence(await systemsIn(redis, own));
-    return answer;
+    const nowMs = monotonicClock.now();
+    if (answer === null || nowMs - answer.atMs > keptMs)
+      answer = { text: sentence(await systemsIn(redis, own)), atMs: nowMs };
+    return answer.text;
   };
 }
 
-function sentence(found: readonly string[]): string {
-  if (found.length === 0)
-    return "this database has no keys of a job system; the URL names another one behind the port";
-  return `this database has keys of another job system: ${found.join(", ")}`;
+function sentence({ others, mayBeMore }: Found): string {
+  if (others.length > 0) return `this database has keys of another job system: ${others.join(", ")}`;
+  if (mayBeMore) return "no keys of another job system were found among those that could be looked at";
+  return "this database has no keys of another job system; the URL names another database behind the port";
 }
 
-async function systemsIn(redis: Redis | Cluster, own: SourceKind): Promise<readonly string[]> {
+async function systemsIn(redis: Redis | Cluster, own: SourceKind): Promise<Found> {
   const found = new Set<SourceKind>();
-  for (const { kind, mark } of signs)
-    if (mark !== undefined && (await redis.type(mark.key)) === mark.type) found.add(kind);
-  await look(redis, {}, (key) => {
+  for (const { kind, mark } of signs) if (mark !== undefined && (await isThere(redis, mark))) found.add(kind);
+  const sawAll = await look(redis, {}, (key) => {
     for (const { kind, keys } of signs) if (keys.test(key)) found.add(kind);
   });
   if (found.has("bullmq")) found.delete("bull");
   const named = signs.filter(({ kind }) => found.has(kind) && kind !== own);
-  const texts = named.map(({ kind }) => `${kind} (${urlSetting(kind)})`);
+  const others = named.map(({ kind }) => `${kind} (${urlSetting(kind)})`);
   // Job systems have streams, too.
-  if (found.size > 0 || own === "streams") return texts;
+  if (found.size > 0 || own === "streams") return { others, mayBeMore: !sawAll };
   let hasStreams = false;
   await look(redis, { type: "stream" }, () => {
     hasStreams = true;
   });
-  return hasStreams ? [...texts, `streams (${urlSetting("streams")})`] : texts;
+  return { others: hasStreams ? [`streams (${urlSetting("streams")})`] : [], mayBeMore: !sawAll };
 }
 
+/** False where this user may not look at the key. */
+async function isThere(redis: Redis | Cluster, { key, type }: NonNullable<Sign["mark"]>): Promise<boolean> {
+  try {
+    return (await redis.type(key)) === type;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return false;
+  }
+}
+
+/** Resolves to whether all keys were seen. */
 async function look(
   redis: Redis | Cluster,
   kind: { readonly type?: "stream" },
   onKey: (key: string) => void,
-): Promise<void> {
+): Promise<boolean> {
   let position = "0";
   try {
     for (let step = 0; step < maxSteps; step++) {
@@ -88,10 +110,11 @@ async function look(
       });
       for (const key of keys) onKey(key);
       position = next;
-      if (next === "0") return;
+      if (next === "0") return true;
     }
   } catch (error) {
     // Not every user may SCAN.
     if (!isRefusal(error)) throw error;
   }
+  return false;
 }

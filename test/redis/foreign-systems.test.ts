@@ -25,13 +25,29 @@ test.each(jobSystemKeys)("a source that finds $kind in place of its own says so"
   }
 });
 
-test("a database without keys of a job system is called so, and one that cannot be looked through, too", async () => {
+test.each([
+  {
+    acl: [],
+    says: "this database has no keys of another job system",
+    why: "all keys were looked at",
+  },
+  {
+    acl: ["-scan"],
+    says: "no keys of another job system were found among those that could be looked at",
+    why: "SCAN is refused",
+  },
+  {
+    acl: ["-scan", "resetkeys", "~asynq:*", "~session:*"],
+    says: "no keys of another job system were found among those that could be looked at",
+    why: "other keys are refused, too",
+  },
+])("a database without keys of a job system: $says ($why)", async ({ acl, says }) => {
   const { url, at } = await sourceRedis();
   await at.set("session:1", "x");
-  await at.acl("SETUSER", "default", "-scan");
+  await at.acl("SETUSER", "default", ...acl);
   const asynq = jobSystemKeys.find(({ kind }) => kind === "asynq");
   if (asynq === undefined) throw new Error("expected asynq");
   const watched = await watchJobSystem(asynq, url);
   const { fields } = await watched.logged("no queues found");
-  expect(fields.err).toContain("no keys of a job system");
+  expect(fields.err).toContain(says);
 });

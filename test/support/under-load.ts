@@ -77,7 +77,9 @@ export const withAdmin = ["--user", "admin", "on", "nopass", "~*", "&*", "+@all"
 
 export async function putUnderLoad({ appendonly = true, args = [] }: UnderLoadOptions): Promise<UnderLoad> {
   const stack = new AsyncDisposableStack();
-  const redis = stack.use(await startRedis({ appendonly, args: ["--appendfsync", "everysec", ...args, ...withAdmin] }));
+  const redis = stack.use(
+    await startRedis({ appendonly, args: ["--appendfsync", "everysec", ...args, ...withAdmin] }),
+  );
   const relay = stack.use(await startRelay(redis.url));
   const adminAt = (url: string) => {
     const options = { username: "admin", password: "any", retryStrategy: () => 50, enableReadyCheck: false };

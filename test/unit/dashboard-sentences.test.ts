@@ -18,6 +18,12 @@ const queue: ExplainedQueue = {
 const unknown = { health: "UNKNOWN", accuracy: "UNKNOWN", latency: null } as const;
 
 describe("the reason for a health", () => {
+  test("advises to remove overtaken jobs where the server can do that", () => {
+    const overtaken = { ...queue, health: "SLOW", overtaken: 1, inOrderLatency: 0 } as const;
+    expect(explainHealth(overtaken).advice).toContain("Remove those");
+    expect(explainHealth({ ...overtaken, source: "bullmq" }).advice).not.toContain("Remove");
+  });
+
   const cases: readonly [
     why: string,
     rest: Partial<ExplainedQueue>,

@@ -336,7 +336,7 @@ const rows: readonly Row[] = [
     health: "SLOW",
     why: "jobs that came after the head are served, and there is no objective: five minutes are too long",
     points: stepsOf((_, at) => steady({ ageSeconds: at })),
-    now: snapshotOf(5, 300, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+    now: snapshotOf(5, 301, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
   },
   {
     health: "SLOW",
@@ -346,9 +346,15 @@ const rows: readonly Row[] = [
   },
   {
     health: "OK",
-    why: "a head that was overtaken four minutes ago may only have a low priority",
+    why: "its age is by a producer's clock, and 20 s ago no job waited",
+    points: stepsOf((step) => (step < 28 ? { depth: 0, ageSeconds: 0 } : steady())),
+    now: snapshotOf(5, 600, { overtaken: 1, inOrderSinceMs: nowMs - 1_000, accuracy: "ESTIMATED" }),
+  },
+  {
+    health: "OK",
+    why: "a head that was overtaken five minutes ago or less may only have a low priority",
     points: stepsOf(() => steady()),
-    now: snapshotOf(5, 299, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+    now: snapshotOf(5, 300, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
   },
   {
     health: "OK",
@@ -396,6 +402,12 @@ const rows: readonly Row[] = [
     now: snapshotOf(40, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 300_000 }),
   },
   {
+    health: "SLOW",
+    why: "behind the orphan there was no job, until one was recorded that had been claimable for six minutes then",
+    points: stepsOf((_, at) => ({ depth: 1, ageSeconds: 86_400 + at })),
+    now: snapshotOf(2, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 360_000 }),
+  },
+  {
     health: "STALLED",
     why: "eleven overtaken jobs are a kind of job that has no worker, not orphans",
     points: stepsOf((_, at) => ({ depth: 11, ageSeconds: 86_400 + at })),
@@ -409,15 +421,15 @@ const rows: readonly Row[] = [
   },
   {
     health: "FALLING_BEHIND",
-    why: "the jobs behind the orphan become more, and wait",
+    why: "the jobs behind the orphan become more, and the oldest of them has waited all through the window",
     points: stepsOf((step, at) => growing(step, at, { ageSeconds: 86_400 + at })),
-    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 60_000 }),
+    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 300_000 }),
   },
   {
     health: "SLOW",
-    why: "only the orphan grows older: that there are more jobs now is no backlog while none of them waits for a second",
+    why: "only the orphan is seen to grow older: that there are more jobs now is no backlog when they wait as long as ever",
     points: stepsOf((step, at) => growing(step, at, { ageSeconds: 86_400 + at })),
-    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 1_000 }),
+    now: snapshotOf(1_100, 86_700, { overtaken: 1, inOrderSinceMs: nowMs - 60_000 }),
   },
   {
     health: "UNKNOWN",
@@ -426,6 +438,24 @@ const rows: readonly Row[] = [
     now: snapshotOf(1, 86_700, { overtaken: 1, inOrderSinceMs: null, stale: true }),
   },
   // FALLING_BEHIND
+  {
+    health: "UNKNOWN",
+    why: "the head stays, and three large jobs are as many as are counted: whether others left is not known",
+    points: stepsOf((step, at) => stuck(step, at, { depth: 3, isCounted: false })),
+    now: { ...snapshotOf(3, 400), depthIsLowerBound: true },
+  },
+  {
+    health: "UNKNOWN",
+    why: "the head changes and grows older; that three are counted at most does not show a backlog, nor that there is none",
+    points: stepsOf((step, at) => growing(step, at, { depth: 3, isCounted: false })),
+    now: { ...snapshotOf(3, 110), depthIsLowerBound: true },
+  },
+  {
+    health: "OK",
+    why: "no head has waited for long, however many jobs there are",
+    points: stepsOf(() => steady({ depth: 3, isCounted: false })),
+    now: { ...snapshotOf(3, 1), depthIsLowerBound: true },
+  },
   {
     health: "FALLING_BEHIND",
     why: "the head grows older, and more jobs wait than are counted: their number is always the limit",

@@ -61,14 +61,18 @@ export function overtakenSentence(queue: Pick<ExplainedQueue, OvertakenFields>):
 type OvertakenFields = "overtaken" | "inOrderLatency" | "latency";
 
 const overtakenAdvice =
-  "The oldest jobs below were left behind: by a killed worker, or no worker takes jobs of their kind, or workers prefer others. Remove those that no longer wait.";
+  "The oldest jobs below were left behind: by a killed worker, or no worker takes jobs of their kind, or workers prefer others.";
 
 /** Where overtaken jobs are all there is to say. */
 function explainOvertaken(queue: ExplainedQueue): Explanation | null {
   const reason = overtakenSentence(queue);
   const isRestLate = queue.objective !== null && (queue.inOrderLatency ?? 0) > queue.objective;
   if (reason === null || isRestLate || (queue.health !== "SLOW" && queue.health !== "OK")) return null;
-  return { reason, advice: overtakenAdvice };
+  // Jobs of a job system are removed there.
+  return {
+    reason,
+    advice: isRecorded(queue) ? `${overtakenAdvice} Remove those that no longer wait.` : overtakenAdvice,
+  };
 }
 
 function explainUnreadable(queue: ExplainedQueue): Explanation | null {

@@ -22,7 +22,8 @@ export interface CountedAt {
 /** That nothing moves is reported as often as this, so that rates fall. */
 const idleEveryMs = 5_000;
 
-export function createListCounts(): ListCounts {
+/** @param maxGapMs of two readings that are further apart it is not known when the jobs between them came and left. */
+export function createListCounts(maxGapMs: number): ListCounts {
   let sinceMs: number | null = null;
   let reportedAtMs = Number.NEGATIVE_INFINITY;
   let mayMissJobs = false;
@@ -31,7 +32,8 @@ export function createListCounts(): ListCounts {
     add(moves, { nowMs, readAtMs }) {
       if (moves.length === 0) return undefined;
       const known = moves.filter((each) => each !== null);
-      if (sinceMs === null || known.length < moves.length) {
+      const isGap = known.some(({ betweenMs }) => betweenMs > maxGapMs);
+      if (sinceMs === null || isGap || known.length < moves.length) {
         sinceMs = readAtMs;
         mayMissJobs = false;
         return null;

@@ -31,6 +31,9 @@ export interface ListQueueOptions {
   readonly onUnknown: (why: string) => void;
 }
 
+/** As long as a step of the history, in which all jobs would be counted. */
+const minGapMs = 10_000;
+
 /** How often marks are stored, so that the next reader goes on from them. */
 const notesEveryMs = 5_000;
 
@@ -39,7 +42,7 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
   const noted = options.notes === null ? null : marksIn(options.notes, keys.lists.length);
   let marks: readonly (ListMarks | null)[] = noted ?? keys.lists.map(() => null);
   let looks: readonly (readonly Look[])[] = keys.lists.map(() => []);
-  const counting = createListCounts();
+  const counting = createListCounts(Math.max(minGapMs, exactMs));
   let notedAtMs = Number.NEGATIVE_INFINITY;
   let unknownSinceMs: number | null = null;
   const whyUnknown = areRunningInSets
