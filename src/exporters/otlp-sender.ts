@@ -9,6 +9,7 @@ import {
   type Histogram,
   type MetricData,
 } from "@opentelemetry/sdk-metrics";
+import { wallClock } from "../runtime/clock.ts";
 import type { OtelHistogram, OtelMetric } from "./otel-metric.ts";
 
 /** Where metrics are sent to, and how. */
@@ -48,7 +49,7 @@ export function createOtlpSender(
   const scope = { name: "queue-latency", version };
   return {
     async send(metrics, startedAtMs) {
-      const [startTime, endTime] = [timeOf(startedAtMs ?? 0), timeOf(Date.now())];
+      const [startTime, endTime] = [timeOf(startedAtMs ?? 0), timeOf(wallClock.epochMs())];
       const data = metrics.map((metric) => dataOf(metric, startTime, endTime));
       partialSuccess = undefined;
       await new Promise<void>((resolve, reject) => {

@@ -1,7 +1,7 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import { AppError } from "../core/errors.ts";
 import type { Lease } from "../core/lease.ts";
-import { monotonicClock } from "../runtime/clock.ts";
+import { monotonicClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog, type OutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
@@ -78,7 +78,7 @@ export function createOtlp(options: OtlpOptions): Service {
   return together([ofProcess, ofRedis]);
 }
 
-const processStartedAtMs = Date.now() - process.uptime() * 1_000;
+const processStartedAtMs = wallClock.epochMs() - process.uptime() * 1_000;
 
 /** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
 async function sendQueues(sender: OtlpSender, options: OtlpOptions): Promise<void> {
