@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -28,8 +29,8 @@ const npmEnv: NodeJS.ProcessEnv = Object.fromEntries(
   ),
 );
 
-/** Each Node.js that the package is for, with the directory of its program. */
+/** Each Node.js that the package is for and that is there, with the directory of its program; in CI all must be. */
 export const nodes: readonly { readonly name: string; readonly directory: string }[] = [
   { name: "Node 22", directory: resolve(project, ".cache/node-22/node_modules/node/bin") },
   { name: `Node ${process.versions.node.split(".")[0]}`, directory: dirname(process.execPath) },
-];
+].filter(({ directory }) => process.env.CI === "true" || existsSync(join(directory, "node")));
