@@ -1,14 +1,28 @@
+import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
-import { access, readdir, readFile } from "node:fs/promises";
+import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { promisify } from "node:util";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
 import config from "../../vitest.config.ts";
+import { pages } from "../support/pages.ts";
 
 const project = join(import.meta.dirname, "../..");
 
 const read = (file: string): Promise<string> => readFile(join(project, file), "utf8");
 const readJson = async (file: string): Promise<unknown> => JSON.parse(await read(file));
+
+interface Workflow {
+  readonly jobs: Readonly<Record<string, { readonly needs?: string; readonly steps: readonly Step[] }>>;
+}
+
+interface Step {
+  readonly run?: string;
+  readonly uses?: string;
+  readonly with?: Readonly<Record<string, unknown>>;
+}
 
 interface Lock {
   readonly packages: Record<
@@ -57,6 +71,8 @@ describe("the package", () => {
     expect(brought).toBe(process.versions.node.split(".")[0]);
     // The published package is JavaScript, and runs on an older one, too: e2e/published-package starts it there.
     expect(engines).toEqual({ node: ">=22.15" });
+    for (const { file, text } of pages)
+      for (const [, version] of text.matchAll(/Node\.js (\d+\.\d+)/g)) expect(version, file).toBe("22.15");
     expect(await read("Dockerfile")).toContain(`FROM node:${brought}-`);
     expect(await read(".nvmrc")).toBe(`${brought}\n`);
     // npm only runs the install scripts that are listed, and it is by one that this Node comes.
@@ -86,13 +102,38 @@ describe("GitHub's files", () => {
 
   test("call the scripts that people call, in every workflow before anything is published", async () => {
     for (const file of files.filter((name) => name.includes("workflows"))) {
-      const { jobs } = parse(await read(file));
-      const commands = jobs.test.steps.flatMap((step: { run?: string }) => step.run ?? []);
+      const { jobs } = parse(await read(file)) as Workflow;
+      const commands = jobs.test?.steps.flatMap(({ run = [] }) => run);
       expect(commands, file).toEqual([".ci/run"]);
-      for (const [name, job] of Object.entries(jobs)) {
-        if (name !== "test") expect(job, `${file} ${name}`).toHaveProperty("needs", "test");
-      }
+      const isAfterTests = (name = ""): boolean =>
+        name === "test" || (name in jobs && isAfterTests(jobs[name]?.needs));
+      for (const name of Object.keys(jobs)) expect(isAfterTests(name), `${file} ${name}`).toBe(true);
     }
+  });
+
+  test("publish the package and the image with the version in package.json, which the tag v1.2.3 names 1.2.3", async () => {
+    const { jobs } = parse(await read(".github/workflows/release.yml")) as Workflow;
+    const commands = (job: string) => jobs[job]!.steps.flatMap(({ run = [] }) => run);
+    expect(commands("package")).toEqual([
+      expect.stringMatching(/^script\/release --notes "\$\{GITHUB_REF_NAME#v\}"$/),
+      "npm ci",
+      "npm publish --provenance",
+    ]);
+    expect(jobs.package).toMatchObject({ permissions: { contents: "read", "id-token": "write" } });
+
+    const [setVersion = ""] = commands("image");
+    const environment = join(await mkdtemp(join(tmpdir(), "ql-workflow-")), "env");
+    onTestFinished(() => rm(join(environment, ".."), { recursive: true }));
+    const env = { ...process.env, GITHUB_REF_NAME: "v1.2.3", GITHUB_ENV: environment };
+    await promisify(execFile)("bash", ["-c", setVersion], { env });
+    const [, version = ""] = /^VERSION=(.*)\n$/.exec(await readFile(environment, "utf8")) ?? [];
+    const { with: settings } = jobs.image!.steps.find(({ uses }) => uses?.startsWith("docker/build-push"))!;
+    const values: Readonly<Record<string, string>> = { "env.VERSION": version, "github.repository": "us/it" };
+    const filled = (text: unknown) =>
+      String(text).replace(/\$\{\{ (\S+) \}\}/g, (_, name) => values[name] ?? "");
+    expect(filled(settings?.["build-args"])).toBe("VERSION=1.2.3");
+    expect(filled(settings?.tags)).toBe("ghcr.io/us/it:1.2.3\nghcr.io/us/it:latest\n");
+    expect(await read("docs/kubernetes.md")).toMatch(/ newTag: \d+\.\d+\.\d+ /);
   });
 
   test("name the repository of package.json", async () => {
