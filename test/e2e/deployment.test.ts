@@ -116,6 +116,14 @@ describe.skipIf(!hasSystemd)(`the unit for systemd${hasSystemd ? "" : " (needs s
     expect(verified.stderr).toContain("ProtectHomes");
   });
 
+  test.each([
+    ["KillMode=mixed", "the server needs its redis-server until its last answer"],
+    ["StartLimitIntervalSec=0", "a Redis that is away at boot comes at some time"],
+    ["MemoryMax=3G", "the server and its redis-server have one limit"],
+  ])("has %s: %s", async (line) => {
+    expect((await readFile(join(project, unit), "utf8")).split("\n")).toContain(line);
+  });
+
   test("leaves the server little that it could harm", async () => {
     // Its exposure is at most 2.0 of 10.
     expect((await security(join(project, unit))).stdout).toContain("OK");
