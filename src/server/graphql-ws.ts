@@ -67,19 +67,25 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   const sessionOptions = { ...options, isLeaving: () => isLeaving };
   const connectionOptions = { ...options, countSockets: sockets.count };
 
+  function log(request: IncomingMessage, message: string, fields = {}): void {
+    const trace = traceFields(request.headers.traceparent);
+    if (trace !== null) options.logger.debug({ ...trace, ...fields }, message);
+  }
+
   return {
     upgrade(request, source, head) {
       const caller = callerOf(request);
-      const trace = traceFields(request.headers.traceparent);
-      if (trace !== null) options.logger.debug({ ...trace }, "opened a WebSocket");
       const slot = sockets.acquire(rateLimitKeyOf(caller));
       if (slot === null) {
         const error = new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 });
+        log(request, "refused a WebSocket", { code: error.code });
         void Promise.resolve(tarpit.hold(rateLimitKeyOf(caller))).then(() => refuseSocket(source, error));
         return;
       }
       source.once("close", () => slot.release());
+      let isOpened = false;
       webSocketServer.handleUpgrade(request, source, head, (socket) => {
+        isOpened = true;
         const connection = new WebSocketConnection(
           { socket, source, slot, caller },
           (opened) => new WebSocketSession(opened, sessionOptions),
@@ -89,6 +95,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         socket.on("close", () => heartbeat.delete(connection));
         if (isLeaving) connection.leave();
       });
+      // It calls back before it returns, or not at all.
+      log(request, isOpened ? "opened a WebSocket" : "WebSocket handshake failed");
     },
     leave() {
       isLeaving = true;

@@ -32,7 +32,7 @@ import { hasSeveral, oneOfEach, pathOf, targetOf } from "./request-target.ts";
 import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTarpit } from "./tarpit.ts";
 import { createTextRoutes } from "./text-routes.ts";
-import { traceFields } from "./trace-fields.ts";
+import { type TraceFields, traceFields } from "./trace-fields.ts";
 
 export interface ServerOptions
   extends Omit<OperationsOptions, "scheduler">,
@@ -171,8 +171,16 @@ export function createServer(options: ServerOptions): Server {
   }
 
   async function refuseUpgrade(request: IncomingMessage, socket: Duplex, error: AppError, status?: number) {
+    const trace = traceFields(request.headers.traceparent);
+    const message = request.method === "CONNECT" ? "refused a tunnel" : "refused a WebSocket";
+    if (trace !== null) logger.debug({ ...trace, code: error.code }, message);
     await tarpit.hold(rateLimitKeyOf(callerOf(request)));
     refuseSocket(socket, error, { ...(status !== undefined && { status }) });
+  }
+
+  function logTrace(trace: TraceFields, { headersSent, statusCode }: ServerResponse): void {
+    if (headersSent) logger.debug({ ...trace, status: statusCode }, "answered a request");
+    else logger.debug({ ...trace }, "request ended without an answer");
   }
 
   /** The client, or why a request that needs one is refused. */
@@ -196,8 +204,12 @@ export function createServer(options: ServerOptions): Server {
     const caller = callerOf(request);
     const sender = senderOf(caller);
     const client = sender instanceof AppError ? rateLimitKeyOf(caller) : sender.id;
+    const trace = traceFields(request.headers.traceparent);
     connections.begin(response, client);
-    response.on("close", () => connections.end(response));
+    response.on("close", () => {
+      connections.end(response);
+      if (trace !== null) logTrace(trace, response);
+    });
     const slot = requests.acquire(client);
     if (slot === null) {
       const error = new AppError("THROTTLED", tooManyRequests(maxRequestsAtOnce + maxSubscriptions), {
@@ -206,11 +218,9 @@ export function createServer(options: ServerOptions): Server {
       void refuse(response, error, { headers: { Connection: "close" } });
       return;
     }
-    const trace = traceFields(request.headers.traceparent);
     // It closes once; `once` would keep more for as long as a stream lasts.
     response.on("close", () => {
       slot.release();
-      if (trace !== null) logger.debug({ ...trace, status: response.statusCode }, "answered a request");
       if (response.headersSent) options.onAnswered?.(response.statusCode);
     });
     answer(request, response, sender).catch((error: unknown) => {

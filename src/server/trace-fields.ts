@@ -1,4 +1,4 @@
-/** Of a line of the log, by the names that OpenTelemetry gives to logs in JSON. */
+/** Fields of a line of the log, by the names that OpenTelemetry gives to logs in JSON. */
 export interface TraceFields {
   readonly trace_id: string;
   readonly span_id: string;

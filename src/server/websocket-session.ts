@@ -89,8 +89,7 @@ export class WebSocketSession implements SocketSession, OperationOwner {
     }
     switch (message.type) {
       case MessageType.ConnectionInit:
-        this.#logTrace(message.payload?.traceparent);
-        return this.#begin(message.payload?.authorization ?? message.payload?.Authorization);
+        return this.#begin(message.payload ?? {});
       case MessageType.Ping:
         if (this.#connection.takePing())
           await this.output.send(JSON.stringify({ ...message, type: MessageType.Pong }));
@@ -136,33 +135,38 @@ export class WebSocketSession implements SocketSession, OperationOwner {
     }
   }
 
-  #logTrace(traceparent: unknown): void {
-    const trace = traceFields(traceparent);
-    if (trace !== null) this.#options.logger.debug({ ...trace }, "began a WebSocket session");
-  }
-
-  async #begin(authorization: unknown): Promise<void> {
+  async #begin(payload: Readonly<Record<string, unknown>>): Promise<void> {
+    const trace = traceFields(payload.traceparent);
+    const log = (message: string, fields = {}) => {
+      if (trace !== null) this.#options.logger.debug({ ...trace, ...fields }, message);
+    };
+    const refuse = (code: CloseCode, reason: string) => {
+      log("refused a WebSocket session", { code });
+      this.#connection.close(code, reason);
+    };
     if (this.#state !== "NEW") {
-      this.#connection.close(CloseCode.TooManyInitialisationRequests, "Too many initialisation requests");
+      refuse(CloseCode.TooManyInitialisationRequests, "Too many initialisation requests");
       return;
     }
     this.#state = "INITIALISING";
     clearTimeout(this.#initTimer);
+    const authorization = payload.authorization ?? payload.Authorization;
     if (typeof authorization === "string") this.#authorization = authorization;
     try {
       if (!this.#connection.accept(this.#identify().id)) {
         await this.#holdBack();
-        this.#connection.close(CloseCode.TooManyInitialisationRequests, tooManySockets);
+        refuse(CloseCode.TooManyInitialisationRequests, tooManySockets);
         return;
       }
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       await this.#holdBack();
       const reason = `connection_init needs { "authorization": "Bearer TOKEN" }: ${error.code}`;
-      this.#connection.close(CloseCode.Forbidden, reason);
+      refuse(CloseCode.Forbidden, reason);
       return;
     }
     this.#state = "ACKNOWLEDGED";
+    log("began a WebSocket session");
     await this.output.send(`{"type":"${MessageType.ConnectionAck}"}`);
   }
 
