@@ -1,12 +1,12 @@
 /** A metric, as Prometheus and OpenTelemetry name it. */
 export interface MetricHead {
-  /** In `/metrics`. */
+  /** Its name in `/metrics`. */
   readonly name: string;
   readonly type: "gauge" | "counter" | "histogram";
   readonly help: string;
-  /** By OTLP: what becomes `name` when Prometheus receives it from there. */
+  /** Its name by OTLP, which becomes `name` when Prometheus receives the metric by OTLP. */
   readonly otelName: string;
-  /** Of UCUM; `{…}` counts things. */
+  /** A unit of UCUM; `{…}` counts things. */
   readonly unit: string;
 }
 

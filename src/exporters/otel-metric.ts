@@ -5,7 +5,7 @@ import type { MetricHead } from "./metric.ts";
 import { countMetrics, type QueueCounts } from "./queue-counts.ts";
 import { type QueueMetric, waitBoundsSeconds } from "./queue-series.ts";
 
-/** A metric as OpenTelemetry has it, with what there is of it now. */
+/** A metric as OpenTelemetry has it, with its points of now. */
 export interface OtelMetric {
   readonly name: string;
   readonly unit: string;
@@ -27,8 +27,8 @@ export interface OtelHistogram {
   readonly sum: number;
 }
 
-/** Of the queues of one page; a metric of which none of them has a number is left out. */
-export function ofQueues(
+/** Converts the queues of one page. The result leaves out a metric without points. */
+export function convertQueues(
   metrics: readonly QueueMetric[],
   snapshots: readonly QueueSnapshot[],
 ): readonly OtelMetric[] {
@@ -36,9 +36,9 @@ export function ofQueues(
     "messaging.destination.name": queue,
     "queue.source": source ?? "",
   }));
-  return withPoints(
+  return dropEmpty(
     metrics.map((metric) =>
-      described(
+      createMetric(
         metric,
         snapshots.flatMap((snapshot, i) =>
           metric.points(snapshot).map(({ labels, value }) => ({
@@ -51,14 +51,16 @@ export function ofQueues(
   );
 }
 
-export function ofCounts(counts: QueueCounts): readonly OtelMetric[] {
-  return countMetrics.map((metric) => described(metric, [{ attributes: {}, value: metric.count(counts) }]));
+export function convertCounts(counts: QueueCounts): readonly OtelMetric[] {
+  return countMetrics.map((metric) =>
+    createMetric(metric, [{ attributes: {}, value: metric.count(counts) }]),
+  );
 }
 
-export function ofAlerts(status: AlertStatus): readonly OtelMetric[] {
-  return withPoints(
+export function convertAlerts(status: AlertStatus): readonly OtelMetric[] {
+  return dropEmpty(
     alertMetrics.map((metric) =>
-      described(
+      createMetric(
         metric,
         metric.samples(status).map(({ labels, value }) => ({ attributes: labels, value })),
       ),
@@ -66,10 +68,10 @@ export function ofAlerts(status: AlertStatus): readonly OtelMetric[] {
   );
 }
 
-function withPoints(metrics: readonly OtelMetric[]): readonly OtelMetric[] {
+function dropEmpty(metrics: readonly OtelMetric[]): readonly OtelMetric[] {
   return metrics.filter(({ points }) => points.length > 0);
 }
 
-function described({ otelName, unit, help, type }: MetricHead, points: readonly OtelPoint[]): OtelMetric {
+function createMetric({ otelName, unit, help, type }: MetricHead, points: readonly OtelPoint[]): OtelMetric {
   return { name: otelName, unit, description: help, type, points };
 }

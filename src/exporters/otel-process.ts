@@ -49,11 +49,14 @@ const names: Readonly<Record<string, Named>> = {
   },
 };
 
-/** The server's own metrics; those that have no name here are left out. */
-export function ofServer(read: readonly ReadMetric[], uptimeSeconds: number): readonly OtelMetric[] {
+/** Converts the server's own metrics. The result leaves out those that have no name here. */
+export function convertServerMetrics(
+  read: readonly ReadMetric[],
+  uptimeSeconds: number,
+): readonly OtelMetric[] {
   const metrics = read.flatMap((metric) => {
     const named = names[metric.name];
-    return named === undefined ? [] : [renamed(metric, named)];
+    return named === undefined ? [] : [renameMetric(metric, named)];
   });
   const byName = Map.groupBy(metrics, ({ name }) => name);
   const uptime: OtelMetric = {
@@ -66,7 +69,7 @@ export function ofServer(read: readonly ReadMetric[], uptimeSeconds: number): re
   return [...joined.filter(({ points }) => points.length > 0), uptime];
 }
 
-function renamed(
+function renameMetric(
   { help, values }: ReadMetric,
   { labels = {}, attributes = {}, ...named }: Named,
 ): OtelMetric {
@@ -78,13 +81,13 @@ function renamed(
   };
   const isBucket = named.type === "histogram";
   const points = isBucket
-    ? histograms(values, attributesOf)
+    ? readHistograms(values, attributesOf)
     : values.map(({ value, labels: given }) => ({ attributes: attributesOf(given), value }));
   return { ...named, description: help, points };
 }
 
 /** prom-client reads the buckets of each histogram in order, each with those before it, and then its sum. */
-function histograms(
+function readHistograms(
   values: ReadMetric["values"],
   attributesOf: (labels: ReadMetric["values"][number]["labels"]) => OtelPoint["attributes"],
 ): readonly OtelPoint[] {

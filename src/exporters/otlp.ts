@@ -1,27 +1,30 @@
 import type { AlertStatus } from "../core/alerts.ts";
-import { AppError } from "../core/errors.ts";
 import type { Lease } from "../core/lease.ts";
-import { monotonicClock, wallClock } from "../runtime/clock.ts";
+import { wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { createOutageLog, type OutageLog } from "../runtime/outage-log.ts";
-import { pause } from "../runtime/pause.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
 import { together } from "../runtime/services.ts";
 import { type QueueReader, readAllQueues } from "./all-queues.ts";
-import { ofAlerts, ofCounts, ofQueues } from "./otel-metric.ts";
-import { ofServer } from "./otel-process.ts";
+import { convertAlerts, convertCounts, convertQueues, type OtelMetric } from "./otel-metric.ts";
+import { convertServerMetrics } from "./otel-process.ts";
+import { createExportLoop } from "./otlp-export-loop.ts";
 import type { OtlpEndpoint, OtlpSender } from "./otlp-sender.ts";
 import { createQueueMetrics, seriesParts } from "./queue-series.ts";
+import { RejectedError } from "./rejected-error.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
+import { createSharedOutage } from "./shared-outage.ts";
 
-/** What is sent by OTLP, and how often. */
+/** What the server sends by OTLP, and how often. */
 export interface OtlpMetricsConfig extends OtlpEndpoint {
   readonly intervalMs: number;
   /** Attributes of the resource. */
   readonly resource: Readonly<Record<string, string>>;
-  /** Of the scope of instrumentation. */
+  /** The version of the instrumentation scope. */
   readonly version: string;
+  /** How long the last export may take when the server stops. @default 2_000 // 2 seconds */
+  readonly flushMs?: number;
 }
 
 export interface OtlpOptions extends OtlpMetricsConfig {
@@ -38,110 +41,89 @@ export interface OtlpOptions extends OtlpMetricsConfig {
   readonly logger: Logger;
 }
 
-/** The last numbers are sent at the end, for at most so long. */
-const flushMs = 2_000;
-
 /**
- * Sends by OTLP what `/metrics` has. Queues and alerts are those of Redis, and are sent by one process, with a resource that is the
- * same whichever that is; each process sends its own metrics, with an instance of its own.
+ * Sends by OTLP what `/metrics` has. Queues and alerts are those of Redis: one process sends them, with a resource that is the
+ * same whichever process that is. Each process sends its own metrics, with an instance of its own.
  *
- * Queues are read and sent a page at a time, one request after the other: an export of many holds no more memory than one of few,
- * and nothing is kept for a collector that does not answer. That is logged once.
+ * A loop reads and sends a page of queues at a time, one request after the other: an export of many holds no more memory than one
+ * of few. It keeps nothing for a collector that does not answer, and logs such an outage once.
  */
 export function createOtlp(options: OtlpOptions): Service {
-  const { resource, version, lease, server, isRedisUp, logger } = options;
-  const outage = createOutageLog({
-    ...{ logger, fields: { url: withoutPassword(options.url) } },
-    begins: "OTLP export failed",
-    ends: "OTLP export recovered",
-  });
-  const sending = (attributes: Readonly<Record<string, string>>) => async () => {
-    const { createOtlpSender } = await import("./otlp-sender.ts");
-    return createOtlpSender(options, attributes, version);
+  const { resource, version, lease, server, isRedisUp, intervalMs, flushMs = 2_000, logger } = options;
+  const fields = { url: withoutPassword(options.url) };
+  const outage = createSharedOutage(
+    createOutageLog({ logger, fields, begins: "OTLP export failed", ends: "OTLP export recovered" }),
+  );
+  let hasWarned = false;
+  const onWarning = (warning: string) => {
+    logger[hasWarned ? "debug" : "warn"]({ ...fields, warning }, "OTLP collector sent a warning");
+    hasWarned = true;
   };
-  const loop = { outage, intervalMs: options.intervalMs };
-  const ofProcess = createExportLoop({
+  async function openSender(attributes: Readonly<Record<string, string>>): Promise<OtlpSender> {
+    const { createOtlpSender } = await import("./otlp-sender.ts");
+    return createOtlpSender(options, { attributes, version, onWarning });
+  }
+  const loop = { outage, intervalMs, flushMs };
+  const processLoop = createExportLoop({
     ...loop,
-    open: sending({ "service.instance.id": crypto.randomUUID(), ...resource }),
-    send: async (sender) =>
-      sender.send(ofServer(await server.read(await isRedisUp()), process.uptime()), processStartedAtMs),
+    open: () => openSender({ "service.instance.id": crypto.randomUUID(), ...resource }),
+    send: async (sender) => {
+      const read = await server.read(await isRedisUp());
+      await sender.send(convertServerMetrics(read, process.uptime()), processStartedAtMs);
+    },
   });
-  const ofRedis = runWhileLeader({
+  // The series of queues stay the same when another process sends them.
+  const { "service.instance.id": _, ...sharedResource } = resource;
+  const queueLoop = runWhileLeader({
     lease,
     create: () =>
-      createExportLoop({ ...loop, open: sending(resource), send: (sender) => sendQueues(sender, options) }),
+      createExportLoop({
+        ...loop,
+        open: () => openSender(sharedResource),
+        send: (sender) => sendQueues(sender, options),
+      }),
     logFields: { exporter: "otlp" },
     startedMessage: "started sending queues by OTLP",
     failedMessage: "OTLP export could not be started",
     logger,
   });
-  return together([ofProcess, ofRedis]);
+  return together([processLoop, queueLoop]);
 }
 
 const processStartedAtMs = wallClock.epochMs() - process.uptime() * 1_000;
 
-/** @throws AppError SERVICE_UNAVAILABLE when Redis does not answer. */
+/**
+ * Sends every page, also after one that the collector rejects.
+ *
+ * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
+ * @throws RejectedError the first one, when all is sent.
+ * @throws Error at once when the collector does not answer.
+ */
 async function sendQueues(sender: OtlpSender, options: OtlpOptions): Promise<void> {
   const { reader, maxQueues, historyMaxQueues, objectiveMsOf, alertStatus, intervalMs } = options;
   const metrics = createQueueMetrics(objectiveMsOf);
+  const rejections: RejectedError[] = [];
+  async function send(page: readonly OtelMetric[]): Promise<void> {
+    try {
+      await sender.send(page, null);
+    } catch (error) {
+      if (!(error instanceof RejectedError)) throw error;
+      rejections.push(error);
+    }
+  }
   let stale = 0;
   const found = await readAllQueues({
     ...{ reader, parts: seriesParts, maxQueues, timeoutMs: intervalMs },
     async onPage(snapshots) {
       stale += snapshots.filter((snapshot) => snapshot.stale).length;
-      if (snapshots.length > 0) await sender.send(ofQueues(metrics, snapshots), null);
+      if (snapshots.length > 0) await send(convertQueues(metrics, snapshots));
     },
   });
   const status = await alertStatus().catch(() => null);
-  const counts = ofCounts({ ...found, stale, historyMaxQueues });
-  await sender.send([...counts, ...(status === null ? [] : ofAlerts(status))], null);
-}
-
-interface ExportLoopOptions {
-  readonly open: () => Promise<OtlpSender>;
-  readonly send: (sender: OtlpSender) => Promise<void>;
-  readonly outage: OutageLog;
-  readonly intervalMs: number;
-}
-
-function createExportLoop({ open, send, outage, intervalMs }: ExportLoopOptions): Service {
-  const stopping = new AbortController();
-  let running: Promise<void> | undefined;
-  let isWorking = true;
-
-  /** The connection logs outages of Redis. */
-  async function round(sender: OtlpSender): Promise<void> {
-    try {
-      await send(sender);
-      isWorking = true;
-      outage.recovered();
-    } catch (error) {
-      if (error instanceof AppError) return;
-      isWorking = false;
-      outage.failed(error);
-    }
-  }
-
-  async function run(sender: OtlpSender): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const startedAtMs = monotonicClock.now();
-      await round(sender);
-      await pause(startedAtMs + intervalMs - monotonicClock.now(), stopping.signal);
-    }
-    // What happened since the last round. A collector that did not answer then is not waited for.
-    if (isWorking) await round(sender);
-    await sender.close();
-  }
-
-  return {
-    async start() {
-      running = run(await open());
-    },
-    async stop() {
-      stopping.abort();
-      await Promise.race([running, pause(flushMs, new AbortController().signal)]);
-    },
-  };
+  const counts = convertCounts({ ...found, stale, historyMaxQueues });
+  await send([...counts, ...(status === null ? [] : convertAlerts(status))]);
+  const [first] = rejections;
+  if (first !== undefined) throw first;
 }
 
 function withoutPassword(url: string): string {

@@ -6,7 +6,7 @@ export interface CountMetric extends MetricHead {
 }
 
 export interface QueueCounts extends Found {
-  /** Of those that were found. */
+  /** How many of the queues that were found are stale. */
   readonly stale: number;
   /** How many queues have a history. */
   readonly historyMaxQueues: number;

@@ -20,7 +20,7 @@ export interface QueueMetric extends MetricHead {
 }
 
 export interface QueuePoint {
-  /** Beside those of the queue. */
+  /** Labels beside those of the queue. */
   readonly labels?: Readonly<Record<string, string>>;
   readonly value: number | WaitHistogram;
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type OtlpTls, readOtlpTls } from "./otlp-tls.ts";
 
 /** The variables of OpenTelemetry that this server reads, with the names and the units of its specification. */
 const names = [
@@ -12,6 +13,12 @@ const names = [
   "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
   "OTEL_EXPORTER_OTLP_COMPRESSION",
   "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+  "OTEL_EXPORTER_OTLP_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+  "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
   "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
   "OTEL_METRICS_EXPORTER",
   "OTEL_METRIC_EXPORT_INTERVAL",
@@ -23,9 +30,9 @@ const names = [
 type Name = (typeof names)[number];
 type Given = Readonly<Record<string, string | undefined>>;
 
-/** Where metrics are sent to by OTLP, how, and how often. */
+/** Where the server sends metrics to by OTLP, how, and how often. */
 export interface OtlpMetricsSettings {
-  /** Of metrics, such as `http://127.0.0.1:4318/v1/metrics`. */
+  /** The URL for metrics, such as `http://127.0.0.1:4318/v1/metrics`. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
@@ -33,9 +40,12 @@ export interface OtlpMetricsSettings {
   readonly intervalMs: number;
   /** Attributes of the resource. */
   readonly resource: Readonly<Record<string, string>>;
+  readonly tls: OtlpTls;
+  /** How long the last export may take when the server stops. @default 2_000 // 2 seconds */
+  readonly flushMs?: number;
 }
 
-/** Texts only: other programs share these variables, so they are checked when there is an endpoint (`readOtlp`). */
+/** All are texts: other programs share these variables, so `readOtlp` checks them when there is an endpoint. */
 export function otlpSettings(): Record<Name, z.ZodOptional<z.ZodString>> {
   const entries = names.map((name) => [name, z.string().optional()] as const);
   return Object.fromEntries(entries) as Record<Name, z.ZodOptional<z.ZodString>>;
@@ -56,7 +66,8 @@ export function readOtlp(given: Given): ReadOtlp {
     given.OTEL_METRICS_EXPORTER === "none"
   )
     return { metrics: null, problems: [] };
-  const problems: string[] = [];
+  const { tls, problems: ofTls } = readOtlpTls(given);
+  const problems: string[] = [...ofTls];
   const check = <T>(
     name: Name,
     text: string,
@@ -70,7 +81,7 @@ export function readOtlp(given: Given): ReadOtlp {
     }
     return value as T;
   };
-  /** Of the variable of metrics alone, of the general one, or of neither. */
+  /** Reads the variable of metrics alone, else the general one, else the default. */
   const read = <T>(
     ending: string,
     byDefault: string,
@@ -82,22 +93,22 @@ export function readOtlp(given: Given): ReadOtlp {
     return check(name, given[name] ?? byDefault, expected, parse);
   };
   const pairs = "key=value, several separated by commas, with percent codes for other characters";
-  const of = <T>(
+  const readOne = <T>(
     name: Name,
     byDefault: string,
     expected: string,
     parse: (text: string) => T | undefined,
   ): T => check(name, given[name] ?? byDefault, expected, parse);
 
-  of("OTEL_METRICS_EXPORTER", "otlp", "otlp or none", oneOf("otlp"));
+  readOne("OTEL_METRICS_EXPORTER", "otlp", "otlp or none", oneOf("otlp"));
   read("PROTOCOL", "http/protobuf", "http/protobuf, the one protocol of this server", oneOf("http/protobuf"));
-  of(
+  readOne(
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
     "cumulative",
     "cumulative, since totals are those in Redis",
     oneOf("cumulative"),
   );
-  const attributes = of("OTEL_RESOURCE_ATTRIBUTES", "", pairs, pairsOf) ?? {};
+  const attributes = readOne("OTEL_RESOURCE_ATTRIBUTES", "", pairs, pairsOf) ?? {};
   const service = given.OTEL_SERVICE_NAME ?? attributes["service.name"] ?? "queue-latency";
   const metrics: OtlpMetricsSettings = {
     url: check(
@@ -117,10 +128,14 @@ export function readOtlp(given: Given): ReadOtlp {
     },
     timeoutMs: read("TIMEOUT", "10000", "milliseconds from 1 to 600000", (text) => wholeOf(text, 1, 600_000)),
     compression: read("COMPRESSION", "none", "none or gzip", oneOf("none", "gzip")),
-    intervalMs: of("OTEL_METRIC_EXPORT_INTERVAL", "60000", "milliseconds from 1000 to 86400000", (text) =>
-      wholeOf(text, 1_000, 86_400_000),
+    intervalMs: readOne(
+      "OTEL_METRIC_EXPORT_INTERVAL",
+      "60000",
+      "milliseconds from 1000 to 86400000",
+      (text) => wholeOf(text, 1_000, 86_400_000),
     ),
     resource: { ...attributes, "service.name": service },
+    tls,
   };
   return { metrics: problems.length === 0 ? metrics : null, problems };
 }
@@ -131,7 +146,7 @@ interface GivenEndpoint {
   readonly urlOf: (text: string) => string;
 }
 
-/** The general one is completed by the path of the signal. */
+/** The path of the signal completes the general endpoint. */
 function endpointOf(given: Given): GivenEndpoint | null {
   const [own, general] = [given.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, given.OTEL_EXPORTER_OTLP_ENDPOINT];
   if (own !== undefined)
@@ -162,7 +177,7 @@ function wholeOf(text: string, low: number, high: number): number | undefined {
   return /^\d+$/.test(text) && value >= low && value <= high ? value : undefined;
 }
 
-/** As the specification writes them, after W3C Baggage without properties. */
+/** Parses pairs as the specification writes them, after W3C Baggage without properties. */
 function pairsOf(text: string): Readonly<Record<string, string>> | undefined {
   const pairs = text.split(",").filter((pair) => pair.trim() !== "");
   const read = pairs.map((pair) => /^\s*([^\s=]+)\s*=\s*(.*?)\s*$/.exec(pair));
@@ -176,7 +191,7 @@ function pairsOf(text: string): Readonly<Record<string, string>> | undefined {
   }
 }
 
-/** What HTTP can carry. */
+/** Parses headers that HTTP can carry. */
 function headersOf(text: string): Readonly<Record<string, string>> | undefined {
   const pairs = pairsOf(text);
   const isRight = ([name, value]: [string, string]) =>

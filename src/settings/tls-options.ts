@@ -41,11 +41,7 @@ export function serverName(host: string): Pick<TlsOptions, "servername"> {
  */
 export function readCertificates(file: string, parameter: string): string {
   try {
-    const found = statSync(file);
-    // Reading a FIFO or a device could wait for ever.
-    if (!found.isFile()) throw new Error("it is not a regular file");
-    if (found.size > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`);
-    const text = readFileSync(file, "utf8");
+    const text = readPem(file);
     new X509Certificate(text);
     return text;
   } catch (error) {
@@ -54,4 +50,13 @@ export function readCertificates(file: string, parameter: string): string {
       { cause: error },
     );
   }
+}
+
+/** @throws Error when the file cannot be read. */
+export function readPem(file: string): string {
+  const found = statSync(file);
+  // Reading a FIFO or a device could wait for ever.
+  if (!found.isFile()) throw new Error("it is not a regular file");
+  if (found.size > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`);
+  return readFileSync(file, "utf8");
 }

@@ -1,12 +1,14 @@
 import { createClient } from "graphql-ws";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { WebSocket } from "ws";
+import { createApp } from "../../src/app.ts";
+import { loadConfig } from "../../src/config.ts";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
-import { createOtlp, type OtlpOptions } from "../../src/exporters/otlp.ts";
 import { startReceiver } from "../support/http-receiver.ts";
 import { recordingLogger, silentLogger } from "../support/logger.ts";
 import { type ReceivedPoint, startOtlpCollector, whyNoOtlpCollector } from "../support/otlp-collector.ts";
-import { fakeReader, noAlerts } from "../support/queue-reader.ts";
+import { exportByOtlp } from "../support/otlp-exporter.ts";
+import { fakeReader } from "../support/queue-reader.ts";
 import { freePort, uniquePrefix } from "../support/redis.ts";
 import { ask, startApp } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -26,6 +28,10 @@ async function start(env: Readonly<Record<string, string>>, logger = silentLogge
   );
   started.push(server);
   return server;
+}
+
+async function startExporting(options: Parameters<typeof exportByOtlp>[0]): Promise<void> {
+  started.push(await exportByOtlp(options));
 }
 
 const enqueue = (queue: string, jobId: string) =>
@@ -129,10 +135,15 @@ describe.skipIf(whyNoOtlpCollector !== null)(
 
     it("gets the last numbers when the server stops", async () => {
       await using collector = await startOtlpCollector();
-      const server = await start({
-        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-        OTEL_METRIC_EXPORT_INTERVAL: "86400000",
+      const { otlpMetrics, ...config } = loadConfig({
+        ...{ PORT: "0", REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() },
+        ...{ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_METRIC_EXPORT_INTERVAL: "86400000" },
       });
+      // Two seconds may be too few on a busy machine.
+      const patient = otlpMetrics === null ? null : { ...otlpMetrics, flushMs: 30_000 };
+      const server = createApp({ ...config, otlpMetrics: patient }, silentLogger);
+      started.push(server);
+      await server.start();
       // The first export is over, and the next one is a day away.
       await until(() => expect(named(collector.points(), "queue_latency.known_queues")).toHaveLength(1));
       await record(server.url, '{ type: ENQUEUED, queue: "late", jobId: "1" }');
@@ -164,7 +175,7 @@ describe.skipIf(whyNoOtlpCollector !== null)(
     it("gets every one of 10,000 queues, a page in each request", async () => {
       await using collector = await startOtlpCollector();
       const names = Array.from({ length: 10_000 }, (_, i) => `queue-${String(i).padStart(5, "0")}`);
-      await exporting({ reader: fakeReader(names), url: `${collector.url}/v1/metrics` });
+      await startExporting({ reader: fakeReader(names), url: `${collector.url}/v1/metrics` });
       await until(() => {
         expect(named(collector.points(), "queue_latency.known_queues")).toMatchObject([{ value: 10_000 }]);
       });
@@ -183,7 +194,7 @@ describe.skipIf(whyNoOtlpCollector !== null)(
           ? { state: "MISSING" }
           : { accuracy: "UNKNOWN", latencyMs: null, depth: null };
       });
-      await exporting({ reader, url: `${collector.url}/v1/metrics` });
+      await startExporting({ reader, url: `${collector.url}/v1/metrics` });
       await until(() => expect(named(collector.points(), "queue_latency.known_queues")).toHaveLength(1));
       const namesOf = (queue: string) =>
         collector
@@ -208,10 +219,10 @@ describe.skipIf(whyNoOtlpCollector !== null)(
       const port = await freePort();
       const logger = recordingLogger();
       const reader = fakeReader(["a"]);
-      await exporting({
+      await startExporting({
         reader,
         url: `http://127.0.0.1:${port}/v1/metrics`,
-        timeoutMs: 50,
+        timeoutMs: 1_000,
         intervalMs: 20,
         logger,
       });
@@ -274,37 +285,3 @@ describe("a request that is part of a trace", () => {
     ]);
   });
 });
-
-const freeLease: OtlpOptions["lease"] = {
-  async acquire(signal) {
-    return { ended: signal, fence: 1, release: async () => {} } as never;
-  },
-};
-
-async function exporting(options: Pick<OtlpOptions, "reader" | "url"> & Partial<OtlpOptions>): Promise<void> {
-  const service = createOtlp({
-    ...{
-      headers: {},
-      timeoutMs: 10_000,
-      compression: "none",
-      intervalMs: 86_400_000,
-      resource: {},
-      version: "1",
-    },
-    ...{
-      maxQueues: 50_000,
-      historyMaxQueues: 50_000,
-      objectiveMsOf: () => null,
-      alertStatus: async () => noAlerts,
-    },
-    ...{
-      isRedisUp: async () => true,
-      server: { read: async () => [] },
-      lease: freeLease,
-      logger: silentLogger,
-    },
-    ...options,
-  });
-  await service.start();
-  started.push(service);
-}

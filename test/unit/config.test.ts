@@ -959,6 +959,7 @@ test("every mistake is reported at once, one line each", () => {
 });
 
 describe("OpenTelemetry", () => {
+  const missing = "/nonexistent/ca.pem";
   const endpoint = "http://collector:4318";
   const metricsOf = (env: Readonly<Record<string, string>>) => loadConfig(env).otlpMetrics;
 
@@ -987,7 +988,7 @@ describe("OpenTelemetry", () => {
       ...{ url: undefined, why: "metrics are switched off" },
     },
     {
-      env: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc", OTEL_METRIC_EXPORT_INTERVAL: "often" },
+      env: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc", OTEL_EXPORTER_OTLP_CERTIFICATE: missing },
       ...{ url: undefined, why: "other programs share the variables; none counts without an endpoint" },
     },
   ])("$env sends to $url: $why", ({ env, url }) => {
@@ -1005,6 +1006,7 @@ describe("OpenTelemetry", () => {
     expect(metrics).toEqual({
       ...{ url: `${endpoint}/v1/metrics`, timeoutMs: 2_000, intervalMs: 5_000, compression: "gzip" },
       headers: { a: "2", b: "x y=" },
+      tls: {},
       resource: { "service.name": "queues", "k8s.pod.name": "a,b" },
     });
   });
@@ -1020,6 +1022,12 @@ describe("OpenTelemetry", () => {
     ["OTEL_EXPORTER_OTLP_TIMEOUT", "10s", /expected milliseconds from 1 to 600000, got "10s"$/],
     ["OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", /expected none or gzip/],
     ["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", /expected cumulative/],
+    ["OTEL_EXPORTER_OTLP_CERTIFICATE", missing, /expected a readable file of certificates \(PEM\).*ENOENT/],
+    ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/dev/zero", /with \/dev\/zero: it is not a regular file$/],
+    ["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "package.json", /expected a readable file of certificates/],
+    ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", missing, /expected a readable file of certificates/],
+    ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "package.json", /expected a readable file of a private key/],
+    ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", missing, /expected a readable file of a private key/],
     ["OTEL_METRIC_EXPORT_INTERVAL", "0", /expected milliseconds from 1000/],
     ["OTEL_METRICS_EXPORTER", "prometheus", /expected otlp or none/],
     ["OTEL_RESOURCE_ATTRIBUTES", "a=%zz", /expected key=value/],

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { listSettings } from "../../src/config.ts";
 import { errorStatus } from "../../src/core/errors.ts";
+import { createQueueMetrics } from "../../src/exporters/queue-series.ts";
 import {
   intervalSetting,
   polledKindNames,
@@ -184,6 +185,13 @@ describe("tables", () => {
     expect(variables.length).toBeGreaterThan(10);
     const named = rowsOf("docs/opentelemetry.md").flatMap(([cell]) => namesIn(cell));
     expect(named).toEqual(expect.arrayContaining(variables));
+  });
+
+  test("of docs/opentelemetry.md have every metric of a queue", () => {
+    const metrics = createQueueMetrics(() => null).map(({ otelName }) => otelName);
+    expect(metrics.length).toBeGreaterThan(8);
+    const named = rowsOf("docs/opentelemetry.md").flatMap(([cell]) => namesIn(cell));
+    expect(named).toEqual(expect.arrayContaining(metrics));
   });
 
   test("of docs/errors.md have every code with its status", () => {
