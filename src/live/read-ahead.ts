@@ -22,16 +22,20 @@ const minQueues = 1_000;
 export function createReadAhead({ count, read, next, settleMs = 1_000 }: ReadAheadOptions): Service {
   const stopping = new AbortController();
 
+  async function startNext(): Promise<void> {
+    if (!stopping.signal.aborted) await next.start();
+  }
+
   async function readFirst(): Promise<void> {
     await read().catch(() => {});
     await pause(settleMs, stopping.signal);
-    if (!stopping.signal.aborted) await next.start();
+    await startNext();
   }
 
   return {
     async start() {
       const queues = await count().catch(() => 0);
-      if (queues < minQueues) await next.start();
+      if (queues < minQueues) await startNext();
       else void readFirst();
     },
     async stop() {

@@ -47,3 +47,13 @@ test("what comes next is not started when the server stops meanwhile, and stops 
   await new Promise(setImmediate);
   expect(next.start).not.toHaveBeenCalled();
 });
+
+test("nor when it stops while the queues are counted", async () => {
+  const counting = Promise.withResolvers<number>();
+  const { next, ahead } = open({ count: () => counting.promise });
+  const started = ahead.start();
+  await ahead.stop();
+  counting.reject(new Error("the connection was closed"));
+  await started;
+  expect(next.start).not.toHaveBeenCalled();
+});
