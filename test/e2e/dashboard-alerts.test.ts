@@ -242,7 +242,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     // Opens, and never answers.
     await page.routeWebSocket(/graphql/, () => {});
     await page.reload();
-    await page.getByText("Not known yet.").waitFor();
+    await page.getByRole("region", { name: "Firing" }).getByText("Not known yet.").waitFor();
     await page
       .getByRole("alert")
       .filter({ hasText: "The WebSocket to the server cannot be opened" })

@@ -56,6 +56,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   let backoffMs = minBackoffMs;
   /** The start, or the latest repair: settled when nothing is under way. */
   let underWay: Promise<void> = Promise.resolve();
+  let givenUp: Promise<void> | null = null;
   let stopped: Promise<void> | null = null;
 
   async function takeOwnership(): Promise<void> {
@@ -107,7 +108,13 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
     await giveUp();
   }
 
-  async function giveUp(): Promise<void> {
+  /** A start that failed and a stop meanwhile both wait until it is done. */
+  function giveUp(): Promise<void> {
+    givenUp ??= release();
+    return givenUp;
+  }
+
+  async function release(): Promise<void> {
     const owned = lock;
     lock = null;
     if (owned === null) return;
