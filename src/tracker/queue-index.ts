@@ -116,7 +116,8 @@ export function createQueueIndex(options: QueueIndexOptions): QueueIndex {
       } while (cursor !== "0");
     }
     await addAll([marker]);
-    if (missing > 0) logger.warn({ queues: missing }, "listed queues again that were not in the index");
+    // Nothing is left to do. It also comes at the first start on a Redis, of a queue that a source reports meanwhile.
+    if (missing > 0) logger.info({ queues: missing }, "listed queues that were not in the index");
   }
 
   function complete(): Promise<void> {
