@@ -5,7 +5,8 @@ import { type FieldCost, text } from "../limits/field-cost.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { HealthEnum } from "./health.ts";
-import { AccuracyEnum, ThroughputType } from "./queue-latency.ts";
+import { AccuracyEnum } from "./queue-latency.ts";
+import { ThroughputType } from "./rates.ts";
 
 /** Most alerts have no more of each. */
 const few = (): FieldCost => ({ items: 3 });

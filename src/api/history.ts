@@ -5,7 +5,8 @@ import type { FieldCost } from "../limits/field-cost.ts";
 import { wallClock } from "../runtime/clock.ts";
 import { builder } from "./builder.ts";
 import type { ArgumentLimits } from "./context.ts";
-import { QueueLatencyType, WaitTimeType } from "./queue-latency.ts";
+import { QueueLatencyType } from "./queue-latency.ts";
+import { WaitTimeType } from "./rates.ts";
 
 const maxPoints = 1_000;
 const pointsForOne = 10;

@@ -1,13 +1,11 @@
 import { AppError } from "../core/errors.ts";
 import { maxQueueNameBytes } from "../core/queue-name.ts";
-import { roundedRate, roundedSeconds, secondsOf } from "../core/rounding.ts";
+import { secondsOf } from "../core/rounding.ts";
 import {
   accuracies,
   inOrderLatencyMs,
   type QueueSnapshot,
   queueStates,
-  type Throughput,
-  type WaitTime,
   type Window,
   windows,
 } from "../core/snapshot.ts";
@@ -16,6 +14,7 @@ import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
 import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
+import { ThroughputType, WaitTimeType } from "./rates.ts";
 import { selectedParts } from "./selected-parts.ts";
 
 export const QueueStateEnum = builder.enumType("QueueState", {
@@ -48,61 +47,6 @@ const WindowEnum = builder.enumType("Window", {
     ONE_MINUTE: "The last 60 seconds.",
     FIVE_MINUTES: "The last 5 minutes.",
     FIFTEEN_MINUTES: "The last 15 minutes.",
-  }),
-});
-
-export const ThroughputType = builder.objectRef<Throughput>("Throughput").implement({
-  description:
-    "Mean rates of jobs over a window, by the times at which the events happened: an event that arrives late counts in the window in which it happened.",
-  fields: (t) => ({
-    enqueuedPerSecond: t.float({
-      description: "Jobs enqueued, per second; 0 when none. Scheduled jobs count when they are enqueued.",
-      resolve: ({ enqueuedPerSecond }) => roundedRate(enqueuedPerSecond),
-    }),
-    dequeuedPerSecond: t.float({
-      description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count.",
-      resolve: ({ dequeuedPerSecond }) => roundedRate(dequeuedPerSecond),
-    }),
-    isLowerBound: t.boolean({
-      description:
-        "True when more jobs may have come and left: the source reads a list from time to time, and a job that comes and leaves between two readings is not counted.",
-      resolve: ({ isLowerBound = false }) => isLowerBound,
-    }),
-  }),
-});
-
-export const WaitTimeType = builder.objectRef<WaitTime>("WaitTime").implement({
-  description:
-    "How long the jobs dequeued in a window had waited, from claimable to dequeued. Seconds; all 0 when `count` is 0. The window reaches back up to 5 % further than its name says.",
-  fields: (t) => ({
-    count: t.exposeInt("count", {
-      description: "Number of dequeued jobs whose enqueue is known.",
-    }),
-    mean: t.float({
-      description: "Mean wait, in seconds. Exact.",
-      resolve: ({ mean }) => roundedSeconds(mean),
-    }),
-    p50: t.float({
-      description: "Half of the jobs waited at most this long, in seconds. Within 2 %.",
-      resolve: ({ p50 }) => roundedSeconds(p50),
-    }),
-    p95: t.float({
-      description: "95 % of the jobs waited at most this long, in seconds. Within 2 %.",
-      resolve: ({ p95 }) => roundedSeconds(p95),
-    }),
-    p99: t.float({
-      description: "99 % of the jobs waited at most this long, in seconds. Within 2 %.",
-      resolve: ({ p99 }) => roundedSeconds(p99),
-    }),
-    max: t.float({
-      description: "The longest wait, in seconds. Exact.",
-      resolve: ({ max }) => roundedSeconds(max),
-    }),
-    isUpperBound: t.boolean({
-      description:
-        "True when jobs that waited for less than one reading's interval may be missing, as in `Throughput.isLowerBound`: then the mean and the quantiles may be lower, and `count` higher.",
-      resolve: ({ isUpperBound = false }) => isUpperBound,
-    }),
   }),
 });
 

@@ -107,12 +107,19 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
           left = await readSome(redis, left, queues);
         }
       }
+      forgetGoneGroups(queues);
       const isSure = queues.size === 0 && isDone;
       const whyEmpty = isSure
         ? `no stream has one of these names: ${names.join(", ")}; ${await foreignSystems(redis)}`
         : null;
       return { queues: withoutClashes([...queues.values()]), whyEmpty, hasMore };
     });
+  }
+
+  /** A group of the same name that comes later is another one. */
+  function forgetGoneGroups(found: ReadonlyMap<string, NamedQueue>): void {
+    for (const [name, { depths }] of streams)
+      for (const group of depths.keys()) if (!found.has(originOf(name, group))) depths.delete(group);
   }
 
   /** @returns what it did not read. */
@@ -192,7 +199,7 @@ function groupsOf(
   ids.seen(String(newest), nowMs);
   return Array.from({ length: fields.length / groupFields }, (_, i): NamedQueue => {
     const [group, head, count, pending, idle] = fields.slice(i * groupFields, (i + 1) * groupFields);
-    const origin = `stream ${JSON.stringify(name)}, group ${JSON.stringify(group)}`;
+    const origin = originOf(name, String(group));
     const inFlight = { inFlight: Number(pending), inFlightIdleMs: idle === "" ? null : Number(idle) };
     const seen = { ...at, ...inFlight, queue: `${name}/${group}`, scheduled: null, paused: false };
     if (head === "") {
@@ -205,6 +212,10 @@ function groupsOf(
     const depth = depths.get(String(group)) ?? { depth: null };
     return { origin, observation: { ...seen, ...depth, ...ids.ageOf(String(head), nowMs) } };
   });
+}
+
+function originOf(stream: string, group: string): string {
+  return `stream ${JSON.stringify(stream)}, group ${JSON.stringify(group)}`;
 }
 
 function depthOf(counted: number): Pick<Observation, "depth" | "depthIsLowerBound"> {

@@ -57,6 +57,19 @@ test("a group's head is the first entry that no consumer was given, and its age 
   await watched.until("orders/g", { depth: 0, headAgeMs: null, accuracy: "EXACT", inFlight: 5 });
 });
 
+test("a group that was destroyed and made again has no depth of the one before", async () => {
+  const { url, at } = await sourceRedis();
+  const [, second = "", third = ""] = await add(at, "orders", 5);
+  // Redis knows no lag of a group that begins in the middle.
+  await at.xgroup("CREATE", "orders", "g", second);
+  const watched = await watch(url, "orders", { countEveryMs: hourMs });
+  await watched.until("orders/g", { depth: 3 });
+  await at.xgroup("DESTROY", "orders", "g");
+  await watched.untilGone("orders/g");
+  await at.xgroup("CREATE", "orders", "g", third);
+  await watched.until("orders/g", { depth: null, accuracy: "EXACT" });
+});
+
 test("entries that a killed worker has do not wait, and are in flight until they are acknowledged", async () => {
   const { url, at } = await sourceRedis();
   await at.xgroup("CREATE", "orders", "g", "0", "MKSTREAM");
