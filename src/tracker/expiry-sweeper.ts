@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { AppError, messageOf } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
@@ -29,8 +30,11 @@ const page = 200;
 
 /**
  * Once a minute lets every queue drop its ghosts and free what it remembers no longer, forgets the recorded queues that are no
- * longer used, takes the names of queues that have no state out of the index, and completes an index that was evicted. One process at a time does it. What is read
+ * longer used, takes the names of queues that have no state out of the index, and completes an index that was evicted. What is read
  * leaves ghosts out whether they have been dropped or not.
+ *
+ * One process at a time does it: of two, one takes out the name of a queue that the other has found to be lost, which is not listed for a
+ * moment then. A turn is renewed with each page, and a sweep ends when another process has it.
  */
 export function createExpirySweeper({
   redis,
@@ -47,6 +51,10 @@ export function createExpirySweeper({
   const turnUrl = new URL("lua/sweep-turn.lua", import.meta.url);
   // A sweep makes room.
   const turnScript = allowOutOfMemory(loadScript("queueLatencySweepTurn", turnUrl));
+  const turn = {
+    keys: [keys.sweepLease],
+    args: [randomBytes(12).toString("base64url"), Math.ceil(everyMs * 0.9)],
+  };
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | undefined;
   let stopped = false;
@@ -62,13 +70,11 @@ export function createExpirySweeper({
   }
 
   async function sweep(): Promise<void> {
-    const turn = { keys: [keys.sweepLease], args: [process.pid, Math.ceil(everyMs * 0.9)] };
-    if ((await runScript(redis, turnScript, turn)) === null) return;
     let after: string | null = null;
     let dropped = 0;
     let forgotten = 0;
     const failures: Error[] = [];
-    while (!stopped) {
+    while (!stopped && (await runScript(redis, turnScript, turn)) !== null) {
       const names: string[] = await index.list({ after, limit: page });
       const swept = await recorder.sweep(names);
       dropped += swept.lost;
@@ -79,10 +85,11 @@ export function createExpirySweeper({
       forgotten += await forgetIdle(swept.empty);
       failures.push(...swept.failures);
       after = names.at(-1) ?? null;
-      if (names.length < page) break;
+      if (names.length === page) continue;
+      // Last, for it writes, and Redis may be full.
+      await index.complete();
+      break;
     }
-    // Last, for it writes, and Redis may be full.
-    await index.complete();
     const isAway = (failure: Error) => failure instanceof AppError;
     const broken = failures.filter((failure) => !isAway(failure));
     if (dropped > 0) logger.warn({ lost: dropped }, "dropped jobs that waited longer than MAX_WAIT");
@@ -97,7 +104,6 @@ export function createExpirySweeper({
   return {
     async start() {
       timer = setInterval(() => {
-        // Of two at a time, one takes out the name of a queue that the other has found to be lost: for a moment it is not listed.
         sweeping ??= sweep()
           .catch((error: unknown) => {
             logger.warn({ err: messageOf(error) }, "could not sweep; the next round makes up for it");

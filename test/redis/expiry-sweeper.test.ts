@@ -291,6 +291,44 @@ it("takes the names of queues that have no state out of the list", async () => {
   await until(async () => expect(await tracker.list({ limit: 1_000 })).toEqual(["known"]));
 });
 
+it("renews its turn with each page, so that a long sweep stays the only one, and ends when another process has it", async () => {
+  await using swept = await openSwept();
+  const { redis, keys, logger } = swept;
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const names = Array.from({ length: 200 }, (_, i) => `q${i}`);
+  const leftMs: number[] = [];
+  let completed = 0;
+  const sweeper = createExpirySweeper({
+    ...{ redis, keys, logger, queueTtlMs: hourMs, everyMs: minuteMs },
+    index: { list: async () => names, unlist: async () => {}, complete: async () => void completed++ },
+    recorder: {
+      async sweep() {
+        leftMs.push(await redis.pttl(keys.sweepLease));
+        // As after most of the turn, and as after all of it where another process has begun.
+        if (leftMs.length === 1) await redis.pexpire(keys.sweepLease, 1_000_000);
+        if (leftMs.length === 2) await redis.del(keys.sweepLease);
+        if (leftMs.length === 3) await redis.set(keys.sweepLease, "another", "PX", minuteMs);
+        return { lost: 0, unknown: [], known: [], empty: [], failures: [] };
+      },
+    },
+    recorded: { mark: async () => [], marked: async () => [] },
+    dataLoss: { reportGone: async () => [] },
+    forget: async () => false,
+  });
+  await sweeper.start();
+  vi.advanceTimersByTime(minuteMs);
+  await until(() => expect(leftMs.length).toBeGreaterThanOrEqual(3));
+  await sweeper.stop();
+  expect(leftMs).toHaveLength(3);
+  for (const ms of leftMs) {
+    expect(ms).toBeGreaterThan(0);
+    expect(ms).toBeLessThanOrEqual(0.9 * minuteMs);
+  }
+  expect(completed).toBe(0);
+  expect(await redis.get(keys.sweepLease)).toBe("another");
+});
+
 it("begins no sweep while one is under way, which would take out names that the other one has just kept", async () => {
   await using swept = await openSwept();
   const { redis, keys, logger } = swept;
