@@ -2,6 +2,7 @@ import { beginInFirst, type CpuShare } from "../core/cpu-share.ts";
 import { AppError } from "../core/errors.ts";
 import type { Joined, Newer, PushSource } from "../core/push-source.ts";
 import type { QueueCounts, QueuePage, QueuePageRequest } from "../core/queue-page.ts";
+import type { QueueSnapshot } from "../core/snapshot.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
@@ -208,26 +209,23 @@ function createMember({ first, minIntervalMs, share, read, clock, onEnd }: Membe
 /** Node's timers may fire a little early. */
 const timerSlackMs = 5;
 
+/** Of each field of a queue, whether another value of it makes another page: not that of a time at which it was read, or is to be. */
+const isContent: Readonly<Record<keyof QueueSnapshot, boolean>> = {
+  ...{ queue: true, source: true, state: true, accuracy: true, stale: true, health: true, clockSkewMs: true },
+  ...{ latencyMs: true, oldestSinceMs: true, overtaken: true, inOrderSinceMs: true },
+  ...{ depth: true, depthIsLowerBound: true, scheduled: true, lost: true, throughput: true, waitTime: true },
+  ...{ inFlight: true, inFlightSinceMs: true },
+  ...{ measuredAtMs: false, changesAtMs: false, uncountedAtMs: false, totals: false, unreadable: false },
+};
+const contentFields = (Object.keys(isContent) as (keyof QueueSnapshot)[]).filter((field) => isContent[field]);
+
 /** Everything of a page that a subscriber may see, but for the times at which it was read. */
 function contentOf({ edges, hasMore, omitted, counts }: QueuePage): string {
   return JSON.stringify([
     hasMore,
     omitted,
     counts === null ? null : { ...counts, bySource: [...counts.bySource] },
-    edges.map(({ node }) => [
-      ...[
-        node.queue,
-        node.source,
-        node.state,
-        node.latencyMs,
-        node.oldestSinceMs,
-        node.depth,
-        node.depthIsLowerBound,
-        node.scheduled,
-      ],
-      ...[node.lost, node.accuracy, node.stale, node.clockSkewMs, node.health],
-      ...[node.throughput, node.waitTime],
-    ]),
+    edges.map(({ node }) => contentFields.map((field) => node[field])),
   ]);
 }
 

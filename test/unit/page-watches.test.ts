@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { CpuShare } from "../../src/core/cpu-share.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { QueuePage, QueuePageRequest } from "../../src/core/queue-page.ts";
+import type { QueueSnapshot } from "../../src/core/snapshot.ts";
 import { createPageWatches } from "../../src/live/page-watches.ts";
 import { snapshot } from "../support/live.ts";
 import { silentLogger } from "../support/logger.ts";
@@ -53,13 +54,14 @@ function open() {
   let depth: number | Error = 0;
   let rate = 0;
   let total = 3;
+  let rest: Partial<QueueSnapshot> = {};
   let readMs = 0;
   const read = vi.fn(async (_: QueuePageRequest, share: Pick<CpuShare, "begin">): Promise<QueuePage> => {
     await share.begin(() => {});
     if (readMs > 0) await new Promise((resolve) => setTimeout(resolve, readMs));
     if (depth instanceof Error) throw depth;
     const throughput = { ONE_MINUTE: { enqueuedPerSecond: rate, dequeuedPerSecond: 0 } };
-    const edges = [{ cursor: "c", node: snapshot("q", { depth, health: "SLOW", throughput }) }];
+    const edges = [{ cursor: "c", node: snapshot("q", { depth, health: "SLOW", throughput, ...rest }) }];
     const byHealth = { OK: 2, SLOW: 1, FALLING_BEHIND: 0, STALLED: 0, UNKNOWN: 0 };
     const counts = { total, bySource: new Map([["events", total]]), byHealth };
     return { edges, hasMore: false, endCursor: "c", counts, measuredAtMs: performance.now(), omitted: 0 };
@@ -75,6 +77,9 @@ function open() {
     },
     setRate(value: number) {
       rate = value;
+    },
+    setRest(value: Partial<QueueSnapshot>) {
+      rest = value;
     },
     /** From now on a reading takes so long. */
     slow(ms: number) {
@@ -133,6 +138,21 @@ describe("a page that is watched", () => {
       [4, 0],
       [4, 1.5],
     ]);
+  });
+
+  test.each<readonly [change: Partial<QueueSnapshot>, pushes: number, why: string]>([
+    [{ inFlight: 1, inFlightSinceMs: 5 }, 2, "a worker has taken the only job"],
+    [{ overtaken: 1, inOrderSinceMs: 5 }, 2, "a job that came later was served"],
+    [{ depthIsLowerBound: true }, 2, "more jobs may wait than were counted"],
+    [{ clockSkewMs: 5 }, 2, "a producer's clock is ahead"],
+    [{ measuredAtMs: 5 }, 1, "the time of a reading is no news"],
+    [{ changesAtMs: 5 }, 1, "no client sees it"],
+  ])("of which a reading has %j is pushed %i times: %s", async (change, pushes) => {
+    const opened = open();
+    const { pages } = await opened.collect();
+    opened.setRest(change);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(pages).toHaveLength(pushes);
   });
 
   test("is pushed at most once an interval also when one reading took long", async () => {
