@@ -93,6 +93,13 @@ test("pins the packages of docs/decisions/0025-pinned-packages.md, and no others
   expect(pinned.toSorted()).toEqual(explained.toSorted());
 });
 
+test("has each package of OpenTelemetry once, as its exporters ask for exact versions of the SDK", async () => {
+  const { packages } = (await readJson("package-lock.json")) as Lock;
+  const paths = Object.keys(packages).filter((path) => /\/@opentelemetry\/[^/]+$/.test(path));
+  expect(paths).toContain("node_modules/@opentelemetry/sdk-metrics");
+  expect(paths.filter((path) => path.lastIndexOf("node_modules/") > 0)).toEqual([]);
+});
+
 describe("GitHub's files", () => {
   const files = globSync(".github/**/*.yml", { cwd: project });
   test.each(files)("%s is YAML with a name or links", async (file) => {
