@@ -2,7 +2,6 @@ import type { FollowedCursor, FollowSink } from "../core/log-following.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
@@ -57,13 +56,7 @@ const maxCheckMs = 1_000;
 export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
-  const { away, unstored } = createSourceOutages(logger, source);
-  const empty = createOutageLog({
-    logger,
-    begins: "no BullMQ queues found",
-    ends: "BullMQ queues found",
-    fields: { source },
-  });
+  const { away, unstored, empty } = createSourceOutages(logger, source);
   const stopping = new AbortController();
   const queues = new Map<string, QueueProgress>();
   /** Queues of which it was logged that their streams are too short. */

@@ -2,15 +2,13 @@ import type { EventSink, Observation } from "../core/observation.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock, wallClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createFaktoryClient, FaktoryRefusal, type FaktorySession } from "./faktory-client.ts";
-import { createSourceOutages } from "./source-outages.ts";
+import { createPollLoop } from "./poll-loop.ts";
 
 export interface FaktorySourceOptions {
   /** `tcp://[:password@]host[:7419]`, or `tcp+tls://...`; `?paused=a,b` names the queues that are paused in Faktory. */
   readonly url: string;
-  /** From the start of one reading to the start of the next, in ms. A reading that takes longer delays the next. */
   readonly intervalMs: number;
   readonly sink: EventSink;
   readonly logger: Logger;
@@ -41,43 +39,11 @@ export interface FaktorySourceOptions {
  */
 export function createFaktorySource(options: FaktorySourceOptions): Service {
   const { intervalMs, sink, logger, chunkSize = 100, source = "faktory" } = options;
-  const boundMs = Math.max(2_000, 2 * intervalMs);
-  const freshForMs = Math.max(2_000, 3 * intervalMs);
   const client = createFaktoryClient(options.url);
   const pausedQueues = new Set(new URL(options.url).searchParams.get("paused")?.split(","));
-  const { away, unstored } = createSourceOutages(logger, source);
-  const stopping = new AbortController();
   /** Of each queue whose age Faktory could not determine, since when. Asked alone, so that the others need no second question. */
   const unknownSinceMs = new Map<string, number>();
   let warnedOfNames = false;
-  let running: Promise<void> | undefined;
-
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const startedAtMs = monotonicClock.now();
-      await tick();
-      await pause(startedAtMs + intervalMs - monotonicClock.now(), stopping.signal);
-    }
-  }
-
-  async function tick(): Promise<void> {
-    const late = AbortSignal.timeout(boundMs);
-    let queues: readonly Observation[];
-    try {
-      queues = await client.use(AbortSignal.any([stopping.signal, late]), read);
-    } catch (error) {
-      if (stopping.signal.aborted) return;
-      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
-      return;
-    }
-    away.recovered();
-    try {
-      await sink.observe({ source, queues, freshForMs });
-      unstored.recovered();
-    } catch (error) {
-      unstored.failed(error);
-    }
-  }
 
   async function read(faktory: FaktorySession): Promise<readonly Observation[]> {
     const sizes = await faktory.sizes();
@@ -150,16 +116,11 @@ export function createFaktorySource(options: FaktorySourceOptions): Service {
     return names.filter(isAskable);
   }
 
-  return {
-    async start() {
-      running = run();
-    },
-    async stop() {
-      stopping.abort();
-      await running;
-      await client.close();
-    },
-  };
+  return createPollLoop({
+    ...{ source, intervalMs, sink, logger, close: client.close },
+    boundMs: Math.max(2_000, 2 * intervalMs),
+    read: (signal) => client.use(signal, read),
+  });
 }
 
 /**

@@ -1,10 +1,7 @@
-import type { EventSink, Observation } from "../core/observation.ts";
+import type { Observation } from "../core/observation.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
-import { monotonicClock } from "../runtime/clock.ts";
-import type { Logger } from "../runtime/logger.ts";
-import { createOutageLog } from "../runtime/outage-log.ts";
-import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
+import { createPollLoop, type PollLoopOptions } from "./poll-loop.ts";
 import { createSourceOutages } from "./source-outages.ts";
 
 /** What one look at a job system returned. */
@@ -20,23 +17,12 @@ export interface PolledReading {
   readonly hasMore?: boolean;
 }
 
-export interface PolledSourceOptions {
-  /** What stands before the slash in the names of its queues. */
-  readonly source: string;
-  /**
-   * From the start of one reading to the start of the next, in ms. After a reading that takes more than half of that, the
-   * pause is as long as the reading was.
-   */
-  readonly intervalMs: number;
-  readonly sink: EventSink;
-  readonly logger: Logger;
+export interface PolledSourceOptions extends Omit<PollLoopOptions, "read"> {
   /** Reads all queues. Throws what went wrong, in words that hold no password. */
   readonly read: (signal: AbortSignal) => Promise<PolledReading>;
-  /** What else runs until the signal is aborted, such as a search for queues. */
-  readonly runBeside?: (signal: AbortSignal) => Promise<void>;
-  /** Closes the connection; what is read meanwhile fails at once. */
-  readonly close: () => void;
-  /** More queues than these are not reported, with one warning. */
+  /** Why the age of a head is not known, for the log. */
+  readonly whyUnknown?: (queue: Observation) => string;
+  /** More queues than these are not reported, with one warning. @default 10_000 */
   readonly maxQueues?: number;
 }
 
@@ -44,63 +30,28 @@ export interface PolledSourceOptions {
 export const defaultMaxQueues = 10_000;
 
 /**
- * Reads a job system at an interval, and reports to the sink about all its queues at once.
- *
- * While it is away it warns once and tries each interval; nothing is reported, and the last reading becomes stale. `start()` does
- * not wait for it. Queues whose names cannot be shown are left out, with one warning.
+ * A {@link createPollLoop} for job systems whose readings need no more than to be checked: queues whose names cannot be shown are left
+ * out, with one warning; so are those beyond the limit; and of a head whose age is not known it is kept for how long that has been so.
  */
 export function createPolledSource(options: PolledSourceOptions): Service {
-  const { source, intervalMs, sink, logger, read, runBeside, close, maxQueues = defaultMaxQueues } = options;
-  const boundMs = Math.max(10_000, 2 * intervalMs);
-  const { away, unstored } = createSourceOutages(logger, source);
-  const empty = createOutageLog({
-    ...{ logger, fields: { source } },
-    begins: "no queues found",
-    ends: "queues found",
-  });
-  const stopping = new AbortController();
+  const { source, logger, whyUnknown, maxQueues = defaultMaxQueues } = options;
+  const { empty } = createSourceOutages(logger, source);
   /** Of each queue whose head's age is not known, since when. */
   const unknownSinceMs = new Map<string, number>();
   const warned = new Set<string>();
-  let running: Promise<unknown> | undefined;
 
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const startedAtMs = monotonicClock.now();
-      const tookMs = await tick();
-      await pause(Math.max(tookMs, startedAtMs + intervalMs - monotonicClock.now()), stopping.signal);
-    }
-  }
-
-  /** Resolves to how long it was read, in ms; 0 when it could not be. */
-  async function tick(): Promise<number> {
-    const startedAtMs = monotonicClock.now();
-    const late = AbortSignal.timeout(boundMs);
-    let reading: PolledReading;
-    try {
-      reading = await read(AbortSignal.any([stopping.signal, late]));
-    } catch (error) {
-      if (stopping.signal.aborted) return 0;
-      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
-      return 0;
-    }
-    away.recovered();
+  async function read(signal: AbortSignal): Promise<readonly Observation[]> {
+    const reading = await options.read(signal);
     if (reading.queues.length > 0) empty.recovered();
     else if (reading.whyEmpty !== null) empty.failed(reading.whyEmpty);
-    const tookMs = monotonicClock.now() - startedAtMs;
     const queues = reportable(reading).map(withUnknownAge);
     forgetOthers(queues);
-    try {
-      await sink.observe({ source, queues, freshForMs: Math.max(2_000, 3 * intervalMs, 6 * tookMs) });
-      unstored.recovered();
-    } catch (error) {
-      unstored.failed(error);
-    }
-    return tookMs;
+    return queues;
   }
 
   function reportable({ queues, hasMore = false }: PolledReading): readonly Observation[] {
-    const isPresentable = ({ queue }: Observation) => queueNameProblem(`${source}/${queue}`) === null;
+    const isPresentable = ({ queue }: Observation) =>
+      queue !== "" && queueNameProblem(`${source}/${queue}`) === null;
     const skipped = queues.filter((queue) => !isPresentable(queue));
     if (skipped.length > 0) {
       const names = skipped.slice(0, 10).map(({ queue }) => queue.slice(0, 200));
@@ -120,7 +71,8 @@ export function createPolledSource(options: PolledSourceOptions): Service {
     const sinceMs = unknownSinceMs.get(queue);
     if (sinceMs === undefined) {
       unknownSinceMs.set(queue, readAtMs);
-      logger.warn({ source, queue }, "unknown age of the head of a queue");
+      const why = whyUnknown === undefined ? {} : { why: whyUnknown(observation) };
+      logger.warn({ source, queue, ...why }, "unknown age of the head of a queue");
     }
     if (headAgeMs !== null || depth === 0 || depth === null) return observation;
     return { ...observation, headAgeMs: readAtMs - (sinceMs ?? readAtMs) };
@@ -137,14 +89,5 @@ export function createPolledSource(options: PolledSourceOptions): Service {
     warned.add(message);
   }
 
-  return {
-    async start() {
-      running = Promise.all([run(), runBeside?.(stopping.signal)]);
-    },
-    async stop() {
-      stopping.abort();
-      close();
-      await running;
-    },
-  };
+  return createPollLoop({ ...options, read });
 }

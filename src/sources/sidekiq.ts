@@ -1,22 +1,15 @@
 import type { EventSink, Observation } from "../core/observation.ts";
-import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { createOutageLog } from "../runtime/outage-log.ts";
-import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { createPolledSource, defaultMaxQueues, type PolledReading } from "./polled-source.ts";
 import { createResumedScan } from "./resumed-scan.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
-import { createSourceOutages } from "./source-outages.ts";
 
 export interface SidekiqSourceOptions {
   /** `redis://[[user]:password@]host[:6379][/db][?namespace=...]`, or `rediss://...`: the Redis that Sidekiq uses. */
   readonly url: string;
-  /**
-   * From the start of one reading to the start of the next, in ms. After a reading that takes more than half of that, the
-   * pause is as long as the reading was: Redis is busy with us for half of the time at most, however much there is to read.
-   */
   readonly intervalMs: number;
   readonly sink: EventSink;
   readonly logger: Logger;
@@ -38,8 +31,8 @@ const minDisorderMs = 60_000;
  *
  * - The queues are those in the set `queues`; one without a list is empty, since an empty list is no key in Redis. Lists that
  *   are not in the set are found by looking through the keys, a thousand with each reading, and are queues until they have been
- *   empty for ten minutes. What is
- *   in `schedule` and `retry` does not wait yet; `scheduled` is always null, since those sets hold the jobs of all queues.
+ *   empty for ten minutes. What is in `schedule` and `retry` does not wait yet; `scheduled` is always null, since those sets hold the
+ *   jobs of all queues.
  *   `paused` comes from Sidekiq Pro's set of that name.
  * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
  *   clock of its producer was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That no job waits
@@ -58,77 +51,30 @@ const minDisorderMs = 60_000;
  *
  * @throws StartError when the URL is not that of a Redis.
  */
-export function createSidekiqSource(options: SidekiqSourceOptions): Service {
-  const { intervalMs, sink, logger, source = "sidekiq", chunkSize = 50, maxQueues = 10_000 } = options;
-  const boundMs = Math.max(10_000, 2 * intervalMs);
-  const reader = createSidekiqReader(options.url, `queue-latency-${source}`);
-  const { away, unstored } = createSourceOutages(logger, source);
-  const empty = createOutageLog({
-    logger,
-    begins: "no Sidekiq queues found",
-    ends: "Sidekiq queues found",
-    fields: { source },
-  });
-  const stopping = new AbortController();
-  /** Of each queue whose head's age is not known, since when. */
-  const unknownSinceMs = new Map<string, number>();
+export function createSidekiqSource({ url, source = "sidekiq", ...options }: SidekiqSourceOptions): Service {
+  const { logger, chunkSize = 50, maxQueues = defaultMaxQueues } = options;
+  const reader = createSidekiqReader(url, `queue-latency-${source}`);
   /** Of each queue whose jobs were not in order, until when some of those may still lie in between. */
   const disorderedUntilMs = new Map<string, number>();
   /** Queues that are not in the set, and when they were last seen with a job. */
   const unlisted = new Map<string, number>();
   const foreignSystems = createForeignSystems("sidekiq");
   const keys = createResumedScan({ logger, source, fallback: "the queues in the set" });
-  const warned = new Set<string>();
-  let running: Promise<void> | undefined;
 
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const startedAtMs = monotonicClock.now();
-      const tookMs = await tick();
-      await pause(Math.max(tookMs, startedAtMs + intervalMs - monotonicClock.now()), stopping.signal);
-    }
-  }
-
-  /** Resolves to how long Redis was read, in ms; 0 when it could not be. */
-  async function tick(): Promise<number> {
-    const startedAtMs = monotonicClock.now();
-    const late = AbortSignal.timeout(boundMs);
-    let queues: readonly Observation[];
-    try {
-      queues = await reader.use(AbortSignal.any([stopping.signal, late]), read);
-    } catch (error) {
-      if (stopping.signal.aborted) return 0;
-      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
-      return 0;
-    }
-    away.recovered();
-    const tookMs = monotonicClock.now() - startedAtMs;
-    const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
-    try {
-      await sink.observe({ source, queues, freshForMs });
-      unstored.recovered();
-    } catch (error) {
-      unstored.failed(error);
-    }
-    return tookMs;
-  }
-
-  async function read(sidekiq: SidekiqSession): Promise<readonly Observation[]> {
+  async function read(sidekiq: SidekiqSession): Promise<PolledReading> {
     const { names: listed, hasMore } = await sidekiq.names(maxQueues);
-    if (hasMore) warnOnce("skipped queues beyond the limit", { read: maxQueues });
     const present = new Set(listed);
     await lookForUnlisted(sidekiq, present);
     for (const name of unlisted.keys()) present.add(name);
-    const isLookedThrough = keys.isRefused || keys.passes > 0;
-    if (present.size > 0) empty.recovered();
-    else if (isLookedThrough)
-      empty.failed(
-        `there is neither a set of queues nor a list; ?namespace= sets what is in front of it; ${await sidekiq.foreign(foreignSystems)}`,
-      );
-    for (const since of [unknownSinceMs, disorderedUntilMs])
-      for (const name of since.keys()) if (!present.has(name)) since.delete(name);
-    const readings = await sidekiq.readings(presentable([...present]), chunkSize);
-    return readings.map(observation);
+    for (const name of disorderedUntilMs.keys()) if (!present.has(name)) disorderedUntilMs.delete(name);
+    const readings = await sidekiq.readings([...present], chunkSize);
+    const isSure = present.size === 0 && (keys.isRefused || keys.passes > 0);
+    return { queues: readings.map(observation), hasMore, whyEmpty: isSure ? await whyEmpty(sidekiq) : null };
+  }
+
+  async function whyEmpty(sidekiq: SidekiqSession): Promise<string> {
+    const others = await sidekiq.foreign(foreignSystems);
+    return `there is neither a set of queues nor a list; ?namespace= sets what is in front of it; ${others}`;
   }
 
   /** Workers take from a list whether its queue is in the set or not; only Sidekiq's own client adds it there. */
@@ -149,18 +95,11 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     const { queue, size, headAgeMs, paused, readAtMs, uncertaintyMs } = reading;
     if (size !== 0 && unlisted.has(queue)) unlisted.set(queue, readAtMs);
     const seen = { queue, depth: size, scheduled: null, paused, readAtMs, uncertaintyMs };
-    if (size === null) {
-      if (!unknownSinceMs.has(queue)) unknownForMs(reading);
-      return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
-    }
-    if (size !== 0 && headAgeMs === null) {
-      return { ...seen, headAgeMs: unknownForMs(reading), accuracy: "UNKNOWN" };
-    }
-    unknownSinceMs.delete(queue);
-    if (headAgeMs === null) {
+    if (size === 0) {
       disorderedUntilMs.delete(queue);
-      return { ...seen, headAgeMs, accuracy: "EXACT" };
+      return { ...seen, headAgeMs: null, accuracy: "EXACT" };
     }
+    if (size === null || headAgeMs === null) return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
     return { ...seen, headAgeMs, accuracy: isDisordered(reading, headAgeMs) ? "LOWER_BOUND" : "ESTIMATED" };
   }
 
@@ -172,39 +111,10 @@ export function createSidekiqSource(options: SidekiqSourceOptions): Service {
     return order !== "all disordered" && disorderedUntilMs.has(queue);
   }
 
-  function unknownForMs({ queue, size, readAtMs }: SidekiqReading): number {
-    const knownSinceMs = unknownSinceMs.get(queue);
-    if (knownSinceMs !== undefined) return readAtMs - knownSinceMs;
-    unknownSinceMs.set(queue, readAtMs);
-    const why = size === null ? "its key is not a list" : "its payload does not say when it was enqueued";
-    logger.warn({ source, queue, why }, "unknown age of the head of a queue");
-    return 0;
-  }
-
-  function presentable(names: readonly string[]): readonly string[] {
-    // What was no UTF-8 has become U+FFFD, and its key could not be asked for.
-    const isPresentable = (name: string) =>
-      name !== "" && !name.includes("\uFFFD") && queueNameProblem(`${source}/${name}`) === null;
-    const skipped = names.filter((name) => !isPresentable(name));
-    if (skipped.length === 0) return names;
-    const queues = skipped.slice(0, 10).map((name) => name.slice(0, 200));
-    warnOnce("skipped queues with invalid names", { count: skipped.length, queues });
-    return names.filter(isPresentable);
-  }
-
-  function warnOnce(message: string, fields: Readonly<Record<string, unknown>>): void {
-    if (!warned.has(message)) logger.warn({ source, ...fields }, message);
-    warned.add(message);
-  }
-
-  return {
-    async start() {
-      running = run();
-    },
-    async stop() {
-      stopping.abort();
-      await running;
-      reader.close();
-    },
-  };
+  return createPolledSource({
+    ...{ ...options, source, maxQueues, close: reader.close },
+    read: (signal) => reader.use(signal, read),
+    whyUnknown: ({ depth }) =>
+      depth === null ? "its key is not a list" : "its payload does not say when it was enqueued",
+  });
 }

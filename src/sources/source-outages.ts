@@ -1,11 +1,14 @@
 import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog, type OutageLog } from "../runtime/outage-log.ts";
 
+/** What is logged of a source, each once. */
 export interface SourceOutages {
   /** The job system does not answer. */
   readonly away: OutageLog;
   /** Our own Redis does not store what was read. */
   readonly unstored: OutageLog;
+  /** It answers, and has no queue. */
+  readonly empty: OutageLog;
 }
 
 export function createSourceOutages(logger: Logger, source: string): SourceOutages {
@@ -20,6 +23,11 @@ export function createSourceOutages(logger: Logger, source: string): SourceOutag
       ...{ logger, fields },
       begins: "source reading not stored",
       ends: "source readings stored again",
+    }),
+    empty: createOutageLog({
+      ...{ logger, fields },
+      begins: "no queues found",
+      ends: "queues found",
     }),
   };
 }

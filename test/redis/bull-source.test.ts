@@ -238,9 +238,7 @@ test("either says which setting reads the other's queues, when there are no othe
     })
   ).log;
   await eventually(() =>
-    expect(lines.find(({ message }) => message === "no BullMQ queues found")?.fields.err).toContain(
-      "BULL_URL",
-    ),
+    expect(lines.find(({ message }) => message === "no queues found")?.fields.err).toContain("BULL_URL"),
   );
 });
 

@@ -3,13 +3,11 @@ import { StartError } from "../../core/errors.ts";
 import type { FollowSink } from "../../core/log-following.ts";
 import type { Observation } from "../../core/observation.ts";
 import { queueNameProblem } from "../../core/queue-name.ts";
-import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { createOutageLog } from "../../runtime/outage-log.ts";
-import { pause } from "../../runtime/pause.ts";
 import type { Service } from "../../runtime/service.ts";
 import { parseRedisUrl, redisOptions, redisParameters } from "../../settings/redis-url.ts";
 import { createForeignSystems } from "../foreign-systems.ts";
+import { createPollLoop } from "../poll-loop.ts";
 import { createPolledRedis } from "../polled-redis.ts";
 import { createResumedScan } from "../resumed-scan.ts";
 import { createSourceOutages } from "../source-outages.ts";
@@ -54,7 +52,6 @@ export interface ListSourceOptions {
 export function createListSource(options: ListSourceOptions): Service {
   const { system, url, intervalMs, sink, logger, source, maxQueues = 10_000 } = options;
   const { exactMs = 3 * intervalMs } = options;
-  const boundMs = Math.max(10_000, 2 * intervalMs);
   const opened = system.open(parametersOf(system, url));
   const redis = createPolledRedis({
     options: redisOptions(url),
@@ -66,15 +63,8 @@ export function createListSource(options: ListSourceOptions): Service {
     argument: opened.argument,
     inProgress: opened.inProgress,
   });
-  const { away, unstored } = createSourceOutages(logger, source);
-  const empty = createOutageLog({
-    logger,
-    begins: `no ${system.title} queues found`,
-    ends: `${system.title} queues found`,
-    fields: { source },
-  });
+  const { empty } = createSourceOutages(logger, source);
   const foreignSystems = createForeignSystems(system.kind);
-  const stopping = new AbortController();
   const queues = new Map<string, ListQueue>();
   const warned = new Set<string>();
   const search = createQueueSearch({
@@ -85,54 +75,13 @@ export function createListSource(options: ListSourceOptions): Service {
   });
   let isLoaded = false;
   let notes: ReadonlyMap<string, string> = new Map();
-  let running: Promise<void> | undefined;
-
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const startedAtMs = monotonicClock.now();
-      const tookMs = await tick();
-      await pause(Math.max(tookMs, startedAtMs + intervalMs - monotonicClock.now()), stopping.signal);
-    }
-  }
-
-  /** Resolves to how long Redis was read, in ms; 0 when it could not be. */
-  async function tick(): Promise<number> {
-    if (!(await load())) return 0;
-    const startedAtMs = monotonicClock.now();
-    const late = AbortSignal.timeout(boundMs);
-    let observations: readonly Observation[];
-    try {
-      observations = await redis.use(AbortSignal.any([stopping.signal, late]), read);
-    } catch (error) {
-      if (stopping.signal.aborted) return 0;
-      away.failed(late.aborted ? new Error(`no full answer within ${boundMs} ms`, { cause: error }) : error);
-      return 0;
-    }
-    away.recovered();
-    const tookMs = monotonicClock.now() - startedAtMs;
-    const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
-    try {
-      await sink.observe({ source, queues: observations, freshForMs });
-      unstored.recovered();
-    } catch (error) {
-      for (const queue of queues.values()) queue.unstored();
-      unstored.failed(error);
-    }
-    return tookMs;
-  }
 
   /** What the last reader noted. Without it every queue would begin anew. */
-  async function load(): Promise<boolean> {
-    if (isLoaded) return true;
-    try {
-      notes = await sink.notes(source);
-    } catch (error) {
-      unstored.failed(error);
-      return false;
-    }
+  async function load(): Promise<void> {
+    if (isLoaded) return;
+    notes = await sink.notes(source);
     search.found([...notes.keys()]);
     isLoaded = true;
-    return true;
   }
 
   async function read(connection: Redis): Promise<readonly Observation[]> {
@@ -182,16 +131,13 @@ export function createListSource(options: ListSourceOptions): Service {
     warned.add(message);
   }
 
-  return {
-    async start() {
-      running = run();
+  return createPollLoop({
+    ...{ source, intervalMs, sink, logger, load, close: redis.close },
+    read: (signal) => redis.use(signal, read),
+    onUnstored() {
+      for (const queue of queues.values()) queue.unstored();
     },
-    async stop() {
-      stopping.abort();
-      await running;
-      redis.close();
-    },
-  };
+  });
 }
 
 function parametersOf(system: ListSystem, url: string): URLSearchParams {
