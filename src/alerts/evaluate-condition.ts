@@ -1,6 +1,6 @@
 import type { Condition } from "../core/alert-rules.ts";
 import type { Health } from "../core/health.ts";
-import type { QueueSnapshot } from "../core/snapshot.ts";
+import { inOrderLatencyMs, type QueueSnapshot } from "../core/snapshot.ts";
 
 /**
  * Whether a rule's condition holds for a queue now.
@@ -60,14 +60,21 @@ function compare(
 
 /** Null where it is not known. */
 function measuredValue(
-  subject: "latency" | "depth" | "p50" | "p95" | "p99",
+  subject: "latency" | "in_order_latency" | "depth" | "overtaken" | "p50" | "p95" | "p99",
   snapshot: QueueSnapshot,
 ): number | null {
-  if (subject === "latency") return snapshot.latencyMs === null ? null : snapshot.latencyMs / 1_000;
+  if (subject === "latency") return inSeconds(snapshot.latencyMs);
+  // Where no job is known to have been overtaken the head counts: a false alarm is better than a rule that is silent.
+  if (subject === "in_order_latency") return inSeconds(inOrderLatencyMs(snapshot) ?? snapshot.latencyMs);
   if (subject === "depth") return snapshot.depth;
+  if (subject === "overtaken") return snapshot.overtaken ?? null;
   const waits = snapshot.waitTime?.FIVE_MINUTES;
   if (waits == null) return null;
   // No job was dequeued. That is normal while no job waits, and says nothing about wait times while one does.
   if (waits.count === 0 && snapshot.state === "WAITING") return null;
   return waits[subject];
+}
+
+function inSeconds(ms: number | null): number | null {
+  return ms === null ? null : ms / 1_000;
 }

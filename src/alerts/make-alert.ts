@@ -82,6 +82,8 @@ export function alertFacts(facts: AlertFacts) {
     oldestSince: facts.oldestSinceMs === null ? null : new Date(facts.oldestSinceMs).toISOString(),
     depth: facts.depth,
     depthIsLowerBound: facts.depthIsLowerBound ?? false,
+    overtaken: facts.overtaken ?? null,
+    inOrderLatency: facts.inOrderLatencyMs == null ? null : secondsOf(facts.inOrderLatencyMs),
     accuracy: facts.accuracy,
     throughput: facts.throughput === null ? null : roundedThroughput(facts.throughput),
     health: facts.health.map(({ health, sinceMs }) => ({ health, since: new Date(sinceMs).toISOString() })),

@@ -1,7 +1,7 @@
-import type { AlertRule } from "../core/alert-rules.ts";
+import type { AlertRule, Condition } from "../core/alert-rules.ts";
 import type { AlertFacts } from "../core/alerts.ts";
 import type { Health } from "../core/health.ts";
-import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
+import { inOrderLatencyMs, type QueueSnapshot, type SnapshotParts } from "../core/snapshot.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { type Evaluation, evaluateCondition } from "./evaluate-condition.ts";
 import { createHealthMemory } from "./health-memory.ts";
@@ -85,11 +85,12 @@ export function createQueueObservations(
         return { verdict: condition.subject === "unknown" ? "TRUE" : "NO_DATA", value: null };
       }
       if (snapshot.state === "MISSING" && isListed) return { verdict: "NO_DATA", value: null };
-      const { source, waitTime } = snapshot;
+      const { source } = snapshot;
       const about = `${name} ${source}`;
-      if (needsWaitTimes({ condition }) && source !== null && waitTime === null && !warnedOf.has(about)) {
+      const unreported = source === null || warnedOf.has(about) ? null : unreportedOf(condition, snapshot);
+      if (unreported !== null) {
         warnedOf.add(about);
-        logger.warn({ rule: name, source }, "a rule never fires: the source does not report wait times");
+        logger.warn({ rule: name, source }, `a rule never fires: the source does not report ${unreported}`);
       }
       return evaluateCondition(condition, snapshot, health);
     },
@@ -107,12 +108,14 @@ export function createQueueObservations(
       );
       return new Map(
         seen.map(({ queue, snapshot }, i) => {
-          const { measuredAtMs, latencyMs, oldestSinceMs, depth, depthIsLowerBound, accuracy } =
+          const { measuredAtMs, latencyMs, oldestSinceMs, depth, depthIsLowerBound, overtaken, accuracy } =
             snapshot as QueueSnapshot;
           return [
             queue,
             {
               ...{ measuredAtMs, latencyMs, oldestSinceMs, depth, depthIsLowerBound, accuracy },
+              overtaken: overtaken ?? null,
+              inOrderLatencyMs: inOrderLatencyMs(snapshot as QueueSnapshot),
               throughput: rates[i] ?? null,
               health: [...memory.of(queue)],
             },
@@ -125,6 +128,13 @@ export function createQueueObservations(
 
 function needsWaitTimes({ condition: { subject } }: Pick<AlertRule, "condition">): boolean {
   return subject === "p50" || subject === "p95" || subject === "p99";
+}
+
+/** What a rule needs and the source does not report; null when it reports all. */
+function unreportedOf(condition: Condition, { waitTime, overtaken, accuracy }: QueueSnapshot): string | null {
+  if (needsWaitTimes({ condition }) && waitTime === null) return "wait times";
+  const isUnreported = overtaken === undefined && accuracy !== "UNKNOWN";
+  return condition.subject === "overtaken" && isUnreported ? "overtaken jobs" : null;
 }
 
 /** The result for each item; undefined where it failed. */

@@ -13,8 +13,10 @@ const facts = z.object({
   latencyMs: z.number().nullable(),
   oldestSinceMs: instant.nullable(),
   depth: z.int32().nullable(),
-  // Alerts of version 1 have none.
+  // Alerts of older versions have none of these.
   depthIsLowerBound: z.boolean().optional(),
+  overtaken: z.int32().nullish(),
+  inOrderLatencyMs: z.number().nullish(),
   accuracy: z.enum(accuracies),
   throughput: z
     .object({

@@ -36,7 +36,13 @@ const AlertSubjectEnum = builder.enumType("AlertSubject", {
   description: "Subject of a rule's condition.",
   values: {
     LATENCY: { value: "latency", description: "The latency, in seconds." },
+    IN_ORDER_LATENCY: {
+      value: "in_order_latency",
+      description:
+        "The latency of the jobs that are served in order, in seconds: `inOrderLatency`, or `latency` where that is null.",
+    },
     DEPTH: { value: "depth", description: "The depth: the number of waiting jobs." },
+    OVERTAKEN: { value: "overtaken", description: "Number of waiting jobs that were overtaken." },
     P50: {
       value: "p50",
       description: "Median wait time, in seconds, over FIVE_MINUTES.",
@@ -109,6 +115,17 @@ const AlertFactsType = builder.objectRef<AlertFacts>("AlertFacts").implement({
     depthIsLowerBound: t.boolean({
       description: "Whether more jobs than `depth` may have waited: the source had counted no further.",
       resolve: ({ depthIsLowerBound = false }) => depthIsLowerBound,
+    }),
+    overtaken: t.int({
+      nullable: true,
+      description: "Number of waiting jobs that had been overtaken. Null when it was not known.",
+      resolve: ({ overtaken }) => overtaken ?? null,
+    }),
+    inOrderLatency: t.float({
+      nullable: true,
+      description:
+        "Seconds since the oldest waiting job that had not been overtaken became claimable. Null where `overtaken` is null.",
+      resolve: ({ inOrderLatencyMs }) => (inOrderLatencyMs == null ? null : secondsOf(inOrderLatencyMs)),
     }),
     accuracy: t.expose("accuracy", {
       type: AccuracyEnum,

@@ -19,7 +19,9 @@ export type AlertEnd = (typeof alertEnds)[number];
 /** What a rule looks at: seconds, jobs, or a health. */
 export const alertSubjects = [
   "latency",
+  "in_order_latency",
   "depth",
+  "overtaken",
   "p50",
   "p95",
   "p99",
@@ -44,6 +46,10 @@ export interface AlertFacts {
   readonly depth: number | null;
   /** @default false */
   readonly depthIsLowerBound?: boolean | undefined;
+  /** Null where it was not known, and in alerts of older versions. @default null */
+  readonly overtaken?: number | null | undefined;
+  /** As `overtaken`. @default null */
+  readonly inOrderLatencyMs?: number | null | undefined;
   readonly accuracy: Accuracy;
   /** Over ONE_MINUTE; null when the source does not report it. */
   readonly throughput: Throughput | null;

@@ -24,7 +24,9 @@ const jobs = parsed("expected a number of jobs, 0 or more", (text) =>
 /** What the number of each condition is. */
 const amounts = {
   latency_above: seconds,
+  in_order_latency_above: seconds,
   depth_above: jobs,
+  overtaken_above: jobs,
   p50_above: seconds,
   p95_above: seconds,
   p99_above: seconds,

@@ -23,6 +23,8 @@ const firing = (queue: string) => {
       latencyMs: 90_000,
       oldestSinceMs: nowMs - 90_000,
       depth: 3,
+      overtaken: 1,
+      inOrderLatencyMs: 4_000.4,
       accuracy: "EXACT" as const,
     },
     throughput: { enqueuedPerSecond: 1 / 60, dequeuedPerSecond: 2 / 3 },
@@ -134,7 +136,8 @@ describe("a webhook", () => {
         firedAt: new Date(nowMs).toISOString(),
         endedAt: null,
         facts: {
-          ...{ latency: 90, depth: 3, depthIsLowerBound: false, accuracy: "EXACT" },
+          ...{ latency: 90, depth: 3, depthIsLowerBound: false, overtaken: 1, inOrderLatency: 4 },
+          accuracy: "EXACT",
           throughput: { enqueuedPerSecond: 0.01667, dequeuedPerSecond: 0.6667, isLowerBound: false },
           measuredAt: new Date(nowMs).toISOString(),
           oldestSince: new Date(nowMs - 90_000).toISOString(),

@@ -12,7 +12,8 @@ const minutes = (count: number) => ({ latencyMs: count * 60_000, oldestSinceMs: 
 describe("an alert", () => {
   test("is pending, fires once with its facts, and resolves below its lower threshold", async () => {
     const { queues, evaluate, round, pass, active, resolved, seen, store } = await open();
-    queues.set("mail", { ...minutes(2), depth: 7, depthIsLowerBound: true }, "SLOW");
+    const behind = { overtaken: 1, inOrderSinceMs: startMs - 5_000 };
+    queues.set("mail", { ...minutes(2), ...behind, depth: 7, depthIsLowerBound: true }, "SLOW");
     queues.set("other", { ...minutes(9), depth: 7 });
     const evaluator = await evaluate(1);
     await round(evaluator);
@@ -29,8 +30,10 @@ describe("an alert", () => {
           oldestSinceMs: startMs - 120_000,
           depth: 7,
           depthIsLowerBound: true,
+          overtaken: 1,
           accuracy: "EXACT",
         },
+        inOrderLatencyMs: expect.any(Number),
         throughput: { enqueuedPerSecond: 3, dequeuedPerSecond: 2 },
         health: [{ health: "SLOW" }],
       },

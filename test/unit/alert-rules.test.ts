@@ -66,6 +66,11 @@ alerts_dropped: { severity: 1 }
   test.each([
     { lines: "latency_above: 1.5", condition: { subject: "latency", above: 1.5, resolveBelow: null } },
     { lines: "latency_above: 250ms", condition: { subject: "latency", above: 0.25, resolveBelow: null } },
+    {
+      lines: "in_order_latency_above: 1m\nresolve_below: 30",
+      condition: { subject: "in_order_latency", above: 60, resolveBelow: 30 },
+    },
+    { lines: "overtaken_above: 0", condition: { subject: "overtaken", above: 0, resolveBelow: null } },
     { lines: "depth_above: 0", condition: { subject: "depth", above: 0, resolveBelow: null } },
     {
       lines: "p95_above: 2h\nresolve_below: 90m",

@@ -17,6 +17,8 @@ const waits = (of: Partial<WaitTime>) => ({
 const late: Condition = { subject: "latency", above: 60, resolveBelow: 20 };
 const deep: Condition = { subject: "depth", above: 4, resolveBelow: null };
 const slow: Condition = { subject: "p95", above: 10, resolveBelow: 5 };
+const lateInOrder: Condition = { subject: "in_order_latency", above: 30, resolveBelow: null };
+const overtaken: Condition = { subject: "overtaken", above: 0, resolveBelow: null };
 const ill: Condition = { subject: "health", among: ["STALLED", "SLOW"] };
 const unknown: Condition = { subject: "unknown" };
 
@@ -190,6 +192,69 @@ describe("a rule says", () => {
       why: "nothing was dequeued, for no job waits",
     },
     { condition: slow, of: {}, verdict: "NO_DATA", why: "this source does not report it" },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 2, inOrderSinceMs: now - 31_000 },
+      verdict: "TRUE",
+      value: 31,
+      why: "the jobs that are served in order are late",
+    },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 2, inOrderSinceMs: now - 4_000 },
+      verdict: "FALSE",
+      value: 4,
+      why: "only jobs that were overtaken are late",
+    },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 5, inOrderSinceMs: null },
+      verdict: "FALSE",
+      value: 0,
+      why: "no job waits but those that were overtaken",
+    },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 0, inOrderSinceMs: now - 60_000 },
+      verdict: "TRUE",
+      value: 60,
+      why: "with no job overtaken the head is the oldest in order",
+    },
+    {
+      condition: lateInOrder,
+      of: {},
+      verdict: "TRUE",
+      value: 60,
+      why: "where that is not known, the head may be in order",
+    },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 1, inOrderSinceMs: now, accuracy: "LOWER_BOUND" },
+      verdict: "IN_HYSTERESIS",
+      value: 0,
+      why: "perhaps an older job is in order",
+    },
+    {
+      condition: lateInOrder,
+      of: { overtaken: 1, inOrderSinceMs: now - 99_000, stale: true },
+      verdict: "NO_DATA",
+      why: "how old it is now is not known",
+    },
+    {
+      condition: overtaken,
+      of: { overtaken: 1, inOrderSinceMs: null },
+      verdict: "TRUE",
+      value: 1,
+      why: "one is left behind",
+    },
+    {
+      condition: overtaken,
+      of: { overtaken: 0, inOrderSinceMs: null },
+      verdict: "FALSE",
+      value: 0,
+      why: "none is left behind",
+    },
+    { condition: overtaken, of: {}, verdict: "NO_DATA", why: "whether one is, this source does not report" },
     { condition: ill, of: {}, health: "SLOW", verdict: "TRUE", why: "any of those that are named" },
     {
       condition: ill,

@@ -241,6 +241,8 @@ describe("the words of an alert", () => {
   ][] = [
     ["LATENCY", 42, 30, "latency 42 s; the rule allows 30 s"],
     ["DEPTH", 1_200, 1_000, "depth 1,200; the rule allows 1,000"],
+    ["OVERTAKEN", 2, 0, "overtaken jobs 2; the rule allows 0"],
+    ["IN_ORDER_LATENCY", 42, 30, "latency in order 42 s; the rule allows 30 s"],
     ["P95", 90, 60, "95th percentile of waits 1 m 30 s; the rule allows 1 m"],
     ["LATENCY", null, 30, "latency not known; the rule allows 30 s"],
     ["HEALTH", null, null, "health as the rule names it"],
@@ -268,6 +270,20 @@ describe("the words of an alert", () => {
       "say that more jobs may have waited than were counted",
       { depth: 10_000, depthIsLowerBound: true },
       ["The oldest job had waited 42 s.", "At least 10,000 jobs waited."],
+    ],
+    [
+      "say that jobs had been overtaken",
+      { overtaken: 2, inOrderLatency: 4 },
+      [
+        "The oldest job had waited 42 s.",
+        "120 jobs waited.",
+        "2 jobs had been overtaken; in order the oldest job had waited 4.0 s.",
+      ],
+    ],
+    [
+      "say nothing of overtaken jobs where there were none",
+      { overtaken: 0, inOrderLatency: 42 },
+      ["The oldest job had waited 42 s.", "120 jobs waited."],
     ],
     ["say that no job waited", { latency: 0, depth: 0 }, ["No job waited."]],
     [

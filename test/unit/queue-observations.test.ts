@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { createQueueObservations } from "../../src/alerts/queue-observations.ts";
+import type { AlertRule } from "../../src/core/alert-rules.ts";
 import type { QueueSnapshot, SnapshotParts } from "../../src/core/snapshot.ts";
 import { parseAlertRules } from "../../src/settings/parse-alert-rules.ts";
 import { snapshot } from "../support/live.ts";
@@ -8,8 +9,9 @@ import { recordingLogger } from "../support/logger.ts";
 const rules = parseAlertRules(`rules:
   - { name: Late, queues: "*", latency_above: 1 }
   - { name: Slow, queues: "*", p95_above: 1 }
-  - { name: Ill, queues: "*", health: SLOW }`);
-const [late, slow, ill] = rules as [(typeof rules)[number], (typeof rules)[number], (typeof rules)[number]];
+  - { name: Ill, queues: "*", health: SLOW }
+  - { name: Behind, queues: "*", overtaken_above: 0 }`);
+const [late, slow, ill, behind] = rules as unknown as readonly [AlertRule, AlertRule, AlertRule, AlertRule];
 
 function open(rest: Partial<QueueSnapshot> = {}) {
   const read = vi.fn(async ([queue = ""]: readonly string[], _parts: SnapshotParts) => [
@@ -54,6 +56,19 @@ test("warns once for each source that reports no wait times, since a rule can ne
     }
   }
   expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
+});
+
+test.each<{ of: Partial<QueueSnapshot>; warnings: number; why: string }>([
+  { of: {}, warnings: 1, why: "the source never reports them" },
+  { of: { overtaken: 0, inOrderSinceMs: null }, warnings: 0, why: "it reports that there are none" },
+  { of: { accuracy: "UNKNOWN", latencyMs: null }, warnings: 0, why: "it may report them later" },
+  { of: { source: null, state: "MISSING", accuracy: "UNKNOWN" }, warnings: 0, why: "there is no source" },
+])("warns $warnings times of a rule about overtaken jobs: $why", async ({ of, warnings }) => {
+  const { observe, evaluate, logger } = open({ source: "sidekiq", ...of });
+  for (const queue of ["a", "b"]) {
+    for (const seen of await observe([{ queue, rules: [behind] }], () => false, 1)) evaluate(seen, behind);
+  }
+  expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(warnings);
 });
 
 test("a queue whose health cannot be determined is UNKNOWN, and the others are not", async () => {

@@ -7,7 +7,17 @@ export type AlertEnd = "RECOVERED" | "QUEUE_GONE" | "RULE_GONE" | "DISPLACED";
 
 /** What the sentences about an alert read. */
 export interface ExplainedAlert {
-  readonly subject: "LATENCY" | "DEPTH" | "P50" | "P95" | "P99" | "HEALTH" | "UNKNOWN" | "DROPPED_ALERTS";
+  readonly subject:
+    | "LATENCY"
+    | "IN_ORDER_LATENCY"
+    | "DEPTH"
+    | "OVERTAKEN"
+    | "P50"
+    | "P95"
+    | "P99"
+    | "HEALTH"
+    | "UNKNOWN"
+    | "DROPPED_ALERTS";
   readonly value: number | null;
   readonly threshold: number | null;
   readonly end: AlertEnd | null;
@@ -33,8 +43,12 @@ export function explainCondition({ subject, value, threshold, facts }: Explained
       return comparison("depth", value, threshold, (depth) =>
         formatAtLeast(depth, depth === value && facts?.depthIsLowerBound === true),
       );
+    case "OVERTAKEN":
+      return comparison("overtaken jobs", value, threshold, formatCount);
     case "LATENCY":
       return comparison("latency", value, threshold, formatDuration);
+    case "IN_ORDER_LATENCY":
+      return comparison("latency in order", value, threshold, formatDuration);
     default:
       return comparison(waits[subject], value, threshold, formatDuration);
   }
@@ -71,6 +85,8 @@ export interface FiringFacts {
   readonly latency: number | null;
   readonly depth: number | null;
   readonly depthIsLowerBound?: boolean;
+  readonly overtaken?: number | null;
+  readonly inOrderLatency?: number | null;
   readonly accuracy: "EXACT" | "ESTIMATED" | "LOWER_BOUND" | "INCOMPLETE" | "UNKNOWN";
   readonly throughput: Rates | null;
   readonly health: readonly { readonly health: Health; readonly since: string }[];
@@ -98,6 +114,8 @@ export function explainFacts(facts: FiringFacts): readonly string[] {
     const count = `${depthIsLowerBound ? "At least " : ""}${formatCount(depth)}`;
     sentences.push(depth === 1 ? "1 job waited." : `${count} jobs waited.`);
   }
+  const overtaken = overtakenFact(facts);
+  if (overtaken !== null) sentences.push(overtaken);
   if (throughput !== null) {
     const { enqueuedPerSecond, dequeuedPerSecond, isLowerBound } = throughput;
     sentences.push(
@@ -113,4 +131,10 @@ export function explainFacts(facts: FiringFacts): readonly string[] {
     sentences.push(`Health: ${course}.`);
   }
   return sentences;
+}
+
+function overtakenFact({ overtaken, inOrderLatency }: FiringFacts): string | null {
+  if (overtaken == null || overtaken === 0) return null;
+  const jobs = overtaken === 1 ? "1 job" : `${formatCount(overtaken)} jobs`;
+  return `${jobs} had been overtaken; in order the oldest job had waited ${formatDuration(inOrderLatency ?? 0)}.`;
 }

@@ -111,7 +111,7 @@ const alertFields = graphql(`
     labels { name text }
     annotations { name text }
     facts {
-      measuredAt latency depth depthIsLowerBound accuracy
+      measuredAt latency depth depthIsLowerBound overtaken inOrderLatency accuracy
       throughput { enqueuedPerSecond dequeuedPerSecond isLowerBound }
       health { health since }
     }
