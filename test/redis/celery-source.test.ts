@@ -4,7 +4,7 @@ import { monotonicClock } from "../../src/runtime/clock.ts";
 import { celery } from "../../src/sources/lists/systems/celery.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
-import { startPython, startPythonTool, whyNoPythonLists } from "../support/python-jobs.ts";
+import { type Releases, startPython, startPythonModule, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
 let server: TestRedis;
@@ -24,11 +24,11 @@ interface Push {
 }
 
 /** A real Celery with a database of its own. */
-function createCelery(transport: object = {}) {
+function createCelery(releases: Releases, transport: object = {}) {
   databases += 1;
   const url = `${server.url}${databases}`;
   const env = { CELERY_BROKER: url, CELERY_TRANSPORT: JSON.stringify(transport) };
-  const app = startPython("celery_jobs.py", env);
+  const app = startPython("celery_jobs.py", env, releases);
   const redis = new Redis(url);
   onTestFinished(() => redis.disconnect());
   return {
@@ -42,14 +42,22 @@ function createCelery(transport: object = {}) {
     startWorker(queue: string) {
       const options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR"];
       const args = ["-A", "celery_jobs", "worker", "-P", "solo", "-Q", queue, ...options];
-      return startPythonTool("celery", args, env);
+      return startPythonModule("celery", args, env, releases);
     },
   };
 }
 
-describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ?? "5.7"})`, () => {
+const versions = [
+  { version: "5.7", releases: "current", hasPrefix: true },
+  { version: "4.4", releases: "older", hasPrefix: false },
+] as const;
+const isSkipped = whyNoPythonLists !== null;
+
+describe.skipIf(isSkipped).each(versions)(`a real Celery $version${whyNoPythonLists ?? ""}`, (one) => {
+  const { releases, hasPrefix } = one;
+
   test("is read to one interval, though its messages hold no time, until a worker has taken all", async () => {
-    const { url, push, startWorker } = createCelery();
+    const { url, push, startWorker } = createCelery(releases);
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     const pushed = await push("mail", ["a"]);
@@ -79,7 +87,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("has one queue for all its priorities, and the oldest of any is its head", async () => {
-    const { url, push } = createCelery();
+    const { url, push } = createCelery(releases);
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0 });
     const pushed = await push("mail", ["later"], { priority: 9 });
@@ -90,7 +98,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("a task with an ETA does not wait before, and one to retry waits anew", async () => {
-    const { url, push, startWorker } = createCelery();
+    const { url, push, startWorker } = createCelery(releases);
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail,retried` });
     await watched.until("mail", { depth: 0 });
     await push("mail", ["later"], { countdown: 3600 });
@@ -105,7 +113,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("a task that was put back is a lower bound, and a purge leaves nothing", async () => {
-    const { url, push, takeAndReturn, purge } = createCelery();
+    const { url, push, takeAndReturn, purge } = createCelery(releases);
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0 });
     const pushed = await push("mail", ["a", "b", "c"]);
@@ -118,7 +126,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("a task of a killed worker does not wait until it is restored, and is a lower bound then", async () => {
-    const { url, redis, push, restore, startWorker } = createCelery({ visibility_timeout: 1 });
+    const { url, redis, push, restore, startWorker } = createCelery(releases, { visibility_timeout: 1 });
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0 });
     const pushed = await push("mail", ["die"]);
@@ -135,7 +143,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("a backlog from before is a lower bound, or estimated where a header has its time", async () => {
-    const { url, push } = createCelery();
+    const { url, push } = createCelery(releases);
     const hourAgo = Date.now() / 1000 - 3600;
     await push("plain", ["a"]);
     await push("sentry", ["a"], { headers: { "sentry-task-enqueued-time": hourAgo } });
@@ -150,11 +158,12 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("its queues are found by their bindings, also with a prefix, and none else", async () => {
-    const { url, push, startWorker, redis } = createCelery({ global_keyprefix: "app:" });
+    const transport = hasPrefix ? { global_keyprefix: "app:" } : {};
+    const { url, push, startWorker, redis } = createCelery(releases, transport);
     await push("mail", ["a"]);
     await redis.lpush("other", "no queue");
     startWorker("idle");
-    const watched = await watchLists({ system: celery, url: `${url}?prefix=app:` });
+    const watched = await watchLists({ system: celery, url: hasPrefix ? `${url}?prefix=app:` : url });
     await watched.until("mail", { depth: 1 });
     // Its worker has bound it, and beside it what is for commands to workers.
     await watched.until("idle", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
@@ -163,7 +172,7 @@ describe.skipIf(whyNoPythonLists !== null)(`a real Celery (${whyNoPythonLists ??
   });
 
   test("another reader goes on from the marks of the last one", async () => {
-    const { url, push } = createCelery();
+    const { url, push } = createCelery(releases);
     const first = await watchLists({ system: celery, url: `${url}?queues=mail`, intervalMs: 20 });
     await first.until("mail", { depth: 0 });
     const pushed = await push("mail", ["a", "b"]);

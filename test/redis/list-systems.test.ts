@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { listSystems } from "../../src/sources/lists/list-systems.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
-import { startPython, whyNoPythonLists } from "../support/python-jobs.ts";
+import { type Releases, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
 let server: TestRedis;
 let databases = 0;
 
 beforeAll(async () => {
-  server = await startRedis({ args: ["--databases", "80"] });
+  server = await startRedis({ args: ["--databases", "120"] });
 });
 
 afterAll(() => server?.stop());
@@ -31,9 +31,9 @@ interface PushOptions {
 }
 
 /** The real producer and worker of a job system, with a database of its own. */
-function startJobs(program: string, known?: string) {
+function startJobs(program: string, releases: Releases = "current", known?: string) {
   const { url, redis } = ownDatabase(known);
-  const jobs = startPython(program, { JOBS_REDIS: url });
+  const jobs = startPython(program, { JOBS_REDIS: url }, releases);
   const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
   return {
     url,
@@ -52,34 +52,39 @@ function startJobs(program: string, known?: string) {
 }
 
 const notWaiting = { depth: 0, headAgeMs: null };
+const ofRq = {
+  ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
+  ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
+  // For as long as its key says: a worker's own time limit.
+  // A job of RQ that is tried again has the same id: see docs/lists.md.
+  ...{ killed: { depth: 1, inFlight: 1 }, retried: null },
+} as const;
 const systems = [
-  {
-    ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
-    ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
-    // For as long as its key says: a worker's own time limit.
-    // A job of RQ that is tried again has the same id: see docs/lists.md.
-    ...{ killed: { depth: 1, inFlight: 1 }, retried: null },
-  },
+  { ...ofRq, what: "RQ 2", releases: "current" },
+  { ...ofRq, what: "RQ 1", releases: "older" },
   {
     ...{ system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
     // A worker takes all of them into its memory.
     ...{ delayed: { ...notWaiting, scheduled: null, inFlight: null }, taking: 4 },
     // It had both in its memory. What is to be tried again is held by a worker, too.
-    ...{ killed: notWaiting, retried: null },
+    ...{ what: "Dramatiq", killed: notWaiting, retried: null },
+    releases: "current",
   },
   // It lies among the others until a consumer has looked at it.
   {
     ...{ system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND" },
     ...{ delayed: { depth: 1 }, taking: 1, killed: { depth: 1 }, retried: { depth: 1 } },
+    what: "Huey",
+    releases: "current",
   },
 ] as const;
 const isSkipped = whyNoPythonLists !== null;
 
-describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists ?? ""}`, (one) => {
-  const { system, program, backlog, delayed, taking, killed, retried } = one;
+describe.skipIf(isSkipped).each(systems)(`a real $what${whyNoPythonLists ?? ""}`, (one) => {
+  const { system, program, releases, backlog, delayed, taking, killed, retried } = one;
 
   test("is read to one interval while jobs are pushed, worked and purged", async () => {
-    const { url, push, work, purge } = startJobs(program);
+    const { url, push, work, purge } = startJobs(program, releases);
     const watched = await watchLists({ system, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     const first = await push("mail", ["a"]);
@@ -101,7 +106,7 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
   });
 
   test("has its jobs counted as they come and leave, and their waits to one interval", async () => {
-    const { url, push, work } = startJobs(program);
+    const { url, push, work } = startJobs(program, releases);
     const watched = await watchLists({ system, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0 });
     const first = await push("mail", ["a", "b", "c"]);
@@ -121,7 +126,7 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
   });
 
   test("a job that a killed worker had does not wait, and one that is pushed again waits anew", async () => {
-    const { url, push, work, ended } = startJobs(program);
+    const { url, push, work, ended } = startJobs(program, releases);
     const watched = await watchLists({ system, url: `${url}?queues=mail,retried` });
     await watched.until("mail", { depth: 0 });
     const pushed = await push("mail", ["die", "b"]);
@@ -130,7 +135,7 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
     await ended();
     const left = await watched.until("mail", { ...killed, accuracy: "EXACT" });
     if (killed.depth === 1) expectSince(left, pushed);
-    const other = startJobs(program, url);
+    const other = startJobs(program, releases, url);
     if (system.title === "Dramatiq") {
       // Its next worker puts back what the dead one had, at the end at which new ones are pushed.
       let pushes = 0;
@@ -153,7 +158,7 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
   });
 
   test("has queues that are found, with jobs of before that are only as sure as they can be", async () => {
-    const { url, push } = startJobs(program);
+    const { url, push } = startJobs(program, releases);
     const pushed = await push("before", ["a", "b"]);
     const watched = await watchLists({ system, url });
     const seen = await watched.until("before", { depth: 2, accuracy: backlog });
@@ -165,56 +170,63 @@ describe.skipIf(isSkipped).each(systems)(`a real $system.title${whyNoPythonLists
   });
 
   test("a job with a delay does not wait, where the system keeps it apart", async () => {
-    const { url, push } = startJobs(program);
+    const { url, push } = startJobs(program, releases);
     const watched = await watchLists({ system, url: `${url}?queues=mail` });
     await push("mail", ["later"], { delay: 3600 });
     await watched.until("mail", delayed);
   });
 });
 
-describe.skipIf(isSkipped)(`a real RQ${whyNoPythonLists ?? ""}`, () => {
-  const system = listSystems.rq;
+const releasesOfRq = [
+  { version: 2, releases: "current" },
+  { version: 1, releases: "older" },
+] as const;
+describe.skipIf(isSkipped).each(releasesOfRq)(
+  `a real RQ $version${whyNoPythonLists ?? ""}`,
+  ({ releases }) => {
+    const system = listSystems.rq;
 
-  test("a job at the front does not hide the one behind it", async () => {
-    const { url, push, work } = startJobs("rq_jobs.py");
-    const watched = await watchLists({ system, url: `${url}?queues=mail` });
-    await watched.until("mail", { depth: 0 });
-    const old = await push("mail", ["a", "b", "c"]);
-    await watched.until("mail", { depth: 3, accuracy: "EXACT" });
-    await push("mail", ["urgent"], { atFront: true });
-    expectSince(await watched.until("mail", { depth: 4, accuracy: "LOWER_BOUND" }), old);
-    expect((await work("mail", 1)).worked).toEqual(["urgent"]);
-    expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), old);
-  });
-
-  // More of them than are looked at by default, and more than are looked at: then the old ones are not seen.
-  test.each([
-    { atFront: 1, isOldSeen: true },
-    { atFront: 5, isOldSeen: true },
-    { atFront: 20, isOldSeen: false },
-  ])(
-    "$atFront jobs at the front, before the first reading, are a lower bound",
-    async ({ atFront, isOldSeen }) => {
-      const { url, push } = startJobs("rq_jobs.py");
-      const old = await push("mail", ["a", "b", "c"]);
-      const names = Array.from({ length: atFront }, (_, n) => `urgent-${n}`);
-      const urgent = await push("mail", names, { atFront: true });
+    test("a job at the front does not hide the one behind it", async () => {
+      const { url, push, work } = startJobs("rq_jobs.py", releases);
       const watched = await watchLists({ system, url: `${url}?queues=mail` });
-      const seen = await watched.until("mail", { depth: 3 + atFront, accuracy: "LOWER_BOUND" });
-      expectSince(seen, isOldSeen ? old : urgent);
-    },
-  );
+      await watched.until("mail", { depth: 0 });
+      const old = await push("mail", ["a", "b", "c"]);
+      await watched.until("mail", { depth: 3, accuracy: "EXACT" });
+      await push("mail", ["urgent"], { atFront: true });
+      expectSince(await watched.until("mail", { depth: 4, accuracy: "LOWER_BOUND" }), old);
+      expect((await work("mail", 1)).worked).toEqual(["urgent"]);
+      expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), old);
+    });
 
-  test("is paused while workers are suspended, and a job that is due waits though no scheduler moves it", async () => {
-    const { url, push, pause, resume } = startJobs("rq_jobs.py");
-    const watched = await watchLists({ system, url: `${url}?queues=mail` });
-    await pause();
-    await watched.until("mail", { paused: true });
-    await resume();
-    await push("mail", ["due"], { delay: 0 });
-    await watched.until("mail", { paused: false, depth: 1, scheduled: 0, accuracy: "ESTIMATED" });
-  });
-});
+    // More of them than are looked at by default, and more than are looked at: then the old ones are not seen.
+    test.each([
+      { atFront: 1, isOldSeen: true },
+      { atFront: 5, isOldSeen: true },
+      { atFront: 20, isOldSeen: false },
+    ])(
+      "$atFront jobs at the front, before the first reading, are a lower bound",
+      async ({ atFront, isOldSeen }) => {
+        const { url, push } = startJobs("rq_jobs.py", releases);
+        const old = await push("mail", ["a", "b", "c"]);
+        const names = Array.from({ length: atFront }, (_, n) => `urgent-${n}`);
+        const urgent = await push("mail", names, { atFront: true });
+        const watched = await watchLists({ system, url: `${url}?queues=mail` });
+        const seen = await watched.until("mail", { depth: 3 + atFront, accuracy: "LOWER_BOUND" });
+        expectSince(seen, isOldSeen ? old : urgent);
+      },
+    );
+
+    test("is paused while workers are suspended, and a job that is due waits though no scheduler moves it", async () => {
+      const { url, push, pause, resume } = startJobs("rq_jobs.py", releases);
+      const watched = await watchLists({ system, url: `${url}?queues=mail` });
+      await pause();
+      await watched.until("mail", { paused: true });
+      await resume();
+      await push("mail", ["due"], { delay: 0 });
+      await watched.until("mail", { paused: false, depth: 1, scheduled: 0, accuracy: "ESTIMATED" });
+    });
+  },
+);
 
 describe.skipIf(isSkipped)(`a real arq${whyNoPythonLists ?? ""}`, () => {
   const system = listSystems.arq;

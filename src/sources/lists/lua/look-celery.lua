@@ -26,7 +26,8 @@ local function look(message)
   local properties = type(read.properties) == 'table' and read.properties or {}
   local since
   for _, name in ipairs(timeHeaders) do since = since or textOf(headers[name]) or textOf(properties[name]) end
-  local delivery = properties.delivery_info
-  local isPutBack = type(delivery) == 'table' and delivery.redelivered == true
+  -- Kombu 4 marks the headers, later ones also the delivery.
+  local delivery = type(properties.delivery_info) == 'table' and properties.delivery_info or {}
+  local isPutBack = headers.redelivered == true or delivery.redelivered == true
   return since, textOf(headers.eta), isPutBack and '1' or nil
 end
