@@ -32,7 +32,11 @@ export interface AllSnapshotsOptions {
   readonly feed: Pick<ChangeFeed, "isConnected" | "listen">;
   /** Maximum number of queues: when there are more, those that are in use. */
   readonly choose: (max: number) => Promise<QueueChoice>;
-  readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** An error in place of a queue that cannot be read. */
+  readonly readEach: (
+    queues: readonly string[],
+    parts: SnapshotParts,
+  ) => Promise<readonly (QueueSnapshot | Error)[]>;
   /** Takes names out of the list whose queues turn out to be gone. */
   readonly unlist: (queues: readonly string[]) => Promise<void>;
   /** Whether every node of Redis can be reached; while one is away, every queue is read. @default () => true */
@@ -85,7 +89,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
   const {
     feed,
     choose,
-    read,
+    readEach,
     unlist,
     isWhole = () => true,
     maxQueues,
@@ -133,12 +137,12 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     const startedAtMs = clock.now();
     const maxAgeMs = Math.max(rereadMs, rereadMsPerQueue * entries.size);
     for (const entry of due) entry.isOutdated = false;
-    // Each for itself: one that cannot be read costs the others nothing. All reads of one tick share a round trip.
-    const results = await Promise.allSettled(due.map(({ queue }) => read([queue], parts)));
+    const queues = due.map(({ queue }) => queue);
+    const results = await readEach(queues, parts).catch((error: Error) => queues.map(() => error));
     due.forEach((entry, i) => {
       const result = results[i];
-      if (result?.status === "fulfilled") {
-        entry.snapshot = result.value[0];
+      if (!(result instanceof Error)) {
+        entry.snapshot = result;
         // Not all at once: what was read together would always be.
         const keptMs = hasCounts(entry.snapshot) ? Math.min(recountMs, maxAgeMs) : maxAgeMs;
         entry.rereadAtMs = startedAtMs + keptMs * (0.5 + Math.random() / 2);
@@ -154,7 +158,7 @@ export function createAllSnapshots(options: AllSnapshotsOptions): AllSnapshots {
     for (const queue of gone) entries.delete(queue);
     // Best effort: the sweep does it as well.
     if (gone.length > 0) unlist(gone).catch(() => {});
-    const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+    const errors = results.filter((result) => result instanceof Error);
     if (errors.length > 0 && errors.length === due.length && errors.every(isUnavailable)) throw errors[0];
   }
 

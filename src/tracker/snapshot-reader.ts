@@ -46,6 +46,8 @@ export interface SnapshotReader {
    * @throws AppError SERVICE_UNAVAILABLE when Redis does not answer.
    */
   read(queues: readonly string[], parts: SnapshotParts): Promise<QueueSnapshot[]>;
+  /** As `read`; but a queue that cannot be read, as when its node of a Redis Cluster is away, is an error beside the others. */
+  readEach(queues: readonly string[], parts: SnapshotParts): Promise<(QueueSnapshot | Error)[]>;
 }
 
 interface Wanted {
@@ -192,7 +194,7 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
     return read;
   }
 
-  async function readFor(wanted: readonly Wanted[]): Promise<(QueueSnapshot[] | Error)[]> {
+  async function readFor(wanted: readonly Wanted[]): Promise<(QueueSnapshot | Error)[][]> {
     const partsOf = new Map<string, SnapshotParts>();
     for (const { queues, parts } of wanted) {
       for (const queue of queues) {
@@ -205,18 +207,23 @@ export function createSnapshotReader(options: SnapshotReaderOptions): SnapshotRe
       readAll(new Map(all.slice(i * queuesPerRoundTrip, (i + 1) * queuesPerRoundTrip))),
     );
     const read = new Map((await Promise.all(trips)).flatMap((each) => [...each]));
-    return wanted.map(({ queues }) => {
-      const snapshots = queues.map((queue) => read.get(queue) as QueueSnapshot | Error);
-      return snapshots.find((each) => each instanceof Error) ?? (snapshots as QueueSnapshot[]);
-    });
+    return wanted.map(({ queues }) => queues.map((queue) => read.get(queue) as QueueSnapshot | Error));
   }
 
-  const loader = new DataLoader<Wanted, QueueSnapshot[]>(readFor, {
+  const loader = new DataLoader<Wanted, (QueueSnapshot | Error)[]>(readFor, {
     cache: false,
     batchScheduleFn: setImmediate,
   });
 
-  return { read: (queues, parts) => loader.load({ queues, parts }) };
+  return {
+    async read(queues, parts) {
+      const snapshots = await loader.load({ queues, parts });
+      const error = snapshots.find((each) => each instanceof Error);
+      if (error !== undefined) throw error;
+      return snapshots as QueueSnapshot[];
+    },
+    readEach: (queues, parts) => loader.load({ queues, parts }),
+  };
 }
 
 function isMissing(answer: Answer | undefined): boolean {

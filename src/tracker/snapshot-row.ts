@@ -41,57 +41,50 @@ export interface SnapshotRow {
   readonly inOrderSinceMs: number | null;
 }
 
-const rowLength = 20;
+const rowLength = 5;
+const numbersInRow = 13;
 
-/** @returns null when it is not what snapshot.lua makes of what was written: a missing field ends a row early, and garbage is no number. */
+/** @returns null when it is not what snapshot.lua makes of what was written: garbage is no number. */
 export function rowOf(reply: unknown): SnapshotRow | null {
   if (!Array.isArray(reply) || reply.length !== rowLength) return null;
-  const [source, since, depth, scheduled, changesAt, accuracy, paused, measuredAt, stale, ...counts] = reply;
-  const [throughputs, waitTimes, counted, skew, lost, hasLost, totalsText, inFlightText, ...others] = counts;
-  const [uncounted, overtaken, inOrderSince] = others;
-  const totals = totalsText === "" ? null : String(totalsText).split(" ").map(Number);
-  const inFlight = inFlightText === "" ? [] : String(inFlightText).split(" ").map(Number);
-  const numbers = [
-    since,
-    depth,
-    scheduled,
-    changesAt,
-    paused,
-    measuredAt,
-    stale,
-    Number(skew),
-    lost,
-    ...inFlight,
-    uncounted,
-    overtaken,
-    inOrderSince,
-  ];
-  const isWhole = numbers.every(Number.isFinite) && totals?.every(Number.isFinite) !== false;
+  const [source, accuracy, text, throughputs, waitTimes] = reply;
+  const [numbers = [], skew = [], inFlight = [], totals = []] = String(text).split(";").map(numbersOf);
+  const isWhole = numbers.length === numbersInRow && [numbers, skew, inFlight, totals].every(areFinite);
   if (!isWhole || typeof source !== "string" || !accuracies.includes(accuracy)) return null;
+  const at = (index: number): number => numbers[index] as number;
+  const counted = at(7);
   return {
     source,
-    sinceMs: numberOrNull(since),
-    depth: depth < -1 ? -depth : numberOrNull(depth),
-    depthIsLowerBound: depth < -1,
-    scheduled: numberOrNull(scheduled),
-    changesAtMs: numberOrNull(changesAt),
+    sinceMs: numberOrNull(at(0)),
+    depth: at(1) < -1 ? -at(1) : numberOrNull(at(1)),
+    depthIsLowerBound: at(1) < -1,
+    scheduled: numberOrNull(at(2)),
+    changesAtMs: numberOrNull(at(3)),
     accuracy,
-    isPaused: paused === 1,
-    measuredAtMs: measuredAt,
-    isStale: stale === 1,
+    isPaused: at(4) === 1,
+    measuredAtMs: at(5),
+    isStale: at(6) === 1,
     throughputs,
     waitTimes,
     hasRates: counted === 1,
     hasWaits: counted > 0,
-    clockSkewMs: skew === "" ? null : Number(skew),
-    lost: numberOrNull(lost),
-    hasLost: hasLost === 1,
-    totals,
+    clockSkewMs: skew[0] ?? null,
+    lost: numberOrNull(at(8)),
+    hasLost: at(9) === 1,
+    totals: totals.length === 0 ? null : totals,
     inFlight,
-    uncountedForMs: numberOrNull(uncounted),
-    overtaken: numberOrNull(overtaken),
-    inOrderSinceMs: numberOrNull(inOrderSince),
+    uncountedForMs: numberOrNull(at(10)),
+    overtaken: numberOrNull(at(11)),
+    inOrderSinceMs: numberOrNull(at(12)),
   };
+}
+
+function numbersOf(text: string): readonly number[] {
+  return text === "" ? [] : text.split(" ").map(Number);
+}
+
+function areFinite(numbers: readonly number[]): boolean {
+  return numbers.every(Number.isFinite);
 }
 
 /** -1 stands for null. */

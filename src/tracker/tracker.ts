@@ -118,7 +118,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     count: index.count,
     unlist: index.unlist,
     ...createQueueChooser({ ...options, index }),
-    read: reader.read,
+    ...reader,
     waiting: createWaitingList({ ...options, clocks }),
   };
 }

@@ -34,12 +34,16 @@ function open(
       lists++;
       return { names: known.slice(0, max), known: known.length };
     },
-    async read([queue = ""]) {
-      reads.push(queue);
-      const error = failing.get(queue) ?? failing.get("*");
-      if (error !== undefined) throw error;
+    async readEach(queues) {
+      reads.push(...queues);
       const since = { state: "WAITING", depth: 1, oldestSinceMs: redisMs, latencyMs: nowMs } as const;
-      return [snapshot(queue, { ...since, measuredAtMs: redisMs + nowMs, ...states.get(queue) })];
+      const error = failing.get("*");
+      if (error !== undefined) throw error;
+      return queues.map(
+        (queue) =>
+          failing.get(queue) ??
+          snapshot(queue, { ...since, measuredAtMs: redisMs + nowMs, ...states.get(queue) }),
+      );
     },
     maxQueues: 10_000,
     ...options,

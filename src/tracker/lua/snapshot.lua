@@ -10,32 +10,31 @@
 --      11 for how long what is remembered may be wrong, ms, since the clock was set forward within the event window; 0: it was not
 --      12 writer   13, ... of each queue, what the writer was answered last: see tombstones.lua; '' when it does not ask
 -- Returns {now, row, row, ...}, with a row for each queue: nil when the queue is not known; an error when its keys are not what
---   was written, which is no error of the other queues; else {
---     source,
+--   was written, which is no error of the other queues; else {source, accuracy, numbers, throughputs, wait times}. All numbers are one
+--   text, separated by spaces, which costs both sides less than a list:
 --     since          ms, -1 when no job waits
 --     depth          -1 where not asked for, or the source does not report it; -n where it counted up to n > 1 jobs
 --     scheduled      as depth
 --     changes at     ms, -1 when only an event can change this
---     accuracy,
 --     paused         0 or 1
 --     measured at    ms
 --     stale          0 or 1
---     throughputs    for each window asked, the enqueued and the dequeued in it, as decimals; '' where events of the window were missed
---     wait times     for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms; {} as ''
 --     counted        0 when events of all windows were missed, and for queues of a job system that does not count, of which both
 --                    lists are empty; 2 when it counts those that leave, and not those that come; else 1
---     skew           a producer's clock less the job system's, ms; '' where it is not known
 --     lost           -1 where it is not known, or not asked for
 --     hasLost        1 when writes were lost that the writer had been answered, or a key of the queue: then the row is as if the
 --                    mark, which the caller has to set, were set already, and the queue is known; else 0
---     totals         '' where there are none, or not asked for, else one text, which is less for both sides than a list: enqueued,
---                    dequeued, removed, unremoved, lost, unlost, waited, and the waits by their bounds (see totals.lua)
---     in flight      how many jobs are delivered and not acknowledged, and, behind a space, since when the oldest of them is, ms;
---                    '' where the source does not report it
 --     uncounted      how long before the end of the windows jobs may have come and left uncounted last, ms; -1 when none may have
 --     overtaken      how many waiting jobs were overtaken: see served.lua; -1 where that is not known
 --     in order since  since when the oldest of the others has been claimable, ms; -1 when there is none
---   }
+--   Behind these, separated by semicolons:
+--     skew           a producer's clock less the job system's, ms; '' where it is not known
+--     in flight      how many jobs are delivered and not acknowledged, and, behind a space, since when the oldest of them is, ms;
+--                    '' where the source does not report it
+--     totals         '' where there are none, or not asked for, else enqueued, dequeued, removed, unremoved, lost, unlost, waited, and
+--                    the waits by their bounds (see totals.lua)
+--   throughputs: for each window asked, the enqueued and the dequeued in it, as decimals; '' where events of the window were missed
+--   wait times: for each window asked, an array {count, sum, max, bucket, count, bucket, count, ...} in ms; {} as ''
 
 -- @include ../../redis/lua/includes/now.lua
 -- @include includes/tombstones.lua
@@ -61,6 +60,7 @@ local function isLater(storedAt)
 end
 
 local slots, throughputsOf, waitTimesOf
+local rowFormat = string.sub(string.rep(' %d', 13), 2) .. ';%s;%s;%s'
 
 -- Of a queue that a job system is asked about. What it counts is as of the last count.
 local function observedRow(stateKey, recentKey, source)
@@ -83,12 +83,10 @@ local function observedRow(stateKey, recentKey, source)
       waitTimes = waitTimesOf(recentKey, countsUntil, isCountedSince)
     end
   end
-  return {
-    source, tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1,
-    stale and -1 or freshUntil + 1, accuracy, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, throughputs, waitTimes, counted, '', -1, 0, '', fields[8] or '',
-    uncounted, -1, -1
-  }
+  local numbers = string.format(rowFormat,
+    tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1, stale and -1 or freshUntil + 1, tonumber(fields[5]),
+    stale and measuredAt or now, stale and 1 or 0, counted, -1, 0, uncounted, -1, -1, '', fields[8] or '', '')
+  return {source, accuracy, numbers, throughputs, waitTimes}
 end
 
 function slots(recentKey, kind, seconds)
@@ -152,7 +150,7 @@ end
 -- keys: of isKeyMissing.
 local function rowOf(keys, answered)
   local waitingKey, stateKey, recentKey = keys[1], keys[2], keys[3]
-  local state = readState(stateKey, 'doubt', 'countsLostAt', 'served')
+  local state = readState(stateKey, 'doubt', 'countsLostAt', 'served', 'lost', 'cursor')
   local source, lostAt, hasLost = state[1], state[8], 0
   if not source or source == 'events' then
     if isKeyMissing(state, keys, redisNow, window) or isAnswerLost(state, {keys[4], keys[5]}, answered) then
@@ -160,7 +158,7 @@ local function rowOf(keys, answered)
     end
   end
   if not source then return false end
-  if source ~= 'events' and not redis.call('HGET', stateKey, 'cursor') then return observedRow(stateKey, recentKey, source) end
+  if source ~= 'events' and not state[12] then return observedRow(stateKey, recentKey, source) end
 
   local now = redisNow
   local accuracy, paused, freshUntil, stale, skew = 'EXACT', 0, nil, false, ''
@@ -235,18 +233,18 @@ local function rowOf(keys, answered)
   if accuracy == 'INCOMPLETE' and isRecorded then mayChangeAt(incompleteUntil) end
 
   local depth = ARGV[4] == '1' and redis.call('ZCOUNT', waitingKey, oldest, newest) or -1
-  local scheduled = ARGV[5] == '1' and redis.call('ZCOUNT', waitingKey, later, '+inf') or -1
+  local scheduled = ARGV[5] == '1' and (due[1] and redis.call('ZCOUNT', waitingKey, later, '+inf') or 0) or -1
   local lost = -1
   if isRecorded and ARGV[6] == '1' then
-    lost = tonumber(redis.call('HGET', stateKey, 'lost') or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest)
+    lost = tonumber(state[11] or 0) + redis.call('ZCOUNT', waitingKey, '-inf', '(' .. oldest)
   end
   -- What was counted in a window in which events were missed is too little.
   local function isCountedSince(seconds) return missedUntil <= now - tonumber(seconds) * 1000 end
+  local numbers = string.format(rowFormat,
+    since, depth, scheduled, changesAt, paused, now, stale and 1 or 0, isCountedSince(minWindow) and 1 or 0, lost, hasLost,
+    -1, overtaken, inOrderSince, skew, '', ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '')
   return {
-    source, since, depth, scheduled, changesAt, accuracy, paused, now, stale and 1 or 0,
-    throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince),
-    isCountedSince(minWindow) and 1 or 0, skew, lost, hasLost,
-    ARGV[9] == '1' and isCountedSince(maxWindow) and totalsOf(stateKey) or '', '', -1, overtaken, inOrderSince
+    source, accuracy, numbers, throughputsOf(recentKey, now, isCountedSince), waitTimesOf(recentKey, now, isCountedSince)
   }
 end
 
