@@ -2,11 +2,12 @@ import { type Alert, type AlertStatus, maxOutbox, type ReceiverStatus } from "..
 import { messageOf } from "../core/errors.ts";
 import { LeaseLostError } from "../core/lease.ts";
 import type { RedisClient } from "../redis/connect.ts";
+import { answered } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { namedReply } from "../runtime/named-reply.ts";
-import { answered, createOutbox, type Outbox } from "./outbox.ts";
+import { createOutbox, type Outbox } from "./outbox.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { storedAlertLine } from "./stored-alert.ts";
 

@@ -1,5 +1,5 @@
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
+import { answered } from "../redis/errors.ts";
 
 /** A notification that a webhook has not accepted yet. */
 export interface OutboxEntry {
@@ -31,12 +31,4 @@ export function createOutbox(redis: RedisClient, key: string, receiver: string):
     get: async (id) => (await range(id, id, 1))[0] ?? null,
     remove: async (id) => void (await answered(redis.xdel(key, id))),
   };
-}
-
-export async function answered<T>(reply: Promise<T>): Promise<T> {
-  try {
-    return await reply;
-  } catch (error) {
-    throw unavailableOr(error);
-  }
 }

@@ -1,7 +1,7 @@
 import { decode } from "@msgpack/msgpack";
 import { type HistoryStep, stepSeconds } from "../core/history.ts";
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
+import { answered, unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScript } from "../redis/scripts.ts";
 import { createRecentSteps, type ReadRecentSteps } from "./recent-steps.ts";
@@ -146,14 +146,6 @@ function bucketsIn(packed: readonly number[]): ReadonlyMap<number, number> {
     buckets.set(bucket, (buckets.get(bucket) ?? 0) + (packed[i + 1] ?? 0));
   }
   return buckets;
-}
-
-async function answered<T>(reply: Promise<T>): Promise<T> {
-  try {
-    return await reply;
-  } catch (error) {
-    throw unavailableOr(error);
-  }
 }
 
 /** A key of another type has no steps: one broken key of one queue fails no answer that holds others. */

@@ -27,6 +27,15 @@ export function unavailableOr(error: unknown): Error {
   return new AppError("SERVICE_UNAVAILABLE", message, { cause: error, retryAfterSeconds });
 }
 
+/** The reply to a command. @throws as {@link unavailableOr} says. */
+export async function answered<T>(reply: Promise<T>): Promise<T> {
+  try {
+    return await reply;
+  } catch (error) {
+    throw unavailableOr(error);
+  }
+}
+
 /** Whether Redis refused to write since it has reached its `maxmemory`. */
 export function isOutOfMemory(error: unknown): error is AppError {
   return error instanceof AppError && codeOf(error.cause) === "OOM";

@@ -6,6 +6,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import type { Service } from "../runtime/service.ts";
 import type { Writer } from "./acknowledged-writes.ts";
+import { namePages } from "./name-pages.ts";
 import type { QueueIndex } from "./queue-index.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
 
@@ -59,7 +60,7 @@ export interface DataLossOptions {
   readonly everyMs?: number;
 }
 
-const page = 500;
+const pageSize = 500;
 const retryMs = 1_000;
 /** A loss is found queue by queue, and logged in one line. */
 const logAfterMs = 1_000;
@@ -138,7 +139,8 @@ export function createDataLoss(options: DataLossOptions): DataLoss {
 
   async function checkAll(): Promise<void> {
     const queues = writer.queues();
-    for (let from = 0; from < queues.length; from += page) await reportOf(queues.slice(from, from + page));
+    for (let from = 0; from < queues.length; from += pageSize)
+      await reportOf(queues.slice(from, from + pageSize));
   }
 
   async function checkWhileWanted(): Promise<void> {
@@ -178,12 +180,8 @@ export function createDataLoss(options: DataLossOptions): DataLoss {
         check();
     },
     async reportAll() {
-      for (let after: string | null = null; ; ) {
-        const names: string[] = await index.list({ after, limit: page });
+      for await (const names of namePages(index, { pageSize }))
         await reportOf(names, "anything of a known queue");
-        after = names.at(-1) ?? null;
-        if (names.length < page) return;
-      }
     },
     reported(queues) {
       note(queues);

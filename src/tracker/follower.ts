@@ -8,12 +8,13 @@ import type {
   PresentJob,
 } from "../core/log-following.ts";
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
+import { answered } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import type { Forget } from "./forget.ts";
+import { namePages } from "./name-pages.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 export type Follower = Omit<FollowSink, "observe" | "notes">;
@@ -36,7 +37,7 @@ const kinds: Record<FollowedKind, string> = {
 };
 const presentKinds: Record<PresentJob["kind"], string> = { SCHEDULED: "S", ESTIMATED: "E", AT_LEAST: "L" };
 /** Names of one source are looked through in pages of this many. */
-const page = 1000;
+const pageSize = 1000;
 
 /** Keeps queues whose job system's own log is read: each log line is counted once, whichever process reads it and however often. */
 export function createFollower({ redis, keys, index, forget, now }: FollowerOptions): Follower {
@@ -75,11 +76,10 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
     queues: readonly string[],
     found: Map<string, FollowedCursor>,
   ): Promise<void> {
-    const states = await Promise.all(
-      queues.map((queue) => redis.hmget(keys.state(`${source}/${queue}`), "source", "cursor", "repair")),
-    ).catch((error: unknown) => {
-      throw unavailableOr(error);
-    });
+    const fields = queues.map((queue) =>
+      redis.hmget(keys.state(`${source}/${queue}`), "source", "cursor", "repair"),
+    );
+    const states = await answered(Promise.all(fields));
     queues.forEach((queue, i) => {
       const [owner, cursor, repair] = states[i] ?? [];
       if (owner === source && cursor) found.set(queue, { cursor, repairing: Boolean(repair) });
@@ -114,22 +114,18 @@ export function createFollower({ redis, keys, index, forget, now }: FollowerOpti
     async cursors(source, queues) {
       const found = new Map<string, FollowedCursor>();
       if (queues !== undefined) {
-        for (let from = 0; from < queues.length; from += page)
-          await cursorsOf(source, queues.slice(from, from + page), found);
+        for (let from = 0; from < queues.length; from += pageSize)
+          await cursorsOf(source, queues.slice(from, from + pageSize), found);
         return found;
       }
       const prefix = `${source}/`;
-      let after: string | null = null;
-      for (;;) {
-        const names: string[] = await index.list({ prefix, after, limit: page });
+      for await (const names of namePages(index, { prefix, pageSize }))
         await cursorsOf(
           source,
           names.map((name) => name.slice(prefix.length)),
           found,
         );
-        after = names.at(-1) ?? null;
-        if (names.length < page) return found;
-      }
+      return found;
     },
 
     async gone(source, queue, fence) {

@@ -2,11 +2,12 @@ import { LeaseLostError } from "../core/lease.ts";
 import type { FollowSink } from "../core/log-following.ts";
 import type { EventSink, Observation, ObservedCounts } from "../core/observation.ts";
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
+import { answered } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { allowOutOfMemory, loadScript, runScripts } from "../redis/scripts.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Forget } from "./forget.ts";
+import { namePages } from "./name-pages.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 export interface Observer {
@@ -29,7 +30,7 @@ export interface ObserverOptions {
 }
 
 /** Names of one source are looked through in pages of this many. */
-const page = 1000;
+const pageSize = 1000;
 
 /** One that was counted up to a limit is stored as a negative number: -1 is the null of the replies. */
 function storedDepth({ depth, depthIsLowerBound = false }: Observation): number | "" {
@@ -76,15 +77,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
     if (failed !== undefined) throw failed;
   }
 
-  async function* pagesOf(source: string): AsyncGenerator<readonly string[]> {
-    let after: string | null = null;
-    for (;;) {
-      const names: string[] = await index.list({ prefix: `${source}/`, after, limit: page });
-      yield names;
-      after = names.at(-1) ?? null;
-      if (names.length < page) return;
-    }
-  }
+  const pagesOf = (source: string) => namePages(index, { prefix: `${source}/`, pageSize });
 
   async function forgetGone(source: string, present: ReadonlySet<string>, fence?: number): Promise<void> {
     for await (const names of pagesOf(source))
@@ -125,7 +118,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
       await index.add(named.map(({ queue }) => queue));
       const failed = replies.find((reply) => reply instanceof Error);
       if (failed !== undefined) throw failed;
-      const newerFence = Math.max(...replies.map((reply) => -Number(reply)));
+      const newerFence = -replies.reduce<number>((least, reply) => Math.min(least, Number(reply)), 0);
       if (newerFence > 0) throw new LeaseLostError(source, newerFence);
       await count(source, named, fence);
       await forgetGone(source, new Set(named.map(({ queue }) => queue)), fence);
@@ -135,9 +128,7 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
       const found = new Map<string, string>();
       for await (const names of pagesOf(source)) {
         const fields = names.map((name) => redis.hmget(keys.state(name), "source", "notes"));
-        const states = await Promise.all(fields).catch((error: unknown) => {
-          throw unavailableOr(error);
-        });
+        const states = await answered(Promise.all(fields));
         names.forEach((name, i) => {
           const [owner, notes] = states[i] ?? [];
           if (owner === source && notes) found.set(name.slice(source.length + 1), notes);

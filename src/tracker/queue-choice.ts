@@ -4,6 +4,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
+import { namePages } from "./name-pages.ts";
 import type { QueueIndex } from "./queue-index.ts";
 
 /** How active a queue is. Instants are in ms by Redis's clock. */
@@ -42,7 +43,7 @@ export interface QueueChooser {
 }
 
 const activeForMs = 3_600_000;
-const namesPerPage = 500;
+const pageSize = 500;
 const minRankingAgeMs = 5_000;
 const rankingAgeMsPerQueue = 0.5;
 
@@ -93,7 +94,7 @@ export function createQueueChooser(options: QueueChooserOptions): QueueChooser {
   async function rank(): Promise<Ranking> {
     const found = new Map<string, QueueActivity>();
     let nowMs = 0;
-    for await (const names of pagesOfNames(Number.POSITIVE_INFINITY)) {
+    for await (const names of namePages(index, { pageSize })) {
       nowMs = Math.max(nowMs, await readPage(names, found));
     }
     seen = found;
@@ -123,24 +124,12 @@ export function createQueueChooser(options: QueueChooserOptions): QueueChooser {
     return ranking;
   }
 
-  async function* pagesOfNames(max: number): AsyncGenerator<readonly string[]> {
-    let left = max;
-    for (let after: string | null = null; left > 0; ) {
-      const limit = Math.min(namesPerPage, left);
-      const names: string[] = await index.list({ after, limit });
-      if (names.length > 0) yield names;
-      if (names.length < limit) return;
-      after = names.at(-1) ?? null;
-      left -= names.length;
-    }
-  }
-
   return {
     async choose(max) {
       const known = await index.count();
       if (known > max) return { names: firstOf(await currentRanking(), max), known };
       const names: string[] = [];
-      for await (const page of pagesOfNames(max)) names.push(...page);
+      for await (const page of namePages(index, { pageSize, max })) names.push(...page);
       return { names, known: Math.max(known, names.length) };
     },
     async knownSince(queues) {

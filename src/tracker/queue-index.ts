@@ -1,6 +1,6 @@
 import { AppError, messageOf } from "../core/errors.ts";
 import type { RedisClient } from "../redis/connect.ts";
-import { unavailableOr } from "../redis/errors.ts";
+import { answered, unavailableOr } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { mastersOf } from "../redis/masters.ts";
 import { allowOutOfMemory, loadScript, runScript } from "../redis/scripts.ts";
@@ -220,12 +220,4 @@ function tooManyQueues(counts: {
     `too many queues: ${created} of the batch are new, ${recorded} are recorded, and the limit is ${max} (MAX_KNOWN_QUEUES); nothing was recorded. Use fewer names, or remove queues with forgetQueue`,
     { details: { newQueues } },
   );
-}
-
-async function answered<T>(reply: Promise<T>): Promise<T> {
-  try {
-    return await reply;
-  } catch (error) {
-    throw unavailableOr(error);
-  }
 }

@@ -4,6 +4,7 @@ import { isOutOfMemory } from "../redis/errors.ts";
 import { EventColumns } from "./event-columns.ts";
 import { createFold, type FoldOptions, type FoldReply } from "./fold.ts";
 import type { QueueIndex } from "./queue-index.ts";
+import { ownerIn } from "./queue-owner.ts";
 import type { RecordedQueues } from "./recorded-queues.ts";
 
 export interface RecorderOptions extends FoldOptions {
@@ -132,8 +133,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
       }
       const queues = [...batch.keys()];
       const replies = await makeRoom(batch, batchId, await foldBatch(batch, batchId));
-      const lost = replies.find((reply) => reply instanceof AppError);
-      if (lost !== undefined) throw lost;
+      const away = replies.find((reply) => reply instanceof AppError);
+      if (away !== undefined) throw away;
       return replies.map((reply, i) => folded(reply, queues[i] as string)).reduce(sum, nothing);
     },
 
@@ -189,8 +190,8 @@ function folded(reply: FoldReply | Error, queue: string): FoldReply {
     const expected = "expected a batchId that is new, or the same events that came with it before";
     throw new AppError("BAD_USER_INPUT", `${expected}; other events came with this one`);
   }
-  const source = /^(?:ERR )?SOURCE (.*)$/s.exec(reply.message)?.[1];
-  if (source !== undefined) {
+  const source = ownerIn(reply);
+  if (source !== null) {
     const problem = `queue "${queue}" is managed by source "${source}"; events cannot be recorded for it`;
     throw new AppError("BAD_USER_INPUT", problem);
   }

@@ -5,6 +5,7 @@ import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
 import { loadScript, runScripts } from "../redis/scripts.ts";
 import { namedReply } from "../runtime/named-reply.ts";
+import { ownerIn } from "./queue-owner.ts";
 
 export interface WaitingListOptions {
   readonly redis: RedisClient;
@@ -30,12 +31,12 @@ export function createWaitingList({ redis, keys, maxWaitMs, clocks, now }: Waiti
     const maxMs = maxWaitMs + clocks.stepsOf(queue).aheadMs(maxWaitMs);
     const call = { keys: [keys.waiting(queue), keys.state(queue)], args: [now?.() ?? "", maxMs, first] };
     const [reply] = await runScripts(redis, script, [call]);
-    const source = reply instanceof Error ? /^(?:ERR )?SOURCE (.*)$/s.exec(reply.message)?.[1] : undefined;
-    if (source !== undefined) {
+    if (reply instanceof Error) {
+      const source = ownerIn(reply);
+      if (source === null) throw reply;
       const problem = `expected a queue whose jobs are known here; those of this one are known to ${source} alone`;
       throw new AppError("BAD_USER_INPUT", problem);
     }
-    if (reply instanceof Error) throw reply;
     const { now: nowMs, isFollowed, jobs } = namedReply<WaitingReply>(reply);
     return Array.from({ length: jobs.length / 2 }, (_, i): WaitingJob => {
       const sinceMs = Number(jobs[2 * i + 1]);
