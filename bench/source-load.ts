@@ -6,7 +6,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { EventSink } from "../src/core/observation.ts";
-import type { Logger } from "../src/runtime/logger.ts";
+import { type Logger, silentLogger } from "../src/runtime/logger.ts";
 import type { Service } from "../src/runtime/service.ts";
 import { createAsynqSource } from "../src/sources/asynq.ts";
 import { createBullSource } from "../src/sources/bull.ts";
@@ -17,7 +17,6 @@ import { startRabbitmq } from "../test/support/rabbitmq.ts";
 import { startRedis } from "../test/support/redis.ts";
 
 const measuredMs = 5_000;
-const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 interface Wiring {
   readonly url: string;
@@ -152,7 +151,7 @@ async function readAll(
   const observe: EventSink["observe"] = async (observed) => {
     seen = observed.queues.length;
   };
-  const source = create({ intervalMs: 1_000, sink: { observe }, logger: silent });
+  const source = create({ intervalMs: 1_000, sink: { observe }, logger: silentLogger });
   await source.start();
   while (seen < queues) await delay(10);
   await delay(500);

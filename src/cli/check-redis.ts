@@ -7,16 +7,15 @@ import { createConnections } from "../redis/connections.ts";
 import { redisServerProblem } from "../redis/embedded/redis-server-process.ts";
 import { mastersOf, nodeName } from "../redis/masters.ts";
 import { readinessOf } from "../redis/readiness.ts";
-import type { Logger } from "../runtime/logger.ts";
+import { silentLogger } from "../runtime/logger.ts";
 import { redisPlace } from "../settings/redis-url.ts";
 import type { Finding } from "./finding.ts";
 
 const minVersion = 7;
-const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Connects to the Redis, or to the nodes of the Redis Cluster, that REDIS_URL names. */
 export async function checkRedis(urls: readonly string[]): Promise<Finding> {
-  const connections = createConnections({ urls, logger: silent });
+  const connections = createConnections({ urls, logger: silentLogger });
   try {
     await connections.start();
     const { warnings } = await readinessOf(connections);

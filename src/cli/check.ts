@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import { messageOf } from "../core/errors.ts";
 import type { FollowSink } from "../core/log-following.ts";
-import type { Logger } from "../runtime/logger.ts";
+import { type Logger, silentLogger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { createAlertRulesFile } from "../settings/alert-rules-file.ts";
 import { createObjectives } from "../settings/objectives.ts";
@@ -15,8 +15,6 @@ import { checkSource } from "./check-source.ts";
 import type { Finding, NamedFinding } from "./finding.ts";
 
 export type CreateConfiguredSource = (source: SourceConfig, sink: FollowSink, logger: Logger) => Service;
-
-const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Connects to everything that is configured, all at once. It changes nothing, and sends nothing to receivers of alerts. */
 export async function check(
@@ -56,7 +54,7 @@ type CheckedFile = readonly [part: string, path: string, file: Service];
 
 function files(config: Config): readonly CheckedFile[] {
   const { tokensFile, trustedDocumentsFile, alertsFile, objectivesFile, postgresQueryFile, sources } = config;
-  const logger = silent;
+  const logger = silentLogger;
   const all: readonly (readonly [part: string, path: string | null, create: (path: string) => Service])[] = [
     ["tokens", tokensFile, (path) => createTokenFile({ path, logger, onRevoked() {} })],
     ["documents", trustedDocumentsFile, (path) => createTrustedDocumentsFile(path, logger)],

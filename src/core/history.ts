@@ -63,8 +63,7 @@ export interface HistoryRange {
   readonly step: HistoryStep;
   /** The first step begins here or later. */
   readonly fromMs: number;
-  /** The last step begins before this. */
-  /** Null: up to the newest. */
+  /** The last step begins before this; null: up to the newest. */
   readonly toMs: number | null;
 }
 

@@ -37,8 +37,8 @@ export interface PresentJob {
 /**
  * One step of putting the real lists in place of what was counted: first `begin`, then all jobs that are there in any number
  * of steps, in any order and repeated at will, then `sweepFrom` "0" and whatever each answer says until it says null. One step
- * may be all of that. Events go on in the same steps. Of two repairs at once the one that began first goes on and the other one's steps are refused, unless
- * the first has stood still for seconds.
+ * may be all of that. Events go on in the same steps. Of two repairs at once the one that began first goes on, and the steps of the
+ * other one are refused, unless the first has stood still for seconds.
  */
 export interface RepairStep {
   /** Unique for this repair: a begin that is sent again with the same token is not refused. */

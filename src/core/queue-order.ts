@@ -1,7 +1,7 @@
 import { AppError } from "./errors.ts";
 import { type Forecast, type Health, severities } from "./health.ts";
 import type { QueueOrder } from "./queue-page.ts";
-import { accuracies, type QueueSnapshot, type Window } from "./snapshot.ts";
+import { accuracies, type QueueSnapshot, queueStates, type Window } from "./snapshot.ts";
 
 /** Rank of a queue in an order: greater keys come first, the first key before the others. */
 export type Rank = readonly number[];
@@ -40,14 +40,14 @@ const noRank: Rank = [];
 export function rankOf(snapshot: QueueSnapshot, order: QueueOrder, facts: RankFacts): Rank {
   if (order === "NAME") return noRank;
   if (order === "DEPTH") return rankBy(snapshot.depth ?? unknown, snapshot);
-  const latencyMs = latencyAt(snapshot, facts.atMs);
+  const latencyMs = rankedLatencyMs(snapshot, facts.atMs);
   switch (order) {
     case "LATENCY":
       return rankBy(latencyMs, snapshot);
     case "SOURCE":
       return textRank(snapshot.source ?? "");
     case "STATE":
-      return [["MISSING", "EMPTY", "WAITING", "PAUSED"].indexOf(snapshot.state)];
+      return [queueStates.indexOf(snapshot.state)];
     case "ACCURACY":
       return [snapshot.stale ? accuracies.length : accuracies.indexOf(snapshot.accuracy)];
     case "LATENESS": {
@@ -95,7 +95,8 @@ function rankBy(value: number, { accuracy }: QueueSnapshot): Rank {
   return accuracy === "INCOMPLETE" || value === unknown ? [unknown, value] : [value, 0];
 }
 
-function latencyAt({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: number): number {
+/** Unlike the `latencyAt` of a snapshot, also at an instant before it was measured: a walk ranks all queues by one instant. */
+function rankedLatencyMs({ latencyMs, oldestSinceMs, stale }: QueueSnapshot, atMs: number): number {
   if (latencyMs === null) return unknown;
   // What is stale is as old as when it was last read.
   return stale || oldestSinceMs === null ? latencyMs : Math.max(0, atMs - oldestSinceMs);

@@ -32,7 +32,7 @@ export interface WaitTime {
   readonly isUpperBound?: boolean;
 }
 
-/** What `QueueTotals.waits` is counted by, in ms. tracker/lua/includes/totals.lua has the same. */
+/** What `QueueTotals.waits` is counted by, in ms. tracker/lua/includes/totals.lua and tracker/lua/snapshot.lua have the same. */
 export const waitBoundsMs: readonly number[] = [
   ...[10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000],
   ...[300_000, 900_000, 3_600_000, 10_800_000, 43_200_000],

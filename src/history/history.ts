@@ -5,12 +5,12 @@ import type { QueueChoice } from "../core/queue-choice.ts";
 import type { QueueSnapshot, SnapshotParts } from "../core/snapshot.ts";
 import type { RedisClient } from "../redis/connect.ts";
 import type { Keys } from "../redis/keys.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import { inBackground, type Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
-
 import { createSampler, type Sampler } from "./sampler.ts";
 import { createStepOutbox } from "./step-outbox.ts";
 import { toPoint } from "./step-record.ts";
@@ -32,11 +32,11 @@ export interface HistoryOptions {
   readonly logger: Logger;
 }
 
-/** What was, beside what is: steps of every queue, written by one process as things happen. */
+/** Steps of every queue, written by one process as things happen. */
 export interface History extends Service, HistoryReader {
-  /** Lets all go that is kept of a queue. */
+  /** Removes the history of a queue. */
   forget(queue: string): Promise<void>;
-  /** What the change feed startedMessage, so that only what changed is read again. */
+  /** Receives the change feed, so that only what changed is read again. */
   readonly listener: {
     onChange(queue: string): void;
     onConnected(): void;
@@ -75,7 +75,7 @@ export function createHistory(options: HistoryOptions): History {
 
     async function run(): Promise<void> {
       while (!stopping.signal.aborted) {
-        const beganAtMs = performance.now();
+        const beganAtMs = monotonicClock.now();
         try {
           if (beganAtMs - listedAtMs >= listEveryMs) {
             listedAtMs = beganAtMs;
@@ -90,7 +90,7 @@ export function createHistory(options: HistoryOptions): History {
           // The connection logs outages of Redis.
           if (!isUnavailable(error)) outage.failed(error);
         }
-        await pause(Math.max(0, beganAtMs + everyMs - performance.now()), stopping.signal);
+        await pause(beganAtMs + everyMs - monotonicClock.now(), stopping.signal);
       }
     }
 

@@ -1,6 +1,7 @@
 import type { RecentStep } from "../core/history.ts";
 
-/** Of MessagePack: what begins a list, and a number. */
+// Of MessagePack: what begins a list, and a number.
+
 /** A list of a list and one or two numbers. The flat one has eight elements at least. */
 const nestedLists: readonly (number | undefined)[] = [0x92, 0x93];
 const shortList = 0x90;

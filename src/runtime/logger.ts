@@ -11,6 +11,9 @@ export interface Logger {
   readonly error: LogLine;
 }
 
+/** For work whose log has no reader. */
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
 /** For work in the background: errors stay errors, everything else is logged at debug. */
 export function inBackground(logger: Logger): Logger {
   const debug: Logger["debug"] = (...args) => logger.debug(...args);

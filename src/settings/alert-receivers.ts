@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isDecodable } from "./fields.ts";
 
 const expectedUrl = "http://[user:password@]host[:port][/path], or https://";
 
@@ -20,13 +21,7 @@ export function httpUrls() {
 function isHttpUrl(text: string): boolean {
   const url = URL.parse(text);
   if (url === null || !/^https?:\/\//i.test(text) || url.hash !== "" || url.port === "0") return false;
-  try {
-    decodeURIComponent(url.username);
-    decodeURIComponent(url.password);
-    return true;
-  } catch {
-    return false;
-  }
+  return isDecodable(url.username) && isDecodable(url.password);
 }
 
 /** Secrets to sign webhooks with, in the form of the Standard Webhooks specification, separated by spaces. */

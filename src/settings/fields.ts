@@ -46,7 +46,7 @@ export function isUrl(text: string, protocols: readonly string[]): boolean {
   );
 }
 
-function isDecodable(text: string): boolean {
+export function isDecodable(text: string): boolean {
   try {
     decodeURIComponent(text);
     return true;

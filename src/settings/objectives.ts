@@ -25,7 +25,7 @@ export interface ObjectivesOptions {
   /** Null: objectives come from queue names only. */
   readonly path: string | null;
   readonly logger: Logger;
-  /** How often it is looked whether the file has changed. @default 500 // twice a second */
+  /** How often the file is checked for a change. @default 500 // twice a second */
   readonly everyMs?: number;
 }
 
@@ -42,8 +42,7 @@ export function createObjectives({ path, logger, everyMs = 500 }: ObjectivesOpti
     parse: parseInWorker({ module: new URL("./objectives.ts", import.meta.url), name: "parseObjectives" }),
     initial: [],
     logger,
-    onChange: (objectives) =>
-      logger.info({ objectives: objectives.length }, "the objectives were read again"),
+    onChange: (objectives) => logger.info({ objectives: objectives.length }, "read objectives again"),
     everyMs,
   });
   const find = (queue: string) => {

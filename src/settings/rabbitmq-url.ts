@@ -1,4 +1,4 @@
-import { isUrl } from "./fields.ts";
+import { isDecodable, isUrl } from "./fields.ts";
 import { type TlsOptions, tlsOptions } from "./tls-options.ts";
 import { parametersProblem, tlsProblem } from "./url-parameters.ts";
 
@@ -59,13 +59,4 @@ export function rabbitmqAddress(text: string): RabbitmqAddress {
 
 function namesDefaultPort(text: string): boolean {
   return /^[^/]*\/\/[^/?#]*:(?:80|443)(?:[/?#]|$)/.test(text);
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

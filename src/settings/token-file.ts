@@ -24,7 +24,7 @@ export interface TokenFileOptions {
   readonly logger: Logger;
   /** Called for each token that is removed, has another secret, or has fewer scopes than before. */
   readonly onRevoked: (revoked: RevokedToken) => void;
-  /** How often it is looked whether the file has changed. @default 500 // twice a second */
+  /** How often the file is checked for a change. @default 500 // twice a second */
   readonly everyMs?: number;
 }
 
@@ -45,7 +45,7 @@ export function createTokenFile({ path, logger, onRevoked, everyMs = 500 }: Toke
       const revoked = [...before.byName.values()].filter((token) => !stillHas(byName.get(token.name), token));
       logger.info(
         { tokens: byName.size, revoked: revoked.slice(0, 100).map(({ name }) => name) },
-        "the tokens were read again",
+        "read tokens again",
       );
       for (const { name, hash } of revoked) onRevoked({ name, isKnown: byHash.has(hash.toString("hex")) });
     },

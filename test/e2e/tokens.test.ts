@@ -358,8 +358,7 @@ describe("behind a proxy", () => {
 
 test("no token is ever written into the log", async () => {
   await post(url(), { query: read }, bearer("unknown-token"));
-  const timesRead = () =>
-    logger.lines.filter(({ message }) => message.includes("the tokens were read again")).length;
+  const timesRead = () => logger.lines.filter(({ message }) => message.includes("read tokens again")).length;
   const before = timesRead();
   await tokens.write({ ...tokensOfAll, another: "read" });
   await expect.poll(timesRead).toBeGreaterThan(before);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { StartError } from "../../core/errors.ts";
+import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
 import type { Service } from "../../runtime/service.ts";
@@ -71,7 +72,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
     // It may have been removed since the start.
     await prepareRedisDirectory(directory);
     running = await startRedis(startOptions);
-    runningSinceMs = performance.now();
+    runningSinceMs = monotonicClock.now();
     const { connection, adopted } = running;
     await guard?.protect();
     // A process that has nothing else to do may end, also without stopping us.
@@ -85,7 +86,7 @@ export function createEmbeddedRedis(options: EmbeddedRedisOptions): EmbeddedRedi
   async function repair(pid: number): Promise<void> {
     logger.error({ socketPath, pid }, "redis-server went away, it is started again");
     // One that ends again and again shortly after its start is started ever more rarely.
-    if (performance.now() - runningSinceMs > maxBackoffMs) backoffMs = minBackoffMs;
+    if (monotonicClock.now() - runningSinceMs > maxBackoffMs) backoffMs = minBackoffMs;
     const outage = createOutageLog({
       ...{ logger, fields: { socketPath } },
       begins: "redis-server cannot be started, trying again",

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { readdir, readFile, readlink, realpath } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { monotonicClock } from "../../runtime/clock.ts";
 import type { RedisDirectory } from "./redis-directory.ts";
 
 /** Redis-servers of this machine, by their process ids. */
@@ -72,9 +73,9 @@ function signal(pid: number, name: NodeJS.Signals): void {
 
 /** Waits until a process is gone. @returns false when it still runs after `timeoutMs`. */
 export async function hasEnded(pid: number, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = monotonicClock.now() + timeoutMs;
   while (await isAlive(pid)) {
-    if (performance.now() >= deadline) return false;
+    if (monotonicClock.now() >= deadline) return false;
     await sleep(pollMs);
   }
   return true;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, StartError } from "../../core/errors.ts";
+import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { type AppendOnlyTail, cutZeros, repairAdvice, reportCut } from "./append-only-file.ts";
 import { type ControlConnection, connectControl } from "./control-connection.ts";
@@ -68,7 +69,7 @@ async function connectOrSpawn(options: StartOptions): Promise<Connected> {
   const { directory, command, logger, signal } = options;
   let spawned: RedisServerProcess | null = null;
   let tail: AppendOnlyTail | null = null;
-  for (const deadline = performance.now() + maxSilenceMs; ; ) {
+  for (const deadline = monotonicClock.now() + maxSilenceMs; ; ) {
     signal.throwIfAborted();
     const answer = await connect(directory);
     if (answer.connection !== null) return { connection: answer.connection, spawned, tail };
@@ -80,7 +81,7 @@ async function connectOrSpawn(options: StartOptions): Promise<Connected> {
       tail = await cutZeros(directory, logger);
       spawned = await spawnRedisServer(command, directory);
     }
-    if (performance.now() >= deadline) throw tooSilent(options, answer.silence);
+    if (monotonicClock.now() >= deadline) throw tooSilent(options, answer.silence);
     await sleep(pollMs, undefined, { signal });
   }
 }
@@ -144,7 +145,7 @@ async function waitUntilLoaded(
 ): Promise<void> {
   const { logger, signal } = options;
   let isLogged = false;
-  for (let deadline = performance.now() + maxSilenceMs; ; ) {
+  for (let deadline = monotonicClock.now() + maxSilenceMs; ; ) {
     signal.throwIfAborted();
     const state = await connection.ping().catch(messageOf);
     if (state === "ready") return;
@@ -153,10 +154,10 @@ async function waitUntilLoaded(
       throw new StartError(`redis-server ended while it loaded its data; see ${options.directory.logPath}.`);
     }
     if (state === "loading") {
-      deadline = performance.now() + maxSilenceMs;
+      deadline = monotonicClock.now() + maxSilenceMs;
       if (!isLogged) logger.info({ pid: connection.redisPid }, "redis-server is loading its data");
       isLogged = true;
-    } else if (performance.now() >= deadline) {
+    } else if (monotonicClock.now() >= deadline) {
       throw tooSilent(options, state);
     }
     await sleep(pollMs, undefined, { signal });
