@@ -21,12 +21,13 @@ import { createThrottle } from "./limits/throttle.ts";
 import { createAllSnapshots } from "./live/all-snapshots.ts";
 import { createChangeFeed } from "./live/change-feed.ts";
 import { createLive } from "./live/live.ts";
+import { showOwnWrites } from "./live/own-writes.ts";
 import { createPageWatches } from "./live/page-watches.ts";
 import { createQueuePages } from "./live/queue-pages.ts";
 import { createReadAhead } from "./live/read-ahead.ts";
 import { createSharedCounts } from "./live/shared-counts.ts";
 import { createSnapshotCache } from "./live/snapshot-cache.ts";
-import { createConnections, type RedisConnections } from "./redis/connections.ts";
+import { createConnections } from "./redis/connections.ts";
 import { createEmbeddedRedis, type EmbeddedRedis } from "./redis/embedded/embedded-redis.ts";
 import { createKeys } from "./redis/keys.ts";
 import { createLease } from "./redis/lease.ts";
@@ -36,18 +37,18 @@ import type { Service } from "./runtime/service.ts";
 import { checkedTogether, inOrder, together } from "./runtime/services.ts";
 import { packageVersion } from "./runtime/version.ts";
 import { createDashboard } from "./server/dashboard.ts";
-import type { RouteAnswer, ServerState } from "./server/http-router.ts";
+import { createProbes } from "./server/probes.ts";
 import { createServer } from "./server/server.ts";
 import { createAlertRulesFile } from "./settings/alert-rules-file.ts";
 import { isLoopback } from "./settings/fields.ts";
 import { createObjectives } from "./settings/objectives.ts";
 import type { PostgresQuery } from "./settings/parse-postgres-queries.ts";
 import { createPostgresQueriesFile } from "./settings/postgres-queries-file.ts";
-import { prefixesOf } from "./settings/source-urls.ts";
 import { createTokenFile } from "./settings/token-file.ts";
 import { createTrustedDocumentsFile } from "./settings/trusted-documents-file.ts";
 import { createSource } from "./sources/create-source.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
+import { createSourceNames } from "./sources/source-names.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
 export interface App extends Service {
@@ -69,13 +70,12 @@ export function createApp(config: Config, logger: Logger): App {
     config.postgresQueryFile === null
       ? undefined
       : createPostgresQueriesFile(config.postgresQueryFile, config.sources, logger);
-  const queriesOf = (source: string) => {
-    const queries = queriesFile?.value ?? [];
-    // The file names the database where there are several.
-    return queries.filter(({ database }) => database === null || database === source);
-  };
+  const queries = () => queriesFile?.value ?? noQueries;
+  // The file names the database where there are several.
+  const queriesOf = (source: string) =>
+    queries().filter(({ database }) => database === null || database === source);
   const refusedQueries = new Set<string>();
-  const sourceNames = namesOfSources(config.sources.flatMap(prefixesOf), queriesFile);
+  const sourceNames = createSourceNames(config.sources, queries);
   const tracker = createTracker({
     ...{ redis, keys, logger, eventWindowMs, maxWaitMs, maxKnownQueues, queueTtlMs },
     sources: sourceNames,
@@ -211,25 +211,10 @@ export function createApp(config: Config, logger: Logger): App {
     maxAgeMs: config.maxAgeMs,
     isWhole: connections.isWhole,
   });
-  /** What this process has changed, its next answer shows. */
-  async function changing<T>(queues: Iterable<string>, change: Promise<T>): Promise<T> {
-    try {
-      return await change;
-    } finally {
-      snapshots.drop(queues);
-    }
-  }
-  const queries: Context["tracker"] = {
+  const queues: Context["tracker"] = {
     ...tracker,
+    ...showOwnWrites(tracker, snapshots),
     read: snapshots.read,
-    record: (events, batchId) =>
-      changing(
-        events.map(({ queue }) => queue),
-        tracker.record(events, batchId),
-      ),
-    trust: (queue) => changing([queue], tracker.trust(queue)),
-    remove: (queue, jobs) => changing([queue], tracker.remove(queue, jobs)),
-    forget: (queue) => changing([queue], tracker.forget(queue)),
   };
   const admit = createAdmission({
     schema: requestSchema,
@@ -262,7 +247,7 @@ export function createApp(config: Config, logger: Logger): App {
       scopes: client.scopes,
       share,
       limits,
-      tracker: queries,
+      tracker: queues,
       history,
       health,
       live: { watch: live.watch, withCounts, readPage: pages.read, watchPage: pageWatches.watch },
@@ -282,24 +267,16 @@ export function createApp(config: Config, logger: Logger): App {
     dashboard,
     exampleTabs,
     needsToken: tokenFile !== undefined,
-    routes: {
-      "/health": async () => withWarnings([...refusedQueries].map(refusedQuery)),
-      "/ready": (state) => readyAnswer(connections, state),
-    },
+    routes: createProbes({ readiness: () => readinessOf(connections), refusedQueries }),
     texts: { "/metrics": { ...exporters.metrics, scope: "read" } },
     onAnswered: exporters.server.answered,
     graceMs: config.shutdownGraceMs,
     logger,
   });
 
+  const files = [tokenFile, objectives, documentsFile, queriesFile, ruleFile];
   const services: readonly Service[] = [
-    checkedTogether([
-      ...(tokenFile === undefined ? [] : [tokenFile]),
-      objectives,
-      ...(documentsFile === undefined ? [] : [documentsFile]),
-      ...(queriesFile === undefined ? [] : [queriesFile]),
-      ...(ruleFile === undefined ? [] : [ruleFile]),
-    ]),
+    checkedTogether(files.filter((file) => file !== undefined)),
     ...(embedded === undefined ? [] : [embedded]),
     connections,
     tracker,
@@ -322,48 +299,16 @@ export function createApp(config: Config, logger: Logger): App {
   };
 }
 
-/** Of the job systems, and of the queries in the file as it is now. */
-function namesOfSources(
-  systems: readonly string[],
-  file: { readonly value: readonly PostgresQuery[] } | undefined,
-): () => readonly string[] {
-  let last: { readonly queries: readonly PostgresQuery[] | undefined; readonly names: readonly string[] } = {
-    queries: undefined,
-    names: systems,
-  };
-  return () => {
-    const queries = file?.value;
-    if (queries !== last.queries)
-      last = { queries, names: [...systems, ...(queries ?? []).map(({ name }) => name)] };
-    return last.names;
-  };
-}
-
 const scopesRevoked = new AppError("FORBIDDEN", "the token has fewer scopes now; subscribe again");
 const tokenRevoked = new AppError("UNAUTHENTICATED", "the token was revoked; connect with another token");
 
+const noQueries: readonly PostgresQuery[] = [];
 /** Written by `npm run build`. */
 const builtDashboard = join(import.meta.dirname, "../dist/dashboard");
 /** Of more queues, those that are in use are ordered and filtered. */
 const maxOrderedQueues = 10_000;
 /** Notices of change can be lost between the nodes of a Redis Cluster. */
 const rereadMs = 5_000;
-
-function withWarnings(warnings: readonly string[]): RouteAnswer {
-  return { status: 200, body: { status: "ok", ...(warnings.length === 0 ? {} : { warnings }) } };
-}
-
-/** Without what was wrong: this needs no token, and the log has it. */
-function refusedQuery(name: string): string {
-  return `the query ${name} of POSTGRES_QUERY_FILE is refused, and its queues are not read: the log has the line and the reason`;
-}
-
-async function readyAnswer(connections: RedisConnections, { isLeaving }: ServerState): Promise<RouteAnswer> {
-  if (isLeaving) return { status: 503, body: { status: "unavailable", reason: "the server is stopping" } };
-  const { isReady, warnings } = await readinessOf(connections);
-  if (!isReady) return { status: 503, body: { status: "unavailable", reason: "Redis does not answer" } };
-  return withWarnings(warnings);
-}
 
 /** Before a client asks: what was written last before a power failure may be missing in any queue. */
 function reportingLoss(embedded: EmbeddedRedis, tracker: { reportAll(): Promise<void> }): Service {
