@@ -6,7 +6,7 @@ import {
   type SelectionSetNode,
 } from "graphql";
 import type { SnapshotParts, Window } from "../core/snapshot.ts";
-import { isSkipped } from "../limits/is-skipped.ts";
+import { isSkipped } from "../runtime/is-skipped.ts";
 
 interface Selected {
   readonly names: ReadonlySet<string>;

@@ -3,23 +3,20 @@ import {
   type FieldNode,
   type FragmentDefinitionNode,
   type GraphQLField,
-  GraphQLIncludeDirective,
   type GraphQLObjectType,
   type GraphQLSchema,
-  GraphQLSkipDirective,
   getArgumentValues,
-  getDirectiveValues,
   getNamedType,
   isAbstractType,
   isLeafType,
   SchemaMetaFieldDef,
-  type SelectionNode,
   type SelectionSetNode,
   TypeMetaFieldDef,
   TypeNameMetaFieldDef,
   type ValueNode,
 } from "graphql";
 import type { Variables } from "../core/admission.ts";
+import { isSkipped } from "../runtime/is-skipped.ts";
 
 /** What was found out of a document while it was executed. */
 export interface DocumentPlan {
@@ -149,12 +146,6 @@ export interface SelectionContext {
   readonly schema: GraphQLSchema;
   readonly plan: DocumentPlan;
   readonly variables: Variables;
-}
-
-function isSkipped(selection: SelectionNode, variables: Variables): boolean {
-  if (!selection.directives?.length) return false;
-  if (getDirectiveValues(GraphQLSkipDirective, selection, variables)?.if === true) return true;
-  return getDirectiveValues(GraphQLIncludeDirective, selection, variables)?.if === false;
 }
 
 function definitionOf(

@@ -14,14 +14,15 @@ import {
   isObjectType,
   type OperationDefinitionNode,
   SchemaMetaFieldDef,
+  type SelectionNode,
   type SelectionSetNode,
   TypeMetaFieldDef,
   TypeNameMetaFieldDef,
 } from "graphql";
 import type { Variables } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
+import { isSkipped } from "../runtime/is-skipped.ts";
 import type { DeclaredCost, FieldCost } from "./field-cost.ts";
-import { isSkipped } from "./is-skipped.ts";
 
 /** What a selection adds up to, written out: over aliases, fragments, and the elements of lists. */
 export interface Tally {
@@ -100,7 +101,7 @@ export function tallyOf(
   function ofSelections({ selections }: SelectionSetNode, type: GraphQLNamedType, listItems?: number): Tally {
     const sum: { -readonly [K in keyof Tally]: number } = { ...nothing };
     for (const selection of selections) {
-      if (isSkipped(selection, variables, isLenient)) continue;
+      if (isLeftOut(selection)) continue;
       const each =
         selection.kind === "Field"
           ? ofField(selection, type, listItems)
@@ -194,6 +195,15 @@ export function tallyOf(
       return asCost(declared(args, fieldContext, field) as DeclaredCost);
     } catch (error) {
       if (isLenient && (error instanceof GraphQLError || error instanceof AppError)) return null;
+      throw error;
+    }
+  }
+
+  function isLeftOut(selection: SelectionNode): boolean {
+    try {
+      return isSkipped(selection, variables);
+    } catch (error) {
+      if (isLenient && error instanceof GraphQLError) return true;
       throw error;
     }
   }

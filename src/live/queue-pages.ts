@@ -1,5 +1,4 @@
 import type { CpuShare } from "../core/cpu-share.ts";
-import { createGlob } from "../core/glob.ts";
 import { type Forecast, type Health, healths as healthNames } from "../core/health.ts";
 import {
   type Cursor,
@@ -15,13 +14,13 @@ import {
   forecastOrders,
   isAmong,
   type QueueCounts,
-  type QueueFilter,
   type QueuePage,
   type QueuePageRequest,
 } from "../core/queue-page.ts";
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { createTimeSlices } from "../runtime/time-slices.ts";
 import type { AllQueues, AllSnapshots } from "./all-snapshots.ts";
+import { createQueueFilter, isUnfiltered } from "./queue-filter.ts";
 import type { SharedCounts } from "./shared-counts.ts";
 
 export interface QueuePages {
@@ -137,7 +136,7 @@ export function createQueuePages(options: QueuePagesOptions): QueuePages {
     const forecasts = isAmong(forecastOrders, orderBy) ? await forecastOfAll(reading) : null;
     const ranked = await inTurn(share, () => inOrder(reading, request, atMs, { healths, forecasts }));
     if (!request.hasCounts && isUnfiltered(request)) return { queues: ranked, healths, counts: null };
-    const passes = filterOf(request);
+    const passes = createQueueFilter(request);
     const wantedHealths = request.healths === null ? null : new Set(request.healths);
     const queues: Ranked[] = [];
     const bySource = new Map<string, number>();
@@ -218,24 +217,6 @@ function keep<T>(known: Map<string, T>, key: string, value: T): void {
 async function inTurn<T>(share: Pick<CpuShare, "begin">, work: () => T): Promise<T> {
   if (!slices.has()) await slices.next();
   return share.begin(work);
-}
-
-/** Without the filters by source and by health, which have counts of their own. */
-function filterOf({ prefix, search, states }: QueueFilter): (snapshot: QueueSnapshot) => boolean {
-  const matches = search === null ? null : searchMatcher(search);
-  const wanted = new Set(states);
-  return (snapshot) =>
-    (states === null || wanted.has(snapshot.state)) &&
-    (prefix === null || snapshot.queue.startsWith(prefix)) &&
-    (matches === null || matches(snapshot.queue));
-}
-
-function isUnfiltered({ prefix, search, source, states, healths }: QueueFilter): boolean {
-  return [prefix, search, source, states, healths].every((each) => each === null);
-}
-
-function searchMatcher(search: string): (name: string) => boolean {
-  return /[*?]/.test(search) ? createGlob(search) : (name) => name.includes(search);
 }
 
 /** Index of the first queue behind the cursor, which may be of an older reading. */
