@@ -281,7 +281,8 @@ describe("JavaScript", () => {
 test("the source of docs/adding-a-source.md reports what it has read", async () => {
   const file = join(directory, "example.ts");
   const code = textOf("ts", "// src/sources/example.ts");
-  await writeFile(file, code.replaceAll('"../', `"${join(project, "src")}/`));
+  const absolute = code.replaceAll('"../', `"${join(project, "src")}/`);
+  await writeFile(file, absolute.replaceAll('"./', `"${join(project, "src/sources")}/`));
   const { createExampleSource } = await import(/* @vite-ignore */ file);
   const system = createServer((_, response) =>
     response.end(
@@ -294,6 +295,7 @@ test("the source of docs/adding-a-source.md reports what it has read", async () 
   const source: Service = createExampleSource({
     url: `http://127.0.0.1:${(system.address() as AddressInfo).port}`,
     source: "example",
+    intervalMs: 1_000,
     sink: { observe: async (seen: ObservedSource) => observed.resolve(seen) },
     logger: silentLogger,
   });

@@ -16,7 +16,6 @@ import { blocks, pages, project } from "../support/pages.ts";
 const reasonsNotToRun: Readonly<Record<string, string>> = {
   bench: "takes an hour on an idle machine",
   cluster: "needs a Redis Cluster: e2e/cluster starts servers on one",
-  demo: "e2e/demo runs it",
   docker: "needs a Docker engine: e2e/image builds and runs the image with Podman",
   itself: "would run this test once more",
   package: "e2e/published-package installs the package and runs it",
