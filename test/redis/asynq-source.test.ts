@@ -45,7 +45,7 @@ describe.skipIf(whyNoAsynq !== null)(title, () => {
     const watched = await watch(url);
     await asynq.push("later", { delay: 3600 });
     await watched.until("later", { depth: 0, headAgeMs: null, scheduled: 1, accuracy: "EXACT" });
-    await asynq.push("fails", { fail: true });
+    await asynq.push("fails", { payload: "fail" });
     await asynq.work("fails", 1);
     await watched.until("fails", { depth: 0, headAgeMs: null, scheduled: 1 });
     await asynq.push("groups", { group: "g" });

@@ -7,8 +7,8 @@ import { isExecutable } from "./programs.ts";
 export interface AsynqPush {
   /** In seconds. */
   readonly delay?: number;
-  /** Whether its work fails: it is to be tried again after an hour. */
-  readonly fail?: boolean;
+  /** What its work does: it fails, and is to be tried again after an hour; or it kills its server, which is this program. */
+  readonly payload?: "work" | "fail" | "die";
   /** Is aggregated in this group. */
   readonly group?: string;
 }

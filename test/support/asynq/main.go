@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -18,16 +19,17 @@ type question struct {
 	Do    string
 	Queue string
 	Delay float64
-	Fail  bool
-	Group string
-	Jobs  int
+	// What the task is: one that fails, or that kills its server.
+	Payload string
+	Group   string
+	Jobs    int
 }
 
 type quiet struct{}
 
 func (quiet) Debug(...any) {}
-func (quiet) Info(...any)  {}
-func (quiet) Warn(...any)  {}
+func (quiet) Info(...any) {}
+func (quiet) Warn(...any) {}
 func (quiet) Error(...any) {}
 func (quiet) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
@@ -45,17 +47,19 @@ func server(redis asynq.RedisConnOpt, queue string, shutdown time.Duration) *asy
 
 // Works this number of tasks, and answers when it began each, in ms.
 func work(redis asynq.RedisConnOpt, queue string, jobs int) []int64 {
-	began := make(chan int64)
-	done := make(chan struct{})
+	began := make(chan int64, jobs)
 	working := server(redis, queue, time.Second)
 	left := jobs
 	check(working.Start(asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
-		if left == 0 {
-			<-done
-			return nil
-		}
 		left--
+		if string(task.Payload()) == "die" {
+			check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+		}
 		began <- time.Now().UnixMilli()
+		if left == 0 {
+			// As long as this one runs no other one is taken.
+			working.Stop()
+		}
 		if string(task.Payload()) == "fail" {
 			return errors.New("meant to fail")
 		}
@@ -65,8 +69,6 @@ func work(redis asynq.RedisConnOpt, queue string, jobs int) []int64 {
 	for range jobs {
 		times = append(times, <-began)
 	}
-	working.Stop()
-	close(done)
 	working.Shutdown()
 	return times
 }
@@ -96,10 +98,6 @@ func main() {
 		answer := map[string]any{}
 		switch asked.Do {
 		case "push":
-			payload := []byte("work")
-			if asked.Fail {
-				payload = []byte("fail")
-			}
 			options := []asynq.Option{asynq.Queue(asked.Queue)}
 			if asked.Delay > 0 {
 				options = append(options, asynq.ProcessIn(time.Duration(asked.Delay*float64(time.Second))))
@@ -108,7 +106,7 @@ func main() {
 				options = append(options, asynq.Group(asked.Group))
 			}
 			answer["atMs"] = time.Now().UnixMilli()
-			_, err := client.Enqueue(asynq.NewTask("work", payload), options...)
+			_, err := client.Enqueue(asynq.NewTask("work", []byte(asked.Payload)), options...)
 			check(err)
 		case "work":
 			answer["atMs"] = work(redis, asked.Queue, asked.Jobs)
