@@ -108,7 +108,7 @@ export function createApp(config: Config, logger: Logger): App {
   feed.listen(history.listener);
   const objectives = createObjectives({ path: config.objectivesFile, logger });
   const health = createHealthReader({ history, objectiveMsOf: objectives.objectiveMsOf });
-  const { withCounts } = createSharedCounts(tracker.read);
+  const { withCounts } = createSharedCounts({ read: tracker.read, onUnavailable: live.retryCounts });
   const reading = { feed, ...tracker, isWhole: connections.isWhole, maxQueues: maxOrderedQueues };
   const all = createAllSnapshots(reading);
   const allCounted = createAllSnapshots({

@@ -52,7 +52,7 @@ export interface Context {
   readonly live: {
     watch(
       queues: readonly string[],
-      request: { readonly minIntervalMs: number; readonly refreshMs: number },
+      request: { readonly minIntervalMs: number; readonly refreshMs: number; readonly countedMs: number },
     ): Promise<PushSource<QueueSnapshot[]>>;
     withCounts(
       snapshots: readonly QueueSnapshot[],

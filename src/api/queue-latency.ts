@@ -1,3 +1,4 @@
+import type { GraphQLResolveInfo } from "graphql";
 import { AppError } from "../core/errors.ts";
 import { maxQueueNameBytes } from "../core/queue-name.ts";
 import { secondsOf } from "../core/rounding.ts";
@@ -7,6 +8,7 @@ import {
   type QueueSnapshot,
   queueStates,
   type Window,
+  windowSeconds,
   windows,
 } from "../core/snapshot.ts";
 import { type FieldCost, text } from "../limits/field-cost.ts";
@@ -15,7 +17,7 @@ import { describedValues } from "./described-values.ts";
 import { NodeInterface } from "./node.ts";
 import { checkBounds, checkQueues } from "./queue-arguments.ts";
 import { ThroughputType, WaitTimeType } from "./rates.ts";
-import { selectedParts } from "./selected-parts.ts";
+import { selectedParts, selectsAny } from "./selected-parts.ts";
 
 export const QueueStateEnum = builder.enumType("QueueState", {
   description: "Whether a queue is known, and whether a job waits in it.",
@@ -216,7 +218,7 @@ builder.subscriptionField("queueLatency", (t) =>
         required: true,
         defaultValue: 1000,
         description:
-          "Queues in which a job waits are pushed again after this many milliseconds, since their latency has grown; 250 to 60000, or 0 for never.",
+          "Queues in which a job waits, or is in flight where `inFlightIdle` is known, are pushed again after this many milliseconds, since they have grown older; and queues of which `throughput`, `waitTime` or `forecast` is selected, while its window may have an event. 250 to 60000, or 0 for never.",
       }),
     },
     complexity({ queues, minIntervalMs, refreshMs }, { limits }) {
@@ -225,9 +227,9 @@ builder.subscriptionField("queueLatency", (t) =>
       return perQueue(checkQueues(queues, limits).length);
     },
     description:
-      "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue changes, else after `refreshMs`, or 0.9 s if that is less. Health and forecast are computed for each push, and cause none. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
-    subscribe: (_, { queues, minIntervalMs, refreshMs }, { limits, live }) =>
-      live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs }),
+      "All named queues at once; then those that changed, at most every `minIntervalMs`, and every `refreshMs` those in which a job waits, or whose selected counts may have changed. A slow reader gets the newest state and skips what it missed. Throughput and wait times are read again when a queue changes, else after `refreshMs`, or 0.9 s if that is less; where they are selected, events that change nothing else cause a push, too. Health and forecast are computed for each push. Charged once, when it starts: one point for each queue. Errors: TOO_MANY_QUEUES, TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.",
+    subscribe: (_, { queues, minIntervalMs, refreshMs }, { limits, live }, info) =>
+      live.watch(checkQueues(queues, limits), { minIntervalMs, refreshMs, countedMs: countedMs(info) }),
     async resolve(snapshots, { refreshMs }, { live }, info) {
       const parts = selectedParts(info);
       if (parts.throughput.size === 0 && parts.waitTime.size === 0) return snapshots;
@@ -237,6 +239,14 @@ builder.subscriptionField("queueLatency", (t) =>
     },
   }),
 );
+
+/** The longest window of what is selected of each queue, in ms; 0 when nothing that is selected has a window. */
+function countedMs(info: GraphQLResolveInfo): number {
+  const { throughput, waitTime } = selectedParts(info);
+  const selected = new Set([...throughput, ...waitTime]);
+  if (selectsAny(info, ["forecast"])) selected.add("FIVE_MINUTES");
+  return 1_000 * Math.max(0, ...[...selected].map((window) => windowSeconds[window]));
+}
 
 function perQueue(count: number): FieldCost {
   return { field: count, multiplier: count, items: count };

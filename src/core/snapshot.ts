@@ -129,6 +129,11 @@ export interface QueueSnapshot {
    * show. @default false
    */
   readonly unreadable?: boolean;
+  /**
+   * Of a watched queue: when it was last read because a change was received, or when it was first watched; by the monotonic clock.
+   * Absent elsewhere.
+   */
+  readonly changedAtMs?: number;
   /** On a page that needed the health of all queues, the one that it went by. Absent elsewhere. */
   readonly health?: Health;
 }

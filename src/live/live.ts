@@ -11,6 +11,8 @@ import { createWatchedQueueReader, type FeedState } from "./watched-queue-reader
 export interface WatchRequest {
   readonly minIntervalMs: number;
   readonly refreshMs: number;
+  /** How far back the counts reach that each push has, in ms; 0: pushes have none. @default 0 */
+  readonly countedMs?: number;
 }
 
 export interface Live extends Service {
@@ -23,6 +25,8 @@ export interface Live extends Service {
   watch(queues: readonly string[], request: WatchRequest): Promise<Watch>;
   /** Reads all watched queues again: they may be other than they were, though no change is published. */
   rereadAll(): void;
+  /** What is counted of a queue could not be read for a push: it is pushed again when it can be. */
+  retryCounts(queue: string): void;
 }
 
 export interface LiveOptions {
@@ -137,6 +141,10 @@ export function createLive(options: LiveOptions): Live {
   return {
     start: feed.start,
     rereadAll: () => outdateAll(monotonicClock.now()),
+    retryCounts(queue) {
+      const entry = watched.get(queue);
+      if (entry !== undefined) reader.retryCounts(entry);
+    },
     async stop() {
       isStopped = true;
       clearTimeout(graceTimer);

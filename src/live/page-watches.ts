@@ -215,7 +215,8 @@ const isContent: Readonly<Record<keyof QueueSnapshot, boolean>> = {
   ...{ latencyMs: true, oldestSinceMs: true, overtaken: true, inOrderSinceMs: true },
   ...{ depth: true, depthIsLowerBound: true, scheduled: true, lost: true, throughput: true, waitTime: true },
   ...{ inFlight: true, inFlightSinceMs: true },
-  ...{ measuredAtMs: false, changesAtMs: false, uncountedAtMs: false, totals: false, unreadable: false },
+  ...{ measuredAtMs: false, changesAtMs: false, changedAtMs: false },
+  ...{ uncountedAtMs: false, totals: false, unreadable: false },
 };
 const contentFields = (Object.keys(isContent) as (keyof QueueSnapshot)[]).filter((field) => isContent[field]);
 
@@ -225,7 +226,11 @@ function contentOf({ edges, hasMore, omitted, counts }: QueuePage): string {
     hasMore,
     omitted,
     counts === null ? null : { ...counts, bySource: [...counts.bySource] },
-    edges.map(({ node }) => contentFields.map((field) => node[field])),
+    // A job in flight grows older, as the head does.
+    edges.map(({ node }) => [
+      node.inFlightSinceMs == null || node.stale ? null : node.measuredAtMs,
+      ...contentFields.map((field) => node[field]),
+    ]),
   ]);
 }
 

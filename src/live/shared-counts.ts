@@ -10,7 +10,7 @@ export interface SharedCounts {
   /**
    * The same snapshots with what is counted of their queues. It is read once for all who are pushed a queue in the same state, and
    * again when its state is another one, or after `holdMs`: a subscriber with a push every second reads every second, and a thousand
-   * of them read no more often than one. Null where the source does not report them, and of a stale queue; the windows are absent when
+   * of them read no more often than one; of a watched queue also when a change of it was received since. Null where the source does not report them, and of a stale queue; the windows are absent when
    * Redis did not answer: that is no null.
    */
   withCounts(
@@ -29,10 +29,18 @@ interface Held {
 /** What was read longer ago than this is of no use. */
 const maxHoldMs = 900;
 
-export function createSharedCounts(
-  read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>,
-  clock: MonotonicClock = monotonicClock,
-): SharedCounts {
+export interface SharedCountsOptions {
+  readonly read: (queues: readonly string[], parts: SnapshotParts) => Promise<QueueSnapshot[]>;
+  /** What is counted of a queue could not be read. */
+  readonly onUnavailable: (queue: string) => void;
+  readonly clock?: MonotonicClock;
+}
+
+export function createSharedCounts({
+  read,
+  onUnavailable,
+  clock = monotonicClock,
+}: SharedCountsOptions): SharedCounts {
   /** By what is wanted of which queue. */
   const held = createRecentMap<string, Held>({ maxAgeMs: maxHoldMs, clock });
 
@@ -40,9 +48,9 @@ export function createSharedCounts(
     const now = clock.now();
     const key = [[...parts.throughput].sort(), [...parts.waitTime].sort(), snapshot.queue].join(" ");
     const known = held.get(key);
-    if (known !== undefined && now < known.readAtMs + holdMs && isSameState(known.of, snapshot)) {
-      return known.counted;
-    }
+    const { changedAtMs = Number.NEGATIVE_INFINITY } = snapshot;
+    const isHeld = known !== undefined && now < known.readAtMs + holdMs && known.readAtMs >= changedAtMs;
+    if (isHeld && isSameState(known.of, snapshot)) return known.counted;
     const fresh = read([snapshot.queue], { depth: false, scheduled: false, lost: false, ...parts });
     const entry = { of: snapshot, readAtMs: now, counted: fresh.then(([each]) => each) };
     held.set(key, entry);
@@ -65,6 +73,7 @@ export function createSharedCounts(
             return { ...snapshot, throughput, waitTime };
           } catch (error) {
             if (!(error instanceof AppError)) throw error;
+            onUnavailable(snapshot.queue);
             return { ...snapshot, throughput: {}, waitTime: {} };
           }
         }),

@@ -9,8 +9,10 @@ export interface WatchOptions {
   readonly queues: readonly string[];
   /** Two pushes are at least this far apart. */
   readonly minIntervalMs: number;
-  /** A queue in which a job waits is pushed again this long after it was; 0: never. */
+  /** A queue that moves with no event, such as one in which a job waits, is pushed again this long after it was; 0: never. */
   readonly refreshMs: number;
+  /** How far back the counts reach that a push has of its queues, in ms; 0: it has none. @default 0 */
+  readonly countedMs?: number;
   /** Reads those of the queues that have changed since they were read; null when none has. Never rejects. */
   readonly catchUp: (queues: readonly string[]) => Promise<void> | null;
   /** Reads all of the queues. @throws AppError SERVICE_UNAVAILABLE. */
@@ -25,6 +27,8 @@ export interface WatchControl {
   readonly watch: Watch;
   readonly queues: readonly string[];
   readonly minIntervalMs: number;
+  /** Whether its pushes have counts: they change with events that change nothing else of a queue. */
+  readonly hasCounts: boolean;
   /** When the next push may be, by {@link monotonicClock}: what changed before is not needed earlier than that. */
   mayPushAtMs(): number;
   /** These queues have changed. Cheap and never blocks, however slow the subscriber is. */
@@ -32,13 +36,16 @@ export interface WatchControl {
   end(): void;
 }
 
+/** Windows reach back a twentieth further than they are long; the rest is for an event that was published late. */
+const windowSlack = 1.1;
+
 /**
- * The first push has every queue, later ones those that changed since the last push, or that wait when a refresh is due.
+ * The first push has every queue, later ones those that changed since the last push, or that move when a refresh is due.
  * What is kept is a set of names and the number of the last push of each queue, never a list of pushes: a slow member gets the newest
  * state and skips what it was too slow for.
  */
 export function createWatch(options: WatchOptions): WatchControl {
-  const { queues, minIntervalMs, refreshMs, catchUp, readAll, latest, onEnd } = options;
+  const { queues, minIntervalMs, refreshMs, countedMs = 0, catchUp, readAll, latest, onEnd } = options;
   const changed = new Set(queues);
   /** How many pushes have been taken. */
   let pushes = 0;
@@ -52,16 +59,21 @@ export function createWatch(options: WatchOptions): WatchControl {
   let pending: PromiseWithResolvers<IteratorResult<QueueSnapshot[], undefined>> | undefined;
   let timer: NodeJS.Timeout | undefined;
 
-  const isGrowing = (queue: string) => {
+  /** Whether it will be another one with no event: a job grows older, or counted events leave their window. */
+  const isMoving = (queue: string) => {
     const snapshot = latest(queue);
-    return snapshot.oldestSinceMs !== null && !snapshot.stale;
+    const { oldestSinceMs, inFlightSinceMs = null, changedAtMs = Number.NEGATIVE_INFINITY } = snapshot;
+    if (snapshot.stale || snapshot.state === "MISSING") return false;
+    const isGrowing = oldestSinceMs !== null || inFlightSinceMs !== null;
+    // Once more when the last event has left the window.
+    return isGrowing || (countedMs > 0 && refreshedAtMs < changedAtMs + windowSlack * countedMs);
   };
 
   /** When the next push is due by {@link monotonicClock}; null when only a change can bring one. */
   function dueAtMs(): number | null {
     const earliest = pushedAtMs + minIntervalMs;
     if (isFirst || changed.size > 0) return earliest;
-    if (refreshMs === 0 || !queues.some(isGrowing)) return null;
+    if (refreshMs === 0 || !queues.some(isMoving)) return null;
     return Math.max(earliest, refreshedAtMs + refreshMs);
   }
 
@@ -91,12 +103,10 @@ export function createWatch(options: WatchOptions): WatchControl {
   function push(now: number): void {
     if (pending === undefined) return;
     const isRefresh = isFirst || (refreshMs > 0 && now >= refreshedAtMs + refreshMs);
-    const pushed = queues
-      .filter((queue) => changed.has(queue) || (isRefresh && isGrowing(queue)))
-      .map(latest);
+    const pushed = queues.filter((queue) => changed.has(queue) || (isRefresh && isMoving(queue))).map(latest);
     if (isRefresh) refreshedAtMs = now;
     if (pushed.length === 0 && !isFirst) {
-      // A queue in which a job waited when the push became due has been pushed without it.
+      // A queue that moved when the push became due has been pushed without it.
       pushWhenDue();
       return;
     }
@@ -153,6 +163,7 @@ export function createWatch(options: WatchOptions): WatchControl {
     watch,
     queues,
     minIntervalMs,
+    hasCounts: countedMs > 0,
     mayPushAtMs: () => pushedAtMs + minIntervalMs,
     changed(...names) {
       for (const name of names) changed.add(name);

@@ -3,6 +3,7 @@ import { ageSnapshot, type QueueSnapshot, type SnapshotParts } from "../core/sna
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Suspensions } from "./suspensions.ts";
+import type { WatchControl } from "./watch.ts";
 import { isNews, type WatchedQueue } from "./watched-queue.ts";
 
 /** How the feed of changes is. */
@@ -33,6 +34,8 @@ export interface WatchedQueueReader {
   readWhenNeeded(entry: WatchedQueue): void;
   /** Never rejects. */
   readNow(entry: WatchedQueue): Promise<void>;
+  /** Reads a queue again in a moment, and pushes it to those whose pushes have counts: the last ones could not be read. */
+  retryCounts(entry: WatchedQueue): void;
   /** Reads queues of which a subscriber waits for the first state. @throws AppError SERVICE_UNAVAILABLE. */
   readAll(entries: readonly WatchedQueue[]): Promise<void>;
   /** Reads those that have changed since they were read; null when none has. Never rejects. */
@@ -90,8 +93,15 @@ export function createWatchedQueueReader({
     const delay = Math.min(Math.max(0, atMs - monotonicClock.now()), maxTimerMs);
     entry.timer = setTimeout(() => {
       entry.timer = undefined;
-      if (entry.reading === undefined) void readNow(entry);
+      if (entry.reading === undefined && !isReadLater(entry)) void readNow(entry);
     }, delay);
+  }
+
+  /** Whether nothing but its counts is to be read, and that is done once changes are received again. */
+  function isReadLater({ lacksCounts, outdatedSinceMs, failsSinceMs }: WatchedQueue): boolean {
+    return (
+      feed.disconnectedSinceMs !== null && lacksCounts && outdatedSinceMs === null && failsSinceMs === null
+    );
   }
 
   /**
@@ -113,11 +123,19 @@ export function createWatchedQueueReader({
     entry.timer = void clearTimeout(entry.timer);
     const startedAtMs = monotonicClock.now();
     const lastReadingMs = entry.outdatedSinceMs ?? startedAtMs;
+    // What it missed while it could not be read, or no changes were received, is not known.
+    const isChange =
+      entry.outdatedSinceMs !== null ||
+      entry.failsSinceMs !== null ||
+      feed.disconnectedSinceMs !== null ||
+      entry.lacksCounts;
+    if (isChange) entry.changedAtMs = startedAtMs;
     entry.outdatedSinceMs = null;
+    entry.lacksCounts = false;
     entry.readAtMs = startedAtMs;
     entry.reading = read([entry.queue], parts)
       .then(
-        ([snapshot]) => learn(entry, snapshot, startedAtMs),
+        ([snapshot]) => learn(entry, snapshot, startedAtMs, isChange),
         (error: unknown) => fail(entry, error, lastReadingMs),
       )
       .finally(() => {
@@ -183,9 +201,18 @@ export function createWatchedQueueReader({
     readAt(entry, now + retryMs);
   }
 
-  /** @param startedAtMs when the read began. */
-  function learn(entry: WatchedQueue, snapshot: QueueSnapshot | undefined, startedAtMs: number): void {
-    if (snapshot === undefined) return;
+  /**
+   * @param startedAtMs when the read began.
+   * @param isChange whether it was read because something had happened.
+   */
+  function learn(
+    entry: WatchedQueue,
+    read: QueueSnapshot | undefined,
+    startedAtMs: number,
+    isChange: boolean,
+  ): void {
+    if (read === undefined) return;
+    const snapshot = { ...read, changedAtMs: entry.changedAtMs };
     // Of two reads at once, the one that Redis ran first may be answered last. Reads one after the other need no comparison, and
     // Redis's clock may have been set back between them.
     const isOvertaken =
@@ -209,10 +236,17 @@ export function createWatchedQueueReader({
     }
     if (rereadMs !== null) readAt(entry, now + rereadMs);
     if (before === undefined || isNews(before, snapshot)) push(entry);
+    // What is stale has no counts: the fresh state is pushed once changes are received again.
+    else if (isChange && !feed.isStale) push(entry, ({ hasCounts }) => hasCounts);
   }
 
-  function push(entry: WatchedQueue): void {
-    for (const watch of entry.watches) watch.changed(entry.queue);
+  function push(entry: WatchedQueue, isPushed: (watch: WatchControl) => boolean = () => true): void {
+    for (const watch of entry.watches) if (isPushed(watch)) watch.changed(entry.queue);
+  }
+
+  function retryCounts(entry: WatchedQueue): void {
+    entry.lacksCounts = true;
+    readAt(entry, monotonicClock.now() + retryMs);
   }
 
   async function readAll(entries: readonly WatchedQueue[]): Promise<void> {
@@ -222,9 +256,9 @@ export function createWatchedQueueReader({
       parts,
     );
     entries.forEach((entry, i) => {
-      learn(entry, snapshots[i], startedAtMs);
+      learn(entry, snapshots[i], startedAtMs, false);
     });
   }
 
-  return { latest, outdate, readWhenNeeded, readNow, readAll, catchUp };
+  return { latest, outdate, readWhenNeeded, readNow, retryCounts, readAll, catchUp };
 }

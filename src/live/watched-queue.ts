@@ -1,5 +1,6 @@
 import type { QueueSnapshot } from "../core/snapshot.ts";
 import { createRedisClock, type RedisClock } from "../redis/redis-clock.ts";
+import { monotonicClock } from "../runtime/clock.ts";
 import type { WatchControl } from "./watch.ts";
 
 /** A queue with at least one subscriber. Instants are by `monotonicClock`. */
@@ -24,6 +25,10 @@ export interface WatchedQueue {
   recovering: Promise<void> | undefined;
   /** When it changed after it was read, or after that began; null: no change was received. */
   outdatedSinceMs: number | null;
+  /** When it was last read because it had changed; before that, when it was first watched. */
+  changedAtMs: number;
+  /** What is counted of it could not be read for a push. */
+  lacksCounts: boolean;
   timer: NodeJS.Timeout | undefined;
   timerAtMs: number;
 }
@@ -42,24 +47,25 @@ export function createWatchedQueue(queue: string): WatchedQueue {
     reading: undefined,
     recovering: undefined,
     outdatedSinceMs: null,
+    changedAtMs: monotonicClock.now(),
+    lacksCounts: false,
     timer: undefined,
     timerAtMs: 0,
   };
 }
 
+/** Of each field of a queue, whether another value of it is news: not that of what differs in each reading, or with each job. */
+const isNewsIn: Readonly<Record<keyof QueueSnapshot, boolean>> = {
+  ...{ queue: true, source: true, state: true, accuracy: true, stale: true, unreadable: true },
+  ...{ oldestSinceMs: true, overtaken: true, inOrderSinceMs: true, inFlight: true, inFlightSinceMs: true },
+  ...{ depth: true, depthIsLowerBound: true, scheduled: true, lost: true },
+  ...{ latencyMs: false, measuredAtMs: false, changesAtMs: false, changedAtMs: false, clockSkewMs: false },
+  // What is counted is not read with it.
+  ...{ throughput: false, waitTime: false, uncountedAtMs: false, totals: false, health: false },
+};
+const newsFields = (Object.keys(isNewsIn) as (keyof QueueSnapshot)[]).filter((field) => isNewsIn[field]);
+
 /** Whether a subscriber that has the one must be pushed the other. */
 export function isNews(before: QueueSnapshot, after: QueueSnapshot): boolean {
-  return (
-    before.state !== after.state ||
-    before.oldestSinceMs !== after.oldestSinceMs ||
-    before.overtaken !== after.overtaken ||
-    before.inOrderSinceMs !== after.inOrderSinceMs ||
-    before.depth !== after.depth ||
-    before.depthIsLowerBound !== after.depthIsLowerBound ||
-    before.scheduled !== after.scheduled ||
-    before.lost !== after.lost ||
-    before.accuracy !== after.accuracy ||
-    before.source !== after.source ||
-    before.stale !== after.stale
-  );
+  return newsFields.some((field) => before[field] !== after[field]);
 }

@@ -72,14 +72,14 @@ function open() {
     set(value: number | Error) {
       depth = value;
     },
+    setRest(value: Partial<QueueSnapshot>) {
+      rest = value;
+    },
     setTotal(value: number) {
       total = value;
     },
     setRate(value: number) {
       rate = value;
-    },
-    setRest(value: Partial<QueueSnapshot>) {
-      rest = value;
     },
     /** From now on a reading takes so long. */
     slow(ms: number) {
@@ -141,7 +141,9 @@ describe("a page that is watched", () => {
   });
 
   test.each<readonly [change: Partial<QueueSnapshot>, pushes: number, why: string]>([
-    [{ inFlight: 1, inFlightSinceMs: 5 }, 2, "a worker has taken the only job"],
+    [{ inFlight: 1, inFlightSinceMs: null }, 2, "a worker has taken the only job"],
+    [{ inFlight: 1, inFlightSinceMs: 5 }, 4, "a job in flight grows older"],
+    [{ inFlight: 1, inFlightSinceMs: 5, stale: true }, 2, "that is not known of a queue that is stale"],
     [{ overtaken: 1, inOrderSinceMs: 5 }, 2, "a job that came later was served"],
     [{ depthIsLowerBound: true }, 2, "more jobs may wait than were counted"],
     [{ clockSkewMs: 5 }, 2, "a producer's clock is ahead"],

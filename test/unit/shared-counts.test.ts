@@ -20,6 +20,7 @@ it.each<[why: string, change: Partial<QueueSnapshot>, partsThen: typeof parts | 
   ["it was forgotten", { state: "MISSING" }, parts, 0],
   ["a job was lost", { lost: 1 }, parts, 0],
   ["it was read that long ago", {}, parts, 500],
+  ["a change of it was received since", { changedAtMs: 1 }, parts, 2],
   ["another window is asked for", {}, { ...parts, waitTime: new Set(["ONE_MINUTE"]) }, 0],
 ])("reads again when %s", async (_why, change, partsThen, afterMs) => {
   const { shared, read, clock } = open();
@@ -41,11 +42,12 @@ it("reads nothing for a stale snapshot", async () => {
 });
 
 it("does not keep a failure, and does not pass it off as a queue whose source reports no counts", async () => {
-  const { shared, read } = open();
+  const { shared, read, onUnavailable } = open();
   read.mockRejectedValueOnce(new AppError("SERVICE_UNAVAILABLE", "away"));
   const failed = await shared.withCounts([snapshot("q"), snapshot("other")], parts, 500);
   expect(failed).toMatchObject([{ throughput: {}, waitTime: {} }, { throughput: counts(2) }]);
   expect(failed[0]?.throughput).toEqual({});
+  expect(onUnavailable.mock.calls).toEqual([["q"]]);
   expect(await shared.withCounts([snapshot("q")], parts, 500)).toMatchObject([{ throughput: counts(3) }]);
 });
 
@@ -57,7 +59,8 @@ function open() {
     reads = read.mock.calls.length;
     return queues.map((queue) => snapshot(queue, { throughput: counts(reads), waitTime: null }));
   });
-  return { shared: createSharedCounts(read, clock), read, clock };
+  const onUnavailable = vi.fn();
+  return { shared: createSharedCounts({ read, onUnavailable, clock }), read, clock, onUnavailable };
 }
 
 function counts(perSecond: number) {

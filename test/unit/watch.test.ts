@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { QueueSnapshot } from "../../src/core/snapshot.ts";
-import type { Live } from "../../src/live/live.ts";
+import type { Live, WatchRequest } from "../../src/live/live.ts";
 import { createWatch, type Watch } from "../../src/live/watch.ts";
 import { collect, now, openLive, type ScriptedRedis, snapshot, startMs } from "../support/live.ts";
 
@@ -215,6 +215,59 @@ describe("live", () => {
       ["0", "1", "2"],
       ["0", "2"],
     ]);
+  });
+
+  const inFlight = { inFlight: 1, inFlightSinceMs: startMs };
+  it.each<[why: string, request: Partial<WatchRequest>, change: Partial<QueueSnapshot>, pushes: number[]]>([
+    ["a queue with no job is not refreshed", { refreshMs: 1_000 }, {}, [0]],
+    ["a job was delivered", {}, inFlight, [0, 500]],
+    ["a job in flight grows older", { refreshMs: 1_000 }, inFlight, [0, 500, 1_000, 2_000, 3_000]],
+    [
+      "how many are in flight is known, and not since when",
+      {},
+      { inFlight: 1, inFlightSinceMs: null },
+      [0, 500],
+    ],
+    ["a job came and left, and nothing is counted", {}, {}, [0]],
+    ["a job came and left, and is counted", { countedMs: 1_000 }, {}, [0, 500]],
+    [
+      "a job that is counted leaves the window of 1 s, a little late",
+      { countedMs: 1_000, refreshMs: 250 },
+      {},
+      [0, 250, 500, 550, 750, 1_000, 1_250, 1_500, 1_750],
+    ],
+    ["also when it is refreshed seldom", { countedMs: 1_000, refreshMs: 1_500 }, {}, [0, 500, 1_500, 3_000]],
+    [
+      "a queue that is forgotten has no counts",
+      { countedMs: 60_000, refreshMs: 1_000 },
+      { state: "MISSING" },
+      [0, 500],
+    ],
+  ])("pushes rightly what is not the head: %s", async (_why, request, rest, pushes) => {
+    const { live, redis, change } = await openLive();
+    redis.isQuick = true;
+    const watch = await live.watch(["q"], { minIntervalMs: 50, refreshMs: 0, ...request });
+    const got = collect(watch);
+    await vi.advanceTimersByTimeAsync(500);
+    redis.set("q", rest);
+    change("q");
+    await vi.advanceTimersByTimeAsync(2_900);
+    await live.stop();
+    expect(Object.keys(got()).map(Number)).toEqual(pushes);
+  });
+
+  it("pushes a queue again whose counts could not be read, and only to those that have counts", async () => {
+    const { live, redis } = await openLive();
+    redis.isQuick = true;
+    const request = { minIntervalMs: 50, refreshMs: 0 };
+    const counted = collect(await live.watch(["q"], { ...request, countedMs: 60_000 }));
+    const other = collect(await live.watch(["q"], request));
+    await vi.advanceTimersByTimeAsync(100);
+    live.retryCounts("q");
+    live.retryCounts("a queue without a subscriber");
+    await vi.advanceTimersByTimeAsync(2_000);
+    await live.stop();
+    expect([Object.keys(counted()), Object.keys(other())]).toEqual([["0", "600"], ["0"]]);
   });
 
   it("pushes changes at once to a fast watch that joins a slow one which is not due yet", async () => {
