@@ -11,7 +11,8 @@ export const ThroughputType = builder.objectRef<Throughput>("Throughput").implem
       resolve: ({ enqueuedPerSecond }) => roundedRate(enqueuedPerSecond),
     }),
     dequeuedPerSecond: t.float({
-      description: "Jobs dequeued, per second; 0 when none. Removed jobs do not count.",
+      description:
+        "Jobs dequeued, per second; 0 when none. Removed jobs do not count; of a source that reads lists they do, unless many are purged at once.",
       resolve: ({ dequeuedPerSecond }) => roundedRate(dequeuedPerSecond),
     }),
     isLowerBound: t.boolean({

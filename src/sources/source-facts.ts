@@ -121,6 +121,8 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
   huey: {
     ...ofLists,
     ...{ title: "Huey", versions: "3, on Redis", howOften: everySecond("huey") },
+    ...{ scheduled: "read", clock: "that Redis's, by marks; with priorities the producer's" },
+    counts: "[of jobs that a reading has seen](lists.md#throughput-and-wait-times); not with priorities",
   },
   arq: {
     ...ofRedis,

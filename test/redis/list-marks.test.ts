@@ -451,6 +451,32 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
     expect(Math.abs((age?.ageMs ?? Number.NaN) - agoMs)).toBeLessThanOrEqual(1_000);
   });
 
+  test.each([
+    { before: 100, leaving: 0, pushed: 0, left: 100, why: "workers may have taken as many" },
+    { before: 101, leaving: 0, pushed: 0, left: 0, why: "no job had left before" },
+    { before: 5_000, leaving: 0, pushed: 3, left: 0, why: "others came since" },
+    { before: 200, leaving: 20, pushed: 0, left: 200, why: "workers were about as fast before" },
+    { before: 201, leaving: 20, pushed: 0, left: 0, why: "workers took a tenth of it before" },
+  ])("of $before jobs that are gone at once, $left count as dequeued: $why", async (one) => {
+    const { before, leaving, pushed, left } = one;
+    const list = await fresh();
+    await list.read();
+    await list.push(texts("job", before + leaving));
+    list.wait(1_000);
+    await list.read();
+    await list.pop(leaving);
+    list.wait(1_000);
+    await list.read();
+    await list.purge();
+    await list.push(texts("new", pushed));
+    list.wait(1_000);
+    await list.read();
+    const { reported } = list.moves() ?? {};
+    expect(reported?.left.reduce((sum, { count }) => sum + count, 0)).toBe(left);
+    // Others may have come and left.
+    expect(reported?.isWhole).toBe(false);
+  });
+
   test("the jobs of before the first reading are LOWER_BOUND, until they have left", async () => {
     const list = await fresh();
     await list.push(texts("before", 100));

@@ -28,12 +28,13 @@ interface PushOptions {
   /** In seconds. */
   readonly delay?: number;
   readonly atFront?: boolean;
+  readonly priority?: number;
 }
 
 /** The real producer and worker of a job system, with a database of its own. */
-function startJobs(program: string, releases: Releases = "current", known?: string) {
+function startJobs(program: string, releases: Releases = "current", known?: string, storage = "") {
   const { url, redis } = ownDatabase(known);
-  const jobs = startPython(program, { JOBS_REDIS: url }, releases);
+  const jobs = startPython(program, { JOBS_REDIS: url, JOBS_STORAGE: storage }, releases);
   const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
   return {
     url,
@@ -56,8 +57,7 @@ const ofRq = {
   ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
   ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
   // For as long as its key says: a worker's own time limit.
-  // A job of RQ that is tried again has the same id: see docs/lists.md.
-  ...{ killed: { depth: 1, inFlight: 1 }, retried: null },
+  ...{ killed: { depth: 1, inFlight: 1 }, retried: { depth: 1 } },
 } as const;
 const systems = [
   { ...ofRq, what: "RQ 2", releases: "current" },
@@ -198,6 +198,39 @@ describe.skipIf(isSkipped).each(releasesOfRq)(
       expectSince(await watched.until("mail", { depth: 3, accuracy: "EXACT" }), old);
     });
 
+    test.each([
+      { again: ["a"], others: [], why: "the list looks as it did" },
+      { again: ["a"], others: ["b"], why: "it is behind one that came later" },
+      { again: ["a", "b", "c"], others: [], why: "the list looks as it did" },
+    ])(
+      "$again waits anew when it is pushed again between two readings, before $others: $why",
+      async (one) => {
+        const { again, others } = one;
+        const { url, redis, push } = startJobs("rq_jobs.py", releases);
+        const watched = await watchLists({ system, url: `${url}?queues=mail` });
+        await watched.until("mail", { depth: 0 });
+        const names = [...again, ...others];
+        const first = await push("mail", names);
+        await watched.until("mail", { depth: names.length, accuracy: "EXACT" });
+        const ids = await redis.lrange("rq:queue:mail", 0, again.length - 1);
+        // As a worker and its retry do, so that no reading comes between them.
+        const times = ids.map((id) => ["hset", `rq:job:${id}`, "enqueued_at", new Date().toISOString()]);
+        const moves = [
+          ["lpop", "rq:queue:mail", again.length],
+          ["rpush", "rq:queue:mail", ...ids],
+        ];
+        const pushedAgain = await timed(() => redis.multi([...times, ...moves]).exec());
+        const since = others.length > 0 ? first : pushedAgain;
+        expectSince(await watched.until("mail", { depth: names.length, accuracy: "EXACT" }), since);
+        const { enqueued, waits, intervalMs } = countedOf(watched, "mail");
+        expect([enqueued, waits.length]).toEqual([names.length + again.length, again.length]);
+        for (const wait of waits) expectWait(wait, first, pushedAgain, intervalMs);
+        if (others.length === 0) return;
+        await redis.lpop("rq:queue:mail", others.length);
+        expectSince(await watched.until("mail", { depth: again.length, accuracy: "EXACT" }), pushedAgain);
+      },
+    );
+
     // More of them than are looked at by default, and more than are looked at: then the old ones are not seen.
     test.each([
       { atFront: 1, isOldSeen: true },
@@ -227,6 +260,58 @@ describe.skipIf(isSkipped).each(releasesOfRq)(
     });
   },
 );
+
+describe.skipIf(isSkipped)(`a real Huey with priorities${whyNoPythonLists ?? ""}`, () => {
+  const system = listSystems.huey;
+  const start = () => startJobs("huey_jobs.py", "current", undefined, "priorities");
+
+  test("has its oldest task of any priority for its head, and is not counted", async () => {
+    const { url, push, work, purge } = start();
+    const old = await push("mail", ["a"]);
+    const watched = await watchLists({ system, url });
+    await watched.until("mail", { depth: 1, accuracy: "ESTIMATED", paused: false });
+    await push("mail", ["urgent"], { priority: 5 });
+    const lowest = await push("mail", ["b"], { priority: -1 });
+    expectSince(await watched.until("mail", { depth: 3, accuracy: "ESTIMATED" }), old);
+    expect((await work("mail", 2)).worked).toEqual(["urgent", "a"]);
+    expectSince(await watched.until("mail", { depth: 1, accuracy: "ESTIMATED" }), lowest);
+    await purge("mail");
+    const empty = await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    expect(empty.counts).toBeNull();
+    expect(countedOf(watched, "mail").counts).toEqual([]);
+  });
+
+  test("a task with a delay counts as scheduled once a consumer has looked at it, and one to retry waits anew", async () => {
+    const { url, push, work } = start();
+    const watched = await watchLists({ system, url: `${url}?queues=mail` });
+    await push("mail", ["later"], { delay: 3600 });
+    await watched.until("mail", { depth: 1, scheduled: 0 });
+    await work("mail", 1);
+    await watched.until("mail", { depth: 0, scheduled: 1, headAgeMs: null });
+    await push("mail", ["fail"]);
+    const again = await timed(() => work("mail", 1));
+    expectSince(await watched.until("mail", { depth: 1, scheduled: 1, accuracy: "ESTIMATED" }), again);
+  });
+
+  // How many priorities, and how long a member may be, is bounded.
+  const cases = [
+    { what: "100 priorities", members: 100, bytes: 10, accuracy: "ESTIMATED" },
+    { what: "101 priorities", members: 101, bytes: 10, accuracy: "LOWER_BOUND" },
+    { what: "a task of 2 MB before others", members: 2, bytes: 2_000_000, accuracy: "LOWER_BOUND" },
+    { what: "a member without a time", members: 1, bytes: -8, accuracy: "UNKNOWN" },
+  ];
+  test.each(cases)("$what: $accuracy", async ({ members, bytes, accuracy }) => {
+    const { url, redis } = ownDatabase();
+    const at = Buffer.alloc(8);
+    at.writeBigUInt64BE(BigInt(Date.now() - hourMs) * 1000n);
+    const member = Buffer.concat([at, Buffer.alloc(Math.max(0, bytes))]).subarray(0, 8 + bytes);
+    for (let n = 0; n < members; n++)
+      await redis.zadd("huey.redis.mail", n, Buffer.concat([member, Buffer.from(bytes < 0 ? "" : `${n}`)]));
+    const watched = await watchLists({ system, url });
+    const seen = await watched.until("mail", { depth: members, accuracy });
+    if (accuracy !== "UNKNOWN") expect(seen.headAgeMs).toBeGreaterThanOrEqual(hourMs);
+  });
+});
 
 describe.skipIf(isSkipped)(`a real arq${whyNoPythonLists ?? ""}`, () => {
   const system = listSystems.arq;

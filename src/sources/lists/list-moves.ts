@@ -25,7 +25,15 @@ export interface LeftElements {
 }
 
 /**
- * Marks that one reading advanced. What was removed or purged counts as what was taken: a list does not show the difference.
+ * A list that is gone at once was purged, rather than emptied by workers, where it was longer than `minPurged`, and than `purgedGrowth` times
+ * what left before.
+ */
+const minPurged = 100;
+const purgedGrowth = 10;
+
+/**
+ * Marks that one reading advanced. What was purged is not among what left. What was removed otherwise is: a list does not show the
+ * difference.
  *
  * @param exactMs two times that differ by no more are as one.
  * @returns null when nothing can be compared.
@@ -43,17 +51,22 @@ export function movesBetween(
   const none: ListMoves = { pushed: 0, left: [], betweenMs, isWhole: reading.isSame, isIdle };
   if (reading.isSame) return none;
 
-  const isOther = before.length === 0 || after.length === 0 || (newHit === null && oldHit === null);
+  const isGone = after.length === 0 || (newHit === null && oldHit === null);
+  const isOther = before.length === 0 || isGone;
+  const isPurge = isGone && before.length > Math.max(minPurged, purgedGrowth * before.left);
   const isAllNew = after.length === 0 || after.spans[0]?.afterMs === before.atMs;
-  if (isOther && isAllNew)
-    return { ...none, pushed: after.length, left: leftOf(before, before.length, betweenMs, exactMs) };
+  if (isOther && isAllNew) {
+    const left = isPurge ? [] : leftOf(before, before.length, betweenMs, exactMs);
+    return { ...none, pushed: after.length, left };
+  }
 
   const isNewestThere = newHit !== null && newHit.digest === before.ends[0];
   const isCounted = !isOther && after.spans[0]?.isDoubtful === false && (isNewestThere || newHit === null);
   // Of the others, only how much longer or shorter the list is.
   const pushed = isCounted ? after.newest - before.newest : Math.max(0, after.length - before.length);
   const count = Math.max(0, before.length + pushed - after.length);
-  const left = isCounted && isInOrder(after) ? leftOf(before, count, betweenMs, exactMs) : unknown(count);
+  const isKnown = isCounted && isInOrder(after);
+  const left = isPurge ? [] : isKnown ? leftOf(before, count, betweenMs, exactMs) : unknown(count);
   return { ...none, pushed, left, isWhole: isCounted && isNewestThere };
 }
 

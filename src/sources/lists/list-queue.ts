@@ -5,7 +5,7 @@ import { movesBetween } from "./list-moves.ts";
 import { marksIn, notesOf } from "./list-notes.ts";
 import type { Look, QueueReading, SetReply } from "./list-reader.ts";
 import type { JobSet, QueueKeys } from "./list-system.ts";
-import { dueAge, laterCount, listAge, oldestOf } from "./queue-age.ts";
+import { dueAge, laterCount, listAge, oldestOf, sortedAge } from "./queue-age.ts";
 
 /** One queue of a system of lists: what is known of it from one reading to the next. Does no I/O. */
 export interface ListQueue {
@@ -43,6 +43,8 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
   let marks: readonly (ListMarks | null)[] = noted ?? keys.lists.map(() => null);
   let looks: readonly (readonly Look[])[] = keys.lists.map(() => []);
   const counting = createListCounts(Math.max(minGapMs, exactMs));
+  /** Of each list whether it was a sorted set when it last had jobs: those are not counted. */
+  let areSorted: readonly boolean[] = keys.lists.map(() => false);
   let notedAtMs = Number.NEGATIVE_INFINITY;
   let unknownSinceMs: number | null = null;
   const whyUnknown = areRunningInSets
@@ -66,7 +68,9 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
   /** Null: the system has no such set. */
   function laterOf(before: JobSet["before"], sets: readonly SetReply[]): number | null {
     const isOfKind = (i: number) => keys.sets[i]?.before === before;
-    return keys.sets.some((_, i) => isOfKind(i)) ? totalOf(sets, isOfKind, "later") : null;
+    if (!keys.sets.some((_, i) => isOfKind(i))) return null;
+    const isUntimed = (i: number) => isOfKind(i) && keys.sets[i]?.waitsAfter === null;
+    return totalOf(sets, isOfKind, "later") + totalOf(sets, isUntimed, "due");
   }
 
   function unknownForMs(readAtMs: number, why: string): number {
@@ -83,7 +87,7 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
     observe({ lists, sets: read, isPaused, nowMs, readAtMs, uncertaintyMs }) {
       const seen = { queue, paused: isPaused, readAtMs };
       const sets = read.filter((set) => set !== null);
-      if (sets.length < read.length || lists.some(({ reading }) => reading === null)) {
+      if (sets.length < read.length || lists.some(({ reading, sorted }) => (reading ?? sorted) === null)) {
         marks = keys.lists.map(() => null);
         unknownForMs(readAtMs, "one of its keys is of another type");
         counting.restart();
@@ -93,21 +97,26 @@ export function createListQueue(options: ListQueueOptions): ListQueue {
       marks = lists.map(({ reading }, i) =>
         reading === null ? null : advanceMarks(marks[i] ?? null, reading, areDistinct),
       );
+      areSorted = lists.map(({ reading }, i) => reading === null || (reading.length === 0 && !!areSorted[i]));
       const moves = lists.map(({ reading }, i) => {
         const after = marks[i] ?? null;
-        if (reading === null || after === null) return null;
+        if (reading === null || after === null || areSorted[i]) return null;
         return movesBetween(before[i] ?? null, after, reading, exactMs);
       });
       const counts = counting.add(moves, { nowMs, readAtMs });
       looks = lists.map((list, i) => list.looks ?? looks[i] ?? []);
       const parts = [
         ...marks.map((each, i) => (each === null ? null : listAge(each, looks[i] ?? [], exactMs))),
+        ...lists.map(({ sorted }) => (sorted === null ? null : sortedAge(sorted, nowMs))),
         ...sets.map((set, i) => (keys.sets[i]?.waitsAfter ? dueAge(set, nowMs) : null)),
       ];
       const oldest = oldestOf(parts.filter((age) => age !== null));
       const waitingIn = (each: ListMarks | null, i: number) =>
         each === null ? 0 : Math.max(0, each.length - laterCount(each, looks[i] ?? []));
-      const inLists = marks.reduce((sum, each, i) => sum + waitingIn(each, i), 0);
+      const inLists = marks.reduce(
+        (sum, each, i) => sum + waitingIn(each, i) + (lists[i]?.sorted?.count ?? 0),
+        0,
+      );
       const numbers = {
         ...seen,
         depth: inLists + totalOf(sets, (i) => keys.sets[i]?.waitsAfter === true, "due"),

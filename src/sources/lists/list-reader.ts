@@ -24,8 +24,18 @@ export interface QueueReading {
 export interface ListReply {
   /** Null: the key is no list. */
   readonly reading: ListReading | null;
+  /** Of a queue whose key is a sorted set. */
+  readonly sorted: SortedReply | null;
   /** What its oldest jobs say of themselves, from the head on; null: as at the reading before. */
   readonly looks: readonly Look[] | null;
+}
+
+export interface SortedReply {
+  readonly count: number;
+  /** When the oldest job was pushed, as its producer wrote it; "" where that is not known. */
+  readonly since: string;
+  /** False: an older one may be there. */
+  readonly isOldest: boolean;
 }
 
 /** Texts, as the job has them; "" where it has none. */
@@ -72,7 +82,7 @@ const script = readFileSync(new URL("lua/read-lists.lua", import.meta.url), "utf
 
 /** As Redis gets it. */
 export function scriptFor({ look }: Pick<ListSystem, "look">): string {
-  return `local argument = ARGV[6]\n${look}\n${script}`;
+  return `local argument, identity, readSorted = ARGV[6]\n${look}\n${script}`;
 }
 
 /** By a script that writes nothing, and returns digests of jobs. */
@@ -131,6 +141,7 @@ interface ScriptReply {
 
 interface ListRow {
   readonly length: number;
+  readonly sorted?: readonly [count: number, since: string, isOldest: 0 | 1];
   readonly isSame?: 0 | 1;
   readonly newest?: string;
   readonly newPlace?: number;
@@ -152,7 +163,7 @@ function knownText(marks: ListMarks | null, areDistinct: boolean): string {
 
 function listReplyOf(reply: unknown, nowMs: number): ListReply {
   const row = namedReply<ListRow>(reply);
-  if (row.length < 0) return { reading: null, looks: [] };
+  if (row.length < 0) return { reading: null, sorted: sortedReplyOf(row.sorted), looks: [] };
   const reading = {
     nowMs,
     length: row.length,
@@ -164,7 +175,13 @@ function listReplyOf(reply: unknown, nowMs: number): ListReply {
     oldHit: hitOf(row.oldPlace, row.oldKnown),
     samples: digestsOf(row.samples),
   };
-  return { reading, looks: reading.isSame ? null : looksOf(row.looks ?? []) };
+  return { reading, sorted: null, looks: reading.isSame ? null : looksOf(row.looks ?? []) };
+}
+
+function sortedReplyOf(row: ListRow["sorted"]): SortedReply | null {
+  if (row === undefined) return null;
+  const [count, since, isOldest] = row;
+  return { count, since, isOldest: isOldest === 1 };
 }
 
 function digestsOf(text = ""): readonly string[] {

@@ -14,7 +14,7 @@ export interface ListSystem {
   readonly scoreMs: 1 | 1_000;
   /**
    * Lua that defines `look(element, list)`: what a job says of itself, as text or nil: since when it is claimable; not before when; 1 when it
-   * was put back at the head. `argument` is the {@link OpenedSystem}'s.
+   * was put back at the head. `argument` is the {@link OpenedSystem}'s. It may also set `identity` and `readSorted`: see read-lists.lua.
    */
   readonly look: string;
   /** The parameters of its URL, beside those of any Redis. */
@@ -59,8 +59,8 @@ export interface JobSet {
   readonly key: string;
   /** What the jobs are before that time. */
   readonly before: "scheduled" | "inFlight";
-  /** Whether they wait from then on, though no process has moved them. */
-  readonly waitsAfter: boolean;
+  /** Whether they wait from then on, though no process has moved them. Null: the time is not known well enough, and all count as before it. */
+  readonly waitsAfter: boolean | null;
 }
 
 /** In a pattern of SCAN. */

@@ -1,7 +1,7 @@
 import type { Accuracy } from "../../core/snapshot.ts";
 import { jobTimeMs } from "./job-time.ts";
 import { headAge, type ListMarks } from "./list-marks.ts";
-import type { Look, SetReply } from "./list-reader.ts";
+import type { Look, SetReply, SortedReply } from "./list-reader.ts";
 
 /** How long the oldest job of a queue, or of a part of it, has been claimable. */
 export interface JobAge {
@@ -81,6 +81,15 @@ export function dueAge({ due, firstMs }: SetReply, nowMs: number): JobAge | null
   // All that were looked at run.
   if (firstMs === null) return { ageMs: 0, uncertaintyMs: 0, accuracy: "UNKNOWN" };
   return { ageMs: Math.max(0, nowMs - firstMs), uncertaintyMs: 0, accuracy: "ESTIMATED" };
+}
+
+/** Of a queue that is a sorted set: by its producer's clock. Null when no job waits. */
+export function sortedAge({ count, since, isOldest }: SortedReply, nowMs: number): JobAge | null {
+  if (count === 0) return null;
+  const sinceMs = jobTimeMs(since);
+  if (sinceMs === null) return { ageMs: 0, uncertaintyMs: 0, accuracy: "UNKNOWN" };
+  const accuracy = isOldest ? "ESTIMATED" : "LOWER_BOUND";
+  return { ageMs: Math.max(0, nowMs - sinceMs), uncertaintyMs: 0, accuracy };
 }
 
 /** The oldest of the parts of one queue. Where another part may be older, it is a lower bound; where no part's age is known, nor is the queue's. */

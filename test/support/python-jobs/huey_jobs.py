@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from huey import RedisHuey
+from huey import PriorityRedisHuey, RedisHuey
 
 worked = []
 hueys = {}
@@ -20,7 +20,8 @@ def work(name):
 
 def huey_of(queue):
     if queue not in hueys:
-        huey = RedisHuey(queue, url=os.environ["JOBS_REDIS"], results=False)
+        storage = PriorityRedisHuey if os.environ.get("JOBS_STORAGE") == "priorities" else RedisHuey
+        huey = storage(queue, url=os.environ["JOBS_REDIS"], results=False)
         hueys[queue] = (huey, huey.task(name="work", retries=1)(work))
     return hueys[queue]
 
@@ -34,7 +35,7 @@ def main():
                 if "delay" in ask:
                     task.schedule((name,), delay=ask["delay"])
                 else:
-                    task(name)
+                    task(name, priority=ask.get("priority"))
         elif ask["do"] == "work":
             for _ in range(ask["jobs"]):
                 huey.execute(huey.dequeue())

@@ -1,6 +1,10 @@
 -- Reads some lists of jobs: how long each is, and where the elements that are known from an earlier reading are now. Writes nothing, and
 -- returns digests, no elements. The text of a system's own fragment stands before this, with
 --   look(element, list)  what the job itself says, as text or nil: since when it is claimable; not before when; 1 when it was put back
+-- and, where the system needs them, the functions
+--   identity(element)    text that is another one when the same element is pushed again
+--   readSorted(key)      of a queue whose key is a sorted set: how many jobs it has; when the oldest one was pushed, as a number or nil;
+--                        and whether none can be older
 --
 -- KEYS  the lists; then the sorted sets; then keys that pause a queue where they exist
 -- ARGV  1 now, ms ('' = Redis's own time)   2 the end at which jobs are pushed, left or right
@@ -14,6 +18,7 @@
 --   lists   a map for each list. Once a call has read enough bytes, the lists of the queues that are left are not answered for:
 --           ask again. The first queue's always are
 --     length     -1 when the key is no list
+--     sorted     then, of a sorted set that is a queue: what readSorted() returned, '' for nil
 --     isSame     1 when the length and both ends are as they were: then nothing else is returned of the list; else 0
 --     newest     digests of the newest elements, from the newest on
 --     newPlace   of the known element that is nearest to the newest: how many elements are newer; missing when none was found
@@ -34,6 +39,7 @@ local windowSize, newestSize, lookSize = 16, 4, 3
 local maxPlaces, minPlaces, maxBytes, partBytes = 5000, 8, 4194304, 65536
 local enoughFetched, windowBytes = 4194304, 262144
 local maxRunning, enoughIdle = 1000, 50
+local identityCost = 1000
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -52,6 +58,10 @@ end
 
 -- Of the whole element, or of both ends of a large one: a digest that two elements share is not used.
 local function digestOf(element)
+  if identity then
+    -- A command more for each, which counts as bytes do.
+    element, fetched = unlessWrongType(pcall(identity, element)) or element, fetched + identityCost
+  end
   local size = #element
   if size > 512 then element = string.sub(element, 1, 256) .. string.sub(element, -256) end
   return string.sub(redis.sha1hex(size .. ':' .. element), 1, digestSize)
@@ -84,9 +94,15 @@ local function walk(list, length, isFromLeft, visit)
   return place
 end
 
+local function sortedOf(key)
+  if not readSorted then return nil end
+  local count, since, isAll = unlessWrongType(pcall(readSorted, key))
+  return count and {count, since and string.format('%.0f', since) or '', isAll and 1 or 0}
+end
+
 local function rowOf(list, before)
   local length = unlessWrongType(pcall(redis.call, 'LLEN', list))
-  if not length then return {map = {length = -1}} end
+  if not length then return {map = {length = -1, sorted = sortedOf(list)}} end
   if length == 0 then return {map = {length = 0}} end
   local lengthBefore, newestBefore, headBefore, digests = string.match(before, '^(%d+) (%S+) (%S+) (%S*)$')
   if length == tonumber(lengthBefore) and newestBefore ~= '-' and headBefore ~= '-' then

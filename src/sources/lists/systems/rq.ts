@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { type ListSystem, membersOf } from "../list-system.ts";
 
 const queuePrefix = "rq:queue:";
@@ -9,7 +10,7 @@ export const rq: ListSystem = {
   pushedAt: "right",
   areDistinct: true,
   scoreMs: 1_000,
-  look: `local function look(id) return redis.call('HGET', 'rq:job:' .. id, 'enqueued_at') or nil end`,
+  look: readFileSync(new URL("../lua/look-rq.lua", import.meta.url), "utf8"),
   parameters: [],
   open: () => ({
     argument: "",
