@@ -2,11 +2,13 @@ import type { FollowedCursor, FollowSink } from "../core/log-following.ts";
 import { queueNameProblem } from "../core/queue-name.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
 import { createQueueProgress, type QueueProgress } from "./bullmq-queue.ts";
 import { createBullmqReader, type Reading, type ReadReply, type ReadRequest } from "./bullmq-reader.ts";
 import { scanKeys } from "./key-scan.ts";
+import { isRefusal } from "./resumed-scan.ts";
 import { createSourceOutages } from "./source-outages.ts";
 
 export interface BullmqSourceOptions {
@@ -57,6 +59,12 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
   const { away, unstored, empty } = createSourceOutages(logger, source);
+  const refused = createOutageLog({
+    logger,
+    begins: "SCAN refused: queues are not searched for",
+    ends: "SCAN allowed again: queues are searched for",
+    fields: { source },
+  });
   const stopping = new AbortController();
   const queues = new Map<string, QueueProgress>();
   /** Queues of which it was logged that their streams are too short. */
@@ -83,6 +91,17 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
 
   function fail(error: unknown): void {
     if (!stopping.signal.aborted) away.failed(error);
+  }
+
+  /** While there are queues, their reading shows whether that Redis is away: the search may fail, or succeed, alone. */
+  function searched(): void {
+    refused.recovered();
+    if (queues.size === 0) away.recovered();
+  }
+
+  function searchFailed(error: unknown): void {
+    if (isRefusal(error)) refused.failed(error);
+    else if (queues.size === 0) fail(error);
   }
 
   /** The queues that were followed before: some of them may have gone since. */
@@ -123,7 +142,7 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     await scanKeys({
       async step(position) {
         const step = await reader.scan(position);
-        away.recovered();
+        searched();
         addFound(step.queues);
         found += step.queues.length;
         return step.position;
@@ -133,10 +152,10 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
         if (found === 0)
           reportEmpty(
             `no key is named ${reader.prefix}:NAME:meta; ?prefix= sets another prefix, and BULL_URL is for Bull 3 and 4`,
-          ).catch(fail);
+          ).catch(searchFailed);
         found = 0;
       },
-      onFailed: fail,
+      onFailed: searchFailed,
       signal: stopping.signal,
     });
   }
@@ -151,11 +170,11 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
     while (!stopping.signal.aborted) {
       try {
         const found = await reader.existing(names.filter((name) => !queues.has(name)));
-        away.recovered();
+        if (queues.size === 0) away.recovered();
         addFound(found);
         if (queues.size === 0 && found.length === 0) await reportEmpty(`none of ${names.join(", ")} exists`);
       } catch (error) {
-        fail(error);
+        if (queues.size === 0) fail(error);
       }
       await pause(namesEveryMs, stopping.signal);
     }

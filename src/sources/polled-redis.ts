@@ -1,12 +1,14 @@
 import { Redis } from "ioredis";
-import { messageOf } from "../core/errors.ts";
 import type { RedisConnectionOptions } from "../settings/redis-url.ts";
+import { causeOf, isConnectionLost } from "./connection-lost.ts";
+import { createMasterCheck } from "./lost-master.ts";
 
 /** The Redis of a job system, of which a source asks something at each interval. */
 export interface PolledRedis {
   /**
    * Works over the one connection, which is opened when there is none. After any failure, and when the signal aborts, it is
-   * thrown away, so that a Redis that hangs cannot hold what comes later.
+   * thrown away, so that a Redis that hangs cannot hold what comes later. A connection that was kept and turns out to be lost
+   * is replaced, and the work begins anew: where that fails, it says why.
    *
    * @throws what went wrong, in words that hold no command and so no password.
    */
@@ -24,6 +26,7 @@ export interface PolledRedisOptions {
 
 export function createPolledRedis(polled: PolledRedisOptions): PolledRedis {
   const { options, connectionName, isClusterMessage } = polled;
+  const checkMaster = createMasterCheck();
   let open: Redis | undefined;
   let ready: Redis | undefined;
   /** What was said last about the connection: what `connect` throws only says that it failed. */
@@ -74,14 +77,24 @@ export function createPolledRedis(polled: PolledRedisOptions): PolledRedis {
       const aborted = Promise.withResolvers<never>();
       const abort = () => aborted.reject(signal.reason);
       signal.addEventListener("abort", abort, { once: true });
+      const attempt = async () => {
+        const redis = ready ?? (await connect());
+        await checkMaster(redis);
+        return await work(redis);
+      };
       try {
         signal.throwIfAborted();
-        const working = (async () => work(ready ?? (await connect())))();
+        const wasKept = ready !== undefined;
+        const working = attempt().catch(async (error: unknown) => {
+          if (!wasKept || signal.aborted || !isConnectionLost(reason ?? error)) throw error;
+          drop();
+          return await attempt();
+        });
         return await Promise.race([working, aborted.promise]);
       } catch (error) {
         drop();
         // An error of ioredis carries its command, and that of AUTH the password.
-        const message = messageOf(reason ?? error);
+        const message = causeOf(reason ?? error);
         const isCluster = /^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN) /.test(message);
         throw new Error(isCluster ? `${isClusterMessage}: ${message}` : message);
       } finally {

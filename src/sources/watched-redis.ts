@@ -1,12 +1,15 @@
 import { Cluster, Redis } from "ioredis";
 import { nodeAccess, type RedisConnectionOptions } from "../settings/redis-url.ts";
+import { causeOf, isConnectionLost } from "./connection-lost.ts";
+import { createMasterCheck } from "./lost-master.ts";
 
 /** The Redis of a job system: one server, or a Redis Cluster of which one node was named. */
 export interface WatchedRedis {
   /** False until it was connected to. */
   readonly isCluster: boolean;
   /**
-   * Connects when it is not connected, and hands the connection over.
+   * Connects when it is not connected, and hands the connection over. Where that turns out to be lost, the next one is handed over,
+   * once: where there is none, it says why.
    *
    * @throws Error with what went wrong, in words that hold no command and so no password.
    */
@@ -45,6 +48,8 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
   /** What went wrong last: every command fails with it, too, in other words. */
   let reason: Error | undefined;
   const closed = Promise.withResolvers<void>();
+  let isClosed = false;
+  const checkMaster = createMasterCheck();
 
   function watch(connection: Redis | Cluster): void {
     const fail = (error: Error) => {
@@ -100,16 +105,24 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
       return redis instanceof Cluster;
     },
     async use(ask) {
-      try {
+      const attempt = async () => {
         await ready();
         if (!isKindKnown) await findKind();
+        await checkMaster(redis);
         return await ask(redis);
+      };
+      try {
+        return await attempt().catch((error: unknown) => {
+          if (isClosed || reason !== undefined || !isConnectionLost(error)) throw error;
+          return attempt();
+        });
       } catch (error) {
-        // What ioredis throws while it is not connected says only that; and its errors carry the command, with a password.
-        throw new Error((reason ?? (error as Error)).message);
+        // Errors of ioredis carry the command, with a password.
+        throw new Error(reason?.message ?? causeOf(error));
       }
     },
     close() {
+      isClosed = true;
       single.disconnect();
       redis.disconnect();
       closed.resolve();

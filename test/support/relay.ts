@@ -17,6 +17,8 @@ export interface Relay extends AsyncDisposable {
   strand(direction: "there" | "back", saying?: string): void;
   /** Everything takes this number of ms longer from now on, each way. */
   slowDown(ms: number): void;
+  /** From now on each answer that is longer is cut there, and its connection with it. */
+  truncate(bytes: number): void;
   /** Connections that are opened from now on lead there; those that are open stay. */
   redirect(target: string): void;
   /** Cuts all connections. */
@@ -37,6 +39,7 @@ export async function startRelay(target: string): Promise<Relay> {
   const open = new Set<Connection>();
   let maxOpen = 0;
   let delayMs = 0;
+  let maxBytes = Number.POSITIVE_INFINITY;
 
   function pass(connection: Connection, direction: "there" | "back"): void {
     const later = inOrder(() => delayMs);
@@ -52,7 +55,13 @@ export async function startRelay(target: string): Promise<Relay> {
     from.on("data", (chunk) => {
       if (direction === "there" && connection.said.length < 4_096) connection.said += String(chunk);
       later(() => {
-        if (connection.stranded.has(direction) || to.write(chunk)) return;
+        if (connection.stranded.has(direction)) return;
+        if (direction === "back" && chunk.length > maxBytes) {
+          to.end(chunk.subarray(0, maxBytes));
+          from.destroy();
+          return;
+        }
+        if (to.write(chunk)) return;
         from.pause();
         to.once("drain", () => from.resume());
       });
@@ -97,6 +106,9 @@ export async function startRelay(target: string): Promise<Relay> {
     },
     slowDown(ms) {
       delayMs = ms;
+    },
+    truncate(bytes) {
+      maxBytes = bytes;
     },
     redirect(newTarget) {
       ({ hostname, port } = new URL(newTarget));
