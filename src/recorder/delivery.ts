@@ -20,42 +20,45 @@ export interface DeliveryOptions {
 const minBackoffMs = 100;
 const maxBackoffMs = 10_000;
 
-/** Sends a batch until it is recorded, refused, or given up: each attempt with the same id, so that it is counted once. */
-export async function deliver(events: readonly BufferedEvent[], options: DeliveryOptions): Promise<void> {
+/**
+ * Sends a batch until it is recorded, refused, or given up: each attempt with the same id, so that it is counted once.
+ *
+ * @returns whether the server has taken all of it, as one batch or in parts.
+ */
+export async function deliver(events: readonly BufferedEvent[], options: DeliveryOptions): Promise<boolean> {
   const { post, giveUpAfterMs, pause, isEnded, onDropped } = options;
   const body = batchBody(randomUUID(), events);
   const startedAtMs = performance.now();
   for (let backoffMs = minBackoffMs; ; backoffMs = Math.min(2 * backoffMs, maxBackoffMs)) {
     const outcome = await post(body);
-    if (outcome.kind !== "RETRY") return await settle(events, outcome, options);
+    if (outcome.kind === "RECORDED") return taken(events, outcome, options);
+    if (outcome.kind === "REFUSED") return await deliverParts(events, outcome, options);
     // Not all at once: many producers lose the same server.
     const waitMs = Math.max(outcome.retryAfterMs, backoffMs * (0.5 + Math.random()));
     const leftMs = giveUpAfterMs - (performance.now() - startedAtMs);
-    if (isEnded() || waitMs > leftMs)
-      return onDropped(events.length, `not recorded in time: ${outcome.reason}`);
-    await pause(waitMs, outcome.retryAfterMs > 0);
-    if (isEnded()) return onDropped(events.length, `not recorded in time: ${outcome.reason}`);
+    if (!isEnded() && waitMs <= leftMs) await pause(waitMs, outcome.retryAfterMs > 0);
+    if (isEnded() || waitMs > leftMs) {
+      onDropped(events.length, `not recorded in time: ${outcome.reason}`);
+      return false;
+    }
   }
 }
 
-async function settle(
+type Recorded = Extract<Outcome, { kind: "RECORDED" }>;
+type Refused = Extract<Outcome, { kind: "REFUSED" }>;
+
+function taken(
   events: readonly BufferedEvent[],
-  outcome: Exclude<Outcome, { kind: "RETRY" }>,
-  options: DeliveryOptions,
-): Promise<void> {
-  if (outcome.kind === "RECORDED") {
-    const { rejected } = outcome;
-    options.onRecorded(events.length - rejected.length);
-    const [first] = rejected;
-    if (first !== undefined) options.onDropped(rejected.length, `${first.field ?? "event"}: ${first.reason}`);
-    return;
-  }
-  const parts = partsOf(events, outcome, options.bounds);
-  const sent = parts.reduce((sum, part) => sum + part.length, 0);
-  if (sent < events.length) options.onDropped(events.length - sent, outcome.reason);
-  for (const part of parts) await deliver(part, options);
+  { rejected }: Recorded,
+  { onRecorded, onDropped }: DeliveryOptions,
+): true {
+  onRecorded(events.length - rejected.length);
+  const [first] = rejected;
+  if (first !== undefined) onDropped(rejected.length, `${first.field ?? "event"}: ${first.reason}`);
+  return true;
 }
 
+/** For the size of the batch; or, with BAD_USER_INPUT, perhaps for one event, such as one of a queue that a job system has. */
 const tooLarge = new Set([
   "BODY_TOO_LARGE",
   "BAD_USER_INPUT",
@@ -64,21 +67,43 @@ const tooLarge = new Set([
   "VARIABLES_TOO_LARGE",
 ]);
 
-/** What can be sent of a refused batch, of which nothing was recorded. */
+/** Delivers what can be recorded of a refused batch. */
+async function deliverParts(
+  events: readonly BufferedEvent[],
+  refusal: Refused,
+  options: DeliveryOptions,
+): Promise<boolean> {
+  const parts = partsOf(events, refusal);
+  const sent = parts.reduce((sum, part) => sum + part.length, 0);
+  if (sent < events.length) options.onDropped(events.length - sent, refusal.reason);
+  const isOfSize = parts.length > 1 && refusal.code !== "BAD_USER_INPUT";
+  if (isOfSize) shrink(options.bounds, refusal.code, events.length);
+  let areTaken = sent === events.length;
+  for (const part of parts) areTaken = (await deliver(part, options)) && areTaken;
+  // What the server takes in parts, and not as one, was too large.
+  if (areTaken && !isOfSize) shrink(options.bounds, refusal.code, events.length);
+  return areTaken;
+}
+
 function partsOf(
   events: readonly BufferedEvent[],
-  { code, newQueues }: Extract<Outcome, { kind: "REFUSED" }>,
-  bounds: BatchBounds,
+  { code, newQueues }: Refused,
 ): readonly (readonly BufferedEvent[])[] {
   if (code === "TOO_MANY_KNOWN_QUEUES" && newQueues.length > 0) {
     const known = events.filter(({ queue }) => !newQueues.includes(queue));
     return known.length === 0 || known.length === events.length ? [] : [known];
   }
   if (!tooLarge.has(code) || events.length === 1) return [];
-  // The server's limits are lower than its defaults: those of later batches, too.
-  const half = Math.ceil(events.length / 2);
-  if (code === "MAX_COST_EXCEEDED")
-    bounds.queues = Math.max(1, Math.min(bounds.queues, Math.floor(bounds.queues / 2)));
-  else bounds.events = Math.max(1, Math.min(bounds.events, half));
+  const half = halfOf(events.length);
   return [events.slice(0, half), events.slice(half)];
+}
+
+/** The server's limits are lower than its defaults: later batches are smaller, too. */
+function shrink(bounds: BatchBounds, code: string, refusedEvents: number): void {
+  if (code === "MAX_COST_EXCEEDED") bounds.queues = Math.max(1, Math.floor(bounds.queues / 2));
+  else bounds.events = Math.max(1, Math.min(bounds.events, halfOf(refusedEvents)));
+}
+
+function halfOf(length: number): number {
+  return Math.ceil(length / 2);
 }

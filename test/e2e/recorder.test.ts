@@ -35,7 +35,7 @@ async function depthOf(url: string, queue: string): Promise<number | null> {
 
 interface Request {
   readonly batchId: string;
-  readonly events: readonly { readonly jobId: string }[];
+  readonly events: readonly { readonly jobId: string; readonly queue: string }[];
   readonly atMs: number;
 }
 
@@ -44,8 +44,8 @@ type Answer =
   | "cut"
   | { readonly status: number; readonly retryAfter?: () => string; readonly code?: string };
 
-/** Answers requests in order, and records all further ones. */
-async function startReceiver(answers: readonly Answer[]) {
+/** Answers requests in order, some by what is in them, and records all further ones. */
+async function startReceiver(answers: readonly (Answer | ((events: Request["events"]) => Answer))[]) {
   const left = [...answers];
   const requests: Request[] = [];
   const receiver = createServer(async (request, response) => {
@@ -53,7 +53,8 @@ async function startReceiver(answers: readonly Answer[]) {
     for await (const chunk of request) body += chunk;
     const { batchId, events } = JSON.parse(body).variables;
     requests.push({ batchId, events, atMs: performance.now() });
-    const answer = left.shift() ?? "recorded";
+    const next = left.shift() ?? "recorded";
+    const answer = typeof next === "function" ? next(events) : next;
     if (answer === "cut") return void request.socket.destroy();
     if (answer === "recorded") return void response.end('{"data":{"recordEvents":{"rejected":[]}}}');
     const { status, retryAfter, code } = answer;
@@ -166,6 +167,22 @@ describe("a batch", () => {
     expect(await recorder.close()).toEqual({ recorded: 40, dropped: 0, pending: 0 });
     expect(drops).toEqual([]);
     expect(await depthOf(app.url, "q0")).toBe(5);
+  });
+
+  test("stays as large after an event that is refused for its queue, and loses that one only", async () => {
+    // As the server refuses a queue that another server on its Redis reads from a job system.
+    const owned = (events: Request["events"]): Answer =>
+      events.some(({ queue }) => queue === "faktory/mail")
+        ? { status: 200, code: "BAD_USER_INPUT" }
+        : "recorded";
+    await using receiver = await startReceiver(Array(30).fill(owned));
+    const { recorder } = recorderOf(receiver.url);
+    for (let i = 0; i < 64; i++) recorder.enqueued(i === 40 ? "faktory/mail" : "mail", i);
+    await recorder.flush();
+    expect(recorder.stats()).toEqual({ recorded: 63, dropped: 1, pending: 0 });
+    for (let i = 0; i < 64; i++) recorder.dequeued("mail", i);
+    await recorder.close();
+    expect(receiver.requests.at(-1)?.events).toHaveLength(64);
   });
 
   test("loses only what is wrong in it: invalid events, and queues for which there is no place", async () => {
