@@ -5,6 +5,7 @@ import { createErrorMask } from "./api/errors.ts";
 import { exampleTabs } from "./api/examples.ts";
 import { createRequestSchema } from "./api/request-schema.ts";
 import { schema } from "./api/schema.ts";
+import { traceContext } from "./api/traced-context.ts";
 import { createIdentify } from "./auth/identify.ts";
 import { createRateLimitKey } from "./auth/rate-limit-key.ts";
 import type { Config } from "./config.ts";
@@ -194,6 +195,7 @@ export function createApp(config: Config, logger: Logger): App {
     statsd: config.statsd,
     statsdLease: createLease({ redis, keys, name: "/statsd", logger }),
     otlp: config.otlpMetrics === null ? null : { ...config.otlpMetrics, version: packageVersion() },
+    otlpTraces: config.otlpTraces === null ? null : { ...config.otlpTraces, version: packageVersion() },
     otlpLease: createLease({ redis, keys, name: "/otlp", logger }),
     isRedisUp: () =>
       connections.assertServes().then(
@@ -242,17 +244,21 @@ export function createApp(config: Config, logger: Logger): App {
     rateLimitKeyOf: createRateLimitKey({ identify, trustedProxies: config.trustedProxies }),
     maxSubscriptions: config.maxSubscriptions,
     takeSlot: subscriptions.take,
-    contextOf: (client, share): Context => ({
-      client: client.id,
-      scopes: client.scopes,
-      share,
-      limits,
-      tracker: queues,
-      history,
-      health,
-      live: { watch: live.watch, withCounts, readPage: pages.read, watchPage: pageWatches.watch },
-      alerts,
-    }),
+    contextOf(client, share, span): Context {
+      const context: Context = {
+        client: client.id,
+        scopes: client.scopes,
+        share,
+        limits,
+        tracker: queues,
+        history,
+        health,
+        live: { watch: live.watch, withCounts, readPage: pages.read, watchPage: pageWatches.watch },
+        alerts,
+      };
+      return span === undefined ? context : traceContext(context, span);
+    },
+    tracer: exporters.tracer,
     maskError: createErrorMask(logger),
     trustedDocuments: documentsFile === undefined ? null : () => documentsFile.value,
     isOwnDocument: dashboard.hasDocument,

@@ -10,7 +10,12 @@ import {
   webhooksOf,
 } from "./settings/alert-receivers.ts";
 import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
-import { type OtlpMetricsSettings, otlpSettings, readOtlp } from "./settings/otlp.ts";
+import {
+  type OtlpMetricsSettings,
+  type OtlpTracesSettings,
+  otlpSettings,
+  readOtlp,
+} from "./settings/otlp.ts";
 import { redisNodes } from "./settings/redis-nodes.ts";
 import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
 import {
@@ -86,6 +91,8 @@ export interface Config {
   readonly statsd: StatsdAddress | null;
   /** Null: metrics are not sent by OTLP. */
   readonly otlpMetrics: OtlpMetricsSettings | null;
+  /** Null: traces are not sent by OTLP. */
+  readonly otlpTraces: OtlpTracesSettings | null;
   /** What is allowed, but probably not meant. */
   readonly warnings: readonly SettingWarning[];
 }
@@ -237,9 +244,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     metricsMaxQueues: set.METRICS_MAX_QUEUES,
     statsd: set.STATSD_URL,
     otlpMetrics: otlp.metrics,
+    otlpTraces: otlp.traces,
     warnings: [
       ...misspeltSettings(Object.keys(given), Object.keys(settings.shape)),
       ...unverifiedTls(set.REDIS_URL, sources),
+      ...otlp.warnings,
     ],
   });
 }

@@ -21,7 +21,7 @@ export async function check(
   config: Config,
   createSource: CreateConfiguredSource,
 ): Promise<readonly NamedFinding[]> {
-  const { host, port, basePath, redisUrls, dataDir, statsd, otlpMetrics, sources } = config;
+  const { host, port, basePath, redisUrls, dataDir, statsd, otlpMetrics, otlpTraces, sources } = config;
   const checks: readonly (readonly [part: string, finding: Promise<Finding>])[] = [
     ["server", checkListening(host, port, basePath)],
     ["redis", redisUrls.length === 0 ? checkOwnRedis(dataDir) : checkRedis(redisUrls)],
@@ -35,6 +35,7 @@ export async function check(
       ? []
       : [["heartbeat", checkReachable(config.alertHeartbeatUrl)] as const]),
     ...(otlpMetrics === null ? [] : [["otlp", checkReachable(otlpMetrics.url)] as const]),
+    ...(otlpTraces === null ? [] : [["traces", checkReachable(otlpTraces.url)] as const]),
     ...(statsd === null ? [] : [["statsd", checkHostName(statsd.host, statsd.port)] as const]),
   ];
   const findings = await Promise.all(checks.map(async ([part, finding]) => ({ part, ...(await finding) })));

@@ -1,5 +1,6 @@
 import type { AlertStatus } from "../core/alerts.ts";
 import type { Lease } from "../core/lease.ts";
+import type { Tracer } from "../core/tracing.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { runWhileLeader } from "../runtime/run-while-leader.ts";
 import type { Service } from "../runtime/service.ts";
@@ -8,6 +9,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import { createOtlp, type OtlpMetricsConfig } from "./otlp.ts";
 import { createServerMetrics, type ServerMetrics, type ServerMetricsOptions } from "./server-metrics.ts";
 import { createStatsd } from "./statsd.ts";
+import { createTraces, type OtlpTracesConfig } from "./traces.ts";
 
 export interface ExportersOptions extends ServerMetricsOptions {
   readonly reader: QueueReader;
@@ -25,6 +27,8 @@ export interface ExportersOptions extends ServerMetricsOptions {
   readonly statsdLease: Lease;
   /** Null: OTLP is not configured. */
   readonly otlp: OtlpMetricsConfig | null;
+  /** Null: traces are off. */
+  readonly otlpTraces: OtlpTracesConfig | null;
   /** The process that holds this lease sends metrics of queues and alerts by OTLP. */
   readonly otlpLease: Lease;
   readonly isRedisUp: () => Promise<boolean>;
@@ -35,6 +39,8 @@ export interface ExportersOptions extends ServerMetricsOptions {
 export interface Exporters extends Service {
   readonly metrics: Metrics;
   readonly server: ServerMetrics;
+  /** Null: traces are off. */
+  readonly tracer: Tracer | null;
 }
 
 export function createExporters(options: ExportersOptions): Exporters {
@@ -47,14 +53,17 @@ export function createExporters(options: ExportersOptions): Exporters {
     statsd,
     statsdLease,
     otlp,
+    otlpTraces,
     logger,
   } = options;
+  const instanceId = crypto.randomUUID();
   const server = createServerMetrics(options);
   const metrics = createMetrics({
     ...{ reader, maxQueues, historyMaxQueues, server, objectiveMsOf, alertStatus, logger },
   });
   const toCollector =
-    otlp === null ? null : createOtlp({ ...options, ...otlp, server, lease: options.otlpLease });
+    otlp === null ? null : createOtlp({ ...options, ...otlp, instanceId, server, lease: options.otlpLease });
+  const traces = otlpTraces === null ? null : createTraces(otlpTraces, instanceId, logger);
   const toStatsd =
     statsd === null
       ? null
@@ -69,10 +78,11 @@ export function createExporters(options: ExportersOptions): Exporters {
   return {
     metrics,
     server,
+    tracer: traces,
     async start() {
       server.start();
-      await Promise.all([toStatsd?.start(), toCollector?.start()]);
+      await Promise.all([toStatsd?.start(), toCollector?.start(), traces?.start()]);
     },
-    stop: async () => void (await Promise.all([toStatsd?.stop(), toCollector?.stop()])),
+    stop: async () => void (await Promise.all([toStatsd?.stop(), toCollector?.stop(), traces?.stop()])),
   };
 }

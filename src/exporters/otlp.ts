@@ -10,7 +10,9 @@ import { type QueueReader, readAllQueues } from "./all-queues.ts";
 import { convertAlerts, convertCounts, convertQueues, type OtelMetric } from "./otel-metric.ts";
 import { convertServerMetrics } from "./otel-process.ts";
 import { createExportLoop } from "./otlp-export-loop.ts";
-import type { OtlpEndpoint, OtlpSender } from "./otlp-sender.ts";
+import { createWarningLog, withoutPassword } from "./otlp-log.ts";
+import type { OtlpEndpoint } from "./otlp-requests.ts";
+import type { OtlpSender } from "./otlp-sender.ts";
 import { createQueueMetrics, seriesParts } from "./queue-series.ts";
 import { RejectedError } from "./rejected-error.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
@@ -28,6 +30,8 @@ export interface OtlpMetricsConfig extends OtlpEndpoint {
 }
 
 export interface OtlpOptions extends OtlpMetricsConfig {
+  /** Of the server's own metrics. */
+  readonly instanceId: string;
   readonly reader: QueueReader;
   readonly maxQueues: number;
   readonly historyMaxQueues: number;
@@ -49,16 +53,22 @@ export interface OtlpOptions extends OtlpMetricsConfig {
  * of few. It keeps nothing for a collector that does not answer, and logs such an outage once.
  */
 export function createOtlp(options: OtlpOptions): Service {
-  const { resource, version, lease, server, isRedisUp, intervalMs, flushMs = 2_000, logger } = options;
+  const {
+    resource,
+    version,
+    instanceId,
+    lease,
+    server,
+    isRedisUp,
+    intervalMs,
+    flushMs = 2_000,
+    logger,
+  } = options;
   const fields = { url: withoutPassword(options.url) };
   const outage = createSharedOutage(
     createOutageLog({ logger, fields, begins: "OTLP export failed", ends: "OTLP export recovered" }),
   );
-  let hasWarned = false;
-  const onWarning = (warning: string) => {
-    logger[hasWarned ? "debug" : "warn"]({ ...fields, warning }, "OTLP collector sent a warning");
-    hasWarned = true;
-  };
+  const onWarning = createWarningLog(fields, logger);
   async function openSender(attributes: Readonly<Record<string, string>>): Promise<OtlpSender> {
     const { createOtlpSender } = await import("./otlp-sender.ts");
     return createOtlpSender(options, { attributes, version, onWarning });
@@ -66,7 +76,7 @@ export function createOtlp(options: OtlpOptions): Service {
   const loop = { outage, intervalMs, flushMs };
   const processLoop = createExportLoop({
     ...loop,
-    open: () => openSender({ "service.instance.id": crypto.randomUUID(), ...resource }),
+    open: () => openSender({ "service.instance.id": instanceId, ...resource }),
     send: async (sender) => {
       const read = await server.read(await isRedisUp());
       await sender.send(convertServerMetrics(read, process.uptime()), processStartedAtMs);
@@ -124,9 +134,4 @@ async function sendQueues(sender: OtlpSender, options: OtlpOptions): Promise<voi
   await send([...counts, ...(status === null ? [] : convertAlerts(status))]);
   const [first] = rejections;
   if (first !== undefined) throw first;
-}
-
-function withoutPassword(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
 }

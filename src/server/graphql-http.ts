@@ -105,8 +105,14 @@ export function createGraphQLHttp({
     if (mediaType === undefined) throw notAcceptable();
     const sent = await read(request, response, client);
     if (sent === null) return;
-    const prepared = await operations.prepare(client, sent, (kind, isBatch) =>
-      assertServed(kind, request, isBatch, accepted),
+    const prepared = await operations.prepare(
+      client,
+      sent,
+      (kind, isBatch) => assertServed(kind, request, isBatch, accepted),
+      {
+        transport: mediaType === "text/event-stream" ? "sse" : "http",
+        traceparent: request.headers.traceparent,
+      },
     );
     const { batchLength, refusal, operations: all } = prepared;
     const type = batchLength === null ? mediaType : jsonType(mediaType);

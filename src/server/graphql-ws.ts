@@ -67,18 +67,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   const sessionOptions = { ...options, isLeaving: () => isLeaving };
   const connectionOptions = { ...options, countSockets: sockets.count };
 
-  function log(request: IncomingMessage, message: string, fields = {}): void {
-    const trace = traceFields(request.headers.traceparent);
-    if (trace !== null) options.logger.debug({ ...trace, ...fields }, message);
-  }
-
   return {
     upgrade(request, source, head) {
       const caller = callerOf(request);
+      const trace = traceFields(request.headers.traceparent);
+      function log(message: string, fields = {}): void {
+        if (trace !== null) options.logger.debug({ ...trace, ...fields }, message);
+      }
       const slot = sockets.acquire(rateLimitKeyOf(caller));
       if (slot === null) {
         const error = new AppError("TOO_MANY_SUBSCRIPTIONS", tooManySockets, { retryAfterSeconds: 1 });
-        log(request, "refused a WebSocket", { code: error.code });
+        log("refused a WebSocket", { code: error.code });
         void Promise.resolve(tarpit.hold(rateLimitKeyOf(caller))).then(() => refuseSocket(source, error));
         return;
       }
@@ -88,7 +87,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         isOpened = true;
         const connection = new WebSocketConnection(
           { socket, source, slot, caller },
-          (opened) => new WebSocketSession(opened, sessionOptions),
+          (opened) =>
+            new WebSocketSession(opened, sessionOptions, trace === null ? null : request.headers.traceparent),
           connectionOptions,
         );
         heartbeat.add(connection);
@@ -96,7 +96,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         if (isLeaving) connection.leave();
       });
       // It calls back before it returns, or not at all.
-      log(request, isOpened ? "opened a WebSocket" : "WebSocket handshake failed");
+      log(isOpened ? "opened a WebSocket" : "WebSocket handshake failed");
     },
     leave() {
       isLeaving = true;

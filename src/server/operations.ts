@@ -1,6 +1,7 @@
 import type { DocumentNode, GraphQLError, OperationTypeNode } from "graphql";
 import type { Admit, Client, CostReport, Operation, Variables } from "../core/admission.ts";
 import type { CpuShare } from "../core/cpu-share.ts";
+import type { Span } from "../core/tracing.ts";
 import type { TrustedDocuments } from "../core/trusted-documents.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import { boundErrors, boundResult } from "./bounded-errors.ts";
@@ -20,13 +21,20 @@ import {
 export interface OperationsOptions extends EngineOptions {
   readonly admit: Admit<DocumentNode>;
   /** What resolvers may use, for one operation of a client. */
-  readonly contextOf: (client: Client, share: CpuShare) => object;
+  readonly contextOf: (client: Client, share: CpuShare, span?: Span) => object;
   readonly scheduler: FairScheduler;
   /** The only documents that may run. @default null // all may */
   readonly trustedDocuments?: (() => TrustedDocuments) | null;
   /** Whether a document is one of the server's own pages, which may always run. */
   readonly isOwnDocument?: (query: string) => boolean;
   readonly takeSlot: SubscriptionDeduplicationOptions["takeSlot"];
+}
+
+/** How a request came. */
+export interface Origin {
+  readonly transport: "http" | "sse" | "websocket";
+  /** As it came. */
+  readonly traceparent: unknown;
 }
 
 /** An operation that passed every check and was charged. */
@@ -37,6 +45,8 @@ export interface Prepared extends Operation<DocumentNode> {
   readonly coercedVariables: Variables;
   readonly cost: CostReport | undefined;
   readonly maxErrors: number;
+  /** Absent: its trace is not sent. */
+  readonly span?: Span;
 }
 
 /** An operation that cannot run. */
@@ -51,6 +61,8 @@ export interface Invalid {
 export type Preparation = {
   /** How many operations came as a batch; null: it is none. */
   readonly batchLength: number | null;
+  /** When the operations had been read and priced, by the monotonic clock; null: they could not be read. */
+  readonly admissionSinceMs: number | null;
 } & (
   | { readonly refusal: Invalid; readonly operations?: never }
   | { readonly refusal: null; readonly operations: readonly (Prepared | Invalid)[] }
@@ -68,6 +80,7 @@ export interface Operations {
     client: Client,
     sent: Sent,
     assertServed: (kind: OperationTypeNode, isBatch: boolean) => void,
+    origin: Origin,
   ): Promise<Preparation>;
   /** Runs a query or a mutation. Never rejects. */
   execute(prepared: Prepared): Promise<EncodedResult>;
@@ -105,16 +118,19 @@ export function createOperations(options: OperationsOptions): Operations {
         return each.document === undefined ? null : { invalid: each.document };
       }),
     );
-    const workMs = monotonicClock.now() - sinceMs;
+    const admissionSinceMs = monotonicClock.now();
+    const workMs = admissionSinceMs - sinceMs;
     const { refusal, costs, variables } = await admission;
     if (refusal !== null)
       return {
         batchLength,
+        admissionSinceMs,
         refusal: { errors: boundErrors([maskError(refusal)], guard), cost: total(costs), workMs },
       };
     const maxErrors = Math.ceil(guard.maxErrors / Math.max(1, all.length));
     return {
       batchLength,
+      admissionSinceMs,
       refusal,
       operations: all.map((each, i) => {
         const cost = costs[i];
@@ -127,7 +143,7 @@ export function createOperations(options: OperationsOptions): Operations {
   }
 
   async function run(prepared: Prepared): Promise<EncodedResult> {
-    const { client, kind, document, operationName, coercedVariables, maxErrors } = prepared;
+    const { client, kind, document, operationName, coercedVariables, maxErrors, span } = prepared;
     try {
       const result = await scheduler.begin(client.id, () =>
         engine.execute({
@@ -136,7 +152,7 @@ export function createOperations(options: OperationsOptions): Operations {
           document,
           operationName,
           variableValues: coercedVariables,
-          contextValue: contextOf(client, { begin: (work) => scheduler.begin(client.id, work) }),
+          contextValue: contextOf(client, { begin: (work) => scheduler.begin(client.id, work) }, span),
         }),
       );
       return scheduler.charge(client.id, () => encodeResult(boundResult(result, { ...guard, maxErrors })));
@@ -161,7 +177,8 @@ export function createOperations(options: OperationsOptions): Operations {
         // A request that is refused for its form costs nothing, and asks Redis for nothing.
         const { costs } = await admit(client, [null]);
         const cost = costs.map((each) => ({ ...each, actualQueryCost: null }))[0];
-        return { batchLength, refusal: { errors: boundErrors([maskError(error)], guard), cost, workMs } };
+        const refusal = { errors: boundErrors([maskError(error)], guard), cost, workMs };
+        return { batchLength, admissionSinceMs: null, refusal };
       }
     },
     execute(prepared) {

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import type { Caller, Client, Identify } from "../core/admission.ts";
 import { AppError } from "../core/errors.ts";
+import type { Tracer } from "../core/tracing.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 import type { Service } from "../runtime/service.ts";
 import { createByteBudget } from "./byte-budget.ts";
@@ -33,6 +34,7 @@ import { createStalledSockets } from "./stalled-sockets.ts";
 import { createTarpit } from "./tarpit.ts";
 import { createTextRoutes } from "./text-routes.ts";
 import { type TraceFields, traceFields } from "./trace-fields.ts";
+import { traceOperations } from "./traced-operations.ts";
 
 export interface ServerOptions
   extends Omit<OperationsOptions, "scheduler">,
@@ -55,6 +57,8 @@ export interface ServerOptions
   readonly needsToken: boolean;
   /** Called with the status of every answer over HTTP. */
   readonly onAnswered?: (status: number) => void;
+  /** @default null // no traces are sent */
+  readonly tracer?: Tracer | null;
   /** How long running requests may take to finish when the server stops. @default 10_000 // 10 seconds */
   readonly graceMs?: number;
   readonly timeouts?: Partial<Timeouts>;
@@ -97,10 +101,11 @@ export interface Server extends Service {
 
 export function createServer(options: ServerOptions): Server {
   const { rateLimitKeyOf, identify, guard, maxSubscriptions, logger } = options;
-  const { graceMs = 10_000, initMs, basePath = "", dashboard } = options;
+  const { graceMs = 10_000, initMs, basePath = "", dashboard, tracer = null } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const scheduler = createFairScheduler({ shareMs: 0.5 });
-  const operations = createOperations({ ...options, scheduler });
+  const untraced = createOperations({ ...options, scheduler });
+  const operations = tracer === null ? untraced : traceOperations(untraced, tracer);
   const budget = createByteBudget(Math.max(minBytesInFlight, 4 * guard.maxBodyBytes));
   const tarpit = createTarpit();
   const connections = createConnectionReader(scheduler);

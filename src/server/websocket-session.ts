@@ -53,10 +53,14 @@ export class WebSocketSession implements SocketSession, OperationOwner {
   #state: "NEW" | "INITIALISING" | "ACKNOWLEDGED" = "NEW";
   /** Of `connection_init`: browsers cannot set headers on a WebSocket. */
   #authorization: string | null = null;
+  /** Of `connection_init`, else of the upgrade; null when it is invalid. */
+  #traceparent: unknown;
   #initTimer: NodeJS.Timeout | undefined;
 
-  constructor(connection: WebSocketConnection, options: SessionOptions) {
+  /** @param traceparent that of the upgrade; null when it is invalid. */
+  constructor(connection: WebSocketConnection, options: SessionOptions, traceparent: unknown) {
     this.#connection = connection;
+    this.#traceparent = traceparent;
     this.#options = options;
     if (connection.protocol !== GRAPHQL_TRANSPORT_WS_PROTOCOL) {
       connection.close(CloseCode.SubprotocolNotAcceptable, "Subprotocol not acceptable");
@@ -149,6 +153,7 @@ export class WebSocketSession implements SocketSession, OperationOwner {
       return;
     }
     this.#state = "INITIALISING";
+    if (trace !== null) this.#traceparent = payload.traceparent;
     clearTimeout(this.#initTimer);
     const authorization = payload.authorization ?? payload.Authorization;
     if (typeof authorization === "string") this.#authorization = authorization;
@@ -235,7 +240,10 @@ export class WebSocketSession implements SocketSession, OperationOwner {
     } catch (error) {
       return operations.refuse(error);
     }
-    const { refusal, operations: [operation] = [] } = await operations.prepare(client, { params }, () => {});
+    const { refusal, operations: [operation] = [] } = await operations.prepare(client, { params }, () => {}, {
+      transport: "websocket",
+      traceparent: this.#traceparent,
+    });
     const prepared = refusal ?? operation;
     if (prepared === undefined) throw new Error("an operation was lost");
     return prepared;

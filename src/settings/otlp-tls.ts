@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { messageOf } from "../core/errors.ts";
+import type { Given } from "./otlp-values.ts";
 import { readPem } from "./tls-options.ts";
 
 /** PEM texts for a collector behind `https://`. */
@@ -16,13 +17,13 @@ export interface ReadOtlpTls {
   readonly problems: readonly string[];
 }
 
-/** Reads the files here, since the SDK ignores one that it cannot read. */
-export function readOtlpTls(given: Readonly<Record<string, string | undefined>>): ReadOtlpTls {
+/**
+ * Reads the files here, since the SDK ignores one that it cannot read.
+ *
+ * @param nameOf the variable with this ending that counts.
+ */
+export function readOtlpTls(given: Given, nameOf: (ending: string) => string): ReadOtlpTls {
   const problems: string[] = [];
-  const nameOf = (ending: string) => {
-    const own = `OTEL_EXPORTER_OTLP_METRICS_${ending}`;
-    return given[own] === undefined ? `OTEL_EXPORTER_OTLP_${ending}` : own;
-  };
   function read<T>(ending: string, what: string, parse: (pem: string) => T) {
     const name = nameOf(ending);
     const file = given[name];

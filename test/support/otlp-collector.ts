@@ -31,12 +31,32 @@ export interface ReceivedPoint {
   readonly startedAtMs: number;
 }
 
+/** A span that the collector received. */
+export interface ReceivedSpan {
+  readonly name: string;
+  /** 1: internal, 2: server. */
+  readonly kind: number;
+  readonly traceId: string;
+  readonly spanId: string;
+  /** Empty: it is the first of its trace. */
+  readonly parentSpanId: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  readonly isFailed: boolean;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  /** Of the resource. */
+  readonly resource: Readonly<Record<string, unknown>>;
+}
+
 export interface OtlpCollector extends AsyncDisposable {
   /** Such as `http://127.0.0.1:43180`. */
   readonly url: string;
   /** Of each request with metrics that it accepted, in order. */
   readonly requests: readonly (readonly ReceivedPoint[])[];
   points(): readonly ReceivedPoint[];
+  readonly spans: readonly ReceivedSpan[];
+  /** All that it received of traces, as JSON. */
+  tracesText(): string;
 }
 
 /** The OTLP receiver of the OpenTelemetry Collector, over HTTP. @param port 0: any that is free. */
@@ -51,21 +71,28 @@ async function launch(port: number): Promise<OtlpCollector> {
   process.on("exit", killAtExit);
   child.once("exit", () => process.off("exit", killAtExit));
   const requests: (readonly ReceivedPoint[])[] = [];
+  const spans: ReceivedSpan[] = [];
+  let tracesText = "";
   await new Promise<void>((resolve, reject) => {
     let errors = "";
     child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
     child.once("error", reject);
     child.once("close", () => reject(new Error(`the OTLP receiver ended: ${errors}`)));
     createInterface({ input: child.stdout }).on("line", (line) => {
-      const { ready, metrics } = JSON.parse(line);
+      const { ready, metrics, traces } = JSON.parse(line);
       if (ready === true) resolve();
       if (metrics !== undefined) requests.push(pointsOf(metrics));
+      if (traces === undefined) return;
+      tracesText += line;
+      spans.push(...spansOf(traces));
     });
   });
   return {
     url: `http://127.0.0.1:${port}`,
     requests,
     points: () => requests.flat(),
+    spans,
+    tracesText: () => tracesText,
     [Symbol.asyncDispose]: () => end(child),
   };
 }
@@ -138,6 +165,36 @@ function pointsOf({ resourceMetrics = [] }: ExportRequest): readonly ReceivedPoi
           startedAtMs: Number(point.startTimeUnixNano ?? 0) / 1e6,
         }));
       }),
+    ),
+  );
+}
+
+interface TracesRequest {
+  readonly resourceSpans?: readonly {
+    readonly resource: { readonly attributes?: readonly Attribute[] };
+    readonly scopeSpans: readonly { readonly spans: readonly SentSpan[] }[];
+  }[];
+}
+
+interface SentSpan extends Pick<ReceivedSpan, "name" | "kind" | "traceId" | "spanId"> {
+  readonly parentSpanId?: string;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
+  readonly attributes?: readonly Attribute[];
+  readonly status?: { readonly code?: number };
+}
+
+function spansOf({ resourceSpans = [] }: TracesRequest): readonly ReceivedSpan[] {
+  return resourceSpans.flatMap(({ resource, scopeSpans }) =>
+    scopeSpans.flatMap(({ spans }) =>
+      spans.map(({ name, kind, traceId, spanId, parentSpanId = "", ...span }) => ({
+        ...{ name, kind, traceId, spanId, parentSpanId },
+        startedAtMs: Number(span.startTimeUnixNano) / 1e6,
+        endedAtMs: Number(span.endTimeUnixNano) / 1e6,
+        isFailed: span.status?.code === 2,
+        attributes: valuesOf(span.attributes),
+        resource: valuesOf(resource.attributes),
+      })),
     ),
   );
 }

@@ -17,7 +17,7 @@ export async function exportByOtlp(
     ...{ headers: {}, timeoutMs: 60_000, compression: "none", tls: {} },
     ...{ intervalMs: 86_400_000, resource: {}, version: "1", maxQueues: 50_000, historyMaxQueues: 50_000 },
     ...{ objectiveMsOf: () => null, alertStatus: async () => noAlerts, isRedisUp: async () => true },
-    ...{ server: { read: async () => [] }, lease: freeLease, logger: silentLogger },
+    ...{ instanceId: "1", server: { read: async () => [] }, lease: freeLease, logger: silentLogger },
     ...options,
   });
   await service.start();

@@ -45,6 +45,7 @@ const defaults: Config = {
   metricsMaxQueues: 1_000,
   statsd: null,
   otlpMetrics: null,
+  otlpTraces: null,
   warnings: [],
 };
 
@@ -1037,5 +1038,76 @@ describe("OpenTelemetry", () => {
     expect(problems[0]).toMatch(new RegExp(`^${name}: `));
     expect(problems[0]).toMatch(message);
     expect(problems[0]).not.toContain("secret");
+  });
+
+  const otlp = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_EXPORTER: "otlp" };
+  const ratio = { OTEL_TRACES_SAMPLER: "parentbased_traceidratio" };
+  test.each([
+    { env: { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }, traces: null, why: "traces are off by default" },
+    { env: { ...otlp, OTEL_TRACES_EXPORTER: "none" }, traces: null, why: "they are switched off" },
+    { env: { ...otlp, OTEL_SDK_DISABLED: "true" }, traces: null, why: "all is switched off" },
+    {
+      env: { OTEL_TRACES_EXPORTER: "console", OTEL_TRACES_SAMPLER: "xray" },
+      ...{ traces: null, why: "other programs share the variables; none counts without an endpoint" },
+    },
+    { env: otlp, traces: { ratio: 1, followsParent: true }, why: "the specification's default sampler" },
+    { env: { ...otlp, ...ratio }, traces: { ratio: 1, followsParent: true }, why: "and its default ratio" },
+    {
+      env: { ...otlp, ...ratio, OTEL_TRACES_SAMPLER_ARG: "0.1" },
+      ...{ traces: { ratio: 0.1, followsParent: true }, why: "a tenth of those that begin here" },
+    },
+    {
+      env: { ...otlp, OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: "1e-3" },
+      ...{
+        traces: { ratio: 0.001, followsParent: false },
+        why: "of a thousand one, also where a client began it",
+      },
+    },
+    {
+      env: { ...otlp, OTEL_TRACES_SAMPLER: "always_off", OTEL_TRACES_SAMPLER_ARG: "all" },
+      ...{ traces: { ratio: 0, followsParent: false }, why: "this sampler has no argument" },
+    },
+    {
+      env: {
+        ...otlp,
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "https://c/in",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS: "a=1",
+      },
+      ...{ traces: { url: "https://c/in", headers: { a: "1" } }, why: "variables of traces alone" },
+    },
+  ])("$env sends traces: $traces, since $why", ({ env, traces }) => {
+    const { otlpTraces } = loadConfig(env as Readonly<Record<string, string>>);
+    if (traces === null) expect(otlpTraces).toBeNull();
+    else expect(otlpTraces).toMatchObject({ url: `${endpoint}/v1/traces`, ...traces });
+  });
+
+  test.each([
+    ["OTEL_TRACES_EXPORTER", "console", /expected otlp or none.*, got "console"$/],
+    ["OTEL_TRACES_EXPORTER", "otlp,console", /expected otlp or none/],
+    ["OTEL_TRACES_SAMPLER", "jaeger_remote", /expected always_on, .*parentbased_traceidratio, got/],
+    ["OTEL_TRACES_SAMPLER_ARG", "10%", /expected a share from 0 to 1, such as 0.1, got "10%"$/],
+    ["OTEL_TRACES_SAMPLER_ARG", "1.5", /expected a share from 0 to 1/],
+    ["OTEL_TRACES_SAMPLER_ARG", "-0.1", /expected a share from 0 to 1/],
+    ["OTEL_TRACES_SAMPLER_ARG", "0x1", /expected a share from 0 to 1/],
+    ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc", /expected http\/protobuf.*, got "grpc"$/],
+    ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", missing, /expected a readable file of certificates/],
+    ["OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer secret", /expected key=value/],
+  ])("%s=%s is refused for traces, once", (name, value, message) => {
+    const problems = problemsOf({ ...otlp, ...ratio, [name]: value });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(new RegExp(`^${name}: `));
+    expect(problems[0]).toMatch(message);
+    expect(problems[0]).not.toContain("secret");
+  });
+
+  test.each([
+    { env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint }, setting: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" },
+    { env: { OTEL_TRACES_EXPORTER: "otlp" }, setting: "OTEL_TRACES_EXPORTER" },
+    { env: { OTEL_TRACES_EXPORTER: "otlp", OTEL_SDK_DISABLED: "true" }, setting: null },
+    { env: otlp, setting: null },
+  ])("$env warns that no traces are sent, by $setting", ({ env, setting }) => {
+    const { warnings } = loadConfig(env as Readonly<Record<string, string>>);
+    const message = expect.stringContaining("no traces are sent: set OTEL_");
+    expect(warnings).toEqual(setting === null ? [] : [{ setting, message }]);
   });
 });

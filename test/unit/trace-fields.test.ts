@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { traceFields } from "../../src/server/trace-fields.ts";
+import { traceParentOf } from "../../src/server/trace-parent.ts";
 
 const [trace, span] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
 
@@ -23,4 +24,14 @@ test.each([
   { text: { trace }, isTrace: false, why: "of connection_init it may be anything" },
 ])("$text is a trace: $isTrace, since $why", ({ text, isTrace }) => {
   expect(traceFields(text)).toEqual(isTrace ? { trace_id: trace, span_id: span } : null);
+});
+
+test.each([
+  { flags: "01", isSampled: true, why: "the flag" },
+  { flags: "00", isSampled: false, why: "no flag" },
+  { flags: "03", isSampled: true, why: "beside the flag of random ids" },
+  { flags: "02", isSampled: false, why: "that flag alone" },
+  { flags: "ff", isSampled: true, why: "flags of later versions are ignored" },
+])("flags $flags are sampled: $isSampled, since $why", ({ flags, isSampled }) => {
+  expect(traceParentOf(`00-${trace}-${span}-${flags}`)).toEqual({ traceId: trace, spanId: span, isSampled });
 });
