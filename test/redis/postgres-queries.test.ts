@@ -27,11 +27,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     await postgres?.stop();
   });
 
-  async function database(...statements: readonly string[]): Promise<string> {
-    const url = await postgres.createDatabase();
-    for (const statement of statements) await query(url, statement);
-    return url;
-  }
+  const database = (...statements: readonly string[]) => postgres.createDatabase(...statements);
   const fileOf = (yaml: string): readonly PostgresQuery[] =>
     parsePostgresQueries(yaml).map((each) => ({ ...each, file: "/etc/queries.yml" }));
   const block = (name: string, select: string) => `${name}: |\n  ${select.replaceAll("\n", "\n  ")}\n`;

@@ -30,11 +30,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     await postgres?.stop();
   });
 
-  async function database(...statements: readonly string[]): Promise<string> {
-    const url = await postgres.createDatabase();
-    for (const statement of statements) await query(url, statement);
-    return url;
-  }
+  const database = (...statements: readonly string[]) => postgres.createDatabase(...statements);
 
   describe("Que, by its tables", () => {
     test("jobs that a worker has locked do not wait, and finished, expired and later ones neither", async () => {

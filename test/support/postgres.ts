@@ -17,8 +17,8 @@ export interface TestPostgres extends AsyncDisposable {
   /** With `tls`: the certificate it shows, in a PEM file, signed by itself for `localhost`. */
   readonly certificateFile: string;
   readonly port: number;
-  /** Makes a new database; resolves to its URL. */
-  createDatabase(): Promise<string>;
+  /** Makes a new database, in which it runs the statements; resolves to its URL. */
+  createDatabase(...statements: readonly string[]): Promise<string>;
   dropDatabase(url: string): Promise<void>;
   /** From now on it refuses a connection without a password. */
   requirePasswords(): Promise<void>;
@@ -134,10 +134,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
     url: url(),
     certificateFile,
     port,
-    async createDatabase() {
+    async createDatabase(...statements) {
       databases += 1;
+      const database = `${url()}/test_${databases}`;
       await query(`${url()}/postgres`, `CREATE DATABASE test_${databases}`);
-      return `${url()}/test_${databases}`;
+      for (const statement of statements) await query(database, statement);
+      return database;
     },
     async dropDatabase(database) {
       await query(`${url()}/postgres`, `DROP DATABASE ${new URL(database).pathname.slice(1)} WITH (FORCE)`);
