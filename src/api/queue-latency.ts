@@ -87,7 +87,7 @@ export const QueueLatencyType = builder.objectRef<QueueSnapshot>("QueueLatency")
     overtaken: t.int({
       nullable: true,
       description:
-        "Number of waiting jobs that were overtaken: they became claimable before every job that was dequeued in the last minute or longer, three jobs at least. So they are left behind, by a killed worker or since no worker takes jobs of their kind; or workers prefer other jobs. They are the oldest of `waitingJobs`. Dequeued jobs whose enqueue is not known do not count. 0 when none. Known of recorded events and of BullMQ; null of other sources, which report no job but the head, and where `latency` is null.",
+        "Number of waiting jobs that were overtaken: they became claimable before every job that was dequeued in the last minute or longer, three jobs at least. So they are left behind, by a killed worker or since no worker takes jobs of their kind; or workers prefer other jobs. They are the oldest of `waitingJobs`. Dequeued jobs whose enqueue is not known do not count. 0 when none. Known of recorded events, of BullMQ, and of Oban, River, pg-boss and GoodJob, up to 1,000; null of other sources, and where `latency` is null.",
       resolve: ({ overtaken }) => overtaken ?? null,
     }),
     inOrderLatency: t.float({

@@ -24,6 +24,13 @@ export interface LeftJobs {
   readonly count?: number;
 }
 
+/** Waiting jobs that later ones overtook. */
+export interface ObservedOvertaken {
+  readonly count: number;
+  /** How long the oldest of the other jobs had been claimable, in ms; null when there is none. Of no meaning where `count` is 0. */
+  readonly inOrderAgeMs: number | null;
+}
+
 /** What a job system itself says of one queue. */
 export interface Observation {
   /** The queue's name in its job system; it is presented as `<source>/<queue>`. */
@@ -48,6 +55,8 @@ export interface Observation {
   readonly inFlight?: number | null;
   /** How long ago the oldest of these was last delivered, in ms; null when there is none, or it is not known. @default null */
   readonly inFlightIdleMs?: number | null;
+  /** Jobs that were left behind, as {@link QueueSnapshot} has them. Null when the source does not report them. @default null */
+  readonly overtaken?: ObservedOvertaken | null;
   /** False also when the source does not report it. */
   readonly paused: boolean;
   readonly accuracy: Accuracy;

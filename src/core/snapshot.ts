@@ -97,7 +97,7 @@ export interface QueueSnapshot {
   readonly inFlightSinceMs?: number | null;
   /**
    * Number of waiting jobs that were overtaken: every job that was dequeued in the last minute or longer had been claimable for less long.
-   * Absent where that is not known: where `latencyMs` is null, and where a source reports no job but the head.
+   * Absent where that is not known: where `latencyMs` is null, and where the source does not report it.
    */
   readonly overtaken?: number;
   /** When the oldest of the other waiting jobs became claimable; null when there is none. Absent as `overtaken`. */

@@ -14,6 +14,8 @@ export interface SourceFacts {
   readonly inFlight: string | null;
   /** Whether jobs are counted one by one, with `throughput`, `waitTime`, and counts in the history; null: no. */
   readonly counts: string | null;
+  /** Whether `overtaken` and `inOrderLatency` are known, or why they are null. */
+  readonly overtaken: string;
   /** When a queue is PAUSED; null: never. */
   readonly paused: string | null;
   /** Whose clock the head's age is by. */
@@ -22,12 +24,15 @@ export interface SourceFacts {
   readonly accuracy: Accuracy;
 }
 
+/** A job that is not taken keeps all that came after it from being taken. */
+const inOneOrder = "null: jobs are taken in one order";
 const ofLists = {
   page: "lists.md#job-systems",
   depth: "read",
   scheduled: null,
   inFlight: null,
   counts: "[of jobs that a reading has seen](lists.md#throughput-and-wait-times)",
+  overtaken: inOneOrder,
   paused: null,
   clock: "that Redis's, by marks",
   accuracy: "EXACT",
@@ -37,6 +42,7 @@ const ofRedis = {
   scheduled: "read",
   inFlight: "read",
   counts: null,
+  overtaken: "null: taken jobs are not read",
   paused: "yes",
   accuracy: "ESTIMATED",
 } as const;
@@ -53,6 +59,7 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
       versions: "1.9.2 and later",
       howOften: everySecond("faktory"),
     },
+    overtaken: inOneOrder,
     ...{ scheduled: null, inFlight: null, paused: "only of queues that `?paused=` names" },
     ...{ clock: "Faktory's", accuracy: "EXACT" },
   },
@@ -60,12 +67,13 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
     ...ofRedis,
     ...{ title: "Sidekiq", page: "sidekiq.md", versions: "6 to 8", howOften: everySecond("sidekiq") },
     ...{ scheduled: null, inFlight: null, paused: "with Sidekiq Pro", clock: "the producer's" },
+    overtaken: inOneOrder,
   },
   bullmq: {
     ...{ title: "BullMQ", page: "bullmq.md", versions: "5 and 6, on Redis" },
     howOften: "5 times a second, up to 50 where the stream is short",
     ...{ depth: "counted, compared up to 5 times a second", scheduled: "counted", inFlight: null },
-    ...{ counts: "yes", paused: "yes", clock: "that Redis's", accuracy: "EXACT" },
+    ...{ counts: "yes", overtaken: "yes", paused: "yes", clock: "that Redis's", accuracy: "EXACT" },
   },
   bull: {
     ...ofRedis,
@@ -88,6 +96,7 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
     howOften: everySecond("streams"),
     depth: "read, else counted up to some thousands: then `depthIsLowerBound`",
     ...{ scheduled: null, inFlight: "read, with `inFlightIdle`", paused: null },
+    overtaken: inOneOrder,
     ...{ clock: "that Redis's", accuracy: "EXACT" },
   },
   celery: {
@@ -98,6 +107,7 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
       versions: "4 to 5.7, on Redis",
       howOften: everySecond("celery"),
     },
+    overtaken: "null: of short jobs of other priorities it is not known that they were taken",
   },
   rq: {
     ...ofLists,
@@ -123,6 +133,7 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
     ...{ title: "Huey", versions: "3, on Redis", howOften: everySecond("huey") },
     ...{ scheduled: "read", clock: "that Redis's, by marks; with priorities the producer's" },
     counts: "[of jobs that a reading has seen](lists.md#throughput-and-wait-times); not with priorities",
+    overtaken: `${inOneOrder}, or by priority`,
   },
   arq: {
     ...ofRedis,
@@ -141,12 +152,14 @@ export const sourceFacts: Readonly<Record<SourceKind, SourceFacts>> = {
     depth: "read, up to 10,000: then `depthIsLowerBound`",
     ...{ scheduled: "read, up to 10,000", inFlight: null, paused: "of most", clock: "the database's" },
     counts: "[of two](postgres.md#what-the-numbers-mean)",
+    overtaken: "[of four](postgres.md#overtaken-jobs)",
     accuracy: "EXACT",
   },
   rabbitmq: {
     ...{ title: "RabbitMQ", page: "rabbitmq.md", versions: "3.10; later ones with the same management API" },
     howOften: `${everySecond("rabbitmq")}, of statistics up to 5 s old`,
     ...{ depth: "read", scheduled: null, inFlight: "read", counts: null, paused: null },
+    overtaken: "null: taken jobs are not read",
     ...{ clock: "this server's; of a `timestamp` the publisher's", accuracy: "ESTIMATED" },
   },
 };

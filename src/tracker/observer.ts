@@ -112,6 +112,8 @@ export function createObserver({ redis, keys, index, forget, now }: ObserverOpti
             seen.notes ?? "",
             seen.inFlight ?? "",
             seen.inFlightIdleMs ?? "",
+            seen.overtaken?.count ?? "",
+            seen.overtaken?.inOrderAgeMs ?? "",
           ],
         })),
       );

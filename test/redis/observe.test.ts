@@ -230,6 +230,45 @@ describe("a queue that a job system is asked about", () => {
     expect(await snapshot()).not.toHaveProperty("inFlight");
   });
 
+  it.each([
+    {
+      overtaken: { count: 2, inOrderAgeMs: 4_000 },
+      inOrderSinceMs: start - 4_000,
+      why: "two were left behind",
+    },
+    { overtaken: { count: 1, inOrderAgeMs: null }, inOrderSinceMs: null, why: "no other job waits" },
+    {
+      overtaken: { count: 0, inOrderAgeMs: null },
+      inOrderSinceMs: start - 60_000,
+      why: "the head is in order",
+    },
+  ])("has the number of overtaken jobs, and since when the others wait: $why", async (row) => {
+    await observe([observation({ overtaken: row.overtaken })]);
+    expect(await snapshot()).toMatchObject({
+      overtaken: row.overtaken.count,
+      inOrderSinceMs: row.inOrderSinceMs,
+    });
+    elapsed = 1_000;
+    await observe([observation({ headAgeMs: 61_000 })]);
+    expect(await snapshot()).not.toHaveProperty("overtaken");
+  });
+
+  it("does not report how many were overtaken while the age of its head is not known", async () => {
+    await observe([observation({ accuracy: "UNKNOWN", overtaken: { count: 0, inOrderAgeMs: null } })]);
+    expect(await snapshot()).not.toHaveProperty("overtaken");
+  });
+
+  it("keeps since when the oldest job in order waits while readings differ by their uncertainty", async () => {
+    const overtaken = (inOrderAgeMs: number) => ({ count: 1, inOrderAgeMs });
+    await observe([observation({ uncertaintyMs: 3, overtaken: overtaken(4_000) })]);
+    elapsed = 1_000;
+    const later = { headAgeMs: 61_000, uncertaintyMs: 3 };
+    await observe([observation({ ...later, overtaken: overtaken(5_003) })]);
+    expect(await snapshot()).toMatchObject({ inOrderSinceMs: start - 4_000 });
+    await observe([observation({ ...later, overtaken: overtaken(5_010) })]);
+    expect(await snapshot()).toMatchObject({ inOrderSinceMs: start - 4_010 });
+  });
+
   it("has no latency, but its depth, when the source does not know how old the head is", async () => {
     await observe([observation({ accuracy: "UNKNOWN", headAgeMs: 7_000, depth: 3, scheduled: null })]);
     const unknown = { latencyMs: null, oldestSinceMs: null, scheduled: null };

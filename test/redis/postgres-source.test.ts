@@ -520,7 +520,8 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
 
 test.each(["redis://:hunter2@localhost", "postgres://hunter2@/", "hunter2"])("refuses the URL %s", (url) => {
   const prefixes = postgresPrefixes("postgres://a@b/c", null);
-  const options = { url, intervalMs: 20, sink: { observe: async () => {} }, logger: silentLogger, prefixes };
+  const sink = { observe: async () => {}, notes: async () => new Map() };
+  const options = { url, intervalMs: 20, sink, logger: silentLogger, prefixes };
   expect(() => createPostgresSource(options)).toThrow(StartError);
   expect(() => createPostgresSource(options)).not.toThrow(/hunter2/);
 });

@@ -1,11 +1,16 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { monotonicClock } from "../../src/runtime/clock.ts";
+import { monotonicClock, wallClock } from "../../src/runtime/clock.ts";
 import type { PostgresSystemName } from "../../src/settings/postgres-url.ts";
 import { settingsByIndex } from "../../src/sources/postgres/connection.ts";
 import { discoveryOf, find, tablesIn } from "../../src/sources/postgres/discover.ts";
 import { countsStatement } from "../../src/sources/postgres/job-counts.ts";
+import {
+  maxOvertaken,
+  overtakenStatement,
+  takenStatement,
+} from "../../src/sources/postgres/overtaken-jobs.ts";
 import type { FoundSystem } from "../../src/sources/postgres/system.ts";
 import { postgresSystems } from "../../src/sources/postgres/systems.ts";
 import { query, startPostgres, type TestPostgres, whyNoPostgres } from "../support/postgres.ts";
@@ -85,9 +90,24 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       await query(url, fill(claimableAt));
       await query(url, "VACUUM ANALYZE");
       const there = await found(system, url);
-      const { heads, depths } = postgresSystems[system];
+      const { heads, depths, overtaken } = postgresSystems[system];
       expect(await buffersOf(url, heads(there))).toBeLessThanOrEqual(buffers);
       expect(await buffersOf(url, depths(there, "ARRAY['queue-0', 'queue-1']"))).toBeLessThanOrEqual(5_000);
+      if (overtaken !== undefined) {
+        const nowMs = wallClock.epochMs();
+        const asked = [0, 1].map((n) => [`queue-${n}`, nowMs] as const);
+        const statement = overtakenStatement(overtaken.waiting(there), asked);
+        expect(await buffersOf(url, statement)).toBeLessThanOrEqual(10_000);
+        // One of those that are not counted may have waited for as long as the time that was asked about.
+        const byQueue = `SET timezone = 'UTC'; ${statement} ORDER BY queue`;
+        expect(await query(url, byQueue)).toEqual(
+          asked.map(([queue]) => ({
+            queue,
+            jobs: maxOvertaken,
+            in_order_age_ms: expect.toSatisfy((ms) => ms < 600_000),
+          })),
+        );
+      }
 
       await query(url, grants(system));
       const watched = await watchPostgres(`${url.replace("postgres@", "queue_latency@")}?system=${system}`);
@@ -112,12 +132,15 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       await install(system, url);
       await query(url, fill);
       await query(url, "VACUUM ANALYZE");
-      const counts = postgresSystems[system].counts?.(
-        await found(system, url),
-        "now() - interval '1 minute'",
-      );
-      expect(counts).not.toBeNull();
-      if (counts) expect(await buffersOf(url, countsStatement(counts))).toBeLessThanOrEqual(100);
+      const there = await found(system, url);
+      const since = "now() - interval '1 minute'";
+      const { counts, overtaken } = postgresSystems[system];
+      const counted = counts?.(there, since);
+      expect(counted).not.toBeNull();
+      if (counted) expect(await buffersOf(url, countsStatement(counted))).toBeLessThanOrEqual(100);
+      const taken = overtaken?.taken(there, since);
+      expect(taken).not.toBeNull();
+      if (taken) expect(await buffersOf(url, takenStatement(taken))).toBeLessThanOrEqual(100);
       await postgres.dropDatabase(url);
     });
   }
@@ -294,6 +317,49 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         });
       }
 
+      const { makeOld } = orphans[system as keyof typeof orphans] ?? {};
+      if (makeOld !== undefined) {
+        test("a job that all later ones have overtaken is distinguished from those that are served, also by the next reader", async () => {
+          const queue = newQueue();
+          await jobs.push(queue);
+          const first = await watchPostgres(url);
+          // Of the jobs that are taken from now on, and no others.
+          await observed(first, queue, { depth: 1, overtaken: { count: 0 } });
+          const startMs = await databaseMs(url);
+          await jobs.push(queue);
+          await jobs.work(queue, 2);
+          const noteOf = ({ seen }: WatchedPostgres) =>
+            seen.flatMap(({ source, queues }) =>
+              source === system
+                ? queues.flatMap((each) => (each.queue === queue ? (each.notes ?? []) : []))
+                : [],
+            );
+          const counts = () => noteOf(first).map((note) => note.split(" ").map(Number));
+          await until(() => expect(counts().at(-1)?.[1]).toBe(2));
+          const [fromMs, , oldestMs] = counts().at(-1) ?? [];
+          expect(fromMs).toBeGreaterThan(startMs);
+          expect(oldestMs).toBeGreaterThan(startMs - 60_000);
+          expect(oldestMs).toBeLessThan(fromMs ?? 0);
+          await first.stop();
+
+          // What another reader finds a minute later: the jobs of both periods came in the last minute.
+          const notes = new Map([[queue, `${startMs - 70_000} 3 ${startMs - 30_000} ${startMs - 60_000}`]]);
+          await jobs.push(queue);
+          await jobs.push(queue);
+          await query(url, makeOld(queue, "2 hours"));
+          await jobs.push(queue);
+          const second = await watchPostgres(url, {}, () => true, notes);
+          const left = await observed(second, queue, { depth: 3, overtaken: { count: 2 } });
+          const { inOrderAgeMs } = left.overtaken ?? {};
+          expect(left.headAgeMs).toBeGreaterThan(7_000_000);
+          expect(inOrderAgeMs).toBeGreaterThanOrEqual(0);
+          expect(inOrderAgeMs).toBeLessThan(600_000);
+          // A new period begins with the next job. It is as old as they are, and so none is left behind. A worker may take more than one.
+          await jobs.work(queue, 1);
+          await observed(second, queue, { overtaken: { count: 0 } });
+        });
+      }
+
       test("a queue that is paused has a head that waits", async () => {
         const queue = newQueue();
         if (jobs.pause !== null) await jobs.pause(queue);
@@ -304,6 +370,30 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     });
   }
 });
+
+/** Where overtaken jobs are known: sets back the times of all waiting jobs of a queue. */
+const orphans = {
+  oban: {
+    makeOld: (queue: string, ago: string) =>
+      `UPDATE oban_jobs SET scheduled_at = scheduled_at - interval '${ago}', inserted_at = inserted_at - interval '${ago}'
+       WHERE queue = '${queue}' AND state = 'available'`,
+  },
+  river: {
+    makeOld: (queue: string, ago: string) =>
+      `UPDATE river_job SET scheduled_at = scheduled_at - interval '${ago}', created_at = created_at - interval '${ago}'
+       WHERE queue = '${queue}' AND state = 'available'`,
+  },
+  "pg-boss": {
+    makeOld: (queue: string, ago: string) =>
+      `UPDATE pgboss.job SET start_after = start_after - interval '${ago}', created_on = created_on - interval '${ago}'
+       WHERE name = '${queue}' AND state = 'created'`,
+  },
+} as const;
+
+async function databaseMs(url: string): Promise<number> {
+  const [row] = await query(url, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms");
+  return Number(row?.ms);
+}
 
 /** Jobs that were done two hours ago: what is counted does not depend on how many they are. */
 const done = [
@@ -319,6 +409,18 @@ const done = [
       SELECT 'queue-' || n, 'standard', 2, 0, false, 900, 900, 900, false, 'job_common' FROM generate_series(0, 2) n;
       INSERT INTO pgboss.job (name, state, created_on, started_on, completed_on)
       SELECT 'queue-' || n % 3, 'completed', now() - interval '2 hours', now(), now() - interval '2 hours' FROM generate_series(1, 300000) n`,
+  },
+  {
+    system: "oban",
+    fill: `INSERT INTO oban_jobs (state, queue, worker, scheduled_at, inserted_at, attempted_at, completed_at)
+      SELECT 'completed', 'queue-' || n % 3, 'w', at, at, at, at
+      FROM (SELECT n, timezone('UTC', now() - interval '2 hours') AS at FROM generate_series(1, 300000) n) jobs`,
+  },
+  {
+    system: "good_job",
+    fill: `INSERT INTO good_jobs (queue_name, scheduled_at, performed_at, finished_at)
+      SELECT 'queue-' || n % 3, at, at, at
+      FROM (SELECT n, timezone('UTC', now() - interval '2 hours') AS at FROM generate_series(1, 300000) n) jobs`,
   },
 ] as const;
 

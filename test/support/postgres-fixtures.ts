@@ -13,6 +13,7 @@ export const fixtures = {
     CREATE INDEX index_good_jobs_on_scheduled_at ON good_jobs (scheduled_at) WHERE finished_at IS NULL;
     CREATE INDEX index_good_jobs_jobs_on_priority_created_at_when_unfinished ON good_jobs (priority DESC NULLS LAST, created_at)
       WHERE finished_at IS NULL;
+    CREATE INDEX index_good_jobs_jobs_on_finished_at_only ON good_jobs (finished_at) WHERE finished_at IS NOT NULL;
     CREATE TABLE good_job_settings (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), key text UNIQUE, value jsonb);`,
   solid_queue: `
     CREATE TABLE solid_queue_ready_executions (

@@ -32,11 +32,13 @@ export async function watchPostgres(
   url: string,
   options: Partial<PostgresSourceOptions> = {},
   sinkWorks = () => true,
+  notes: ReadonlyMap<string, string> = new Map(),
 ): Promise<WatchedPostgres> {
   const seen: ObservedSource[] = [];
   const log: LogLine[] = [];
   const last = new Map<string, ObservedSource>();
   const sink = {
+    notes: async () => notes,
     async observe(observed: ObservedSource) {
       if (!sinkWorks()) throw new AppError("SERVICE_UNAVAILABLE", "Redis does not answer");
       seen.push(observed);

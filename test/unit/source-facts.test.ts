@@ -12,17 +12,18 @@ const columns = [
   "`scheduled`",
   "`inFlight`",
   "`throughput`, `waitTime`, history of counts",
+  "`overtaken`, `inOrderLatency`",
   "`PAUSED`",
   "clock of the head's age",
   "best `accuracy`",
 ];
 
 function rowOf(facts: SourceFacts): readonly string[] {
-  const { title, page, versions, howOften, depth, scheduled, inFlight, counts, paused, clock } = facts;
+  const { title, page, versions, howOften, depth, scheduled, inFlight, counts, paused } = facts;
   const place = versions.includes(page) ? title : `[${title}](${page})`;
   return [
     ...[place, versions, howOften, depth, scheduled ?? "null", inFlight ?? "null"],
-    ...[counts ?? "no", paused ?? "no", clock, `\`${facts.accuracy}\``],
+    ...[counts ?? "no", facts.overtaken, paused ?? "no", facts.clock, `\`${facts.accuracy}\``],
   ];
 }
 
@@ -31,7 +32,7 @@ test("docs/sources.md says of every source what it declares to report", () => {
   const rows = [
     columns,
     columns.map(() => "---"),
-    [...events, "yes", "no", "Redis's", "`EXACT`"],
+    [...events, "yes", "yes", "no", "Redis's", "`EXACT`"],
     ...Object.values(sourceFacts).map(rowOf),
   ];
   const table = rows.map((row) => `| ${row.join(" | ")} |`).join("\n");

@@ -1,6 +1,6 @@
 import type { LeftJobs, ObservedCounts } from "../../core/observation.ts";
 import type { Row } from "./connection.ts";
-import { type CountedJobs, countLimit } from "./system.ts";
+import { type CountedJobs, countLimit, epochMs, lag } from "./system.ts";
 
 /** What one reading of the counts says. */
 export interface CountReading {
@@ -15,15 +15,11 @@ export interface CountReading {
   readonly left: ReadonlyMap<string, readonly LeftJobs[]>;
 }
 
-/** A row may become visible so long after its time: its transaction is not committed yet, or its worker's clock is behind. */
-const lag = "interval '2 s'";
-
 /** Where the first reading begins, which finds nothing. */
 export const beginning = `now() - ${lag}`;
 
 /** Counts up to two seconds ago. */
 export function countsStatement({ left, came }: CountedJobs): string {
-  const epochMs = (time: string) => `(extract(epoch FROM ${time}) * 1000)::float8`;
   const isUntil = `WHERE at <= now() - ${lag}`;
   const cameJobs = came ?? "SELECT NULL AS queue, now() AS at WHERE false";
   return `

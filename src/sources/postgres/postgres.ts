@@ -1,6 +1,7 @@
 import { DatabaseError } from "pg";
 import { StartError } from "../../core/errors.ts";
-import type { EventSink, Observation } from "../../core/observation.ts";
+import type { FollowSink } from "../../core/log-following.ts";
+import type { Observation } from "../../core/observation.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
@@ -27,7 +28,7 @@ export interface PostgresSourceOptions {
   readonly url: string;
   /** From one reading of the heads to the next, in ms; longer where those would take more than a share of a core. */
   readonly intervalMs: number;
-  readonly sink: EventSink;
+  readonly sink: Pick<FollowSink, "observe" | "notes">;
   readonly logger: Logger;
   /** Of each job system to look for: what stands before the slash in the names of its queues. */
   readonly prefixes: Readonly<Record<string, string>>;
@@ -258,6 +259,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
 
   return {
     async start() {
+      for (const reader of systemReaders) reader.restore(await sink.notes(reader.source));
       running = run();
     },
     async stop() {

@@ -1,3 +1,4 @@
+import { aroundTime } from "./overtaken-jobs.ts";
 import { ageMs, countLimit } from "./system.ts";
 
 /** A table of jobs with the index (state, queue, priority, scheduled_at, id), by which its system claims jobs. */
@@ -6,12 +7,16 @@ export interface ClaimedByState {
   readonly stateType: string;
   /** The column with the time of the insert, by the database's clock. */
   readonly insertedAt: string;
+  /** The state of a job that a worker has. */
+  readonly running: string;
 }
 
 /** How much later than `scheduled_at` a job was inserted or tried, in ms, before that time counts as too early. */
 const earlyMs = 1_000;
 /** How many jobs are looked at behind a first one whose time is too early. */
 const windowSize = 100;
+/** Of each pair of queue and priority, how many jobs are looked at for those that were taken lately. */
+const takenPerPair = 20;
 /** More pairs of queue and priority than these are not read: a row without a queue says so. */
 const maxPairs = 10_000;
 
@@ -71,4 +76,46 @@ export function depthsByState({ jobs, stateType }: ClaimedByState, queues: strin
       FROM (SELECT j.scheduled_at <= now() AS is_due FROM ${jobs} j
         WHERE j.state = s.state AND j.queue = q.queue LIMIT ${countLimit}) jobs
     ) counted GROUP BY q.queue`;
+}
+
+/**
+ * Jobs that were taken after a time. Each pair of queue and priority is served in order, so that the jobs taken last are those at the end of
+ * the ones that a worker has or had. Of one that failed and is to be retried the time is not known any more.
+ */
+export function takenByState(
+  { jobs, stateType, insertedAt, running }: ClaimedByState,
+  after: string,
+): string {
+  const order = "j.queue, j.priority";
+  return `
+    WITH RECURSIVE pairs AS (
+      SELECT s.state, first.* FROM unnest('{${running},completed}'::${stateType}[]) AS s(state)
+      CROSS JOIN LATERAL (SELECT j.queue, j.priority FROM ${jobs} j WHERE j.state = s.state ORDER BY ${order} LIMIT 1) first
+      UNION ALL
+      SELECT pairs.state, next.* FROM pairs
+      CROSS JOIN LATERAL (SELECT j.queue, j.priority FROM ${jobs} j
+        WHERE j.state = pairs.state AND (j.queue, j.priority) > (pairs.queue, pairs.priority) ORDER BY ${order} LIMIT 1) next
+    )
+    SELECT pairs.queue, attempted_at AS at, greatest(scheduled_at, ${insertedAt}) AS since
+    FROM (SELECT * FROM pairs LIMIT ${maxPairs}) pairs CROSS JOIN LATERAL (
+      SELECT j.attempted_at, j.scheduled_at, j.${insertedAt} FROM ${jobs} j
+      WHERE j.state = pairs.state AND j.queue = pairs.queue AND j.priority = pairs.priority
+      ORDER BY j.scheduled_at DESC LIMIT ${takenPerPair}) jobs
+    WHERE attempted_at > ${after}`;
+}
+
+/** The waiting jobs of a queue by their times, from each state and priority. */
+export function waitingByState({ jobs, stateType, insertedAt }: ClaimedByState): string {
+  const inQueue = `${jobs} j WHERE j.state = s.state AND j.queue = asked.queue`;
+  const since = `greatest(j.scheduled_at, j.${insertedAt}, j.attempted_at)`;
+  return `
+    SELECT jobs.* FROM unnest('{${states}}'::${stateType}[]) AS s(state)
+    CROSS JOIN LATERAL (
+      WITH RECURSIVE priorities AS (
+        (SELECT j.priority FROM ${inQueue} ORDER BY j.priority LIMIT 1)
+        UNION ALL
+        SELECT next.priority FROM priorities CROSS JOIN LATERAL (
+          SELECT j.priority FROM ${inQueue} AND j.priority > priorities.priority ORDER BY j.priority LIMIT 1) next
+      ) SELECT priority FROM priorities) p
+    CROSS JOIN LATERAL (${aroundTime(`${inQueue} AND j.priority = p.priority`, "j.scheduled_at", since)}) jobs`;
 }

@@ -7,6 +7,7 @@ import { createOutageLog } from "../../runtime/outage-log.ts";
 import { find, type Table } from "./discover.ts";
 import { beginning, countReading, countsOf, countsStatement } from "./job-counts.ts";
 import { createNameFilter } from "./name-filter.ts";
+import { createOvertakenJobs } from "./overtaken-jobs.ts";
 import type { PostgresQueries, QueueReader } from "./queue-reader.ts";
 import { type FoundSystem, maxCounted, type PostgresSystem } from "./system.ts";
 
@@ -22,6 +23,8 @@ export interface SystemReaderOptions {
 }
 
 export interface SystemReader extends QueueReader {
+  /** Goes on from what the last reader noted of each queue. */
+  restore(notes: ReadonlyMap<string, string>): void;
   discover(tables: readonly Table[]): void;
 }
 
@@ -50,6 +53,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
     fields: { source },
   });
   const queues = new Map<string, Queue>();
+  const overtaken = createOvertakenJobs(system, countEveryMs);
   let found: FoundSystem | null = null;
   let wasFound = false;
   const isShown = createNameFilter(source, queues, logger);
@@ -98,8 +102,34 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
     });
   }
 
+  async function readDueDepths(from: FoundSystem, byIndex: PostgresQueries["byIndex"]): Promise<void> {
+    const dueBeforeMs = monotonicClock.now() - countEveryMs;
+    const due = [...queues]
+      .filter(([, { countedAtMs }]) => countedAtMs < dueBeforeMs)
+      .sort(([, a], [, b]) => a.countedAtMs - b.countedAtMs)
+      .slice(0, queuesPerCount);
+    if (due.length === 0) return;
+    const countedAtMs = monotonicClock.now();
+    // What cannot be counted in time is not tried again before the others.
+    for (const [, queue] of due)
+      Object.assign(queue, { countedAtMs, depth: null, isLowerBound: false, scheduled: null });
+    const names = due.map(([name]) => escapeLiteral(name));
+    const { rows } = await byIndex(system.depths(from, `ARRAY[${names}]::text[]`));
+    for (const { queue, depth, is_lower_bound: isCut, scheduled } of rows) {
+      const counted = queues.get(String(queue));
+      if (counted === undefined) continue;
+      // "At least 0" and "at least 1" say nothing of a queue with a head.
+      const isKnown = isCut !== true || Number(depth) > 1;
+      Object.assign(counted, {
+        depth: isKnown ? Number(depth) : null,
+        ...{ isLowerBound: isCut === true, scheduled: bounded(scheduled) },
+      });
+    }
+  }
+
   return {
     source,
+    restore: overtaken.restore,
     isFound: () => found !== null,
     discover(tables) {
       const discovery = find(system, tables);
@@ -139,37 +169,24 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       }
     },
     async readDepths({ byIndex }) {
-      if (found !== null && system.counts !== undefined) await readCounts(found, byIndex);
-      const dueBeforeMs = monotonicClock.now() - countEveryMs;
-      const due = [...queues]
-        .filter(([, { countedAtMs }]) => countedAtMs < dueBeforeMs)
-        .sort(([, a], [, b]) => a.countedAtMs - b.countedAtMs)
-        .slice(0, queuesPerCount);
-      if (found === null || due.length === 0) return;
-      const countedAtMs = monotonicClock.now();
-      // What cannot be counted in time is not tried again before the others.
-      for (const [, queue] of due)
-        Object.assign(queue, { countedAtMs, depth: null, isLowerBound: false, scheduled: null });
-      const names = due.map(([name]) => escapeLiteral(name));
-      const { rows } = await byIndex(system.depths(found, `ARRAY[${names}]::text[]`));
-      for (const { queue, depth, is_lower_bound: isCut, scheduled } of rows) {
-        const counted = queues.get(String(queue));
-        if (counted === undefined) continue;
-        // "At least 0" and "at least 1" say nothing of a queue with a head.
-        const isKnown = isCut !== true || Number(depth) > 1;
-        Object.assign(counted, {
-          depth: isKnown ? Number(depth) : null,
-          ...{ isLowerBound: isCut === true, scheduled: bounded(scheduled) },
-        });
-      }
+      if (found === null) return;
+      if (system.counts !== undefined) await readCounts(found, byIndex);
+      await readDueDepths(found, byIndex);
+      await overtaken.read(found, queues, byIndex);
     },
     observations: () =>
       [...queues.values()].map((queue) => {
-        const observation = observationOf(queue);
+        const noted = overtaken.noteOf(queue.head.queue);
+        const observation = {
+          ...observationOf(queue),
+          overtaken: overtaken.of(queue.head.queue, queue.head),
+          ...(noted === undefined ? {} : { notes: noted }),
+        };
         return counted === null ? observation : { ...observation, counts: counted(observation.queue) };
       }),
     reported() {
       counted = null;
+      overtaken.noted();
     },
     failed(error) {
       outage.failed(error);

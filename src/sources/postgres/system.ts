@@ -47,6 +47,20 @@ export interface PostgresSystem {
    * Absent: the system has no such index, or deletes what is done.
    */
   counts?(found: FoundSystem, since: string): CountedJobs | null;
+  /** Absent: it is not known which jobs are taken, or no index leads to the waiting jobs of a queue by their times. */
+  readonly overtaken?: OvertakenStatements;
+}
+
+/** What is asked to find jobs that later ones overtook. */
+export interface OvertakenStatements {
+  /**
+   * A SELECT of jobs that were taken after a time, or that finished after it, in a bounded part of the tables: `queue`; `at`, when that
+   * was; `since`, when each had become claimable. Where not all are found, those that were taken in order must be. Null where no
+   * index has it.
+   */
+  taken(found: FoundSystem, after: string): string | null;
+  /** Both sides of `asked.before` in `asked.queue`: see `aroundTime`. */
+  waiting(found: FoundSystem): string;
 }
 
 /** Jobs are counted up to here. */
@@ -63,3 +77,11 @@ export const countLimit = maxCounted + 1;
 export function ageMs(time: string): string {
   return `((extract(epoch FROM clock_timestamp()) - extract(epoch FROM ${time})) * 1000)::float8`;
 }
+
+/** As ms since the epoch. */
+export function epochMs(time: string): string {
+  return `(extract(epoch FROM ${time}) * 1000)::float8`;
+}
+
+/** A row may become visible so long after its time: its transaction is not committed yet, or its worker's clock is behind. */
+export const lag = "interval '2 s'";

@@ -8,6 +8,7 @@
 --       14 what the next reader needs ('' = as before)
 --       15 jobs that are delivered and not acknowledged ('' = the source does not report it)   16 for how long the oldest of these has
 --       been so, ms ('' = not known)
+--       17 jobs that were overtaken ('' = the source does not report it)   18 age of the oldest of the others, ms ('' = there is none)
 -- Returns 1 when it was news, else 0; when the stored token is newer, less that token, and nothing was changed
 
 -- @include ../../redis/lua/includes/now.lua
@@ -24,7 +25,7 @@ if stored and fence < stored then return -stored end
 local now = nowMs(ARGV[1])
 
 local before = redis.call('HMGET', stateKey, 'source', 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'freshUntil', 'measuredAt',
-  'inFlight')
+  'inFlight', 'overtaken')
 -- Several processes may read the same job system: what was read earlier does not undo what was read later.
 local measuredAt = tonumber(before[8] or nil)
 if before[1] == source and measuredAt and measuredAt <= now and measuredAt > now - readAgo then return 0 end
@@ -38,15 +39,17 @@ end
 local since = age and sinceOf(age, tonumber(before[2] or nil)) or '-1'
 local inFlight, idle = ARGV[15], tonumber(ARGV[16])
 if idle then inFlight = inFlight .. ' ' .. sinceOf(idle, tonumber(string.match(before[9] or '', ' (%d+)$'))) end
+local overtaken, inOrderAge = ARGV[17], tonumber(ARGV[18])
+if inOrderAge then overtaken = overtaken .. ' ' .. sinceOf(inOrderAge, tonumber(string.match(before[10] or '', ' (%d+)$'))) end
 
 local wasFresh = before[7] and now <= tonumber(before[7])
 local isNews = not wasFresh or before[1] ~= source or before[2] ~= since or before[3] ~= depth
   or before[4] ~= scheduled or before[5] ~= accuracy or before[6] ~= paused
-  or (before[9] or '') ~= inFlight
+  or (before[9] or '') ~= inFlight or (before[10] or '') ~= overtaken
 
 redis.call('HSET', stateKey,
   'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
-  'inFlight', inFlight, 'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+  'inFlight', inFlight, 'overtaken', overtaken, 'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
 if fence then redis.call('HSET', stateKey, 'fence', ARGV[13]) end
 if ARGV[14] ~= '' then redis.call('HSET', stateKey, 'notes', ARGV[14]) end
 if isNews then redis.call('PUBLISH', channel, queue) end

@@ -66,7 +66,7 @@ local rowFormat = string.sub(string.rep(' %d', 13), 2) .. ';%s;%s;%s'
 local function observedRow(stateKey, recentKey, source)
   local now = redisNow
   local fields = redis.call('HMGET', stateKey, 'since', 'depth', 'scheduled', 'accuracy', 'paused', 'measuredAt', 'freshUntil',
-    'inFlight', 'countsSince', 'countsUntil', 'hasRates', 'uncountedAt')
+    'inFlight', 'countsSince', 'countsUntil', 'hasRates', 'uncountedAt', 'overtaken')
   local freshUntil = tonumber(fields[7])
   local stale = now > freshUntil
   local accuracy, measuredAt = fields[4], tonumber(fields[6])
@@ -83,9 +83,12 @@ local function observedRow(stateKey, recentKey, source)
       waitTimes = waitTimesOf(recentKey, countsUntil, isCountedSince)
     end
   end
+  local since, overtaken, inOrderSince = tonumber(fields[1]), string.match(fields[13] or '', '^(%d+) ?(%d*)$')
+  overtaken, inOrderSince = tonumber(overtaken or nil) or -1, tonumber(inOrderSince or nil) or -1
+  if overtaken == 0 then inOrderSince = since end
   local numbers = string.format(rowFormat,
-    tonumber(fields[1]), tonumber(fields[2]) or -1, tonumber(fields[3]) or -1, stale and -1 or freshUntil + 1, tonumber(fields[5]),
-    stale and measuredAt or now, stale and 1 or 0, counted, -1, 0, uncounted, -1, -1, '', fields[8] or '', '')
+    since, tonumber(fields[2]) or -1, tonumber(fields[3]) or -1, stale and -1 or freshUntil + 1, tonumber(fields[5]),
+    stale and measuredAt or now, stale and 1 or 0, counted, -1, 0, uncounted, overtaken, inOrderSince, '', fields[8] or '', '')
   return {source, accuracy, numbers, throughputs, waitTimes}
 end
 

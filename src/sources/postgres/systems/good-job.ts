@@ -1,3 +1,4 @@
+import { aroundTime } from "../overtaken-jobs.ts";
 import { ageMs, countLimit, type FoundSystem, type PostgresSystem } from "../system.ts";
 
 /**
@@ -26,6 +27,19 @@ export const goodJob: PostgresSystem = {
       ORDER BY j.scheduled_at LIMIT 1) heads ON true
     WHERE names.queue_name IS NOT NULL
     UNION ALL SELECT NULL, NULL, 'UNKNOWN', false WHERE (SELECT count(*) FROM (SELECT 1 FROM names LIMIT 10000) read) = 10000`,
+  /** Where jobs are kept when they are done, as they are by default. */
+  overtaken: {
+    taken: (found, after) =>
+      found.hasIndex("good_jobs", ["finished_at"], "NOT NULL")
+        ? `SELECT queue_name AS queue, finished_at AS at, scheduled_at AS since FROM ${jobsOf(found)}
+          WHERE finished_at > ${after} AND performed_at IS NOT NULL`
+        : null,
+    waiting: (found) =>
+      aroundTime(
+        `${jobsOf(found)} j WHERE j.finished_at IS NULL AND j.queue_name = asked.queue AND j.performed_at IS NULL`,
+        "j.scheduled_at",
+      ),
+  },
   depths: (found, queues) => `
     SELECT q.queue, count(*) FILTER (WHERE is_due)::int AS depth,
       CASE WHEN count(*) < ${countLimit} THEN count(*) FILTER (WHERE NOT is_due)::int END AS scheduled

@@ -1,4 +1,4 @@
-import { depthsByState, headsByState } from "../skip-scan.ts";
+import { depthsByState, headsByState, takenByState, waitingByState } from "../skip-scan.ts";
 import type { FoundSystem, PostgresSystem } from "../system.ts";
 
 /**
@@ -21,6 +21,10 @@ export const oban: PostgresSystem = {
       ) producers USING (queue)`;
   },
   depths: (found, queues) => depthsByState(jobsOf(found), queues),
+  overtaken: {
+    taken: (found, after) => takenByState(jobsOf(found), after),
+    waiting: (found) => waitingByState(jobsOf(found)),
+  },
 };
 
 function jobsOf(found: FoundSystem) {
@@ -28,5 +32,6 @@ function jobsOf(found: FoundSystem) {
     jobs: found.table("oban_jobs") ?? "oban_jobs",
     stateType: found.type("oban_job_state"),
     insertedAt: "inserted_at",
+    running: "executing",
   };
 }

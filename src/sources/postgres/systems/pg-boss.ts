@@ -1,4 +1,5 @@
-import { ageMs, countLimit, type PostgresSystem } from "../system.ts";
+import { aroundTime } from "../overtaken-jobs.ts";
+import { ageMs, type CountedJobs, countLimit, type FoundSystem, type PostgresSystem } from "../system.ts";
 
 /**
  * pg-boss, for Node.js, 12 or later. Its index (name, state, blocked, start_after) leads to the oldest job of a queue whatever the
@@ -24,20 +25,18 @@ export const pgBoss: PostgresSystem = {
       FROM ${found.table("queue")} queues
       LEFT JOIN LATERAL (${oldest("created")} UNION ALL ${oldest("retry")}) heads ON true GROUP BY queues.name`;
   },
-  counts(found, since) {
-    const hasEnds = found.hasIndex("job", ["name", "completed_on"], "NOT NULL");
-    if (!hasEnds || !found.hasIndex("job", ["name", "created_on"])) return null;
-    const ofEach = (columns: string, condition: string) => `
-      SELECT queues.name AS queue, jobs.* FROM ${found.table("queue")} queues
-      CROSS JOIN LATERAL (SELECT ${columns} FROM ${found.table("job")} j WHERE j.name = queues.name AND ${condition}) jobs`;
-    const wait = "extract(epoch FROM j.started_on - greatest(j.start_after, j.created_on)) * 1000 AS wait_ms";
-    return {
-      left: ofEach(
-        `j.completed_on AS at, ${wait}`,
-        `j.completed_on > ${since} AND j.state IN ('completed', 'failed') AND j.started_on IS NOT NULL`,
-      ),
-      came: ofEach("j.created_on AS at", `j.created_on > ${since}`),
-    };
+  counts,
+  overtaken: {
+    taken: (found, after) => counts(found, after)?.left ?? null,
+    waiting(found) {
+      const of = (state: string) =>
+        aroundTime(
+          `${found.table("job")} j WHERE j.name = asked.queue AND j.state = '${state}' AND NOT j.blocked`,
+          "j.start_after",
+          "greatest(j.start_after, j.created_on)",
+        );
+      return `${of("created")} UNION ALL ${of("retry")}`;
+    },
   },
   depths(found, queues) {
     const counted = (state: string) => `
@@ -50,3 +49,19 @@ export const pgBoss: PostgresSystem = {
       CROSS JOIN LATERAL (${counted("created")} UNION ALL ${counted("retry")}) counted GROUP BY q.queue`;
   },
 };
+
+function counts(found: FoundSystem, since: string): CountedJobs | null {
+  const hasEnds = found.hasIndex("job", ["name", "completed_on"], "NOT NULL");
+  if (!hasEnds || !found.hasIndex("job", ["name", "created_on"])) return null;
+  const ofEach = (columns: string, condition: string) => `
+    SELECT queues.name AS queue, jobs.* FROM ${found.table("queue")} queues
+    CROSS JOIN LATERAL (SELECT ${columns} FROM ${found.table("job")} j WHERE j.name = queues.name AND ${condition}) jobs`;
+  const claimable = "greatest(j.start_after, j.created_on)";
+  return {
+    left: ofEach(
+      `j.completed_on AS at, ${claimable} AS since, extract(epoch FROM j.started_on - ${claimable}) * 1000 AS wait_ms`,
+      `j.completed_on > ${since} AND j.state IN ('completed', 'failed') AND j.started_on IS NOT NULL`,
+    ),
+    came: ofEach("j.created_on AS at", `j.created_on > ${since}`),
+  };
+}

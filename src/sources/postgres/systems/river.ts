@@ -1,4 +1,4 @@
-import { depthsByState, headsByState } from "../skip-scan.ts";
+import { depthsByState, headsByState, takenByState, waitingByState } from "../skip-scan.ts";
 import type { FoundSystem, PostgresSystem } from "../system.ts";
 
 /** River, for Go. Its table of queues says which are paused, and which are there without a job. */
@@ -13,6 +13,10 @@ export const river: PostgresSystem = {
     FROM (${headsByState(jobsOf(found))}) heads
     FULL JOIN ${found.table("river_queue")} queues ON queues.name = heads.queue`,
   depths: (found, queues) => depthsByState(jobsOf(found), queues),
+  overtaken: {
+    taken: (found, after) => takenByState(jobsOf(found), after),
+    waiting: (found) => waitingByState(jobsOf(found)),
+  },
   /** Jobs that were cancelled may never have been taken. No index has the time at which jobs came. */
   counts(found, since) {
     if (!found.hasIndex("river_job", ["state", "finalized_at"], "NOT NULL")) return null;
@@ -28,5 +32,6 @@ function jobsOf(found: FoundSystem) {
     jobs: found.table("river_job") ?? "river_job",
     stateType: found.type("river_job_state"),
     insertedAt: "created_at",
+    running: "running",
   };
 }
