@@ -18,11 +18,21 @@ describe("the axis of durations", () => {
   const cases: readonly [why: string, values: readonly (number | null)[], expected: object][] = [
     ["has round ends and ticks", [0.3, 40], { isLog: true, min: 0.2, max: minute }],
     [
-      "begins at 1 ms where no job waited: a logarithm has no 0",
-      [0, 40],
-      { isLog: true, min: 0.001, max: minute },
+      "has a 0 below its first rung where no job waited at times: a logarithm has none",
+      [0, 40, 45, 80],
+      { isLog: true, min: 20, max: 2 * minute, ticks: [0, 30, minute, 2 * minute] },
     ],
-    ["begins at 1 ms for less than that", [0.0004, 0.02], { isLog: true, min: 0.001, max: 0.05 }],
+    [
+      "has the 0 for less than a millisecond, too",
+      [0.0004, 0.02, 0.03],
+      { isLog: true, min: 0.01, max: 0.05, ticks: [0, 0.02, 0.05] },
+    ],
+    ["has the 0 below the shortest rung", [0, 0.001, 90 * day], { isLog: true, min: 0.0005, max: 365 * day }],
+    [
+      "is linear where it is 0 or one value",
+      [0, 40, 40],
+      { isLog: false, min: 0, max: minute, ticks: [0, 30, minute] },
+    ],
     [
       "ends above a round maximum, so that its line is not on the border",
       [1, 20],
@@ -50,9 +60,8 @@ describe("the axis of durations", () => {
     expect(axis.ticks.length).toBeLessThanOrEqual(6);
     expect(axis.ticks.length).toBeGreaterThanOrEqual(2);
     expect(axis.ticks).toEqual([...new Set(axis.ticks)].sort((a, b) => a - b));
-    for (const tick of axis.ticks) expect(tick >= axis.min && tick <= axis.max).toBe(true);
-    // A value is never outside of the chart.
-    for (const value of values) {
+    // A tick, and a value, is never outside of the chart.
+    for (const value of [...axis.ticks, ...values]) {
       if (value === null) continue;
       expect(positionOn(axis, value)).toBeGreaterThanOrEqual(positionOn(axis, axis.min));
       expect(positionOn(axis, value)).toBeLessThanOrEqual(positionOn(axis, axis.max));
@@ -65,6 +74,9 @@ describe("the axis of durations", () => {
         const { ticks } = durationAxis([low, high]);
         expect(ticks.length, `${low} to ${high}`).toBeGreaterThanOrEqual(2);
         expect(ticks.length, `${low} to ${high}`).toBeLessThanOrEqual(6);
+        const withZero = durationAxis([0, low, high]).ticks;
+        expect(withZero.slice(0, 2), `0 and ${low} to ${high}`).toEqual([0, expect.any(Number)]);
+        expect(withZero.length, `0 and ${low} to ${high}`).toBeLessThanOrEqual(6);
       }
     }
   });

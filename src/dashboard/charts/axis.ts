@@ -4,7 +4,7 @@ export interface Axis {
   readonly isLog: boolean;
   readonly min: number;
   readonly max: number;
-  /** Round values from `min` to `max`, at most six. */
+  /** Round values from `min` to `max`, at most six. A 0 on a log axis is at its lower end. */
   readonly ticks: readonly number[];
 }
 

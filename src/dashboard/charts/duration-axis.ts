@@ -1,7 +1,7 @@
 import type { Axis } from "./axis.ts";
 
-/** In seconds. A log axis has no 0: a shorter duration is drawn at this height. */
-export const shortestDuration = 0.001;
+/** In seconds. What is shorter is drawn as 0. */
+const shortestDuration = 0.001;
 
 const minute = 60;
 const hour = 60 * minute;
@@ -49,22 +49,28 @@ const coarse = [
 const maxTicks = 6;
 
 /**
- * The axis for these durations; what is not known (null) has no part in it. It is linear where a logarithm shows nothing: all
- * values are equal, or there is none.
+ * The axis for these durations; what is not known (null) has no part in it. A logarithm has no 0: where there is one, it is the lower
+ * end, a rung below the shortest of the others. The axis is linear where a logarithm shows nothing: all others are equal, or there is none.
  */
 export function durationAxis(seconds: readonly (number | null)[]): Axis {
   let low = Number.POSITIVE_INFINITY;
   let high = 0;
+  let hasZero = false;
   for (const value of seconds) {
     if (value === null) continue;
-    const shown = Math.max(value, shortestDuration);
-    low = Math.min(low, shown);
-    high = Math.max(high, shown);
+    if (value < shortestDuration) {
+      hasZero = true;
+      continue;
+    }
+    low = Math.min(low, value);
+    high = Math.max(high, value);
   }
-  if (low >= high) return linearAxis(high <= shortestDuration ? 1 : rungAbove(high));
-  const min = fine.findLast((rung) => rung <= low) ?? shortestDuration;
+  if (low >= high) return linearAxis(high === 0 ? 1 : rungAbove(high));
+  const first = fine.findLast((rung) => rung <= low) ?? shortestDuration;
   const max = rungAbove(high);
-  return { isLog: true, min, max, ticks: ticksOf(min, max) };
+  if (!hasZero) return { isLog: true, min: first, max, ticks: ticksOf(first, max, maxTicks) };
+  const min = fine.findLast((rung) => rung < first) ?? first / 2;
+  return { isLog: true, min, max, ticks: [0, ...ticksOf(first, max, maxTicks - 1)] };
 }
 
 function linearAxis(max: number): Axis {
@@ -76,12 +82,12 @@ function rungAbove(seconds: number): number {
   return fine.find((rung) => rung > seconds) ?? seconds * 2;
 }
 
-function ticksOf(min: number, max: number): readonly number[] {
+function ticksOf(min: number, max: number, maxCount: number): readonly number[] {
   const within = (ladder: readonly number[]) => ladder.filter((rung) => rung >= min && rung <= max);
   const all = [fine, medium, coarse].map(within);
-  const fitting = all.find((ticks) => ticks.length >= 2 && ticks.length <= maxTicks);
+  const fitting = all.find((ticks) => ticks.length >= 2 && ticks.length <= maxCount);
   if (fitting !== undefined) return fitting;
   const sparse = all.at(-1) ?? [];
   if (sparse.length < 2) return [min, max];
-  return sparse.filter((_, i) => i % Math.ceil(sparse.length / maxTicks) === 0);
+  return sparse.filter((_, i) => i % Math.ceil(sparse.length / maxCount) === 0);
 }

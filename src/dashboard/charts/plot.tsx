@@ -1,5 +1,4 @@
 import { type ReadonlySignal, type Signal, useSignal } from "@preact/signals";
-import { shortestDuration } from "./duration-axis.ts";
 import type { PlotContent } from "./plot-content.ts";
 import { type Geometry, geometryOf, linePath, nearestPlace } from "./plot-geometry.ts";
 import { EndLabels, Level, Spans } from "./plot-marks.tsx";
@@ -65,7 +64,6 @@ function Axes({ content: { axis, formatTick, fromSeconds, toSeconds }, geometry 
         <g key={tick}>
           <path class="grid" d={`M${left} ${yOf(tick)}H${right}`} />
           <text class="tick tick-value" x={left - 8} y={yOf(tick)}>
-            {axis.isLog && tick === shortestDuration && "≤ "}
             {formatTick(tick).replace(/\.0(?=\D)/, "")}
           </text>
         </g>
