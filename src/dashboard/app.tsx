@@ -7,6 +7,7 @@ import { Header } from "./header.tsx";
 import { Help } from "./help.tsx";
 import { useKeys } from "./keys.ts";
 import { Overview } from "./overview/overview.tsx";
+import { Outages } from "./parts/outages.tsx";
 import { QueuePage } from "./queue/queue-page.tsx";
 import { navigate, params, route } from "./route.ts";
 import { nextTheme } from "./theme.ts";
@@ -50,6 +51,7 @@ export function App() {
       ) : (
         <>
           <Banner />
+          <Outages />
           <Page />
         </>
       )}

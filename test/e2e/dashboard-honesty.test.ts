@@ -341,10 +341,27 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await observe();
     const { page, row } = await open();
     await expect.poll(() => row("jobs/deep").locator(".cell-depth .number").innerText()).toBe("10,000+");
+    for (const width of [390, 320]) {
+      await page.setViewportSize({ width, height: 844 });
+      // On the lines of a phone no number covers the next one.
+      const edges = await row("jobs/deep").evaluate((element) =>
+        ["depth", "in"].map((name) => {
+          const range = document.createRange();
+          range.selectNodeContents(element.querySelector(`.cell-${name} :is(.number, .none)`) as Element);
+          return range.getBoundingClientRect();
+        }),
+      );
+      expect(edges[0]?.right, `${width} px`).toBeLessThanOrEqual(edges[1]?.left ?? 0);
+    }
+    await page.setViewportSize({ width: 1280, height: 800 });
     await page.goto(`${app.url}/?tv&health=ok,slow,unknown,stalled`);
     await expect.poll(() => row("jobs/deep").locator(".cell-depth .number").innerText()).toBe("10,000+");
     await page.goto(`${app.url}/queues/jobs%2Fdeep`);
     await page.locator(".facts").getByText("10,000+").waitFor();
+    await page.getByText("Depth, +: jobs are counted up to a limit; more may wait.").waitFor();
+    expect(await page.getByRole("link", { name: "What is known of jobs" }).getAttribute("href")).toMatch(
+      /^https:.*\/docs\/sources\.md$/,
+    );
     const fact = (name: string) =>
       page
         .locator(".facts div")
@@ -493,7 +510,15 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.getByRole("link", { name: /Alerts.*not known/ }).waitFor();
     await expect.poll(() => page.locator("main").getByText("Not known yet.").count()).toBe(2);
     expect(await page.getByText(/No alert (fires|has ended)/).count()).toBe(0);
+    // One reason for all parts of a page is said once.
+    const { page: queue } = await open("/queues/mail", {}, server.url);
+    await queue.getByText("Not read: the reason is at the top of the page.").first().waitFor();
+    const reasons = queue.getByRole("alert").filter({ hasText: "The server cannot read its Redis" });
+    await reasons.first().waitFor();
+    expect(await reasons.count()).toBe(1);
+    expect(await accessibilityFindings(queue)).toEqual([]);
     relay.redirect(url);
+    await reasons.waitFor({ state: "detached" });
     await page.getByText("No alert fires.").waitFor();
     await page.getByText("No alert has ended yet.").waitFor();
     await page.getByRole("link", { name: "Alerts", exact: true }).waitFor();

@@ -8,6 +8,8 @@ import {
   explainHealth,
 } from "../../src/dashboard/queue/explain-health.ts";
 
+import { explainSigns } from "../../src/dashboard/queue/explain-signs.ts";
+
 const measuredAt = "2026-11-23T12:00:00.000Z";
 const forecast = { unstable: false, drainSeconds: null, breachSeconds: null, capacityRatio: null };
 const queue: ExplainedQueue = {
@@ -16,6 +18,37 @@ const queue: ExplainedQueue = {
   throughput: { enqueuedPerSecond: 6, dequeuedPerSecond: 4 },
 };
 const unknown = { health: "UNKNOWN", accuracy: "UNKNOWN", latency: null } as const;
+
+describe("the signs beside the numbers", () => {
+  const waitTime = { count: 3, isUpperBound: false };
+  const sql = { ...queue, waitTime, source: "sql" };
+  test.each<[why: string, rest: Partial<Parameters<typeof explainSigns>[0]>, sentences: readonly RegExp[]]>([
+    ["need no words where there are none", {}, []],
+    [
+      "are those of an age by another clock",
+      { accuracy: "ESTIMATED" },
+      [/^≈ about: .* clock that may be off/],
+    ],
+    [
+      "are those of an age that may be higher",
+      { accuracy: "LOWER_BOUND" },
+      [/^≥ at least: sql does not say/],
+    ],
+    ["are those of a limit", { depthIsLowerBound: true }, [/^Depth, \+: .* up to a limit/]],
+    [
+      "are those of jobs that were not seen, by which rates are too low and waits too long",
+      {
+        throughput: { enqueuedPerSecond: 6, dequeuedPerSecond: 4, isLowerBound: true },
+        waitTime: { count: 3, isUpperBound: true },
+      },
+      [/^In and out, \+: .* two readings of sql/, /^Wait, ≤: short waits/],
+    ],
+    ["are none where no job was taken", { waitTime: { count: 0, isUpperBound: true } }, []],
+    ["are none where nothing is known", { throughput: null, waitTime: null, accuracy: "UNKNOWN" }, []],
+  ])("%s", (_, rest, sentences) => {
+    expect(explainSigns({ ...sql, ...rest })).toEqual(sentences.map((each) => expect.stringMatching(each)));
+  });
+});
 
 describe("the reason for a health", () => {
   test("advises to remove overtaken jobs where the server can do that", () => {

@@ -3,8 +3,8 @@ import { announce } from "../announcements.tsx";
 import { formatAtLeast } from "../format/count.ts";
 import { connection } from "../graphql/connection.ts";
 import { alertChanged } from "../graphql/documents.ts";
+import { ErrorNotice } from "../parts/error-notice.tsx";
 import { MoreButton } from "../parts/more-button.tsx";
-import { ErrorNotice } from "../parts/notice.tsx";
 import { useEscape } from "../parts/use-escape.ts";
 import { useFeed } from "../parts/use-feed.ts";
 import { usePageQuery } from "../parts/use-page-query.ts";
@@ -56,7 +56,7 @@ export function AlertsPage() {
         <h1>Alerts</h1>
         <p class="hint">{summary}</p>
       </header>
-      <ErrorNotice error={error ?? feed?.error.value ?? null} />
+      <ErrorNotice error={error ?? feed?.error.value ?? null} isAtTop />
       <section aria-labelledby="firing">
         <h2 id="firing">Firing</h2>
         {firing.length === 0 && <p class="hint">{isKnown ? "No alert fires." : "Not known yet."}</p>}

@@ -1,7 +1,7 @@
 import { nowMs } from "../clock.ts";
 import { formatCount } from "../format/count.ts";
+import { ErrorNotice } from "../parts/error-notice.tsx";
 import { Instant } from "../parts/instant.tsx";
-import { ErrorNotice } from "../parts/notice.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import { useFeed } from "../parts/use-feed.ts";
 import { explainStatus } from "./explain-status.ts";

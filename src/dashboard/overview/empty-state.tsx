@@ -16,6 +16,10 @@ export function NoQueuesYet() {
       <pre>
         <code>{`curl ${url} -H 'content-type: application/json' \\\n  -d '{"query": "${mutation}"}'`}</code>
       </pre>
+      <p class="hint">
+        Where a job system is set, and its queues are missing, it cannot be read: the log of the server and
+        the command <code>queue-latency check</code> say why.
+      </p>
     </section>
   );
 }

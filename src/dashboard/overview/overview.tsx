@@ -5,7 +5,8 @@ import { healths, healthWords } from "../format/health-words.ts";
 import { queuePage } from "../graphql/documents.ts";
 import { graphiqlHref, pageGraphiqlHref } from "../graphql/graphiql-link.ts";
 import { useKeys } from "../keys.ts";
-import { ErrorNotice, Notice } from "../parts/notice.tsx";
+import { ErrorNotice } from "../parts/error-notice.tsx";
+import { Notice } from "../parts/notice.tsx";
 import { graphqlPath, params } from "../route.ts";
 import { choiceOf, isFiltered } from "./choice.ts";
 import { AllOk, NoMatch, NoQueuesYet } from "./empty-state.tsx";
@@ -54,7 +55,7 @@ export function Overview() {
         <HealthFilter counts={page?.healthCounts ?? null} chosen={choice.value.healths} />
         {!isTv && <Filters choice={choice.value} sources={page?.sourceCounts ?? null} search={search} />}
       </div>
-      <ErrorNotice error={store.error.value} />
+      <ErrorNotice error={store.error.value} isAtTop />
       {page !== null && page.omitted > 0 && (
         <Notice kind="info">
           {page.omitted} more queues are not shown: they could not be read, or there are more than 10,000.

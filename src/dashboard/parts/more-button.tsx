@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ApiError } from "../graphql/api-error.ts";
-import { ErrorNotice } from "./notice.tsx";
+import { ErrorNotice } from "./error-notice.tsx";
 
 interface MoreButtonProps {
   readonly label: string;

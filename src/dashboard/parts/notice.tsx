@@ -1,11 +1,4 @@
 import type { ComponentChildren } from "preact";
-import { type ApiError, advice } from "../graphql/api-error.ts";
-
-/** An error of the API as a sentence that says what to do. */
-export function ErrorNotice({ error }: { readonly error: ApiError | null }) {
-  return error === null ? null : <Notice kind="error">{advice(error)}</Notice>;
-}
-
 export function Notice({
   kind,
   children,

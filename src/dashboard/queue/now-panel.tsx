@@ -1,9 +1,11 @@
 import { formatAtLeast, formatCount, formatRate } from "../format/count.ts";
 import { formatDuration, formatWait } from "../format/duration.ts";
+import { DocsLink } from "../parts/docs-link.tsx";
 import { HealthLabel } from "../parts/health.tsx";
 import { Instant } from "../parts/instant.tsx";
 import { Latency } from "../parts/latency.tsx";
 import { explainForecast, explainHealth } from "./explain-health.ts";
+import { explainSigns } from "./explain-signs.ts";
 import type { QueueNow } from "./queue-feed.ts";
 
 /** What is known of a queue now: the number, why it has its health, and what comes next. */
@@ -61,6 +63,7 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
           <Fact name="Producer's clock" value={skew(now.clockSkew)} />
         )}
       </dl>
+      <Signs of={now} />
       {now.state !== "MISSING" && (
         <div class="now-forecast">
           <h2>If the last five minutes continue</h2>
@@ -70,6 +73,25 @@ export function NowPanel({ now }: { readonly now: QueueNow }) {
         </div>
       )}
     </section>
+  );
+}
+
+/** Why numbers have signs. */
+function Signs({ of }: { readonly of: QueueNow }) {
+  const sentences = explainSigns(of);
+  if (sentences.length === 0) return null;
+  return (
+    <div class="now-signs">
+      <h2>Signs beside the numbers</h2>
+      {sentences.map((sentence) => (
+        <p key={sentence}>{sentence}</p>
+      ))}
+      <p>
+        <DocsLink page={of.source === "events" ? "fields.md" : "sources.md"}>
+          {of.source === "events" ? "What the numbers mean" : `What is known of ${of.source}`}
+        </DocsLink>
+      </p>
+    </div>
   );
 }
 

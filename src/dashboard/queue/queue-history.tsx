@@ -4,7 +4,7 @@ import { alertList } from "../alerts/alert-feed.ts";
 import { nowMs } from "../clock.ts";
 import { queueHistory } from "../graphql/documents.ts";
 import { graphiqlHref } from "../graphql/graphiql-link.ts";
-import { ErrorNotice } from "../parts/notice.tsx";
+import { ErrorNotice } from "../parts/error-notice.tsx";
 import { useFeed } from "../parts/use-feed.ts";
 import { params, setParams } from "../route.ts";
 import { createHistoryFeed, type HistoryStep } from "./history-feed.ts";

@@ -3,7 +3,7 @@ import { announce } from "../announcements.tsx";
 import { healthWords } from "../format/health-words.ts";
 import { isolated } from "../format/isolated.ts";
 import { queueNow } from "../graphql/documents.ts";
-import { ErrorNotice } from "../parts/notice.tsx";
+import { ErrorNotice } from "../parts/error-notice.tsx";
 import { QueueName } from "../parts/queue-name.tsx";
 import { useEscape } from "../parts/use-escape.ts";
 import { useFeed } from "../parts/use-feed.ts";
@@ -38,7 +38,7 @@ export function QueuePage({ queue }: { readonly queue: string }) {
           <p class="hint">read from {now.source}</p>
         )}
       </header>
-      <ErrorNotice error={error} />
+      <ErrorNotice error={error} isAtTop />
       {now === null && error === null && <p class="hint">Reading…</p>}
       {now !== null && <NowPanel now={now} />}
       {now?.accuracy === "INCOMPLETE" && <TrustQueue queue={queue} />}

@@ -6,7 +6,7 @@ import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
 import { trustQueue } from "../graphql/documents.ts";
 import { Dialog } from "../parts/dialog.tsx";
-import { ErrorNotice } from "../parts/notice.tsx";
+import { ErrorNotice } from "../parts/error-notice.tsx";
 import { QueueName } from "../parts/queue-name.tsx";
 
 /** Ends INCOMPLETE, for clients with the scope `admin`. */
