@@ -25,10 +25,16 @@ export function NoQueuesYet() {
 }
 
 /** Nothing passes the filters. */
-export function NoMatch() {
+export function NoMatch({ search }: { readonly search: string }) {
   return (
     <section class="empty">
       <h2>No queue matches</h2>
+      {search !== "" && (
+        <p>
+          No name that the other filters leave has “<bdi>{search}</bdi>” in it. In a search, * is any text and
+          ? is one character; upper and lower case differ.
+        </p>
+      )}
       <p>
         <button
           type="button"

@@ -81,7 +81,7 @@ function Content({ page, onRange }: ContentProps) {
     const count = page.healthCounts.reduce((sum, one) => sum + one.count, 0);
     if (count > 0) return <AllOk count={count} isAll={page.omitted === 0 && !isFiltered(choice)} />;
   }
-  return isFiltered(choice) ? <NoMatch /> : <NoQueuesYet />;
+  return isFiltered(choice) ? <NoMatch search={choice.search} /> : <NoQueuesYet />;
 }
 
 /** What a screen reader says of a push: the counts of what is not OK. */

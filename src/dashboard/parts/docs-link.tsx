@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 
 /** Where the pages of docs/ are read. */
-export const docsUrl = "https://github.com/queue-latency/queue-latency/blob/main/docs/";
+const docsUrl = "https://github.com/queue-latency/queue-latency/blob/main/docs/";
 
 interface DocsLinkProps {
   /** A file of docs/. */
