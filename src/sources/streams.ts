@@ -158,7 +158,7 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
       for (const named of groupsOf(name, stream, row, { nowMs, ...at })) queues.set(named.origin, named);
     }
     if (cut !== 1) return { names: names.slice(rows.length), after: "" };
-    return { names: names.slice(cutRow), after: String(rows.at(-1)?.at(-groupFields)) };
+    return { names: names.slice(cutRow), after: `=${rows.at(-1)?.at(-groupFields)}` };
   }
 
   return createPolledSource({
@@ -170,7 +170,7 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
 
 type Row = readonly (string | number)[] | null;
 
-/** Streams that are still to be read, and of the first of them the group after which. */
+/** Streams that are still to be read, and of the first of them the group after which, as the script takes it. */
 interface Left {
   readonly names: readonly string[];
   readonly after: string;
@@ -193,10 +193,10 @@ const ofNoGroup = {
 function groupsOf(
   name: string,
   { ids, depths }: Stream,
-  [newest, ...fields]: readonly (string | number)[],
+  [last, ...fields]: readonly (string | number)[],
   { nowMs, ...at }: ReadAt,
 ): readonly NamedQueue[] {
-  ids.seen(String(newest), nowMs);
+  ids.seen(String(last), nowMs);
   return Array.from({ length: fields.length / groupFields }, (_, i): NamedQueue => {
     const [group, head, count, pending, idle] = fields.slice(i * groupFields, (i + 1) * groupFields);
     const origin = originOf(name, String(group));

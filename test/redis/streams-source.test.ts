@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Cluster, type Redis } from "ioredis";
 import { expect, onTestFinished, test } from "vitest";
 import { StartError } from "../../src/core/errors.ts";
@@ -171,6 +172,15 @@ const cases: readonly Case[] = [
     head: 0,
     depth: 10,
   },
+  {
+    why: "the group was set back, and is said to have read all: Redis takes its lag for 0",
+    async arrange(at) {
+      await take(at, "s", 10);
+      await at.call("XGROUP", "SETID", "s", "g", "0", "ENTRIESREAD", "10");
+    },
+    head: 0,
+    depth: 10,
+  },
 ];
 
 test.each(cases)("where $why, entry $head is the head of $depth", async ({ arrange, head, depth }) => {
@@ -247,6 +257,63 @@ test("a new entry with a time from before the last look shows that the producer 
   await at.xadd("s", "*", "job", "3");
   await take(at, "s", 2);
   await watched.until("s/g", { accuracy: "ESTIMATED", depth: 1 });
+});
+
+/** What happens to a stream between two readings, with ids of an hour ago where Redis would make one of now. */
+const oldIds = [
+  {
+    why: "the stream was deleted and made again with smaller ids",
+    change: (at: Redis, hourAgo: number) =>
+      at
+        .multi()
+        .del("s")
+        .xgroup("CREATE", "s", "g", "0", "MKSTREAM")
+        .xadd("s", `${hourAgo - 1000}-0`, "job", "1"),
+  },
+  {
+    why: "the one with such an id has been deleted already",
+    change: (at: Redis, hourAgo: number) =>
+      at
+        .multi()
+        .xadd("s", `${hourAgo + 1000}-0`, "job", "2")
+        .xdel("s", `${hourAgo + 1000}-0`),
+  },
+];
+
+test.each(oldIds)("the producer's ids are noticed when $why", async ({ change }) => {
+  const { url, at } = await sourceRedis();
+  await at.xgroup("CREATE", "s", "g", "0", "MKSTREAM");
+  const [seconds] = await at.time();
+  const hourAgo = Number(seconds) * 1000 - hourMs;
+  await at.xadd("s", `${hourAgo}-0`, "job", "1");
+  const watched = await watch(url, "s");
+  await watched.until("s/g", { accuracy: "EXACT", depth: 1 });
+  await change(at, hourAgo).exec();
+  await watched.until("s/g", { accuracy: "ESTIMATED", depth: 1 });
+});
+
+const lua = readFileSync(new URL("../../src/sources/lua/streams.lua", import.meta.url), "utf8");
+
+/** Names of groups in Redis's order, which is that of their bytes. */
+const goneGroups = [
+  { gone: "b", rest: ["ba", "c", "Ü"] },
+  { gone: "B", rest: ["a", "ba", "c", "Ü"] },
+  { gone: "", rest: ["A", "a", "ba", "c", "Ü"] },
+  { gone: "b\u0000", rest: ["ba", "c", "Ü"] },
+  { gone: "z", rest: ["Ü"] },
+  { gone: "é", rest: [] },
+];
+
+test.each(goneGroups)("a reading goes on behind the group $gone, also when that has gone", async (row) => {
+  const { at } = await sourceRedis();
+  for (const name of ["A", "a", "ba", "c", "Ü"]) await at.xgroup("CREATE", "s", name, "0", "MKSTREAM");
+  const [, , [, ...fields]] = (await at.eval(lua, 1, "s", "0", `=${row.gone}`)) as [
+    number,
+    number,
+    unknown[],
+  ];
+  const names = fields.filter((_, i) => i % 5 === 0);
+  expect(names).toEqual(row.rest);
 });
 
 test("streams are found by patterns, and keys of other types are not read", async () => {
@@ -419,6 +486,15 @@ test.each(largeCases)("of large entries a few are in memory at once when $why", 
   }
   // What a command answers is twice in memory, while it is put together. Before, all 18 MB of them were.
   expect((await memoryOf(at)).peak - before.used).toBeLessThan(9_000_000);
+});
+
+test("a group without a name, whose head is large, is read once", async () => {
+  const { url, at } = await sourceRedis();
+  for (const name of ["", "b"]) await at.xgroup("CREATE", "s", name, "0", "MKSTREAM");
+  await at.xadd("s", "*", "job", "x".repeat(1_100_000));
+  const watched = await watch(url, "s");
+  await watched.until("s/", { depth: 1, accuracy: "EXACT" });
+  await watched.until("s/b", { depth: 1, accuracy: "EXACT" });
 });
 
 test("every group of a stream is counted, though one call counts some thousands at most", async () => {

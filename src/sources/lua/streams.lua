@@ -2,10 +2,10 @@
 --
 -- KEYS  the streams
 -- ARGV  of each stream: 1 to count, where Redis does not know it, how many entries a group has not been given; else 0; then the group of the
---   first stream after which to go on, '' for all
+--   first stream after which to go on, behind a "=", '' for all: a group's name may be empty
 -- Returns {now, in ms, cut, row, row, ...}: once a call has read enough bytes or counted enough, what is left is not answered for: ask again,
 --   where `cut` is 1 for the rest of the last row's groups. The first group always is. A row is nil when the key is no stream, else {
---     newest   the id of the last entry; '' when there is none
+--     last     the id that was given last, also when its entry has been deleted; 0-0 when there has been none
 --     then five for each group:
 --     name
 --     head     the id of the first entry that it has not been given; '' when it has been given all
@@ -23,12 +23,21 @@ local fieldBytes = 16
 local fetched, counted, groups = 0, 0, 0
 local time = redis.call('TIME')
 
+local function addFetched(entry)
+  for _, text in ipairs(entry[2] or {}) do fetched = fetched + #text + fieldBytes end
+end
+
 local function read(command, ...)
   local entries = redis.call(command, ...)
-  for _, entry in ipairs(entries) do
-    for _, text in ipairs(entry[2] or {}) do fetched = fetched + #text + fieldBytes end
-  end
+  for _, entry in ipairs(entries) do addFetched(entry) end
   return entries
+end
+
+-- '' where there is no entry.
+local function idOf(entry)
+  if not entry then return '' end
+  addFetched(entry)
+  return entry[1]
 end
 
 local function isEnough()
@@ -53,8 +62,7 @@ local function count(stream, head)
   return -1 - entries
 end
 
-local function readerOf(stream, mayCount)
-  local length, first = redis.call('XLEN', stream), nil
+local function readerOf(stream, length, first, mayCount)
   local heads, depths = {}, {}
   local reader = {}
   function reader.headAfter(last)
@@ -66,8 +74,8 @@ local function readerOf(stream, mayCount)
   end
   function reader.depthFrom(head, lag)
     -- What was trimmed unread is still in the lag of Redis before 7.4.
-    if type(lag) == 'number' then return math.min(lag, length) end
-    first = first or read('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+    -- A lag of 0 is what Redis was given by a wrong ENTRIESREAD.
+    if type(lag) == 'number' and lag > 0 then return math.min(lag, length) end
     -- There is no other entry.
     if head == first then return length end
     if not mayCount then return -1 end
@@ -77,9 +85,9 @@ local function readerOf(stream, mayCount)
   return reader
 end
 
-local function addGroup(row, stream, group, reader)
+local function addGroup(row, stream, group, newest, reader)
   local head, depth = '', 0
-  if group.lag ~= 0 then
+  if group['last-delivered-id'] ~= newest then
     head = reader.headAfter(group['last-delivered-id'])
     if head ~= '' then depth = reader.depthFrom(head, group.lag) end
   end
@@ -91,24 +99,34 @@ local function addGroup(row, stream, group, reader)
   for _, value in ipairs({group.name, head, depth, group.pending, idle}) do row[#row + 1] = value end
 end
 
--- Groups come in the order of their names. One that has gone since is gone on after from the first.
+-- In the order of their bytes, in which groups come. Lua's own comparison is by the locale of that Redis.
+local function isBefore(name, other)
+  for i = 1, math.min(#name, #other) do
+    local byte, otherByte = string.byte(name, i), string.byte(other, i)
+    if byte ~= otherByte then return byte < otherByte end
+  end
+  return #name < #other
+end
+
+-- The place of the first group behind that one, which may have gone since.
 local function placeAfter(found, after)
   for i = 1, #found do
-    if named(found[i]).name == after then return i + 1 end
+    if isBefore(after, named(found[i]).name) then return i end
   end
-  return 1
+  return #found + 1
 end
 
 -- The row, and whether groups are left.
 local function streamRow(stream, mayCount, after)
   if redis.call('TYPE', stream).ok ~= 'stream' then return false, false end
-  local newest = read('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  local row, reader = {newest and newest[1] or ''}, readerOf(stream, mayCount)
+  local info = named(redis.call('XINFO', 'STREAM', stream))
+  local first, newest = idOf(info['first-entry']), idOf(info['last-entry'])
+  local row, reader = {info['last-generated-id']}, readerOf(stream, info.length, first, mayCount)
   local found = redis.call('XINFO', 'GROUPS', stream)
-  local from = after == '' and 1 or placeAfter(found, after)
+  local from = after == '' and 1 or placeAfter(found, string.sub(after, 2))
   for i = from, #found do
     if i > from and isEnough() then return row, true end
-    addGroup(row, stream, named(found[i]), reader)
+    addGroup(row, stream, named(found[i]), newest, reader)
     groups = groups + 1
   end
   return row, false
