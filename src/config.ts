@@ -1,23 +1,10 @@
-import { z } from "zod";
 import { StartError } from "./core/errors.ts";
 import type { HistoryStep } from "./core/history.ts";
-import {
-  httpUrl,
-  httpUrls,
-  receiverProblems,
-  type WebhookConfig,
-  webhookSecrets,
-  webhooksOf,
-} from "./settings/alert-receivers.ts";
-import { addresses, duration, isLoopback, origins, path, whole } from "./settings/fields.ts";
-import {
-  type OtlpMetricsSettings,
-  type OtlpTracesSettings,
-  otlpSettings,
-  readOtlp,
-} from "./settings/otlp.ts";
-import { redisNodes } from "./settings/redis-nodes.ts";
+import { receiverProblems, type WebhookConfig, webhooksOf } from "./settings/alert-receivers.ts";
+import { isLoopback } from "./settings/fields.ts";
+import { type OtlpMetricsSettings, type OtlpTracesSettings, readOtlp } from "./settings/otlp.ts";
 import { misspeltSettings, type SettingWarning, unverifiedTls } from "./settings/setting-warnings.ts";
+import { settings } from "./settings/settings.ts";
 import {
   intervalSetting,
   type PolledKind,
@@ -25,8 +12,8 @@ import {
   sourceKindNames,
   urlSetting,
 } from "./settings/source-kinds.ts";
-import { nameClashes, type SourceConfig, sourceSettings } from "./settings/source-urls.ts";
-import { type StatsdAddress, statsdUrl } from "./settings/statsd-url.ts";
+import { nameClashes, type SourceConfig } from "./settings/source-urls.ts";
+import type { StatsdAddress } from "./settings/statsd-url.ts";
 
 /** All settings, checked. Durations are in ms. */
 export interface Config {
@@ -95,77 +82,6 @@ export interface Config {
   readonly otlpTraces: OtlpTracesSettings | null;
   /** What is allowed, but probably not meant. */
   readonly warnings: readonly SettingWarning[];
-}
-
-const settings = z.object({
-  HOST: z.string().default("127.0.0.1"),
-  PORT: whole(4000, 0, 65_535),
-  BASE_PATH: z
-    .string()
-    .regex(/^(\/[\w.~-]+)*\/?$/, "expected a path such as /queues")
-    .transform((text) => text.replace(/\/$/, ""))
-    .default(""),
-  REDIS_URL: redisNodes(),
-  DATA_DIR: path().prefault("./.data"),
-  KEY_PREFIX: z
-    .string()
-    .regex(/^[\w.:-]{1,50}$/, "expected 1 to 50 letters, digits or any of _ . : -")
-    .default("ql"),
-  LOG_LEVEL: z
-    .enum(["debug", "info", "warn", "error", "silent"], "expected debug, info, warn, error or silent")
-    .default("info"),
-  API_TOKENS_FILE: path().optional(),
-  TRUST_PROXY: addresses(),
-  CORS_ORIGINS: origins(),
-  TRUSTED_DOCUMENTS_FILE: path().optional(),
-  INTROSPECTION: z.enum(["on", "off"], "expected on or off").default("on"),
-  MAX_QUEUES: whole(100, 1, 10_000),
-  MAX_COST: whole(500, 1, 1_000_000),
-  MAX_EVENTS: whole(1000, 1, 10_000),
-  MAX_SUBSCRIPTIONS: whole(50, 1, 100_000),
-  RATE_LIMIT_MAX: whole(6000, 1, 1_000_000_000),
-  RATE_LIMIT_WINDOW: duration("60s", "1s", "1d"),
-  MAX_AGE: duration("100ms", "0", "5s"),
-  RECORD_RATE_LIMIT: whole(600_000, 1, 1_000_000_000),
-  EVENT_WINDOW: duration("5m", "1s", "1d"),
-  MAX_WAIT: duration("7d", "1s", "3650d"),
-  MAX_KNOWN_QUEUES: whole(100_000, 1, 10_000_000),
-  QUEUE_TTL: duration("7d", "1s", "3650d"),
-  HISTORY_TEN_SECONDS: duration("6h", "1h", "7d"),
-  HISTORY_MINUTES: duration("48h", "2h", "60d"),
-  HISTORY_HOURS: duration("90d", "1d", "3650d"),
-  HISTORY_MAX_QUEUES: whole(1000, 0, 100_000),
-  OBJECTIVES_FILE: path().optional(),
-  SHUTDOWN_GRACE: duration("10s", "100ms", "1h"),
-  ...sourceSettings(),
-  BULLMQ_RECONCILE: duration("10s", "1s", "1h"),
-  POSTGRES_QUERY_FILE: path().optional(),
-  ALERTS_FILE: path().optional(),
-  ALERTMANAGER_URL: httpUrls(),
-  ALERT_WEBHOOK_URL: httpUrls(),
-  ALERT_WEBHOOK_SECRET: webhookSecrets(),
-  ALERT_HEARTBEAT_URL: httpUrl(),
-  METRICS_MAX_QUEUES: whole(1000, 1, 50_000),
-  STATSD_URL: statsdUrl(),
-  ...otlpSettings(),
-});
-
-export type SettingName = keyof typeof settings.shape;
-
-/** A setting as `--help` shows it. */
-export interface ListedSetting {
-  readonly name: SettingName;
-  /** Empty: it has none. */
-  readonly defaultText: string;
-}
-
-/** All settings, in the order in which they are declared. */
-export function listSettings(): readonly ListedSetting[] {
-  const { properties = {} } = z.toJSONSchema(settings, { io: "input", unrepresentable: "any" });
-  return (Object.keys(settings.shape) as SettingName[]).map((name) => {
-    const property = properties[name];
-    return { name, defaultText: String((typeof property === "object" ? property.default : null) ?? "") };
-  });
 }
 
 /**

@@ -5,7 +5,7 @@ import { check } from "./cli/check.ts";
 import { findingsTable } from "./cli/finding.ts";
 import { helpText } from "./cli/help.ts";
 import { makeToken } from "./cli/token.ts";
-import { type Config, listSettings, loadConfig } from "./config.ts";
+import { type Config, loadConfig } from "./config.ts";
 import { StartError } from "./core/errors.ts";
 import { monotonicClock } from "./runtime/clock.ts";
 import { packageVersion } from "./runtime/version.ts";
@@ -65,10 +65,7 @@ async function runCheck(config: Config): Promise<void> {
 }
 
 try {
-  const { command, settings, words } = readArguments(
-    process.argv.slice(2),
-    listSettings().map(({ name }) => name),
-  );
+  const { command, settings, words } = readArguments(process.argv.slice(2));
   const env = { ...process.env, ...settings };
   if (command === "help") process.stdout.write(helpText());
   else if (command === "version") process.stdout.write(`${packageVersion()}\n`);

@@ -1,5 +1,6 @@
 import { StartError } from "../core/errors.ts";
 import { closest } from "../settings/closest.ts";
+import { listSettings } from "../settings/settings.ts";
 
 const commands = ["start", "check", "token"] as const;
 export type Command = (typeof commands)[number];
@@ -29,10 +30,13 @@ export function flagOf(setting: string): string {
  * Reads the arguments. Each setting is a flag, as `--port 80` or `--port=80`; of a URL the ending may be left out, as in `--sidekiq`. A flag
  * that is given several times has all its values, separated by spaces, as settings of several URLs do.
  *
- * @param settingNames the names of all settings.
+ * @param settingNames the settings that have a flag. @default all
  * @throws StartError that names the first argument that is wrong, and the one that was probably meant.
  */
-export function readArguments(args: readonly string[], settingNames: readonly string[]): CommandLine {
+export function readArguments(
+  args: readonly string[],
+  settingNames: readonly string[] = listSettings().map(({ name }) => name),
+): CommandLine {
   const settingOf = settingsByFlag(settingNames);
   const settings: Record<string, string> = {};
   const words: string[] = [];

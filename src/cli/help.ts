@@ -1,4 +1,4 @@
-import { listSettings } from "../config.ts";
+import { listSettings } from "../settings/settings.ts";
 import { flagOf } from "./arguments.ts";
 import { settingDescriptions } from "./setting-descriptions.ts";
 

@@ -1,4 +1,4 @@
-import type { SettingName } from "../config.ts";
+import type { SettingName } from "../settings/settings.ts";
 
 /** What each setting is, for `--help`: a few words, with no capital and no full stop. docs/configuration.md has more. */
 export const settingDescriptions: Readonly<Record<SettingName, string>> = {

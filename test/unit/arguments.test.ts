@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { type CommandLine, readArguments } from "../../src/cli/arguments.ts";
 import { helpText } from "../../src/cli/help.ts";
 import { settingDescriptions } from "../../src/cli/setting-descriptions.ts";
-import { listSettings, loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config.ts";
 import { StartError } from "../../src/core/errors.ts";
+import { listSettings } from "../../src/settings/settings.ts";
 
 const names = ["HOST", "PORT", "REDIS_URL", "SIDEKIQ_URL", "SIDEKIQ_INTERVAL", "API_TOKENS_FILE"];
 const read = (...args: readonly string[]) => readArguments(args, names);

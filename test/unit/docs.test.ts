@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { listSettings } from "../../src/config.ts";
 import { errorStatus } from "../../src/core/errors.ts";
 import { createQueueMetrics } from "../../src/exporters/queue-series.ts";
+import { listSettings } from "../../src/settings/settings.ts";
 import {
   intervalSetting,
   polledKindNames,
@@ -157,11 +157,7 @@ describe("tables", () => {
   const namesIn = (cell = "") => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name);
 
   test("of docs/configuration.md have every setting with its default", () => {
-    const config = readFileSync(join(project, "src/config.ts"), "utf8");
-    const declared = config.slice(
-      config.indexOf("const settings ="),
-      config.indexOf("export function loadConfig"),
-    );
+    const declared = readFileSync(join(project, "src/settings/settings.ts"), "utf8");
     const settings = [
       ...declared.matchAll(/^ {2}([A-Z_]+): (?:(?:whole|duration)\("?([\w]+)"?)?/gm),
       ...sourceKindNames.map((kind) => [kind, urlSetting(kind)]),

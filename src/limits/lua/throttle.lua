@@ -1,5 +1,5 @@
 -- Takes points from a client's token buckets: from each of them, or from none. A bucket is a GCRA in its form as a leaky bucket
--- (ITU-T I.371): it refills continuously, from empty to full in one window. limits/token-bucket.ts is the same in TypeScript.
+-- (ITU-T I.371): it refills continuously, from empty to full in one window. core/token-bucket.ts is the same in TypeScript.
 --
 -- KEYS  1 the client's buckets: "<points used> <at, us>" for each, separated by blanks. It expires when all of them are full
 -- ARGV  1 'all': take everything or nothing; 'rest': take what is there, if it is less than what is asked for
