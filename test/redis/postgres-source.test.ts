@@ -62,6 +62,8 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           ('latency_30s', 0, ${at("3 hours")}, ${at("1 minute")}, NULL),
           ('latency_30s', 5, ${at("1 hour")}, NULL, NULL), ('latency_30s', -5, ${at("30 minutes")}, NULL, NULL),
           ('latency_30s', 0, ${at("-1 hour")}, NULL, NULL), ('busy', 0, ${at("1 hour")}, ${at("1 minute")}, NULL)`,
+        "UPDATE good_jobs SET created_at = scheduled_at",
+        `INSERT INTO good_jobs (queue_name, scheduled_at, created_at) VALUES ('early', ${at("9 hours")}, ${at("1 hour")})`,
         `INSERT INTO good_job_settings (key, value) VALUES ('pauses', '{"queues": ["latency_30s"], "job_classes": ["busy"]}')`,
       );
       const watched = await watchPostgres(url);
@@ -72,6 +74,8 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
       });
       expect(head).toMatchObject({ paused: true, headAgeMs: expect.closeTo(3_600_000, -5) });
       await watched.until("good_job/busy", { depth: 0, headAgeMs: null, accuracy: "EXACT", paused: false });
+      const early = await watched.until("good_job/early", { depth: 1, accuracy: "LOWER_BOUND" });
+      expect(early.headAgeMs).toBeLessThan(2 * 3_600_000);
     });
   });
 
@@ -155,6 +159,122 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
         depth: 0,
         scheduled: 1,
       });
+    });
+  });
+
+  describe("a job whose time is", () => {
+    interface Time {
+      readonly runAt: string;
+      readonly seen: object;
+      readonly why: string;
+    }
+    const number = expect.any(Number);
+    const times: readonly Time[] = [
+      {
+        ...{ runAt: "-infinity", why: "it can be taken, and nothing says since when" },
+        seen: { depth: 1, scheduled: 0, headAgeMs: number, accuracy: "UNKNOWN" },
+      },
+      {
+        ...{ runAt: "infinity", why: "it never can" },
+        seen: { depth: 0, scheduled: 1, headAgeMs: null, accuracy: "EXACT" },
+      },
+      {
+        ...{ runAt: "0001-01-01 BC", why: "it is a time" },
+        seen: { depth: 1, scheduled: 0, headAgeMs: expect.toSatisfy((ms) => ms > 6e13), accuracy: "EXACT" },
+      },
+      {
+        ...{ runAt: "294276-12-31", why: "the last year that there is" },
+        seen: { depth: 0, scheduled: 1, headAgeMs: null, accuracy: "EXACT" },
+      },
+    ];
+
+    test.each(times)("$runAt: $why, and it hides no other queue", async ({ runAt, seen }) => {
+      const insert = `INSERT INTO que_jobs (queue, run_at) VALUES ('odd', '${runAt}')`;
+      const url = await database(fixtures.que, push(), insert);
+      const watched = await watchPostgres(url);
+      await watched.until("que/odd", seen);
+      await watched.until("que/mail", { depth: 1, accuracy: "EXACT" });
+      for (const { queues } of watched.seen)
+        for (const { headAgeMs } of queues) expect(Number.isFinite(headAgeMs ?? 0)).toBe(true);
+      await query(url, "DELETE FROM que_jobs WHERE queue = 'odd'");
+      await watched.until("que/odd", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+    });
+  });
+
+  test("a connection that the server ends is opened again, and nothing is wrong meanwhile", async () => {
+    const url = await database(fixtures.que, push());
+    const watched = await watchPostgres(url);
+    await watched.until("que/mail", { depth: 1 });
+    const end = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name LIKE 'queue-latency%'`;
+    for (let n = 2; n < 5; n++) {
+      await query(url, end);
+      await query(url, push());
+      await watched.until("que/mail", { depth: n });
+    }
+    for (const { queues } of watched.seen) expect(queues).toMatchObject([{ headAgeMs: expect.any(Number) }]);
+  });
+
+  describe("a hot standby", () => {
+    let primary: TestPostgres;
+    let standby: TestPostgres;
+
+    beforeAll(async () => {
+      primary = await startPostgres({ hasStandbys: true });
+      standby = await startPostgres({ standbyOf: primary });
+    });
+    afterAll(async () => {
+      await standby?.stop();
+      await primary?.stop();
+    });
+
+    /** On the primary; what is watched is the copy. */
+    async function replicated(...statements: readonly string[]) {
+      const url = await primary.createDatabase();
+      for (const statement of statements) await query(url, statement);
+      const copy = url.replace(primary.url, standby.url);
+      await until(() => query(copy, "SELECT 1 FROM que_jobs"));
+      return { url, watched: await watchPostgres(`${copy}?system=que`) };
+    }
+
+    test("does not know which jobs of Que are in work, and says so; that none waits it knows", async () => {
+      const { url, watched } = await replicated(fixtures.que, push());
+      const worker = await connected(url);
+      await worker.query("SELECT pg_advisory_lock(id) FROM que_jobs");
+      const head = await watched.until("que/mail", { accuracy: "UNKNOWN", depth: null });
+      await watched.until("que/mail", { headAgeMs: expect.toSatisfy((ms) => ms > (head.headAgeMs ?? 0)) });
+      await query(url, "DELETE FROM que_jobs");
+      await watched.until("que/mail", { accuracy: "EXACT", depth: 0, headAgeMs: null });
+      expect(watched.notable()).toEqual([]);
+    });
+
+    test.each([
+      {
+        why: "it replays nothing",
+        stop: () => query(`${standby.url}/postgres`, "SELECT pg_wal_replay_pause()"),
+        go: () => query(`${standby.url}/postgres`, "SELECT pg_wal_replay_resume()"),
+        isWritten: true,
+      },
+      {
+        why: "it has lost its primary",
+        stop: () => primary.halt(),
+        go: () => primary.resume(),
+        isWritten: false,
+      },
+    ])("that is behind is away, since $why, until it has caught up", async ({ stop, go, isWritten }) => {
+      const { url, watched } = await replicated(fixtures.que, push());
+      await watched.until("que/mail", { accuracy: "UNKNOWN" });
+      await stop();
+      if (isWritten) await query(url, "DELETE FROM que_jobs");
+      const { err } = await watched.logged("source unavailable");
+      expect(messageOf(err)).toContain("this standby has not replayed what its primary writes");
+      const count = watched.seen.length;
+      await watched.logged("source unavailable", 5);
+      expect(watched.seen).toHaveLength(count);
+      await go();
+      if (!isWritten) await query(url, "DELETE FROM que_jobs");
+      await watched.until("que/mail", { accuracy: "EXACT", depth: 0, headAgeMs: null });
+      expect(watched.notable()).toEqual(["warn source unavailable", "info source available again"]);
     });
   });
 
@@ -422,6 +542,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     const ca = `sslrootcert=${own.certificateFile}`;
     for (const works of [
       url,
+      `${url}?sslmode=allow`,
       `${url}?sslmode=require`,
       `${byAddress}?sslmode=verify-ca&${ca}`,
       `${url}?sslmode=verify-full&${ca}`,
@@ -433,6 +554,7 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     for (const [fails, why] of [
       [`${url}?sslmode=disable`, "no encryption"],
       [`${url}?sslmode=verify-full`, "self-signed certificate"],
+      [`${url}?sslrootcert=system`, "self-signed certificate"],
       [`${byAddress}?sslmode=verify-full&${ca}`, "does not match certificate's altnames"],
     ] as const) {
       const watched = await watchPostgres(fails);

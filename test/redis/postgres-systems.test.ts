@@ -479,8 +479,8 @@ const costs = [
   {
     system: "good_job",
     fill: (at: string) => `
-      INSERT INTO good_jobs (queue_name, priority, scheduled_at, finished_at)
-      SELECT 'queue-' || n % 3, n % 2, timezone('UTC', ${at}), CASE WHEN n > 310000 THEN now() END FROM generate_series(1, 320000) n`,
+      INSERT INTO good_jobs (queue_name, priority, scheduled_at, created_at, finished_at)
+      SELECT 'queue-' || n % 3, n % 2, timezone('UTC', ${at}), timezone('UTC', ${at}), CASE WHEN n > 310000 THEN now() END FROM generate_series(1, 320000) n`,
     buffers: 100,
   },
   {

@@ -40,11 +40,15 @@ export interface PostgresOptions {
   readonly tls?: boolean;
   /** Where another one was. @default a free one */
   readonly port?: number;
+  /** Whether it can have standbys. @default false */
+  readonly hasStandbys?: boolean;
+  /** Makes it a hot standby of that one. */
+  readonly standbyOf?: TestPostgres;
 }
 
 /** Starts one with an empty database directory; resolves when it answers. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
-  const { tls = false } = options;
+  const { tls = false, hasStandbys = false, standbyOf } = options;
   if (programs === null) throw new Error("PostgreSQL is not installed");
   const user = unprivileged();
   const dir = await mkdtemp(join(roomInMemory() ? memory : tmpdir(), "ql-pg-"));
@@ -52,8 +56,13 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   await mkdir(data, { mode: 0o700 });
   if (user !== null) for (const each of [dir, data]) chownSync(each, user.uid, user.gid);
   const as = user ?? {};
-  const initdb = ["-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"];
-  execFileSync(join(programs, "initdb"), initdb, { ...as, cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
+  const initdb = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"];
+  const copy = ["-d", `${standbyOf?.url}/postgres`, "-R", "-c", "fast"];
+  const [program, args] = standbyOf === undefined ? ["initdb", initdb] : ["pg_basebackup", copy];
+  execFileSync(join(programs, program as string), ["-D", data, "--no-sync", ...(args as string[])], {
+    ...as,
+    ...{ cwd: dir, stdio: ["ignore", "ignore", "pipe"] },
+  });
   const certificateFile = join(data, "server.crt");
   if (tls) {
     const key = [
@@ -79,8 +88,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
       "fsync = off",
       "shared_buffers = 128MB",
       "max_wal_size = 4GB",
-      "wal_level = minimal",
-      "max_wal_senders = 0",
+      ...(hasStandbys || standbyOf !== undefined
+        ? ["wal_level = replica", "wal_retrieve_retry_interval = 100ms"]
+        : ["wal_level = minimal", "max_wal_senders = 0"]),
+      ...(standbyOf === undefined ? [] : [`primary_conninfo = '${standbyOf.url}/postgres'`]),
       "autovacuum = off",
       "log_min_messages = fatal",
       `unix_socket_directories = '${dir}'`,

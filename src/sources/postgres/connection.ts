@@ -9,6 +9,8 @@ export interface PostgresAnswer {
   readonly columns: readonly PostgresColumn[];
   /** For how long the server was busy with it, in ms, by its own clock. */
   readonly tookMs: number;
+  /** Whether the server replays what another one writes. */
+  readonly isStandby: boolean;
 }
 
 export interface PostgresColumn {
@@ -56,7 +58,7 @@ export const settingsByIndex = [
 
 /** When the message came, and now. */
 const took =
-  "SELECT (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000)::float8 AS took_ms";
+  "SELECT (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000)::float8 AS took_ms, pg_is_in_recovery() AS is_standby";
 
 /**
  * One connection, by `pg`: it opens one socket when it is asked to, and reports when that ends. The other client, `postgres`, has a
@@ -129,6 +131,7 @@ export function createPostgresConnection(
           rows: answer?.rows ?? [],
           columns: (answer?.fields ?? []).map(({ name, dataTypeID }) => ({ name, typeId: dataTypeID })),
           tookMs: Number(timing?.rows[0]?.took_ms),
+          isStandby: timing?.rows[0]?.is_standby === true,
         };
       }),
     costOf: (statement, signal) =>

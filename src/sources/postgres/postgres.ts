@@ -12,6 +12,7 @@ import { type PostgresSystemName, postgresAddress, postgresProblem } from "../..
 import { createSourceOutages } from "../source-outages.ts";
 import {
   createPostgresConnection,
+  type PostgresAnswer,
   settingsAsPlanned,
   settingsByIndex,
   statementTimeoutMs,
@@ -20,6 +21,7 @@ import { discoveryOf, tablesIn } from "./discover.ts";
 import { fairPeriodsMs } from "./fair-periods.ts";
 import { createQueryReaders } from "./query-readers.ts";
 import { type PostgresQueries, QueryRefusal, type QueueReader } from "./queue-reader.ts";
+import { assertNotBehind, standbyLag } from "./standby-lag.ts";
 import { createSystemReader } from "./system-reader.ts";
 import { postgresSystems } from "./systems.ts";
 
@@ -72,6 +74,8 @@ interface Turn {
  * - The server cancels a statement after 500 ms; without an answer for 3 s the connection is closed, and the next reading opens
  *   another one.
  *
+ * - A standby that is behind its primary by more than three intervals, or has lost it, counts as away.
+ *
  * While the database is away it warns once and tries each interval; nothing is reported, and the last reading becomes stale.
  * `start()` does not wait for the database.
  *
@@ -114,6 +118,9 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   let discoverAtMs = 0;
   /** Before this there is no search for tables, though something seems to have changed. */
   let discoverRestedAtMs = 0;
+  /** Whether the server that answered last is a standby, and when it is asked how far behind it is. */
+  let isStandby = false;
+  let lagAtMs = 0;
   /** For how long the database was busy with what is asked now. */
   let workMs = 0;
   let running: Promise<void> | undefined;
@@ -134,6 +141,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   async function tick(): Promise<boolean> {
     try {
       if (monotonicClock.now() >= discoverAtMs) await discover();
+      if (isStandby && monotonicClock.now() >= lagAtMs) await checkLag();
       for (const gone of queryReaders.update()) await report(gone, [], countEveryMs);
       for (const reader of found()) if (monotonicClock.now() >= dueAtMs(reader)) await read(reader);
       away.recovered();
@@ -172,6 +180,17 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     for (const reader of systemReaders) reader.discover(tables);
     if (queries().length > 0 || systemReaders.some((reader) => reader.isFound())) none.recovered();
     else none.failed("none of a known job system; ?schema= and ?system= limit what is looked for");
+  }
+
+  /** Of one that is behind nothing is read: what it has is as old as a reading that is not believed any more. */
+  async function checkLag(): Promise<void> {
+    const answer = await asked.byIndex(standbyLag).catch((error: unknown) => {
+      // Not every service that is like Postgres says it.
+      if (!isRefusal(error)) throw error;
+      return null;
+    });
+    if (answer?.isStandby) assertNotBehind(answer.rows, Math.max(2_000, 3 * intervalMs));
+    lagAtMs = monotonicClock.now() + Math.max(intervalMs, 1_000);
   }
 
   async function read(reader: QueueReader): Promise<void> {
@@ -239,17 +258,16 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     }
   }
 
+  function workIn(answer: PostgresAnswer): number {
+    isStandby = answer.isStandby;
+    return answer.tookMs;
+  }
+
   const asked: PostgresQueries = {
     byIndex: (statement) =>
-      metered(
-        (signal) => connection.select(statement, settingsByIndex, signal),
-        ({ tookMs }) => tookMs,
-      ),
+      metered((signal) => connection.select(statement, settingsByIndex, signal), workIn),
     asPlanned: (statement) =>
-      metered(
-        (signal) => connection.select(statement, settingsAsPlanned, signal),
-        ({ tookMs }) => tookMs,
-      ),
+      metered((signal) => connection.select(statement, settingsAsPlanned, signal), workIn),
     costOf: (statement) =>
       metered(
         (signal) => connection.costOf(statement, signal),

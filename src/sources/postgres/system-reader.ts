@@ -119,7 +119,7 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       const counted = queues.get(String(queue));
       if (counted === undefined) continue;
       // "At least 0" and "at least 1" say nothing of a queue with a head.
-      const isKnown = isCut !== true || Number(depth) > 1;
+      const isKnown = depth !== null && (isCut !== true || Number(depth) > 1);
       Object.assign(counted, {
         depth: isKnown ? Number(depth) : null,
         ...{ isLowerBound: isCut === true, scheduled: bounded(scheduled) },
@@ -150,12 +150,14 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       const areOthersUnknown = rows.some(({ queue }) => queue === null);
       for (const { queue, age_ms: age, accuracy, paused } of rows) {
         if (queue === null) continue;
-        if (isShown(String(queue)))
-          addHead({
-            ...{ ...base, queue: String(queue), paused: paused === true },
-            headAgeMs: age === null ? null : Math.max(0, Number(age)),
-            accuracy: age === null && areOthersUnknown ? "UNKNOWN" : (accuracy as Accuracy),
-          });
+        if (!isShown(String(queue))) continue;
+        // The time "-infinity" says that a job can be taken, and not since when.
+        const isUnknown = age === null ? areOthersUnknown : !Number.isFinite(age);
+        addHead({
+          ...{ ...base, queue: String(queue), paused: paused === true },
+          headAgeMs: age === null ? null : Math.max(0, Number(age)),
+          accuracy: isUnknown ? "UNKNOWN" : (accuracy as Accuracy),
+        });
       }
       for (const [name, { head, seenAtMs }] of queues) {
         if (seenAtMs === readAtMs) continue;

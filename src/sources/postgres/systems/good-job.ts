@@ -4,12 +4,12 @@ import { ageMs, countLimit, type FoundSystem, type PostgresSystem } from "../sys
 /**
  * GoodJob, for Ruby on Rails, 3.18 or later. The index (queue_name, scheduled_at) of unfinished jobs leads to the oldest job of a
  * queue whatever the priorities are. The rows before it are those of running jobs, which are as many as there are workers. Rails
- * writes the times: ESTIMATED.
+ * writes the times: ESTIMATED. A job whose time was set back waits since it was made, and may hide older ones: LOWER_BOUND.
  */
 export const goodJob: PostgresSystem = {
   name: "good_job",
   table: "good_jobs",
-  columns: ["queue_name", "scheduled_at", "performed_at", "finished_at"],
+  columns: ["queue_name", "scheduled_at", "performed_at", "finished_at", "created_at"],
   uses: ["good_job_settings"],
   heads: (found) => `
     WITH RECURSIVE names AS (
@@ -19,10 +19,11 @@ export const goodJob: PostgresSystem = {
         SELECT j.queue_name FROM ${jobsOf(found)} j WHERE j.finished_at IS NULL AND j.queue_name > names.queue_name
         ORDER BY j.queue_name LIMIT 1) next
     )
-    SELECT names.queue_name AS queue, ${ageMs("heads.scheduled_at")} AS age_ms,
-      CASE WHEN heads.scheduled_at IS NULL THEN 'EXACT' ELSE 'ESTIMATED' END AS accuracy, ${pausedOf(found)} AS paused
+    SELECT names.queue_name AS queue, ${ageMs("greatest(heads.scheduled_at, heads.created_at)")} AS age_ms, CASE
+        WHEN heads.scheduled_at IS NULL THEN 'EXACT'
+        WHEN heads.scheduled_at < heads.created_at - interval '1 s' THEN 'LOWER_BOUND' ELSE 'ESTIMATED' END AS accuracy, ${pausedOf(found)} AS paused
     FROM (SELECT * FROM names LIMIT 10000) names LEFT JOIN LATERAL (
-      SELECT j.scheduled_at FROM ${jobsOf(found)} j
+      SELECT j.scheduled_at, j.created_at FROM ${jobsOf(found)} j
       WHERE j.finished_at IS NULL AND j.queue_name = names.queue_name AND j.performed_at IS NULL AND j.scheduled_at <= now()
       ORDER BY j.scheduled_at LIMIT 1) heads ON true
     WHERE names.queue_name IS NOT NULL

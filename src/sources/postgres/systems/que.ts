@@ -3,6 +3,8 @@ import { ageMs, countLimit, type FoundSystem, type PostgresSystem } from "../sys
 /**
  * Que, for Ruby, 1 or later. A job that a worker has differs from one that waits in nothing but an advisory lock on its id: the
  * rows before the oldest one that waits are those that are locked. Times are the database's, those of retries too.
+ *
+ * A standby has no locks of its primary's workers: there a job that is due may be in work. UNKNOWN.
  */
 export const que: PostgresSystem = {
   name: "que",
@@ -19,7 +21,8 @@ export const que: PostgresSystem = {
         SELECT next.* FROM pairs CROSS JOIN LATERAL (${first} ${jobs} AND (j.job_schema_version, j.queue, j.priority)
           > (pairs.job_schema_version, pairs.queue, pairs.priority) ${order}) next
       )
-      SELECT pairs.queue, ${ageMs("min(heads.run_at)")} AS age_ms, 'EXACT' AS accuracy, false AS paused
+      SELECT pairs.queue, ${ageMs("min(heads.run_at)")} AS age_ms,
+        CASE WHEN min(heads.run_at) IS NOT NULL AND pg_is_in_recovery() THEN 'UNKNOWN' ELSE 'EXACT' END AS accuracy, false AS paused
       FROM (SELECT * FROM pairs LIMIT 10000) pairs LEFT JOIN LATERAL (
         SELECT j.run_at FROM ${jobs} AND j.job_schema_version = pairs.job_schema_version AND j.queue = pairs.queue
           AND j.priority = pairs.priority AND j.run_at <= now() AND j.id NOT IN (SELECT id FROM locked)
@@ -29,7 +32,7 @@ export const que: PostgresSystem = {
   },
   depths: (found: FoundSystem, queues) => `
     WITH ${locked}
-    SELECT q.queue, due::int AS depth, n = ${countLimit} AS is_lower_bound,
+    SELECT q.queue, CASE WHEN NOT pg_is_in_recovery() OR due = 0 THEN due::int END AS depth, n = ${countLimit} AS is_lower_bound,
       CASE WHEN n < ${countLimit} THEN later::int END AS scheduled
     FROM unnest(${queues}) AS q(queue) CROSS JOIN LATERAL (
       SELECT count(*) AS n, count(*) FILTER (WHERE is_due AND NOT is_locked) AS due, count(*) FILTER (WHERE NOT is_due) AS later FROM (
