@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type ChannelModel, connect, type Options } from "amqplib";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { StartError } from "../../src/core/errors.ts";
+import { messageOf, StartError } from "../../src/core/errors.ts";
 import type { Observation } from "../../src/core/observation.ts";
 import { monotonicClock } from "../../src/runtime/clock.ts";
 import { createRabbitmqSource } from "../../src/sources/rabbitmq/rabbitmq.ts";
@@ -267,6 +267,91 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
     }
   });
 
+  describe("behind a management API that fails", () => {
+    const page = (items: unknown) => ({ body: JSON.stringify({ items, page_count: 1 }) });
+    const faults: readonly { readonly what: string; readonly answer: OtherAnswer; readonly says: RegExp }[] =
+      [
+        { what: "401", answer: { status: 401 }, says: /^401: the user is unknown/ },
+        { what: "403", answer: { status: 403 }, says: /^403: the user may not use/ },
+        { what: "404", answer: { status: 404 }, says: /^404: there is no management API/ },
+        { what: "500", answer: { status: 500, body: "oops" }, says: /^RabbitMQ answered 500$/ },
+        { what: "503", answer: { status: 503, body: "<html>" }, says: /^RabbitMQ answered 503$/ },
+        { what: "a redirect", answer: { status: 302, body: "" }, says: /^302: it redirects/ },
+        {
+          what: "a login page",
+          answer: { body: "<html>Log in</html>" },
+          says: /^expected an object in JSON/,
+        },
+        { what: "half a text", answer: { body: '{"items":[{"na' }, says: /^expected an object in JSON/ },
+        { what: "null", answer: { body: "null" }, says: /^expected an object in JSON/ },
+        { what: "all queues at once", answer: { body: "[]" }, says: /^expected a page of queues/ },
+        { what: "no queue where one should be", answer: page([null]), says: /^expected a page of queues/ },
+        {
+          what: "a queue without a name",
+          answer: page([{ vhost: "/" }]),
+          says: /^expected a page of queues/,
+        },
+        {
+          what: "an answer that is cut",
+          answer: { body: "{}", isCut: true },
+          says: /^aborted$|terminated|hang up/,
+        },
+        {
+          what: "9 MB",
+          answer: { body: " ".repeat(9_000_000) },
+          says: /^the answer has more than 8000000 bytes$/,
+        },
+      ];
+
+    test("nothing is reported, the cause is logged once, and all is right again by itself", async () => {
+      await rabbitmq.manage("PUT", "queues/%2F/fails", { durable: true });
+      const proxy = await startProxy(new URL(rabbitmq.url).port);
+      const watched = await watch(proxied(rabbitmq.url, proxy.port));
+      for (const { what, answer, says } of faults) {
+        await watched.until("fails", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+        const from = watched.log.length;
+        const failures = () =>
+          watched.log.slice(from).filter(({ message }) => message === "source unavailable");
+        proxy.instead = answer;
+        await eventually(() => expect(failures().length, what).toBeGreaterThanOrEqual(2));
+        const count = watched.seen.length;
+        await eventually(() => expect(failures().length, what).toBeGreaterThanOrEqual(4));
+        expect(watched.seen, what).toHaveLength(count);
+        proxy.instead = null;
+        await eventually(() =>
+          expect(watched.log.slice(from).map(({ message }) => message)).toContain("source available again"),
+        );
+        expect(
+          failures().filter(({ level }) => level === "warn"),
+          what,
+        ).toHaveLength(1);
+        expect(messageOf(failures()[0]?.fields.err), what).toMatch(says);
+      }
+    });
+
+    test("a count that is none makes its queue unknown, and no other", async () => {
+      const counts = [-1, "5", null, 1.5, {}];
+      const well = { vhost: "/", name: "well", messages_ready: 0, messages_unacknowledged: 0 };
+      const odd = counts.flatMap((count, n) => [
+        { ...well, name: `ready-${n}`, messages_ready: count },
+        { ...well, name: `stats-${n}`, messages_ready: 3, message_stats: { publish: count } },
+      ]);
+      const proxy = await startProxy(new URL(rabbitmq.url).port);
+      proxy.instead = page([...odd, well]);
+      const watched = await watch(proxied(rabbitmq.url, proxy.port));
+      await watched.until("well", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+      for (const n of counts.keys()) {
+        expect(watched.latest(`ready-${n}`)).toMatchObject({
+          depth: null,
+          headAgeMs: null,
+          accuracy: "UNKNOWN",
+        });
+        // As one that has no statistics yet: its messages have been there since the first reading at least.
+        expect(watched.latest(`stats-${n}`)).toMatchObject({ depth: 3, accuracy: "LOWER_BOUND" });
+      }
+    });
+  });
+
   test("a wrong password is logged, and the password is not", async () => {
     const watched = await watch(rabbitmq.url.replace(/watcher:[^@]*/, "watcher:hunter2"));
     const { fields } = await watched.logged("source unavailable", 2);
@@ -315,17 +400,38 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
   });
 });
 
+interface OtherAnswer {
+  /** @default 200 */
+  readonly status?: number;
+  readonly body?: string;
+  /** Whether the connection ends before all of it was sent. */
+  readonly isCut?: boolean;
+}
+
 interface Proxy {
   readonly port: number;
   beforePage: (page: number) => Promise<void>;
+  /** What is answered in place of a page of queues. */
+  instead: OtherAnswer | null;
 }
 
 /** Passes requests on to the management API. */
 async function startProxy(port: string): Promise<Proxy> {
-  const proxy = { port: 0, beforePage: async (_: number): Promise<void> => {} };
+  const proxy = {
+    ...{ port: 0, beforePage: async (_: number): Promise<void> => {} },
+    instead: null as OtherAnswer | null,
+  };
   const server = createServer((incoming, outgoing) => {
     const target = new URL(incoming.url ?? "/", `http://127.0.0.1:${port}`);
     const answer = async () => {
+      if (proxy.instead !== null && target.pathname.includes("/queues")) {
+        const { status = 200, body = "", isCut = false } = proxy.instead;
+        const length = Buffer.byteLength(body) + (isCut ? 1 : 0);
+        outgoing.writeHead(status, { "content-length": length });
+        outgoing.write(body, () => isCut && outgoing.destroy());
+        if (!isCut) outgoing.end();
+        return;
+      }
       await proxy.beforePage(Number(target.searchParams.get("page")));
       const response = await fetch(target, {
         headers: { authorization: incoming.headers.authorization ?? "" },

@@ -76,7 +76,7 @@ export function createManagementApi(address: RabbitmqAddress): ManagementApi {
     const response = await get(`${path}/api/${target}`, signal);
     const text = await textOf(response);
     const status = response.statusCode ?? 0;
-    const answer = (status === 200 ? JSON.parse(text) : {}) as Partial<T>;
+    const answer = (status === 200 ? objectIn(text) : {}) as Partial<T>;
     return { status, answer, date: Date.parse(response.headers.date ?? "") };
   }
 
@@ -87,9 +87,9 @@ export function createManagementApi(address: RabbitmqAddress): ManagementApi {
       const { status, answer, date } = await ask<RawPage>(`queues${where}?${query}`, signal);
       if (status !== 200) throw new Error(refusal(status, vhost));
       const { items, page_count: pageCount = 1 } = answer;
-      if (!Array.isArray(items))
-        throw new Error("expected a page of queues; is this RabbitMQ's management API?");
-      return { queues: items, pageCount, brokerNowMs: Number.isNaN(date) ? null : date };
+      if (!Array.isArray(items) || !items.every(isQueue) || !Number.isSafeInteger(pageCount))
+        throw new Error(`expected a page of queues; ${isItRabbitmq}`);
+      return { queues: items.map(counted), pageCount, brokerNowMs: Number.isNaN(date) ? null : date };
     },
     async whyUncounted(signal) {
       // Not every user may ask for it, and not every proxy passes it on: then the settings are taken for the usual ones.
@@ -113,11 +113,50 @@ interface RawOverview {
   readonly disable_stats: boolean;
 }
 
+const isItRabbitmq = "is this RabbitMQ's management API, or does something else answer in its place?";
+
+function objectIn(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // As the page of a proxy's login is.
+  }
+  throw new Error(`expected an object in JSON; ${isItRabbitmq}`);
+}
+
+function isQueue(value: unknown): boolean {
+  const { vhost, name } = Object(value) as Record<string, unknown>;
+  return typeof vhost === "string" && typeof name === "string";
+}
+
+/** A count that is no number of messages is left out: then nothing is known of the queue. */
+function counted(queue: RabbitmqQueue): RabbitmqQueue {
+  const {
+    messages_ready: ready,
+    messages_unacknowledged: unacknowledged,
+    message_stats: stats,
+    ...rest
+  } = queue;
+  return {
+    ...rest,
+    ...(isCount(ready) ? { messages_ready: ready } : {}),
+    ...(isCount(unacknowledged) ? { messages_unacknowledged: unacknowledged } : {}),
+    ...(stats !== undefined && Object.values(Object(stats)).every(isCount) ? { message_stats: stats } : {}),
+  };
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
 function refusal(status: number, vhost: string | null): string {
   if (status === 401)
     return "401: the user is unknown, its password is wrong, or it lacks the tag monitoring";
   if (status === 404)
     return vhost === null ? "404: there is no management API here" : `404: there is no virtual host ${vhost}`;
+  if (status === 403) return "403: the user may not use the management API: give it the tag monitoring";
+  if (status >= 300 && status < 400) return `${status}: it redirects to another address; ${isItRabbitmq}`;
   return `RabbitMQ answered ${status}`;
 }
 
