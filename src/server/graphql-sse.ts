@@ -55,8 +55,10 @@ export function createEventStreams({ take, budget, requests, stalled }: EventStr
       const { req } = response;
       if (!req.readableEnded && !req.destroyed) await discardBody(req);
       if (response.socket === null && !req.socket.destroyed) await firstOnConnection(response);
-      if (req.socket.destroyed) {
+      // A client that has closed its end has most likely gone.
+      if (req.socket.destroyed || req.socket.readableEnded) {
         subscription.leave();
+        req.socket.destroy();
         return;
       }
       response.writeHead(200, { ...streamHeaders, Connection: "close" });

@@ -157,6 +157,8 @@ export function createServer(options: ServerOptions): Server {
     // Responses to earlier requests would come between the frames of a WebSocket.
     shouldUpgradeCallback: (request) => wantsWebSocket(request) && !connections.isBusy(request.socket),
   });
+  // A client that has closed its end gets the answers to what it sent before. Node has this property, and no option for it.
+  Object.assign(http, { httpAllowHalfOpen: true });
   let isLeaving = false;
   let url = "";
 

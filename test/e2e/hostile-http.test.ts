@@ -178,6 +178,50 @@ describe("an odd request", () => {
   });
 });
 
+describe("a client that has sent everything, and closed its end", () => {
+  let app: Awaited<ReturnType<typeof startApp>>;
+  beforeAll(async () => {
+    app = await startApp({ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() });
+  });
+  afterAll(() => app?.stop());
+
+  // So does busybox's nc, with which containers are probed.
+  const queues = '{"query":"{queueLatency(queues:[\\"q\\"]){state}}"}';
+  const posted = `${post.replace(String(query.length), String(queues.length))}\r\n${queues}`;
+
+  test.each([
+    { what: "a probe of HTTP/1.0", sent: `GET /ready HTTP/1.0\r\n${host}\r\n`, answers: 1 },
+    { what: "a probe", sent: get("/ready"), answers: 1 },
+    { what: "a scrape", sent: get("/metrics"), answers: 1 },
+    { what: "a query by GET", sent: get("/graphql?query={queueLatency(queues:%22q%22){state}}"), answers: 1 },
+    { what: "a query by POST", sent: posted, answers: 1 },
+    { what: "several requests", sent: posted + get("/ready") + posted, answers: 3 },
+  ])("gets the answer to $what, then the end", async ({ sent, answers }) => {
+    await using raw = await openRaw(app.url);
+    raw.socket.end(sent);
+    await raw.closed;
+    expect(raw.text().match(/HTTP\/1\.1 200 OK/g)).toHaveLength(answers);
+    expect(raw.text().match(/\r\n\r\n[^H]/g)).toHaveLength(answers);
+  });
+
+  test.each([
+    { what: "half a head", sent: "GET /ready HTTP/1.1\r\nHost" },
+    { what: "half a body", sent: posted.slice(0, -5) },
+  ])("after $what has no answer to wait for", async ({ sent }) => {
+    await using raw = await openRaw(app.url);
+    raw.socket.end(sent);
+    await raw.closed;
+    expect(raw.text()).toMatch(/^(HTTP\/1\.1 400 .*)?$/s);
+  });
+
+  test("is not pushed anything: a client that has gone looks the same", async () => {
+    await using raw = await openRaw(app.url);
+    const subscription = "subscription{queueLatency(queues:%22q%22,refreshMs:0){state}}";
+    raw.socket.end(get(`/graphql?query=${subscription}`, "Accept: text/event-stream\r\n"));
+    await raw.closed;
+  });
+});
+
 describe("a client", () => {
   const checkEveryMs = 50;
   const shortHead = { headMs: 500, requestMs: 3_600_000, checkEveryMs };
