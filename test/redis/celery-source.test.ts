@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { monotonicClock } from "../../src/runtime/clock.ts";
+import { wallClock } from "../../src/runtime/clock.ts";
 import { celery } from "../../src/sources/lists/systems/celery.ts";
-import { expectSince, timed } from "../support/elapsed.ts";
+import { type Elapsed, expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
 import { type Releases, startPython, startPythonModule, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
@@ -36,11 +36,21 @@ function createCelery(releases: Releases, transport: object = {}) {
     redis,
     push: (queue: string, names: readonly string[], options: Push = {}) =>
       timed(() => app.ask({ do: "push", queue, names, ...options })),
+    /** Between which two times each task was pushed, by the wall clock. */
+    note: async (queue: string, names: readonly string[]) =>
+      (await app.ask<{ readonly times: readonly Elapsed[] }>({ do: "push", queue, names })).times,
     purge: (queue: string) => app.ask({ do: "purge", queue }),
     restore: (queue: string) => app.ask({ do: "restore", queue }),
     takeAndReturn: (queue: string) => app.ask({ do: "takeAndReturn", queue }),
     startWorker(queue: string) {
-      const options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR"];
+      const options = [
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--loglevel=ERROR",
+        "-c",
+        "1",
+      ];
       const args = ["-A", "celery_jobs", "worker", "-P", "solo", "-Q", queue, ...options];
       return startPythonModule("celery", args, env, releases);
     },
@@ -56,33 +66,26 @@ const isSkipped = whyNoPythonLists !== null;
 describe.skipIf(isSkipped).each(versions)(`a real Celery $version${whyNoPythonLists ?? ""}`, (one) => {
   const { releases, hasPrefix } = one;
 
-  test("is read to one interval, though its messages hold no time, until a worker has taken all", async () => {
-    const { url, push, startWorker } = createCelery(releases);
+  test("has the age and the waits that its producer and its worker note, though its messages hold no time", async () => {
+    const { url, push, note, startWorker } = createCelery(releases);
     const watched = await watchLists({ system: celery, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     const pushed = await push("mail", ["a"]);
-    const first = await watched.until("mail", {
-      depth: 1,
-      accuracy: "EXACT",
-      scheduled: null,
-      paused: false,
-    });
-    expectSince(first, pushed);
-    const last = await push(
-      "mail",
-      Array.from({ length: 50 }, (_, n) => `b${n}`),
-    );
-    const burst = await watched.until("mail", { depth: 51, accuracy: "EXACT" });
-    expectSince(burst, pushed);
-    const beforeWork = monotonicClock.now();
+    const seen = { depth: 1, accuracy: "EXACT", scheduled: null, paused: false };
+    expectSince(await watched.until("mail", seen), pushed);
+    const burst = await note("mail", [...Array(10).fill("slow"), ...Array(40).fill("b")]);
+    expectSince(await watched.until("mail", { depth: 51, accuracy: "EXACT" }), pushed);
+    const startedAtMs = wallClock.epochMs();
     const worker = startWorker("mail");
     await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
     await eventually(() => expect(worker.lines).toHaveLength(51));
-    const taken = [beforeWork, monotonicClock.now()] as const;
     const { enqueued, waits, intervalMs } = countedOf(watched, "mail");
     expect(enqueued).toBe(51);
     expect(waits).toHaveLength(51);
-    for (const wait of waits) expectWait(wait, [pushed[0], last[1]], taken, intervalMs);
+    const begun = worker.lines.map(({ at }) => Number(at));
+    // A worker has four tasks at most: it takes one more when the first of them is done.
+    const takenOf = (i: number): Elapsed => [begun[i - 4] ?? startedAtMs, begun[i] ?? Number.NaN];
+    for (const [i, times] of burst.entries()) expectWait(waits[i + 1], times, takenOf(i + 1), intervalMs);
     expect(watched.log.filter(({ level }) => level !== "debug")).toEqual([]);
   });
 

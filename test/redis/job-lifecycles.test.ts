@@ -10,6 +10,7 @@ import { type Elapsed, expectSince, timed } from "../support/elapsed.ts";
 import { laravelJobs, whyNoLaravel } from "../support/laravel.ts";
 import { countedOf, expectWait, watchLists } from "../support/list-source.ts";
 import { startProgram } from "../support/program.ts";
+import { type Releases, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { clockOffset } from "../support/source-redis.ts";
 import { type WatchedSource, watchSource } from "../support/watched-source.ts";
@@ -18,7 +19,7 @@ let server: TestRedis;
 let databases = 0;
 
 beforeAll(async () => {
-  server = await startRedis({ args: ["--databases", "64"] });
+  server = await startRedis({ args: ["--databases", "128"] });
 });
 
 afterAll(() => server?.stop());
@@ -63,8 +64,12 @@ interface Noted {
 }
 
 function startJobs(program: string, args: readonly string[], url: string) {
-  const { ask, stop } = startProgram(program, args, { env: { JOBS_REDIS: url } });
-  onTestFinished(stop);
+  const started = startProgram(program, args, { env: { JOBS_REDIS: url } });
+  onTestFinished(started.stop);
+  return jobsOf(started);
+}
+
+function jobsOf({ ask }: Pick<ReturnType<typeof startProgram>, "ask">) {
   const act = (what: string, options: object = {}) => ask<Noted>({ do: what, queue, ...options });
   return {
     /** Between which two times each job was pushed, or begun, by the clock of the program. */
@@ -82,6 +87,24 @@ function startJobs(program: string, args: readonly string[], url: string) {
 const startLaravel = (url: string) => startJobs("php", [laravelJobs], url);
 const startResque = (url: string) => startJobs(process.execPath, [support("resque-program.ts")], url);
 const startBull = (url: string) => startJobs(process.execPath, [support("bull-program.ts")], url);
+
+const startRq = (releases: Releases) => (url: string) =>
+  jobsOf(startPython("rq_jobs.py", { JOBS_REDIS: url }, releases));
+const startDramatiq = (url: string) => jobsOf(startPython("dramatiq_jobs.py", { JOBS_REDIS: url }));
+const startArq = (url: string) => jobsOf(startPython("arq_jobs.py", { JOBS_REDIS: url }));
+
+function startHuey(storage: "list" | "priorities") {
+  return (url: string) => {
+    const jobs = jobsOf(startPython("huey_jobs.py", { JOBS_REDIS: url, JOBS_STORAGE: storage }));
+    const push: Jobs["push"] = async (names, options = {}) => {
+      const pushed = await jobs.push(names, options);
+      // It lies among the others until a consumer has looked at it.
+      if (options.delay !== undefined) await jobs.work(names.length);
+      return pushed;
+    };
+    return { ...jobs, push };
+  };
+}
 
 function startAsynqJobs(url: string): Jobs {
   const asynq = startAsynq(url);
@@ -125,8 +148,9 @@ function startConsumers(url: string): Jobs {
   };
 }
 
-const ofLists = (system: (typeof listSystems)["laravel" | "resque"]) => (url: string) =>
-  watchLists({ system, url: `${url}?queues=${queue}` });
+const ofLists =
+  (system: (typeof listSystems)[Exclude<keyof typeof listSystems, "celery">]) => (url: string) =>
+    watchLists({ system, url: `${url}?queues=${queue}` });
 
 const notWaiting = { depth: 0, headAgeMs: null, accuracy: "EXACT" };
 
@@ -154,7 +178,88 @@ interface System {
   readonly hasPause: boolean;
 }
 
+const ofPython = { whyNot: whyNoPythonLists, hasPause: false } as const;
+const ofRq = {
+  ...ofPython,
+  watch: ofLists(listSystems.rq),
+  accuracy: "EXACT",
+  delayed: { ...notWaiting, scheduled: 1, inFlight: 0 },
+  // It is pushed again at once.
+  failed: { depth: 1, scheduled: 0, inFlight: 0, accuracy: "EXACT" },
+  killed: { depth: 1, scheduled: 0, inFlight: 1, accuracy: "EXACT" },
+  givenUp: {
+    // After its time limit. A worker that starts pushes it again, and works the other one.
+    by: async (redis: Redis, startAnother: () => Jobs) => {
+      await addTo(redis, `rq:wip:${queue}`, -2 * hour);
+      await startAnother().work(1);
+    },
+    seen: { depth: 1, scheduled: 0, inFlight: 0, accuracy: "EXACT" },
+  },
+  hasPause: true,
+} as const;
+const ofHuey = {
+  ...ofPython,
+  watch: ofLists(listSystems.huey),
+  delayed: { ...notWaiting, scheduled: 1, inFlight: null },
+  // It is lost.
+  givenUp: null,
+} as const;
+
 const systems: readonly System[] = [
+  { ...ofRq, title: "RQ 2", start: startRq("current") },
+  { ...ofRq, title: "RQ 1", start: startRq("older") },
+  {
+    ...ofPython,
+    title: "Dramatiq",
+    start: startDramatiq,
+    watch: ofLists(listSystems.dramatiq),
+    accuracy: "EXACT",
+    delayed: { ...notWaiting, scheduled: null, inFlight: null },
+    // It is delayed.
+    failed: notWaiting,
+    // It had both in its memory.
+    killed: notWaiting,
+    givenUp: {
+      // Once it has not been heard of for a minute, any other process pushes again what it had.
+      by: async (redis, startAnother) => {
+        await addTo(redis, "dramatiq:__heartbeats__", -hour * 1_000);
+        await startAnother().push(["c"]);
+      },
+      seen: { depth: 3, accuracy: "EXACT" },
+    },
+  },
+  {
+    ...ofHuey,
+    title: "Huey",
+    start: startHuey("list"),
+    accuracy: "EXACT",
+    failed: { depth: 1, scheduled: 0, accuracy: "EXACT" },
+    killed: { depth: 1, inFlight: null, accuracy: "EXACT" },
+  },
+  {
+    ...ofHuey,
+    title: "Huey with priorities",
+    start: startHuey("priorities"),
+    accuracy: "ESTIMATED",
+    failed: { depth: 1, scheduled: 0, accuracy: "ESTIMATED" },
+    killed: { depth: 1, inFlight: null, accuracy: "ESTIMATED" },
+  },
+  {
+    ...ofPython,
+    title: "arq",
+    start: startArq,
+    watch: ofLists(listSystems.arq),
+    accuracy: "ESTIMATED",
+    delayed: { ...notWaiting, scheduled: 1, inFlight: 0 },
+    // In an hour.
+    failed: { ...notWaiting, scheduled: 1, inFlight: 0 },
+    killed: { depth: 1, scheduled: 0, inFlight: 1, accuracy: "ESTIMATED" },
+    givenUp: {
+      // After a time limit.
+      by: async (redis) => redis.del(await redis.keys("arq:in-progress:*")),
+      seen: { depth: 2, inFlight: 0, accuracy: "ESTIMATED" },
+    },
+  },
   {
     title: "Laravel",
     whyNot: whyNoLaravel,
@@ -306,7 +411,8 @@ describe.each(systems)("$title", (system) => {
     const pushed = await jobs.push(["die", "b"]);
     await until({ depth: 2, accuracy });
     await expect(jobs.work(1)).rejects.toThrow();
-    expectSince(await until(killed), pushed);
+    const left = await until(killed);
+    if (left.headAgeMs !== null) expectSince(left, pushed);
     if (givenUp === null) return;
     await givenUp.by(redis, () => start(url));
     await until(givenUp.seen);
@@ -327,9 +433,20 @@ describe.each(systems)("$title", (system) => {
 const marked = [
   { title: "Laravel", system: listSystems.laravel, start: startLaravel, whyNot: whyNoLaravel },
   { title: "Resque", system: listSystems.resque, start: startResque, whyNot: null },
+  { title: "RQ 2", system: listSystems.rq, start: startRq("current"), whyNot: whyNoPythonLists },
+  { title: "RQ 1", system: listSystems.rq, start: startRq("older"), whyNot: whyNoPythonLists },
+  {
+    title: "Dramatiq",
+    system: listSystems.dramatiq,
+    start: startDramatiq,
+    whyNot: whyNoPythonLists,
+    // A worker takes all of them into its memory.
+    taken: 3,
+  },
+  { title: "Huey", system: listSystems.huey, start: startHuey("list"), whyNot: whyNoPythonLists },
 ];
 
-describe.each(marked)("$title", ({ system, start, whyNot }) => {
+describe.each(marked)("$title", ({ system, start, whyNot, taken = 2 }) => {
   test.skipIf(whyNot !== null)("has the waits that its producer and its worker note", async () => {
     const { url } = ownDatabase();
     const jobs = start(url);
@@ -340,11 +457,11 @@ describe.each(marked)("$title", ({ system, start, whyNot }) => {
       pushed.push(...(await jobs.note("push", { names: [name] })));
       await watched.until(queue, { depth: pushed.length, accuracy: "EXACT" });
     }
-    const begun = await jobs.note("work", { jobs: 2 });
-    await watched.until(queue, { depth: 1 });
+    const begun = await jobs.note("work", { jobs: taken });
+    await watched.until(queue, { depth: 3 - taken });
     const { enqueued, waits, intervalMs } = countedOf(watched, queue);
     expect(enqueued).toBe(3);
-    expect(waits).toHaveLength(2);
+    expect(waits).toHaveLength(taken);
     for (const [i, wait] of waits.entries())
       expectWait(wait, pushed[i] ?? never, begun[i] ?? never, intervalMs);
   });

@@ -16,9 +16,9 @@ beforeAll(async () => {
 afterAll(() => server?.stop());
 
 /** A database that no other test uses. */
-function ownDatabase(known?: string) {
-  if (known === undefined) databases += 1;
-  const url = known ?? `${server.url}${databases}`;
+function ownDatabase() {
+  databases += 1;
+  const url = `${server.url}${databases}`;
   const redis = new Redis(url);
   onTestFinished(() => redis.disconnect());
   return { url, redis };
@@ -32,8 +32,8 @@ interface PushOptions {
 }
 
 /** The real producer and worker of a job system, with a database of its own. */
-function startJobs(program: string, releases: Releases = "current", known?: string, storage = "") {
-  const { url, redis } = ownDatabase(known);
+function startJobs(program: string, releases: Releases = "current", storage = "list") {
+  const { url, redis } = ownDatabase();
   const jobs = startPython(program, { JOBS_REDIS: url, JOBS_STORAGE: storage }, releases);
   const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
   return {
@@ -44,121 +44,24 @@ function startJobs(program: string, releases: Releases = "current", known?: stri
     work: (queue: string, count: number) => ask({ do: "work", queue, jobs: count }),
     purge: (queue: string) => ask({ do: "purge", queue }),
     ask,
-    /** As one that dies: it gives nothing back. */
-    kill: () => jobs.stop(),
-    ended: () => eventually(() => expect(jobs.child.signalCode).toBe("SIGKILL")),
     pause: () => ask({ do: "pause", queue: "any" }),
     resume: () => ask({ do: "resume", queue: "any" }),
   };
 }
 
-const notWaiting = { depth: 0, headAgeMs: null };
-const ofRq = {
-  ...{ system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
-  ...{ delayed: { ...notWaiting, scheduled: 1, inFlight: 0 }, taking: 1 },
-  // For as long as its key says: a worker's own time limit.
-  ...{ killed: { depth: 1, inFlight: 1 }, retried: { depth: 1 } },
-} as const;
+/** What happens to their jobs is in job-lifecycles.test.ts. */
 const systems = [
-  { ...ofRq, what: "RQ 2", releases: "current" },
-  { ...ofRq, what: "RQ 1", releases: "older" },
-  {
-    ...{ system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
-    // A worker takes all of them into its memory.
-    ...{ delayed: { ...notWaiting, scheduled: null, inFlight: null }, taking: 4 },
-    // It had both in its memory. What is to be tried again is held by a worker, too.
-    ...{ what: "Dramatiq", killed: notWaiting, retried: null },
-    releases: "current",
-  },
-  // It lies among the others until a consumer has looked at it.
-  {
-    ...{ system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND" },
-    ...{ delayed: { depth: 1 }, taking: 1, killed: { depth: 1 }, retried: { depth: 1 } },
-    what: "Huey",
-    releases: "current",
-  },
+  { title: "RQ 2", system: listSystems.rq, program: "rq_jobs.py", backlog: "ESTIMATED" },
+  { title: "Dramatiq", system: listSystems.dramatiq, program: "dramatiq_jobs.py", backlog: "ESTIMATED" },
+  { title: "Huey", system: listSystems.huey, program: "huey_jobs.py", backlog: "LOWER_BOUND" },
 ] as const;
 const isSkipped = whyNoPythonLists !== null;
 
-describe.skipIf(isSkipped).each(systems)(`a real $what${whyNoPythonLists ?? ""}`, (one) => {
-  const { system, program, releases, backlog, delayed, taking, killed, retried } = one;
-
-  test("is read to one interval while jobs are pushed, worked and purged", async () => {
-    const { url, push, work, purge } = startJobs(program, releases);
-    const watched = await watchLists({ system, url: `${url}?queues=mail` });
-    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
-    const first = await push("mail", ["a"]);
-    expectSince(await watched.until("mail", { depth: 1, accuracy: "EXACT", paused: false }), first);
-    const burst = await push(
-      "mail",
-      Array.from({ length: 30 }, (_, n) => `b${n}`),
-    );
-    expectSince(await watched.until("mail", { depth: 31, accuracy: "EXACT" }), first);
-    if (taking === 1) {
-      expect((await work("mail", 1)).worked).toEqual(["a"]);
-      expectSince(await watched.until("mail", { depth: 30, accuracy: "EXACT" }), burst);
-    }
-    await purge("mail");
-    await watched.until("mail", { depth: 0, headAgeMs: null, accuracy: "EXACT" });
-    await push("mail", ["c"]);
-    expect((await work("mail", 1)).worked.at(-1)).toBe("c");
-    await watched.until("mail", { depth: 0, headAgeMs: null });
-  });
-
-  test("has its jobs counted as they come and leave, and their waits to one interval", async () => {
-    const { url, push, work } = startJobs(program, releases);
-    const watched = await watchLists({ system, url: `${url}?queues=mail` });
-    await watched.until("mail", { depth: 0 });
-    const first = await push("mail", ["a", "b", "c"]);
-    await watched.until("mail", { depth: 3, accuracy: "EXACT" });
-    await push("mail", ["d"]);
-    await watched.until("mail", { depth: 4 });
-    const beforeWork = watched.seen.length;
-    const taken = await timed(() => work("mail", taking));
-    await watched.until("mail", { depth: 4 - taking });
-    const { enqueued, waits, intervalMs } = countedOf(watched, "mail");
-    expect(enqueued).toBe(4);
-    expect(waits).toHaveLength(taking);
-    expectWait(waits[0], first, taken, intervalMs);
-    // An empty list does not show whether others were there meanwhile.
-    const whole = watched.seen.slice(beforeWork).flatMap(({ queues }) => queues[0]?.counts ?? []);
-    expect(whole.some(({ isLowerBound }) => isLowerBound)).toBe(taking === 4);
-  });
-
-  test("a job that a killed worker had does not wait, and one that is pushed again waits anew", async () => {
-    const { url, push, work, ended } = startJobs(program, releases);
-    const watched = await watchLists({ system, url: `${url}?queues=mail,retried` });
-    await watched.until("mail", { depth: 0 });
-    const pushed = await push("mail", ["die", "b"]);
-    await watched.until("mail", { depth: 2, accuracy: "EXACT" });
-    await expect(work("mail", 2)).rejects.toThrow("ended");
-    await ended();
-    const left = await watched.until("mail", { ...killed, accuracy: "EXACT" });
-    if (killed.depth === 1) expectSince(left, pushed);
-    const other = startJobs(program, releases, url);
-    if (system.title === "Dramatiq") {
-      // Its next worker puts back what the dead one had, at the end at which new ones are pushed.
-      let pushes = 0;
-      const putBack = await timed(() =>
-        eventually(async () => {
-          await other.push("mail", ["c"]);
-          pushes += 1;
-          expect((await watched.next()).queues[0]?.depth).toBe(pushes + 2);
-        }),
-      );
-      expectSince(await watched.until("mail", { accuracy: "EXACT" }), putBack);
-    }
-    if (retried === null) return;
-    const first = await other.push("retried", ["fail", "b"]);
-    await watched.until("retried", { depth: 2, accuracy: "EXACT" });
-    const again = await timed(() => other.work("retried", 1));
-    expectSince(await watched.until("retried", { depth: 2, accuracy: "EXACT" }), first);
-    await other.work("retried", 1);
-    expectSince(await watched.until("retried", { ...retried, accuracy: "EXACT" }), again);
-  });
+describe.skipIf(isSkipped).each(systems)(`a real $title${whyNoPythonLists ?? ""}`, (one) => {
+  const { system, program, backlog } = one;
 
   test("has queues that are found, with jobs of before that are only as sure as they can be", async () => {
-    const { url, push } = startJobs(program, releases);
+    const { url, push } = startJobs(program);
     const pushed = await push("before", ["a", "b"]);
     const watched = await watchLists({ system, url });
     const seen = await watched.until("before", { depth: 2, accuracy: backlog });
@@ -167,13 +70,6 @@ describe.skipIf(isSkipped).each(systems)(`a real $what${whyNoPythonLists ?? ""}`
     await push("later", ["a"]);
     await watched.until("later", { depth: 1 });
     expect((await watched.next()).queues.map(({ queue }) => queue).sort()).toEqual(["before", "later"]);
-  });
-
-  test("a job with a delay does not wait, where the system keeps it apart", async () => {
-    const { url, push } = startJobs(program, releases);
-    const watched = await watchLists({ system, url: `${url}?queues=mail` });
-    await push("mail", ["later"], { delay: 3600 });
-    await watched.until("mail", delayed);
   });
 });
 
@@ -263,7 +159,7 @@ describe.skipIf(isSkipped).each(releasesOfRq)(
 
 describe.skipIf(isSkipped)(`a real Huey with priorities${whyNoPythonLists ?? ""}`, () => {
   const system = listSystems.huey;
-  const start = () => startJobs("huey_jobs.py", "current", undefined, "priorities");
+  const start = () => startJobs("huey_jobs.py", "current", "priorities");
 
   test("has its oldest task of any priority for its head, and is not counted", async () => {
     const { url, push, work, purge } = start();
@@ -331,33 +227,6 @@ describe.skipIf(isSkipped)(`a real arq${whyNoPythonLists ?? ""}`, () => {
     await watched.until(queue, { depth: 1, inFlight: 0 });
     expect((await work(queue, 1)).worked).toEqual(["slow", "b"]);
     await watched.until(queue, { depth: 0, inFlight: 0, headAgeMs: null, accuracy: "EXACT" });
-  });
-
-  test("a job that is to run later does not wait, nor one to be tried again", async () => {
-    const { url, push, work, purge } = startJobs("arq_jobs.py");
-    const watched = await watchLists({ system, url });
-    await push(queue, ["later"], { delay: 3600 });
-    await watched.until(queue, { depth: 0, scheduled: 1, inFlight: 0, headAgeMs: null });
-    await push(queue, ["fail"]);
-    await watched.until(queue, { depth: 1, scheduled: 1 });
-    await work(queue, 1);
-    await watched.until(queue, { depth: 0, scheduled: 2, inFlight: 0, headAgeMs: null });
-    await purge(queue);
-    await watched.until(queue, { depth: 0, scheduled: 0 });
-  });
-
-  test("a job of a killed worker waits again once its key has expired", async () => {
-    const { url, redis, push, ask, kill } = startJobs("arq_jobs.py");
-    const pushed = await push(queue, ["slow"]);
-    const watched = await watchLists({ system, url });
-    await ask({ do: "start", queue, jobs: 1, name: "slow" });
-    await watched.until(queue, { depth: 0, inFlight: 1, headAgeMs: null });
-    await kill();
-    await watched.until(queue, { depth: 0, inFlight: 1, headAgeMs: null });
-    const running = await redis.keys("arq:in-progress:*");
-    expect(await redis.pttl(running[0] ?? "")).toBeGreaterThan(0);
-    await redis.pexpire(running[0] ?? "", 1);
-    expectSince(await watched.until(queue, { depth: 1, inFlight: 0, accuracy: "ESTIMATED" }), pushed);
   });
 
   test("other queues are found by their workers' health checks, and the head behind jobs that run", async () => {

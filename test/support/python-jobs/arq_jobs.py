@@ -2,6 +2,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 
 from arq import Retry, create_pool
@@ -15,6 +16,8 @@ gates = {}
 async def work(ctx, name):
     if name == "fail" and ctx["job_try"] == 1:
         raise Retry(defer=3600)
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     worked.append(name)
     if name == "slow":
         await gates.setdefault(name, asyncio.Event()).wait()

@@ -19,6 +19,8 @@ app.conf.update(
 
 @app.task(name="work", bind=True, max_retries=5, acks_late=True)
 def work(self, name, fail=False):
+    if name == "slow":
+        time.sleep(0.05)
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     print(json.dumps({"worked": name, "at": time.time() * 1000}), flush=True)
@@ -30,10 +32,13 @@ def main():
     for line in sys.stdin:
         ask = json.loads(line)
         queue = ask["queue"]
+        times = []
         if ask["do"] == "push":
             options = {key: ask[key] for key in ("countdown", "priority", "headers") if key in ask}
             for name in ask["names"]:
+                before = time.time() * 1000
                 work.apply_async((name, ask.get("fail", False)), queue=queue, **options)
+                times.append([before, time.time() * 1000])
         elif ask["do"] == "purge":
             with app.connection_for_write() as connection:
                 connection.default_channel.queue_purge(queue)
@@ -47,7 +52,7 @@ def main():
             # As any worker does every few seconds with what has been out for longer than the visibility timeout.
             with app.connection_for_read() as connection:
                 connection.default_channel.qos.restore_visible(interval=1)
-        print("{}", flush=True)
+        print(json.dumps({"times": times}), flush=True)
 
 
 if __name__ == "__main__":

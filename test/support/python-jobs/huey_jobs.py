@@ -3,11 +3,16 @@ import json
 import os
 import signal
 import sys
+import time
 
 from huey import PriorityRedisHuey, RedisHuey
 
 worked = []
 hueys = {}
+
+
+def now():
+    return time.time() * 1000
 
 
 def work(name):
@@ -30,18 +35,24 @@ def main():
     for line in sys.stdin:
         ask = json.loads(line)
         huey, task = huey_of(ask["queue"])
+        times = []
         if ask["do"] == "push":
             for name in ask["names"]:
+                before = now()
                 if "delay" in ask:
                     task.schedule((name,), delay=ask["delay"])
                 else:
                     task(name, priority=ask.get("priority"))
+                times.append([before, now()])
         elif ask["do"] == "work":
             for _ in range(ask["jobs"]):
-                huey.execute(huey.dequeue())
+                before = now()
+                taken = huey.dequeue()
+                times.append([before, now()])
+                huey.execute(taken)
         elif ask["do"] == "purge":
             huey.flush()
-        print(json.dumps({"worked": worked}), flush=True)
+        print(json.dumps({"worked": worked, "times": times}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import sys
+import time
 from datetime import timedelta
 
 import redis
@@ -10,9 +11,16 @@ import rq
 from rq.suspension import resume, suspend
 
 worked = []
+times = []
+
+
+def now():
+    return time.time() * 1000
 
 
 def work(name):
+    # From when it may have been taken.
+    times.append([times[-1][1], now()])
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     worked.append(name)
@@ -27,12 +35,16 @@ def main():
     for line in sys.stdin:
         ask = json.loads(line)
         queue = rq.Queue(ask["queue"], connection=connection)
+        noted = rq_jobs.times
+        noted[:] = [[now(), now()]]
         if ask["do"] == "push":
             for name in ask["names"]:
+                before = now()
                 if "delay" in ask:
                     queue.enqueue_in(timedelta(seconds=ask["delay"]), "rq_jobs.work", name)
                 else:
                     queue.enqueue("rq_jobs.work", name, at_front=ask.get("atFront", False), retry=rq.Retry(max=1))
+                noted.append([before, now()])
         elif ask["do"] == "work":
             rq.SimpleWorker([queue], connection=connection).work(burst=True, logging_level="ERROR", max_jobs=ask["jobs"])
         elif ask["do"] == "purge":
@@ -41,7 +53,7 @@ def main():
             suspend(connection)
         elif ask["do"] == "resume":
             resume(connection)
-        print(json.dumps({"worked": rq_jobs.worked}), flush=True)
+        print(json.dumps({"worked": rq_jobs.worked, "times": noted[1:]}), flush=True)
 
 
 if __name__ == "__main__":
