@@ -220,7 +220,7 @@ const systems: readonly System[] = [
     // It had both in its memory.
     killed: notWaiting,
     givenUp: {
-      // Once it has not been heard of for a minute, any other process pushes again what it had.
+      // Once it has sent no heartbeat for a minute, any other process pushes again what it had.
       by: async (redis, startAnother) => {
         await addTo(redis, "dramatiq:__heartbeats__", -hour * 1_000);
         await startAnother().push(["c"]);

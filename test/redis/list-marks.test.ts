@@ -6,6 +6,7 @@ import { type ListMoves, movesBetween } from "../../src/sources/lists/list-moves
 import { marksIn, notesOf } from "../../src/sources/lists/list-notes.ts";
 import { createListReader, type ListReply } from "../../src/sources/lists/list-reader.ts";
 import type { ListSystem } from "../../src/sources/lists/list-system.ts";
+import { listSystems } from "../../src/sources/lists/list-systems.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
 let server: TestRedis;
@@ -543,6 +544,53 @@ describe("what it costs", () => {
       expect(list.reply()?.reading?.length).toBeGreaterThan(990_000);
     }
   });
+
+  test.each([
+    { kind: "huey", readings: "the first", pushes: 6_000, calls: 1 },
+    { kind: "huey", readings: "a later", pushes: 30, calls: 1 },
+    // From both ends 5,000 jobs of each, and of RQ 1,000: their times are read, too.
+    { kind: "huey", readings: "a later", pushes: 6_000, calls: 5 },
+    { kind: "rq", readings: "a later", pushes: 6_000, calls: 5 },
+  ] as const)(
+    "$readings reading after $pushes pushes and pops of each of five queues of $kind takes $calls scripts",
+    async ({ kind, readings, pushes, calls }) => {
+      await redis.flushdb();
+      const system = listSystems[kind];
+      const opened = system.open(new URLSearchParams());
+      const lists = ["a", "b", "c", "d", "e"].map((name) => opened.keysOf(name));
+      const [push, pop] = system.pushedAt === "left" ? ["lpush", "rpop"] : ["rpush", "lpop"];
+      const fill = (text: string, popped: number) =>
+        Promise.all(
+          lists.map(async (keys) => {
+            const jobs = Array.from({ length: pushes }, (_, n) => `${text}-${n}`);
+            await redis.call(push, keys.lists[0] ?? "", ...jobs);
+            if (popped > 0) await redis.call(pop, keys.lists[0] ?? "", popped);
+          }),
+        );
+      await fill("a", 0);
+      const reader = createListReader({ system, argument: opened.argument });
+      let marks: readonly (ListMarks | null)[] = lists.map(() => null);
+      const read = async () => {
+        const replies = await reader.read(
+          redis,
+          lists.map((keys, i) => ({ keys, marks: [marks[i] ?? null] })),
+        );
+        marks = replies.map(({ lists: [list] }, i) =>
+          list?.reading ? advanceMarks(marks[i] ?? null, list.reading, true) : null,
+        );
+      };
+      if (readings === "a later") {
+        await read();
+        await fill("b", pushes);
+      }
+      await redis.config("RESETSTAT");
+      await read();
+      const stats = await redis.info("commandstats");
+      const sent = [...stats.matchAll(/^cmdstat_eval(?:sha)?_ro:calls=(\d+).*?failed_calls=(\d+)/gm)];
+      const total = sent.reduce((sum, [, done, failed]) => sum + Number(done) - Number(failed), 0);
+      expect(total).toBe(calls);
+    },
+  );
 
   test("jobs of 1 MB stay where they are", async () => {
     await redis.flushdb();

@@ -15,8 +15,8 @@
 --         "-" for a digest that is not to be compared
 -- Returns a map
 --   now     ms
---   lists   a map for each list. Once a call has read enough bytes, the lists of the queues that are left are not answered for:
---           ask again. The first queue's always are
+--   lists   a map for each list. Once a call has read enough bytes or elements, the lists of the queues that are left are not answered
+--           for: ask again. The first queue's always are
 --     length     -1 when the key is no list
 --     sorted     then, of a sorted set that is a queue: what readSorted() returned, '' for nil
 --     isSame     1 when the length and both ends are as they were: then nothing else is returned of the list; else 0
@@ -39,7 +39,9 @@ local windowSize, newestSize, lookSize = 16, 4, 3
 local maxPlaces, minPlaces, maxBytes, partBytes = 5000, 8, 4194304, 65536
 local enoughFetched, windowBytes = 4194304, 262144
 local maxRunning, enoughIdle = 1000, 50
-local identityCost = 1000
+-- In bytes that take as long to read as one element more, and as one command for it.
+local elementCost, identityCost = 500, 1600
+if identity then maxPlaces = 1000 end
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -59,7 +61,6 @@ end
 -- Of the whole element, or of both ends of a large one: a digest that two elements share is not used.
 local function digestOf(element)
   if identity then
-    -- A command more for each, which counts as bytes do.
     element, fetched = unlessWrongType(pcall(identity, element)) or element, fetched + identityCost
   end
   local size = #element
@@ -84,7 +85,7 @@ local function walk(list, length, isFromLeft, visit)
     end
     for i = 1, #part do
       local element = part[isFromLeft and i or #part + 1 - i]
-      bytes, fetched = bytes + #element, fetched + #element
+      bytes, fetched = bytes + #element, fetched + #element + elementCost
       local isDone = visit(element, place)
       place = place + 1
       if isDone then return place end
@@ -118,7 +119,7 @@ local function rowOf(list, before)
     local digest = digestOf(element)
     if place < newestSize then newest[#newest + 1] = digest end
     if not newPlace and known[digest] then newPlace, newKnown = place, digest end
-    return newPlace and place + 1 >= newestSize
+    return (newPlace or digests == '') and place + 1 >= newestSize
   end)
 
   local oldest, looks, oldPlace, oldKnown = {}, {}, nil, nil
