@@ -121,8 +121,9 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
       if (suspects.length === 0) return;
       const askedAt = ([queue]: readonly [string, number]) => found.get(queue)?.askedAtMs ?? 0;
       const asked = suspects.toSorted((a, b) => askedAt(a) - askedAt(b)).slice(0, maxAsked);
+      const sentAtMs = monotonicClock.now();
       const { rows } = await ask(overtakenStatement(system.overtaken.waiting(foundSystem), asked));
-      const askedAtMs = (nowMs + monotonicClock.now()) / 2;
+      const askedAtMs = (sentAtMs + monotonicClock.now()) / 2;
       const byQueue = new Map(rows.map((row) => [String(row.queue), row]));
       for (const [queue] of asked) {
         const { jobs = 0, in_order_age_ms: age = null } = byQueue.get(queue) ?? {};
@@ -135,11 +136,10 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
       if (beforeMs(queue, head) === null) return { count: 0, inOrderAgeMs: null };
       const known = found.get(queue);
       if (known === undefined) return null;
-      const { count, inOrderSinceMs } = known;
-      return {
-        count,
-        inOrderAgeMs: inOrderSinceMs === null ? null : Math.max(0, head.readAtMs - inOrderSinceMs),
-      };
+      const { count, inOrderSinceMs, askedAtMs } = known;
+      // Where none was there, one may have come since.
+      const ageMs = head.readAtMs - (inOrderSinceMs ?? askedAtMs);
+      return { count, inOrderAgeMs: inOrderSinceMs === null && ageMs <= 0 ? null : Math.max(0, ageMs) };
     },
     noteOf(queue) {
       const known = changed.has(queue) ? periods.get(queue) : undefined;
