@@ -80,7 +80,7 @@ function FiringCount() {
   const error = alertsError.value;
   if (error !== null && error.code !== "NO_ALERT_RULES") {
     return (
-      <span class="firing-count" title={advice(error)}>
+      <span class="firing-count" title={advice(error, true)}>
         ?<span class="visually-hidden"> not known</span>
       </span>
     );

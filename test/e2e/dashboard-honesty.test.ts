@@ -518,7 +518,7 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     expect(await reasons.count()).toBe(1);
     expect(await accessibilityFindings(queue)).toEqual([]);
     relay.redirect(url);
-    await reasons.waitFor({ state: "detached" });
+    await expect.poll(() => queue.locator(".outages").count()).toBe(0);
     await page.getByText("No alert fires.").waitFor();
     await page.getByText("No alert has ended yet.").waitFor();
     await page.getByRole("link", { name: "Alerts", exact: true }).waitFor();

@@ -2,12 +2,12 @@ import { describe, expect, test } from "vitest";
 import { explainCondition, explainEnd, explainFacts } from "../../src/dashboard/alerts/explain-alert.ts";
 import { explainStatus } from "../../src/dashboard/alerts/explain-status.ts";
 import { formatTime } from "../../src/dashboard/format/instant.ts";
+import { ApiError, advice } from "../../src/dashboard/graphql/api-error.ts";
 import {
   type ExplainedQueue,
   explainForecast,
   explainHealth,
 } from "../../src/dashboard/queue/explain-health.ts";
-
 import { explainSigns } from "../../src/dashboard/queue/explain-signs.ts";
 
 const measuredAt = "2026-11-23T12:00:00.000Z";
@@ -18,6 +18,19 @@ const queue: ExplainedQueue = {
   throughput: { enqueuedPerSecond: 6, dequeuedPerSecond: 4 },
 };
 const unknown = { health: "UNKNOWN", accuracy: "UNKNOWN", latency: null } as const;
+
+describe("what to do about an error", () => {
+  test.each([
+    ["NETWORK", {}, "tries again by itself", "Try again when it does"],
+    ["THROTTLED", { retryAfterSeconds: 2.1 }, "The dashboard asks again in 3 s", "Try again in 3 s"],
+    ["SERVICE_UNAVAILABLE", {}, "The dashboard asks again in a moment", "Try again in a moment"],
+  ])("%s: whether the dashboard asks again", (code, extensions, repeated, once) => {
+    const error = new ApiError(code, "no answer", extensions);
+    expect(advice(error, true)).toContain(repeated);
+    expect(advice(error, false)).toContain(once);
+    expect(advice(error, false)).not.toContain("dashboard");
+  });
+});
 
 describe("the signs beside the numbers", () => {
   const waitTime = { count: 3, isUpperBound: false };

@@ -7,7 +7,7 @@ import { askWhetherAdmin, isAdmin, noteRefusal } from "../graphql/admin.ts";
 import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
 import { acknowledgeAlert } from "../graphql/documents.ts";
-import { ErrorNotice } from "../parts/error-notice.tsx";
+import { ActionError } from "../parts/error-notice.tsx";
 import { HealthLabel } from "../parts/health.tsx";
 import { Instant } from "../parts/instant.tsx";
 import { Latency } from "../parts/latency.tsx";
@@ -125,7 +125,7 @@ function Acknowledgement({ alert }: { readonly alert: Alert }) {
           </span>
         </button>
       )}
-      <ErrorNotice error={error.value} />
+      <ActionError error={error.value} />
     </>
   );
 }

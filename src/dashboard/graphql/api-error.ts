@@ -44,15 +44,22 @@ function isClose(reason: unknown): reason is { readonly code: number; readonly r
   return typeof reason === "object" && reason !== null && "code" in reason && "reason" in reason;
 }
 
-/** One sentence for people: what happened, and what to do. */
-export function advice(error: ApiError): string {
+/**
+ * One sentence for people: what happened, and what to do.
+ *
+ * @param isRepeated whether the dashboard itself asks again, as for all that it keeps reading; not what a person asked for, once.
+ */
+export function advice(error: ApiError, isRepeated: boolean): string {
   const { code, message, retryAfterSeconds } = error;
   const wait = retryAfterSeconds === null ? "in a moment" : `in ${Math.ceil(retryAfterSeconds)} s`;
+  const again = isRepeated ? `The dashboard asks again ${wait}` : `Try again ${wait}`;
   switch (code) {
     case "NETWORK":
-      return "The server does not answer. The dashboard tries again by itself.";
+      return isRepeated
+        ? "The server does not answer. The dashboard tries again by itself."
+        : "The server does not answer. Try again when it does.";
     case "THROTTLED":
-      return `This client has used its points. The dashboard asks again ${wait}. RATE_LIMIT_MAX on the server raises the limit.`;
+      return `This client has used its points. ${again}. RATE_LIMIT_MAX on the server raises the limit.`;
     case "MAX_COST_EXCEEDED":
       return "This page costs more points than a client may spend at once. Raise RATE_LIMIT_MAX and MAX_COST on the server.";
     case "UNAUTHENTICATED":
@@ -60,7 +67,7 @@ export function advice(error: ApiError): string {
     case "FORBIDDEN":
       return `The token does not allow this: ${message}. Use a token with that scope.`;
     case "SERVICE_UNAVAILABLE":
-      return `The server cannot read its Redis: ${message}. The dashboard asks again ${wait}; look at /ready.`;
+      return `The server cannot read its Redis: ${message}. ${again}; look at /ready.`;
     case "TOO_MANY_SUBSCRIPTIONS":
       return "This client has too many subscriptions open. Close other tabs of the dashboard, or raise MAX_SUBSCRIPTIONS on the server.";
     case "NO_ALERT_RULES":

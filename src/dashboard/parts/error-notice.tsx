@@ -8,10 +8,15 @@ interface ErrorNoticeProps {
   readonly isAtTop?: boolean;
 }
 
-/** An error of the API as a sentence that says what to do. What the whole server has is said at the top of the page, once. */
+/** Why something cannot be read that the dashboard keeps reading. What the whole server has is said at the top of the page, once. */
 export function ErrorNotice({ error, isAtTop = false }: ErrorNoticeProps) {
   const isSaidAtTop = useOutage(error);
   if (error === null) return null;
-  if (!isSaidAtTop) return <Notice kind="error">{advice(error)}</Notice>;
+  if (!isSaidAtTop) return <Notice kind="error">{advice(error, true)}</Notice>;
   return isAtTop ? null : <p class="hint">Not read: the reason is at the top of the page.</p>;
+}
+
+/** Why what a person asked for, once, was not done. */
+export function ActionError({ error }: { readonly error: ApiError | null }) {
+  return error === null ? null : <Notice kind="error">{advice(error, false)}</Notice>;
 }

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ApiError } from "../graphql/api-error.ts";
-import { ErrorNotice } from "./error-notice.tsx";
+import { ActionError } from "./error-notice.tsx";
 
 interface MoreButtonProps {
   readonly label: string;
@@ -26,7 +26,7 @@ export function MoreButton({ label, onMore }: MoreButtonProps) {
       >
         {label}
       </button>
-      <ErrorNotice error={error.value} />
+      <ActionError error={error.value} />
     </>
   );
 }

@@ -10,7 +10,8 @@ const outages = signal<ReadonlyMap<object, ApiError>>(new Map());
 const codesOfOutages: ReadonlySet<string> = new Set(["NETWORK", "SERVICE_UNAVAILABLE", "THROTTLED"]);
 
 /**
- * Has {@link Outages} say the error, if the whole server has it: once, however many parts of the page have it, too.
+ * Has {@link Outages} say the error, if the whole server has it: once, however many parts of the page have it, too. Only for what the
+ * dashboard asks again by itself: any other error would stay after the outage.
  *
  * @returns whether it does.
  */
@@ -36,7 +37,7 @@ export function Outages() {
     <div class="outages">
       {[...byCode].map(([code, error]) => (
         <Notice key={code} kind="error">
-          {advice(error)}
+          {advice(error, true)}
         </Notice>
       ))}
     </div>

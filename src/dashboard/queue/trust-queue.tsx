@@ -6,7 +6,7 @@ import { type ApiError, apiErrorOf } from "../graphql/api-error.ts";
 import { query } from "../graphql/client.ts";
 import { trustQueue } from "../graphql/documents.ts";
 import { Dialog } from "../parts/dialog.tsx";
-import { ErrorNotice } from "../parts/error-notice.tsx";
+import { ActionError } from "../parts/error-notice.tsx";
 import { QueueName } from "../parts/queue-name.tsx";
 
 /** Ends INCOMPLETE, for clients with the scope `admin`. */
@@ -31,7 +31,7 @@ export function TrustQueue({ queue }: { readonly queue: string }) {
       <button type="button" onClick={() => (isAsking.value = true)}>
         Trust the numbers again
       </button>
-      <ErrorNotice error={error.value} />
+      <ActionError error={error.value} />
       {isAsking.value && (
         <Dialog title={`Trust the numbers of ${isolated(queue)}?`} onClose={() => (isAsking.value = false)}>
           <p>

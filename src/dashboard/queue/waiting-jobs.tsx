@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { formatDuration } from "../format/duration.ts";
 import { formatTime } from "../format/instant.ts";
 import { askWhetherAdmin, isAdmin } from "../graphql/admin.ts";
-import { ErrorNotice } from "../parts/error-notice.tsx";
+import { ActionError } from "../parts/error-notice.tsx";
 import { Instant } from "../parts/instant.tsx";
 import { TableScroll } from "../parts/table-scroll.tsx";
 import { useFeed } from "../parts/use-feed.ts";
@@ -69,7 +69,7 @@ function Jobs({ feed, queue, source }: WaitingJobsProps & { readonly feed: Waiti
       <p role="status" class="outcome">
         {feed.outcome}
       </p>
-      <ErrorNotice error={feed.error.value} />
+      <ActionError error={feed.error.value} />
       {reading?.jobs.length === 0 && <p class="hint">No job waits.</p>}
       {reading !== null && reading.jobs.length > 0 && (
         <TableScroll label="List of the oldest jobs">
