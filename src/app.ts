@@ -50,6 +50,7 @@ import { createTrustedDocumentsFile } from "./settings/trusted-documents-file.ts
 import { createSource } from "./sources/create-source.ts";
 import { createLeaderOnlySource } from "./sources/leader-only-source.ts";
 import { createSourceNames } from "./sources/source-names.ts";
+import { traceReadings } from "./sources/traced-readings.ts";
 import { createTracker } from "./tracker/tracker.ts";
 
 export interface App extends Service {
@@ -123,16 +124,6 @@ export function createApp(config: Config, logger: Logger): App {
     read: async () => health.healthOfAll(await all.read()),
     next: history,
   });
-  const readers = config.sources.map((source) =>
-    createLeaderOnlySource({
-      lease: createLease({ redis, keys, name: source.name, logger }),
-      sink: tracker,
-      create: (sink) => createSource(config, source, sink, logger, { queriesOf, refusedQueries }),
-      source: source.name,
-      logger,
-    }),
-  );
-
   const ruleFile = config.alertsFile === null ? undefined : createAlertRulesFile(config.alertsFile, logger);
   const alerts = createAlerts({
     redis,
@@ -205,6 +196,15 @@ export function createApp(config: Config, logger: Logger): App {
     subscriptions: subscriptions.taken,
     logger,
   });
+  const readers = config.sources.map((source) =>
+    createLeaderOnlySource({
+      lease: createLease({ redis, keys, name: source.name, logger }),
+      sink: exporters.tracer === null ? tracker : traceReadings(tracker, exporters.tracer),
+      create: (sink) => createSource(config, source, sink, logger, { queriesOf, refusedQueries }),
+      source: source.name,
+      logger,
+    }),
+  );
   const requestSchema = createRequestSchema(schema);
   const { maxCost } = config;
   const snapshots = createSnapshotCache({

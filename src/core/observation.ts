@@ -79,6 +79,8 @@ export interface ObservedSource {
   readonly queues: readonly Observation[];
   /** For how long this may be believed, in ms; later the queues are stale. */
   readonly freshForMs: number;
+  /** When the reading began, by {@link monotonicClock}, for traces. */
+  readonly sinceMs?: number;
 }
 
 /**

@@ -71,7 +71,8 @@ export function createPollLoop(options: PollLoopOptions): Service {
     away.recovered();
     const tookMs = monotonicClock.now() - startedAtMs;
     try {
-      await sink.observe({ source, queues, freshForMs: Math.max(2_000, 3 * intervalMs, 6 * tookMs) });
+      const freshForMs = Math.max(2_000, 3 * intervalMs, 6 * tookMs);
+      await sink.observe({ source, queues, freshForMs, sinceMs: startedAtMs });
       unstored.recovered();
     } catch (error) {
       onUnstored?.();

@@ -292,6 +292,25 @@ describe.skipIf(whyNoOtlpCollector !== null)(
       expect(mine).toMatchObject([{ traceId, parentSpanId: spanId }]);
     });
 
+    it("gets each reading of a job system", async () => {
+      await using collector = await startOtlpCollector();
+      const sidekiq = new URL(inject("redisUrl"));
+      sidekiq.pathname = "/9";
+      await start(collector.url, { SIDEKIQ_URL: sidekiq.href });
+      const readings = await until(() => {
+        const found = collector.spans.filter(({ name }) => name === "read source");
+        expect(found.length).toBeGreaterThan(0);
+        return found;
+      });
+      expect(readings[0]).toMatchObject({ kind: 1, parentSpanId: "", isFailed: false });
+      expect(readings[0]?.attributes).toEqual({
+        "queue.source": "sidekiq",
+        "queue_latency.queues": expect.any(Number),
+      });
+      const parts = collector.spans.filter(({ parentSpanId }) => parentSpanId === readings[0]?.spanId);
+      expect(parts.map(({ name }) => name)).toEqual(["read job system", "store observation"]);
+    });
+
     it("gets no more than ten traces a second of a client that asks for all of them", async () => {
       await using collector = await startOtlpCollector();
       const server = await start(collector.url, { OTEL_TRACES_SAMPLER: "parentbased_always_off" });
