@@ -49,7 +49,7 @@ export function createTraces(config: OtlpTracesConfig, instanceId: string, logge
       tracer = createOtlpTracer(config, { ...config, attributes, onWarning, onExport });
     },
     async stop() {
-      const closed = tracer?.close();
+      const closed = tracer?.close().catch(onExport);
       // The stop does not wait for a collector that did not answer.
       if (isAnswering) await Promise.race([closed, pause(flushMs, new AbortController().signal)]);
     },
