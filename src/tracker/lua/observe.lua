@@ -41,15 +41,18 @@ local inFlight, idle = ARGV[15], tonumber(ARGV[16])
 if idle then inFlight = inFlight .. ' ' .. sinceOf(idle, tonumber(string.match(before[9] or '', ' (%d+)$'))) end
 local overtaken, inOrderAge = ARGV[17], tonumber(ARGV[18])
 if inOrderAge then overtaken = overtaken .. ' ' .. sinceOf(inOrderAge, tonumber(string.match(before[10] or '', ' (%d+)$'))) end
+-- It mostly stays the same, and each field that is written costs time.
+local isOvertakenNews = (before[10] or '') ~= overtaken
 
 local wasFresh = before[7] and now <= tonumber(before[7])
 local isNews = not wasFresh or before[1] ~= source or before[2] ~= since or before[3] ~= depth
   or before[4] ~= scheduled or before[5] ~= accuracy or before[6] ~= paused
-  or (before[9] or '') ~= inFlight or (before[10] or '') ~= overtaken
+  or (before[9] or '') ~= inFlight or isOvertakenNews
 
 redis.call('HSET', stateKey,
   'source', source, 'since', since, 'depth', depth, 'scheduled', scheduled, 'accuracy', accuracy, 'paused', paused,
-  'inFlight', inFlight, 'overtaken', overtaken, 'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+  'inFlight', inFlight, 'measuredAt', string.format('%.0f', now - readAgo), 'freshUntil', string.format('%.0f', now + freshFor))
+if isOvertakenNews then redis.call('HSET', stateKey, 'overtaken', overtaken) end
 if fence then redis.call('HSET', stateKey, 'fence', ARGV[13]) end
 if ARGV[14] ~= '' then redis.call('HSET', stateKey, 'notes', ARGV[14]) end
 if isNews then redis.call('PUBLISH', channel, queue) end
