@@ -188,6 +188,28 @@ describe.skipIf(whyNoRabbitmq !== null)(title, () => {
     await watched.until("priorities", { depth: 2, accuracy: "LOWER_BOUND" });
   });
 
+  test("a full queue that refuses messages has a lower bound: RabbitMQ counts them as published", async () => {
+    const queue = await declare("full", { maxLength: 2, arguments: { "x-overflow": "reject-publish" } });
+    const watched = await watch();
+    await watched.until("full", { depth: 0, accuracy: "EXACT" });
+    await queue.publish(2);
+    await expect(queue.publish(3)).rejects.toThrow("nacked");
+    await eventually(async () => expect(await rabbitmq.counted("full")).toMatchObject({ published: 5 }));
+    await watched.until("full", { depth: 2, accuracy: "LOWER_BOUND" });
+  });
+
+  test("names of queues and of virtual hosts may have any characters", async () => {
+    const [vhost, name] = ["50% ü%2f/x", "a%2Fb ü?&=#+/c"];
+    const path = (kind: string, ...parts: string[]) => [kind, ...parts.map(encodeURIComponent)].join("/");
+    await rabbitmq.manage("PUT", path("vhosts", vhost));
+    const may = { configure: ".*", write: ".*", read: ".*" };
+    for (const user of ["admin", "watcher"])
+      await rabbitmq.manage("PUT", path("permissions", vhost, user), may);
+    await rabbitmq.manage("PUT", path("queues", vhost, name), { durable: true });
+    for (const url of [rabbitmq.url, `${rabbitmq.url}?vhosts=${encodeURIComponent(vhost)}`])
+      await (await watch(url)).until(`${vhost}/${name}`, { depth: 0, headAgeMs: null, accuracy: "EXACT" });
+  });
+
   test("queues of virtual hosts have their name in front, and ?vhosts= reads only those", async () => {
     await rabbitmq.manage("PUT", "vhosts/a%2Fb");
     await rabbitmq.manage("PUT", "permissions/a%2Fb/admin", { configure: ".*", write: ".*", read: ".*" });

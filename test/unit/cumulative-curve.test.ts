@@ -41,6 +41,12 @@ const rows: readonly Row[] = [
     isLowerBound: false,
   },
   {
+    why: "the head came long after the one before, and a counter is ten seconds late at most",
+    samples: [[0, 0, 0], ...Array.from({ length: 20 }, () => [1, 1, 0] as const), [2, 2, 0], [1, 2, 1]],
+    age: 10,
+    isLowerBound: false,
+  },
+  {
     why: "the ones that were there before have left",
     samples: [
       [2, 2, 0],

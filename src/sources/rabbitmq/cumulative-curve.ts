@@ -3,8 +3,8 @@ export interface CurveSample {
   readonly atMs: number;
   /** Messages that can be delivered now. */
   readonly ready: number;
-  /** How many were ever published to the queue. */
-  readonly published: number;
+  /** How many were ever published to the queue; null: not known. Then what was put back counts as published. */
+  readonly published: number | null;
   /** How many were ever delivered for the first time. */
   readonly delivered: number;
 }
@@ -35,7 +35,11 @@ const defaultLagMs = 10_000;
 /** Of more points every other of the older half is left out. */
 const maxPoints = 2_000;
 
+type CountedSample = CurveSample & { readonly published: number };
+
 interface Point {
+  /** They came after that: at the point before, or as long before this one as a counter may be late, they had not. */
+  readonly afterMs: number;
   readonly atMs: number;
   /** How many messages had come, counted from the first sample on. */
   readonly came: number;
@@ -43,8 +47,8 @@ interface Point {
 
 /** @param lagMs how much later than one counter another one may come, in ms. */
 export function createCumulativeCurve(lagMs = defaultLagMs): CumulativeCurve {
-  let first: CurveSample | null = null;
-  let last: CurveSample | null = null;
+  let first: CountedSample | null = null;
+  let last: CountedSample | null = null;
   let points: Point[] = [];
   /** How many have left: the head has the next number. */
   let left = 0;
@@ -56,15 +60,15 @@ export function createCumulativeCurve(lagMs = defaultLagMs): CumulativeCurve {
    */
   let recent: { readonly atMs: number; readonly seen: number; readonly left: number }[] = [];
 
-  function restart(sample: CurveSample): void {
+  function restart(sample: CountedSample): void {
     first = sample;
     left = 0;
     recent = [];
-    points = [{ atMs: sample.atMs, came: sample.ready }];
+    points = [{ afterMs: sample.atMs, atMs: sample.atMs, came: sample.ready }];
     unsureUntil = sample.ready;
   }
 
-  function advance(from: CurveSample, sample: CurveSample): void {
+  function advance(from: CountedSample, sample: CountedSample, lastAtMs: number): void {
     const published = sample.published - from.published;
     const seen = published - (sample.ready - from.ready);
     const since = recent.findLastIndex(({ atMs }) => sample.atMs - atMs >= lagMs);
@@ -82,22 +86,33 @@ export function createCumulativeCurve(lagMs = defaultLagMs): CumulativeCurve {
       first = { ...sample, published: sample.published - left, delivered: sample.delivered - left };
       recent = [];
     }
-    if (came > (points.at(-1)?.came ?? 0)) points.push({ atMs: sample.atMs, came });
+    if (came > (points.at(-1)?.came ?? 0)) {
+      const afterMs = Math.max(points.at(-1)?.atMs ?? 0, Math.min(lastAtMs, sample.atMs - lagMs));
+      points.push({ afterMs, atMs: sample.atMs, came });
+    }
     points = thinned(points.slice(Math.max(0, indexOf(points, left + 1) - 1)));
   }
 
+  /** At least those that were delivered, or can be, at any time. */
+  function publishedAt({ ready, published, delivered }: CurveSample): number {
+    const before = last === null || delivered < last.delivered ? 0 : last.published;
+    return published ?? Math.max(before, delivered + ready);
+  }
+
   return {
-    add(sample) {
+    add(read) {
+      const sample = { ...read, published: publishedAt(read) };
       const wasReset =
         last !== null && (sample.published < last.published || sample.delivered < last.delivered);
+      const lastAtMs = last?.atMs ?? sample.atMs;
       last = sample;
       if (first === null || wasReset || sample.ready === 0) restart(sample);
-      else advance(first, sample);
+      else advance(first, sample, lastAtMs);
       if (sample.ready === 0) return { ageMs: null, uncertaintyMs: 0, isLowerBound: false };
       const index = Math.min(indexOf(points, left + 1), points.length - 1);
-      const atMs = points[index]?.atMs ?? sample.atMs;
+      const { afterMs, atMs } = points[index] ?? { afterMs: sample.atMs, atMs: sample.atMs };
       if (left + 1 <= unsureUntil) return { ageMs: sample.atMs - atMs, uncertaintyMs: 0, isLowerBound: true };
-      const halfMs = (atMs - (points[index - 1]?.atMs ?? atMs)) / 2;
+      const halfMs = (atMs - afterMs) / 2;
       return { ageMs: sample.atMs - atMs + halfMs, uncertaintyMs: halfMs, isLowerBound: false };
     },
   };
@@ -116,5 +131,9 @@ function indexOf(points: readonly Point[], number: number): number {
 
 function thinned(points: Point[]): Point[] {
   if (points.length <= maxPoints) return points;
-  return points.filter((_, i) => i > points.length / 2 || i % 2 === 0);
+  return points.flatMap((point, i) => {
+    if (i > points.length / 2) return [point];
+    // What came at the one that is left out came before this one.
+    return i % 2 === 0 ? [{ ...point, afterMs: points[i - 1]?.afterMs ?? point.afterMs }] : [];
+  });
 }

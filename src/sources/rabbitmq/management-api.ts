@@ -9,6 +9,7 @@ export interface RabbitmqQueue {
   readonly type?: string;
   readonly state?: string;
   readonly arguments?: Readonly<Record<string, unknown>>;
+  readonly effective_policy_definition?: Readonly<Record<string, unknown>>;
   /** Absent until the queue has sent its first statistics. */
   readonly messages_ready?: number;
   readonly messages_unacknowledged?: number;
@@ -50,6 +51,7 @@ const maxAnswerBytes = 8_000_000;
 const columns = [
   ...["vhost", "name", "type", "state", "arguments", "messages_ready", "messages_unacknowledged"],
   ...[
+    "effective_policy_definition",
     "head_message_timestamp",
     "message_stats.publish",
     "message_stats.deliver_get",
@@ -93,10 +95,13 @@ export function createManagementApi(address: RabbitmqAddress): ManagementApi {
     },
     async whyUncounted(signal) {
       // Not every user may ask for it, and not every proxy passes it on: then the settings are taken for the usual ones.
-      const { answer } = await ask<RawOverview>("overview?columns=rates_mode,disable_stats", signal);
-      if (answer.disable_stats === true)
+      const { answer: overview } = await ask<RawOverview>("overview?columns=disable_stats", signal);
+      if (overview.disable_stats === true)
         return "its statistics are off: remove management.disable_stats and management_agent.disable_metrics_collector from its configuration";
-      if (answer.rates_mode === "none") return "its setting management.rates_mode is none: set it to basic";
+      // Each node of a cluster has its own: messages are counted where a channel publishes or takes them.
+      const { answer: nodes } = await ask<readonly RawNode[]>("nodes?columns=name,rates_mode", signal);
+      const off = Object.values(nodes).find((node) => node?.rates_mode === "none");
+      if (off !== undefined) return `management.rates_mode of its node ${off.name} is none: set it to basic`;
       return null;
     },
     close: () => agent.destroy(),
@@ -109,8 +114,12 @@ interface RawPage {
 }
 
 interface RawOverview {
-  readonly rates_mode: string;
   readonly disable_stats: boolean;
+}
+
+interface RawNode {
+  readonly name: string;
+  readonly rates_mode?: string;
 }
 
 const isItRabbitmq = "is this RabbitMQ's management API, or does something else answer in its place?";

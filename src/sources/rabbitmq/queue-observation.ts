@@ -55,12 +55,15 @@ export function observationOf(
   // A queue whose node is down is still listed, with its last numbers or with none.
   if (ready === undefined || isDown(queue))
     return { ...seen, depth: null, headAgeMs: null, accuracy: "UNKNOWN" };
-  const isUncounted = !isCounted(queue, known, isCounting, readAtMs);
+  const isRefusing = refusesMessages(queue);
+  // Those that came and those that expired meanwhile look like the same ones.
+  const isUncounted = !isCounted(queue, known, isCounting, readAtMs) || (isRefusing && hasTimeToLive(queue));
   // What comes and goes meanwhile would be missing in it.
   if (isUncounted) known.curve = curveOf(queue);
   const { publish: published = 0, deliver_get: delivered = 0, redeliver: again = 0 } = stats ?? {};
   const head = known.curve.add({
-    ...{ atMs: readAtMs, ready, published, delivered: Math.max(0, delivered - again) },
+    ...{ atMs: readAtMs, ready, published: isRefusing ? null : published },
+    delivered: Math.max(0, delivered - again),
   });
   if (head.ageMs === null) return { ...seen, headAgeMs: null, accuracy: "EXACT" };
   const timestampAgeMs = unacknowledged === 0 ? ageByTimestamp(queue, brokerNowMs) : null;
@@ -72,6 +75,8 @@ export function observationOf(
       accuracy: accuracyOf(queue, false),
     };
   if (isUncounted) return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
+  if (isRefusing)
+    return { ...seen, headAgeMs: Math.max(0, head.ageMs - head.uncertaintyMs), accuracy: "LOWER_BOUND" };
   return {
     ...seen,
     uncertaintyMs: halfTripMs + head.uncertaintyMs,
@@ -92,6 +97,23 @@ function isCounted(
   if (stats !== undefined || unacknowledged === 0) known.uncountedSinceMs = null;
   else known.uncountedSinceMs = uncountedSinceMs ?? nowMs;
   return nowMs - (known.uncountedSinceMs ?? nowMs) < uncountedAfterMs;
+}
+
+/** When it is full. RabbitMQ counts what it refuses as published all the same. */
+function refusesMessages(queue: RabbitmqQueue): boolean {
+  return String(settingOf(queue, "overflow")).startsWith("reject-publish");
+}
+
+function hasTimeToLive(queue: RabbitmqQueue): boolean {
+  return settingOf(queue, "message-ttl") !== undefined;
+}
+
+/** By an argument of the queue, or by the policies that apply to it. */
+function settingOf(
+  { arguments: given, effective_policy_definition: policy }: RabbitmqQueue,
+  name: string,
+): unknown {
+  return given?.[`x-${name}`] ?? policy?.[name];
 }
 
 /** Of a queue with priorities the head is the first of its highest priority, and others may be older. */
