@@ -8,11 +8,11 @@ export function etagOf(content: Buffer): string {
 
 /**
  * Whether the client has what it asks for, by `If-None-Match`: a list of tags, or `*` for whatever there is (RFC 9110, 13.1.2). Proxies that
- * compress an answer anew call its tag weak, which makes no difference here.
+ * compress an answer anew call its tag weak: whether one of the two is weak makes no difference here.
  */
 export function hasCurrent(request: IncomingMessage, etag: string): boolean {
   const tags = request.headers["if-none-match"];
-  return tags !== undefined && (tags.trim() === "*" || tags.includes(etag));
+  return tags !== undefined && (tags.trim() === "*" || tags.includes(etag.replace(/^W\//, "")));
 }
 
 /** Answers with a page, or what belongs to it, unless the browser has it already. */

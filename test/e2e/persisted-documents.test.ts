@@ -222,7 +222,9 @@ describe("an answer to GET", () => {
     const again = await ask(server.url, { "if-none-match": etag });
     expect([again.status, await again.text(), again.headers.get("etag")]).toEqual([304, "", etag]);
     expect((await ask(server.url, { "if-none-match": 'W/"another"' })).status).toBe(200);
-    expect((await ask(server.url, { "if-none-match": "*" })).status).toBe(304);
+    // As a strong tag, too: the comparison is weak.
+    for (const tag of ["*", etag.slice(2)])
+      expect((await ask(server.url, { "if-none-match": tag })).status, tag).toBe(304);
 
     await post(server.url, {
       query: 'mutation { recordEvents(events: [{ type: ENQUEUED, queue: "a", jobId: 1 }]) { accepted } }',
