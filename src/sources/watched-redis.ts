@@ -1,4 +1,5 @@
 import { Cluster, Redis } from "ioredis";
+import { pause } from "../runtime/pause.ts";
 import { nodeAccess, type RedisConnectionOptions } from "../settings/redis-url.ts";
 import { causeOf, isConnectionLost } from "./connection-lost.ts";
 import { createMasterCheck } from "./lost-master.ts";
@@ -27,6 +28,7 @@ export interface WatchedRedisOptions {
 
 const commandMs = 2_000;
 const maxRetryMs = 1_000;
+const closingMs = 50;
 
 /** A connection that comes back by itself; what was asked while it was away fails at once. */
 export function createWatchedRedis({ options, connectionName, prepare }: WatchedRedisOptions): WatchedRedis {
@@ -48,7 +50,7 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
   /** What went wrong last: every command fails with it, too, in other words. */
   let reason: Error | undefined;
   const closed = Promise.withResolvers<void>();
-  let isClosed = false;
+  const stopping = new AbortController();
   const checkMaster = createMasterCheck();
 
   function watch(connection: Redis | Cluster): void {
@@ -112,9 +114,11 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
         return await ask(redis);
       };
       try {
-        return await attempt().catch((error: unknown) => {
-          if (isClosed || reason !== undefined || !isConnectionLost(error)) throw error;
-          return attempt();
+        return await attempt().catch(async (error: unknown) => {
+          if (stopping.signal.aborted || !isConnectionLost(reason ?? error)) throw error;
+          // ioredis reports an error of a socket before it knows that it is closed.
+          await pause(closingMs, stopping.signal);
+          return await attempt();
         });
       } catch (error) {
         // Errors of ioredis carry the command, with a password.
@@ -122,7 +126,7 @@ export function createWatchedRedis({ options, connectionName, prepare }: Watched
       }
     },
     close() {
-      isClosed = true;
+      stopping.abort();
       single.disconnect();
       redis.disconnect();
       closed.resolve();
