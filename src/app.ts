@@ -177,6 +177,7 @@ export function createApp(config: Config, logger: Logger): App {
     findToken: tokenFile?.find ?? null,
     trustedProxies: config.trustedProxies,
   });
+  const sourcesUp = new Map<string, boolean>();
   const exporters = createExporters({
     reader: tracker,
     objectiveMsOf: objectives.objectiveMsOf,
@@ -194,6 +195,7 @@ export function createApp(config: Config, logger: Logger): App {
         () => false,
       ),
     subscriptions: subscriptions.taken,
+    sourcesUp,
     logger,
   });
   const readers = config.sources.map((source) =>
@@ -202,6 +204,8 @@ export function createApp(config: Config, logger: Logger): App {
       sink: exporters.tracer === null ? tracker : traceReadings(tracker, exporters.tracer),
       create: (sink) => createSource(config, source, sink, logger, { queriesOf, refusedQueries }),
       source: source.name,
+      onAnswered: (isUp) =>
+        void (isUp === null ? sourcesUp.delete(source.name) : sourcesUp.set(source.name, isUp)),
       logger,
     }),
   );

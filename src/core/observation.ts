@@ -99,4 +99,6 @@ export interface EventSink {
    * @throws LeaseLostError when another process reads this source now.
    */
   observe(observed: ObservedSource, fence?: number): Promise<void>;
+  /** Called after each attempt to read the job system, with whether it answered. */
+  answered?(isUp: boolean): void;
 }

@@ -14,6 +14,10 @@ interface Named extends Pick<OtelMetric, "name" | "unit" | "type"> {
  */
 const names: Readonly<Record<string, Named>> = {
   queue_latency_redis_up: { name: "queue_latency.redis.up", unit: "{redis}", type: "gauge" },
+  queue_latency_source_up: {
+    ...{ name: "queue_latency.source.up", unit: "{source}", type: "gauge" },
+    labels: { source: "queue.source" },
+  },
   queue_latency_open_subscriptions: {
     ...{ name: "queue_latency.open_subscriptions", unit: "{subscription}", type: "sum" },
   },

@@ -28,9 +28,11 @@ export interface ReadMetric {
 export interface ServerMetricsOptions {
   /** How many subscriptions are open. */
   readonly subscriptions: () => number;
+  /** Of each source that this process reads: whether it answered when it was last read. */
+  readonly sourcesUp: ReadonlyMap<string, boolean>;
 }
 
-export function createServerMetrics({ subscriptions }: ServerMetricsOptions): ServerMetrics {
+export function createServerMetrics({ subscriptions, sourcesUp }: ServerMetricsOptions): ServerMetrics {
   const registry = new Registry();
   const registers = [registry];
   const redisUp = new Gauge({
@@ -44,6 +46,16 @@ export function createServerMetrics({ subscriptions }: ServerMetricsOptions): Se
     registers,
     collect() {
       this.set(subscriptions());
+    },
+  });
+  new Gauge({
+    name: "queue_latency_source_up",
+    help: "1 when the job system answered when it was read last, else 0. Of several servers one reads it: absent at the others.",
+    labelNames: ["source"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [source, isUp] of sourcesUp) this.set({ source }, Number(isUp));
     },
   });
   const answers = new Counter({

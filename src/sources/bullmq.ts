@@ -58,7 +58,7 @@ const maxCheckMs = 1_000;
 export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { reconcileMs, sink, logger, source = "bullmq" } = options;
   const reader = createBullmqReader(options.url, source);
-  const { away, unstored, empty } = createSourceOutages(logger, source);
+  const { away, unstored, empty } = createSourceOutages(logger, source, sink);
   const refused = createOutageLog({
     logger,
     begins: "SCAN refused: queues are not searched for",

@@ -11,6 +11,8 @@ export interface LeaderOnlySourceOptions {
   readonly create: (sink: FollowSink) => Service;
   /** Name of the source, for the log. */
   readonly source: string;
+  /** Called when this process tried to read the source, and with null when it does so no more. */
+  readonly onAnswered?: (isUp: boolean | null) => void;
   readonly logger: Logger;
   /** After source failed to start, in ms. @default 1_000 // a second */
   readonly retryMs?: number;
@@ -21,10 +23,19 @@ export interface LeaderOnlySourceOptions {
  * source is handed a sink of its own, which adds the fencing token and refuses everything once the lease is gone.
  */
 export function createLeaderOnlySource(options: LeaderOnlySourceOptions): Service {
-  const { lease, sink, create, source, logger, retryMs } = options;
+  const { lease, sink, create, source, onAnswered, logger, retryMs } = options;
   return runWhileLeader({
     lease,
-    create: (hold) => create(fenced(sink, source, hold)),
+    create(hold) {
+      const service = create({ ...fenced(sink, source, hold), answered: (isUp) => onAnswered?.(isUp) });
+      return {
+        start: () => service.start(),
+        async stop() {
+          await service.stop();
+          onAnswered?.(null);
+        },
+      };
+    },
     logFields: { source },
     startedMessage: "started reading a source",
     failedMessage: "source failed to start",

@@ -13,7 +13,7 @@ export interface PollLoopOptions {
    * pause is as long as the reading was: the job system is busy with us for half of the time at most.
    */
   readonly intervalMs: number;
-  readonly sink: Pick<EventSink, "observe">;
+  readonly sink: Pick<EventSink, "observe" | "answered">;
   readonly logger: Logger;
   /** Reads all queues. Throws what went wrong, in words that hold no password. */
   readonly read: (signal: AbortSignal) => Promise<readonly Observation[]>;
@@ -38,7 +38,7 @@ export interface PollLoopOptions {
 export function createPollLoop(options: PollLoopOptions): Service {
   const { source, intervalMs, sink, logger, read, load, onUnstored, runBeside, close } = options;
   const { boundMs = Math.max(10_000, 2 * intervalMs) } = options;
-  const { away, unstored } = createSourceOutages(logger, source);
+  const { away, unstored } = createSourceOutages(logger, source, sink);
   const stopping = new AbortController();
   let running: Promise<unknown> | undefined;
 

@@ -34,8 +34,8 @@ export const defaultMaxQueues = 10_000;
  * out, with one warning; so are those beyond the limit; and of a head whose age is not known it is kept for how long that has been so.
  */
 export function createPolledSource(options: PolledSourceOptions): Service {
-  const { source, logger, whyUnknown, maxQueues = defaultMaxQueues } = options;
-  const { empty } = createSourceOutages(logger, source);
+  const { source, sink, logger, whyUnknown, maxQueues = defaultMaxQueues } = options;
+  const { empty } = createSourceOutages(logger, source, sink);
   /** Of each queue whose head's age is not known, since when. */
   const unknownSinceMs = new Map<string, number>();
   const warned = new Set<string>();

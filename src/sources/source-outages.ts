@@ -1,3 +1,4 @@
+import type { EventSink } from "../core/observation.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog, type OutageLog } from "../runtime/outage-log.ts";
 
@@ -11,14 +12,28 @@ export interface SourceOutages {
   readonly empty: OutageLog;
 }
 
-export function createSourceOutages(logger: Logger, source: string): SourceOutages {
+export function createSourceOutages(
+  logger: Logger,
+  source: string,
+  sink: Pick<EventSink, "answered">,
+): SourceOutages {
   const fields = { source };
+  const away = createOutageLog({
+    ...{ logger, fields },
+    begins: "source unavailable",
+    ends: "source available again",
+  });
   return {
-    away: createOutageLog({
-      ...{ logger, fields },
-      begins: "source unavailable",
-      ends: "source available again",
-    }),
+    away: {
+      failed(error, more) {
+        away.failed(error, more);
+        sink.answered?.(false);
+      },
+      recovered(more) {
+        away.recovered(more);
+        sink.answered?.(true);
+      },
+    },
     unstored: createOutageLog({
       ...{ logger, fields },
       begins: "source reading not stored",

@@ -109,6 +109,22 @@ describe("/metrics", () => {
     expect(names.filter((name) => !exported.has(name))).toEqual([]);
   });
 
+  it("says of each job system whether it answers, also of one that never has", async () => {
+    await using redis = await startRedis();
+    await using other = await startApp({
+      ...{ REDIS_URL: inject("redisUrl"), KEY_PREFIX: uniquePrefix() },
+      ...{ SIDEKIQ_URL: redis.url, RQ_URL: "redis://127.0.0.1:1" },
+    });
+    const isUp = async (sidekiq: number) => {
+      const text = await (await fetch(`${other.url}/metrics`)).text();
+      expect(text).toContain(`queue_latency_source_up{source="sidekiq"} ${sidekiq}\n`);
+      expect(text).toContain('queue_latency_source_up{source="rq"} 0\n');
+    };
+    await until(() => isUp(1));
+    await redis.kill();
+    await until(() => isUp(0));
+  });
+
   it("says that Redis is away, and stays an answer", async () => {
     await using redis = await startRedis();
     await using other = await startApp({ REDIS_URL: redis.url });

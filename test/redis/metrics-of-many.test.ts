@@ -41,7 +41,7 @@ afterAll(async () => {
 });
 
 async function linesOf(maxQueues: number): Promise<readonly string[]> {
-  const server = createServerMetrics({ subscriptions: () => 0 });
+  const server = createServerMetrics({ subscriptions: () => 0, sourcesUp: new Map() });
   const metrics = createMetrics({
     reader: opened.tracker,
     maxQueues,

@@ -25,7 +25,7 @@ export interface ListSourceOptions {
    * as long as the reading was.
    */
   readonly intervalMs: number;
-  readonly sink: Pick<FollowSink, "observe" | "notes">;
+  readonly sink: Pick<FollowSink, "observe" | "notes" | "answered">;
   readonly logger: Logger;
   /** What stands before the slash in the names of its queues. */
   readonly source: string;
@@ -63,7 +63,7 @@ export function createListSource(options: ListSourceOptions): Service {
     argument: opened.argument,
     inProgress: opened.inProgress,
   });
-  const { empty } = createSourceOutages(logger, source);
+  const { empty } = createSourceOutages(logger, source, sink);
   const foreignSystems = createForeignSystems(system.kind);
   const queues = new Map<string, ListQueue>();
   const warned = new Set<string>();

@@ -30,7 +30,7 @@ export interface PostgresSourceOptions {
   readonly url: string;
   /** From one reading of the heads to the next, in ms; longer where those would take more than a share of a core. */
   readonly intervalMs: number;
-  readonly sink: Pick<FollowSink, "observe" | "notes">;
+  readonly sink: Pick<FollowSink, "observe" | "notes" | "answered">;
   readonly logger: Logger;
   /** Of each job system to look for: what stands before the slash in the names of its queues. */
   readonly prefixes: Readonly<Record<string, string>>;
@@ -89,7 +89,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   if (problem !== null) throw new StartError(`expected ${problem}`);
   const address = postgresAddress(url);
   const connection = createPostgresConnection(address, `queue-latency ${source}`);
-  const { away, unstored } = createSourceOutages(logger, source);
+  const { away, unstored } = createSourceOutages(logger, source, sink);
   const none = createOutageLog({
     logger,
     begins: "no job tables found",
