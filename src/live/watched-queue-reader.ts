@@ -141,6 +141,8 @@ export function createWatchedQueueReader({
       .finally(() => {
         entry.reading = undefined;
         if (entry.outdatedSinceMs !== null) readWhenNeeded(entry);
+        // The timer may have fired while this was under way.
+        else if (entry.lacksCounts) retryCounts(entry);
       });
     return entry.reading;
   }

@@ -270,6 +270,25 @@ describe("live", () => {
     expect([Object.keys(counted()), Object.keys(other())]).toEqual([["0", "600"], ["0"]]);
   });
 
+  it("pushes a queue again whose counts could not be read, also when it is read that long for another reason", async () => {
+    const { live, redis } = await openLive();
+    redis.isQuick = true;
+    redis.set("q", { changesAtMs: now() + 1_000 });
+    const counted = collect(await live.watch(["q"], { minIntervalMs: 50, refreshMs: 0, countedMs: 60_000 }));
+    await vi.advanceTimersByTimeAsync(900);
+    redis.isQuick = false;
+    redis.set("q", { changesAtMs: null });
+    await vi.advanceTimersByTimeAsync(200);
+    expect(redis.asked).toBe(1);
+    live.retryCounts("q");
+    await vi.advanceTimersByTimeAsync(900);
+    redis.isQuick = true;
+    redis.answer();
+    await vi.advanceTimersByTimeAsync(2_000);
+    await live.stop();
+    expect(Object.keys(counted())).toEqual(["0", "2500"]);
+  });
+
   it("pushes changes at once to a fast watch that joins a slow one which is not due yet", async () => {
     const { live, redis, change } = await openLive();
     redis.isQuick = true;
