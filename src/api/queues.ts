@@ -192,7 +192,7 @@ builder.subscriptionField("queues", (t) =>
       checkBounds("minIntervalMs", args.minIntervalMs, 1000, 60_000);
       return costOf(args);
     },
-    description: `The page at once, then the whole page whenever it or a count that is selected changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
+    description: `The page at once, then the whole page whenever it or a count that is selected changes, at most every \`minIntervalMs\`. The latency of a queue in which a job waits always changes. A \`forecast\` alone causes no push: that of a queue in which no job waits comes with the next one. A slow reader gets the newest page and skips the others. While Redis does not answer, the last page is pushed once more with every queue \`stale\`. Charged once, when it starts. ${price} Errors: TOO_MANY_SUBSCRIPTIONS, BAD_USER_INPUT.`,
     subscribe: (_, args, { live, share }, info) =>
       live.watchPage(requestOf(args, info), args.minIntervalMs, share),
     resolve: (page) => page,
