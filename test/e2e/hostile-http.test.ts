@@ -214,7 +214,7 @@ describe("a client that has sent everything, and closed its end", () => {
     expect(raw.text()).toMatch(/^(HTTP\/1\.1 400 .*)?$/s);
   });
 
-  test("is not pushed anything: a client that has gone looks the same", async () => {
+  test("has its event stream ended: a client that has gone looks the same", async () => {
     await using raw = await openRaw(app.url);
     const subscription = "subscription{queueLatency(queues:%22q%22,refreshMs:0){state}}";
     raw.socket.end(get(`/graphql?query=${subscription}`, "Accept: text/event-stream\r\n"));
