@@ -8,10 +8,11 @@ export type CountParts = Pick<SnapshotParts, "throughput" | "waitTime">;
 
 export interface SharedCounts {
   /**
-   * The same snapshots with what is counted of their queues. It is read once for all who are pushed a queue in the same state, and
-   * again when its state is another one, or after `holdMs`: a subscriber with a push every second reads every second, and a thousand
-   * of them read no more often than one; of a watched queue also when a change of it was received since. Null where the source does not report them, and of a stale queue; the windows are absent when
-   * Redis did not answer: that is no null.
+   * The same snapshots with what is counted of their queues. It is read once for all subscribers that are pushed a queue in the same
+   * state. It is read again when the state is another one, when a change of a watched queue was received since, or after `holdMs`: a
+   * subscriber with a push every second reads every second, and a thousand of them read no more often than one.
+   *
+   * Null where the source does not report them, and of a stale queue. When Redis did not answer, the windows are absent instead.
    */
   withCounts(
     snapshots: readonly QueueSnapshot[],

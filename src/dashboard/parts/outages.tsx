@@ -10,10 +10,10 @@ const outages = signal<ReadonlyMap<object, ApiError>>(new Map());
 const codesOfOutages: ReadonlySet<string> = new Set(["NETWORK", "SERVICE_UNAVAILABLE", "THROTTLED"]);
 
 /**
- * Has {@link Outages} say the error, if the whole server has it: once, however many parts of the page have it, too. Only for what the
+ * Shows the error in {@link Outages}, if the whole server has it: once, however many parts of the page have it. Only for what the
  * dashboard asks again by itself: any other error would stay after the outage.
  *
- * @returns whether it does.
+ * @returns whether it is shown there.
  */
 export function useOutage(error: ApiError | null): boolean {
   const [part] = useState({});
