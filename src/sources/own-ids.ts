@@ -17,22 +17,35 @@ const maxAheadMs = 60_000;
 /**
  * Redis gives an entry the time when it came, or that of the entry before if that is later. So an id from the future is not Redis's,
  * and neither is a new one with a time before the last look, also in a stream that was made again. All times are by that Redis.
+ *
+ * Where that clock was set back, neither holds of the ids from before. These are ESTIMATED: how old they are, the clock does not say any
+ * more.
  */
 export function createOwnIds(): OwnIds {
   let last: { readonly id: string; readonly seenAtMs: number } | null = null;
-  let areOwn = false;
+  /** Which ids need not be times of that clock, as it is now. */
+  let estimatedUntilMs = Number.NEGATIVE_INFINITY;
 
   return {
     seen(id, nowMs) {
       const idMs = msOf(id);
-      const isNew = last !== null && id !== last.id && id !== none;
-      if (idMs > nowMs || (isNew && idMs < (last?.seenAtMs ?? 0))) areOwn = true;
+      if (last !== null && nowMs < last.seenAtMs) {
+        estimatedUntilMs = Math.max(estimatedUntilMs, idMs);
+      } else {
+        const isNew = last !== null && id !== last.id && id !== none;
+        // The next ids have the same time until the clock has reached it.
+        const isAhead = idMs > nowMs && idMs > estimatedUntilMs;
+        if (isAhead || (isNew && idMs < (last?.seenAtMs ?? 0))) estimatedUntilMs = Number.POSITIVE_INFINITY;
+      }
       last = { id, seenAtMs: nowMs };
     },
     ageOf(id, nowMs) {
       const idMs = msOf(id);
       if (idMs < minTimeMs || idMs > nowMs + maxAheadMs) return { headAgeMs: null, accuracy: "UNKNOWN" };
-      return { headAgeMs: Math.max(0, nowMs - idMs), accuracy: areOwn ? "ESTIMATED" : "EXACT" };
+      return {
+        headAgeMs: Math.max(0, nowMs - idMs),
+        accuracy: idMs > estimatedUntilMs ? "EXACT" : "ESTIMATED",
+      };
     },
   };
 }
