@@ -478,6 +478,24 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
     expect(reported?.isWhole).toBe(false);
   });
 
+  test("a list that was not looked through is not purged: as many count as dequeued as it is shorter", async () => {
+    const list = await fresh();
+    await list.read();
+    await list.push(texts("job", 20_000));
+    list.wait(1_000);
+    await list.read();
+    // From neither end a known job is near enough.
+    await list.push(texts("new", 6_000));
+    await list.pop(8_000);
+    list.wait(1_000);
+    await list.read();
+    expect(list.moves()?.reported).toMatchObject({ left: [{ count: 2_000, waitMs: null }], isWhole: false });
+  });
+
+  test("marks that were noted by other digests are not gone on from", () => {
+    expect(marksIn('{"version":1,"lists":[]}', 0)).toBeNull();
+  });
+
   test("the jobs of before the first reading are LOWER_BOUND, until they have left", async () => {
     const list = await fresh();
     await list.push(texts("before", 100));

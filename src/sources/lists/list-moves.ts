@@ -45,13 +45,13 @@ export function movesBetween(
   exactMs: number,
 ): ListMoves | null {
   if (before === null || before.atMs > after.atMs) return null;
-  const { newHit, oldHit } = reading;
+  const { newHit } = reading;
   const betweenMs = after.atMs - before.atMs;
   const isIdle = before.length === 0 && after.length === 0;
   const none: ListMoves = { pushed: 0, left: [], betweenMs, isWhole: reading.isSame, isIdle };
   if (reading.isSame) return none;
 
-  const isGone = after.length === 0 || (newHit === null && oldHit === null);
+  const isGone = after.length === 0 || reading.isWhole;
   const isOther = before.length === 0 || isGone;
   const isPurge = isGone && before.length > Math.max(minPurged, purgedGrowth * before.left);
   const isAllNew = after.length === 0 || after.spans[0]?.afterMs === before.atMs;

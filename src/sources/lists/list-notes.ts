@@ -18,8 +18,8 @@ export function marksIn(notes: string, lists: number): readonly ListMarks[] | nu
   }
 }
 
-/** Another one means another form. */
-const version = 1;
+/** Another one means another form, or other digests of the same elements. */
+const version = 2;
 
 type PackedSpan = readonly [to: number, digest: string, after: number | null, by: number, doubtful: 0 | 1];
 type PackedElement = readonly [digest: string, from: number, to: number];
