@@ -32,6 +32,7 @@ export interface OperationsOptions extends EngineOptions {
 
 /** How a request came. */
 export interface Origin {
+  /** Of a request by HTTP, how the client prefers a single result. */
   readonly transport: "http" | "sse" | "websocket";
   /** As it came. */
   readonly traceparent: unknown;

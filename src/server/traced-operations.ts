@@ -1,8 +1,8 @@
-import { type GraphQLError, getOperationAST } from "graphql";
+import { type GraphQLError, getOperationAST, type OperationTypeNode } from "graphql";
 import { errorStatus } from "../core/errors.ts";
 import type { Span, SpanAttributes, Tracer } from "../core/tracing.ts";
 import { monotonicClock } from "../runtime/clock.ts";
-import type { Operations, Prepared } from "./operations.ts";
+import type { Operations, Origin, Prepared } from "./operations.ts";
 import { traceParentOf } from "./trace-parent.ts";
 
 /**
@@ -16,23 +16,24 @@ export function traceOperations(operations: Operations, tracer: Tracer): Operati
       const sinceMs = monotonicClock.now();
       const preparation = await operations.prepare(client, sent, assertServed, origin);
       const untilMs = monotonicClock.now();
-      const { admissionSinceMs, refusal } = preparation;
+      const { admissionSinceMs, refusal, batchLength } = preparation;
       const parent = traceParentOf(origin.traceparent);
-      function begin(name: string): Span | null {
+      function begin(kind: OperationTypeNode | null): Span | null {
+        const name = kind ?? nameOfUnknown;
         const span = tracer.begin({ name, kind: "server", parent, client: client.id, sinceMs });
-        span?.set({ "queue_latency.transport": origin.transport });
+        span?.set({ "queue_latency.transport": transportOf(origin, kind, batchLength !== null) });
         span?.add("read request", sinceMs, admissionSinceMs ?? untilMs);
         if (admissionSinceMs !== null) span?.add("admit request", admissionSinceMs, untilMs);
         return span;
       }
       if (refusal !== null) {
-        end(begin(nameOfUnknown), refusal.errors);
+        end(begin(null), refusal.errors);
         return preparation;
       }
       return {
         ...preparation,
         operations: preparation.operations.map((each) => {
-          const span = begin("errors" in each ? nameOfUnknown : each.kind);
+          const span = begin("errors" in each ? null : each.kind);
           if (span === null) return each;
           if (!("errors" in each)) {
             span.set(factsOf(each));
@@ -60,6 +61,17 @@ export function traceOperations(operations: Operations, tracer: Tracer): Operati
 const nameOfUnknown = "GraphQL Operation";
 /** The bound of a document allows longer names. */
 const maxNameLength = 64;
+
+/** A subscription is a stream of events whatever else the client accepts, and a batch is answered as JSON whatever it prefers. */
+function transportOf(
+  { transport }: Origin,
+  kind: OperationTypeNode | null,
+  isBatch: boolean,
+): Origin["transport"] {
+  if (transport === "websocket") return transport;
+  if (kind === "subscription") return "sse";
+  return isBatch ? "http" : transport;
+}
 
 function factsOf({ kind, operationName, document, cost }: Prepared): SpanAttributes {
   const name = getOperationAST(document, operationName)?.name?.value;
