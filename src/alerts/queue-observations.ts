@@ -14,7 +14,7 @@ export interface QueueReader {
   /** When each queue became known, in ms, in order; 0 when that is not known. */
   knownSince(queues: readonly string[]): Promise<readonly number[]>;
   /** One for each snapshot, in order. */
-  healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
+  healthOf(snapshots: readonly QueueSnapshot[]): readonly Health[] | Promise<readonly Health[]>;
 }
 
 /** A queue that at least one rule matches. */

@@ -46,7 +46,7 @@ export interface Context {
   /** Of snapshots that have their depth. */
   readonly health: {
     objectiveMsOf(queue: string): number | null;
-    healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
+    healthOf(snapshots: readonly QueueSnapshot[]): readonly Health[] | Promise<readonly Health[]>;
     forecastOf(snapshot: QueueSnapshot): Forecast | null | Promise<Forecast | null>;
   };
   readonly live: {

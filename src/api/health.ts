@@ -1,4 +1,4 @@
-import { type Estimate, type Forecast, healths } from "../core/health.ts";
+import { type Estimate, type Forecast, type Health, healths } from "../core/health.ts";
 import { roundedRate, secondsOf } from "../core/rounding.ts";
 import { builder } from "./builder.ts";
 import { describedValues } from "./described-values.ts";
@@ -67,6 +67,8 @@ const ForecastType = builder.objectRef<Forecast>("Forecast").implement({
   }),
 });
 
+const firstOf = ([health = "UNKNOWN"]: readonly Health[]) => health;
+
 /** More than the snapshot decides. */
 const readsContext = { readsContext: true };
 
@@ -77,8 +79,10 @@ builder.objectFields(QueueLatencyType, (t) => ({
     complexity: () => 1,
     extensions: readsContext,
     description: "Health of the queue; UNKNOWN where it cannot be determined. Costs one point per queue.",
-    resolve: (snapshot, _, { health }) =>
-      snapshot.health ?? health.healthOf([snapshot]).then(([found]) => found ?? "UNKNOWN"),
+    resolve(snapshot, _, { health }) {
+      const healths = snapshot.health === undefined ? health.healthOf([snapshot]) : [snapshot.health];
+      return healths instanceof Promise ? healths.then(firstOf) : firstOf(healths);
+    },
   }),
   objective: t.float({
     nullable: true,

@@ -11,7 +11,7 @@ export interface TraceParent {
 
 /** A part of a trace that is sent. Times are of the monotonic clock, in ms. */
 export interface Span {
-  /** Adds a part that has begun and ended. */
+  /** Adds a part that has begun and ended. After 50 parts, others are only counted. */
   add(name: string, sinceMs: number, untilMs: number, attributes?: SpanAttributes): void;
   set(attributes: SpanAttributes): void;
   /** @param isFailed whether this server is to blame. */

@@ -40,6 +40,9 @@ export interface OtlpTracer extends Tracer {
   close(): Promise<void>;
 }
 
+/** A page of 1,000 queues may wait for 1,000 histories: their spans would leave no room for those of other operations. */
+const maxParts = 50;
+
 /** Spans are sent in batches of up to 512, one request after the other, and 2,048 of them are kept until then: more are dropped. */
 export function createOtlpTracer(endpoint: OtlpEndpoint, options: OtlpTracerOptions): OtlpTracer {
   const { version, attributes, onExport } = options;
@@ -72,8 +75,11 @@ export function createOtlpTracer(endpoint: OtlpEndpoint, options: OtlpTracerOpti
 
   function spanOf(span: SdkSpan, offsetMs: number): Span {
     const context = trace.setSpan(ROOT_CONTEXT, span);
+    let parts = 0;
     return {
       add(name, sinceMs, untilMs, ofPart = {}) {
+        parts += 1;
+        if (parts > maxParts) return;
         const startTime = timeOf(sinceMs + offsetMs);
         tracer
           .startSpan(name, { startTime, attributes: { ...ofPart } }, context)
@@ -82,6 +88,7 @@ export function createOtlpTracer(endpoint: OtlpEndpoint, options: OtlpTracerOpti
       set: (attributes) => void span.setAttributes({ ...attributes }),
       end(isFailed) {
         if (isFailed) span.setStatus({ code: SpanStatusCode.ERROR });
+        if (parts > maxParts) span.setAttribute("queue_latency.omitted_spans", parts - maxParts);
         span.end(timeOf(monotonicClock.now() + offsetMs));
       },
     };

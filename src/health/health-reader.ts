@@ -21,8 +21,8 @@ export interface HealthReaderOptions {
 export interface HealthReader {
   /** In ms; null: no objective is set. */
   objectiveMsOf(queue: string): number | null;
-  /** In the order asked. */
-  healthOf(snapshots: readonly QueueSnapshot[]): Promise<readonly Health[]>;
+  /** In the order asked. A value where the history is known or not needed. */
+  healthOf(snapshots: readonly QueueSnapshot[]): readonly Health[] | Promise<readonly Health[]>;
   /** By index. Of a queue that did not change, it may be of ten seconds before. */
   healthOfAll(reading: QueueReading): Promise<readonly Health[]>;
   /** A value where the history is known, since each row of a page asks. */
@@ -34,15 +34,20 @@ export interface HealthReader {
 export function createHealthReader(options: HealthReaderOptions): HealthReader {
   const { history, objectiveMsOf, clock = monotonicClock } = options;
   const windows = createHistoryWindows({ history, clock });
+  function healthOfOne(now: QueueSnapshot): Health | Promise<Health> {
+    const health = (points: readonly RecentStep[]) =>
+      healthOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
+    const points = needsHistory(now) ? windows.of(now.queue, now.measuredAtMs) : [];
+    return points instanceof Promise ? points.then(health) : health(points);
+  }
+
   return {
     objectiveMsOf,
-    healthOf: (snapshots) =>
-      Promise.all(
-        snapshots.map(async (now) => {
-          const points = needsHistory(now) ? await windows.of(now.queue, now.measuredAtMs) : [];
-          return healthOf({ points, now, objectiveMs: objectiveMsOf(now.queue) });
-        }),
-      ),
+    healthOf(snapshots) {
+      const healths = snapshots.map(healthOfOne);
+      const known = healths.filter((health) => typeof health === "string");
+      return known.length === healths.length ? known : Promise.all(healths);
+    },
     healthOfAll: createForAll({ windows, objectiveMsOf, compute: healthOf, isEnough: isDecidedBy, clock }),
     forecastOf(now) {
       const forecast = (points: readonly RecentStep[]) =>

@@ -83,9 +83,9 @@ async function askBySocket(url: string, query: string, options: { payload?: obje
   }
 }
 
-async function askByStream(url: string, query: string): Promise<void> {
+async function askByStream(url: string, query: string, accept = "text/event-stream"): Promise<void> {
   const response = await fetch(`${url}/graphql?query=${encodeURIComponent(query)}`, {
-    headers: { accept: "text/event-stream" },
+    headers: { accept },
   });
   const reader = response.body?.getReader();
   await reader?.read();
@@ -124,6 +124,27 @@ describe.skipIf(whyNoOtlpCollector !== null)(
       {
         ...{ transport: "sse", type: "subscription", name: "Pushes", why: "as a stream of events" },
         send: (url: string) => askByStream(url, subscription),
+        parts: ["read request", "admit request"],
+      },
+      {
+        ...{
+          transport: "sse",
+          type: "subscription",
+          name: "Pushes",
+          why: "of a client that accepts anything",
+        },
+        send: (url: string) => askByStream(url, subscription, "*/*"),
+        parts: ["read request", "admit request"],
+      },
+      {
+        ...{ transport: "sse", type: "query", name: "Read", why: "as one event" },
+        send: (url: string) => askByStream(url, "query Read { __typename }"),
+        parts: ["read request", "admit request"],
+      },
+      {
+        ...{ transport: "http", type: "query", name: "Read", why: "in a batch, answered as JSON" },
+        send: (url: string) =>
+          post(url, [{ query: "query Read { __typename }" }], { accept: "text/event-stream" }),
         parts: ["read request", "admit request"],
       },
       {
@@ -309,6 +330,32 @@ describe.skipIf(whyNoOtlpCollector !== null)(
       });
       const parts = collector.spans.filter(({ parentSpanId }) => parentSpanId === readings[0]?.spanId);
       expect(parts.map(({ name }) => name)).toEqual(["read job system", "store observation"]);
+    });
+
+    it("gets at most fifty parts of an operation, and how many there were more", async () => {
+      await using collector = await startOtlpCollector();
+      const server = await start(collector.url);
+      const queues = Array.from({ length: 60 }, (_, i) => `queue-${i}`);
+      const events = queues.map((queue) => `{ type: ENQUEUED, queue: "${queue}", jobId: "1" }`);
+      await ask(server.url, `mutation { recordEvents(events: [${events}]) { accepted } }`);
+      await ask(server.url, "query Healths { queues(first: 60) { edges { node { health } } } }");
+      const spans = await receivedAll(server, collector);
+      const [operation] = spans.filter(
+        ({ attributes }) => attributes["graphql.operation.name"] === "Healths",
+      );
+      const parts = spans.filter(({ parentSpanId }) => parentSpanId === operation?.spanId);
+      expect(parts).toHaveLength(50);
+      // It waits for its turn, its points, the list, the queues, and the history of each.
+      expect(operation?.attributes["queue_latency.omitted_spans"]).toBe(4 + queues.length - 50);
+    });
+
+    it("gets no part for the health of queues whose history is not read", async () => {
+      await using collector = await startOtlpCollector();
+      const server = await start(collector.url);
+      await ask(server.url, '{ queueLatency(queues: ["missing", "unknown"]) { health } }');
+      const names = (await receivedAll(server, collector)).map(({ name }) => name);
+      expect(names).toContain("read queues");
+      expect(names).not.toContain("read health");
     });
 
     it("gets no more than ten traces a second of a client that asks for all of them", async () => {
