@@ -57,7 +57,17 @@ describe("the signs beside the numbers", () => {
       [/^In and out, \+: .* two readings of sql/, /^Wait, ≤: short waits/],
     ],
     ["are none where no job was taken", { waitTime: { count: 0, isUpperBound: true } }, []],
-    ["are none where nothing is known", { throughput: null, waitTime: null, accuracy: "UNKNOWN" }, []],
+    ["are those of lost events", { accuracy: "INCOMPLETE" }, [/^± too high or too low: events were lost/]],
+    [
+      "are those of an age that is not known",
+      { throughput: null, waitTime: null, accuracy: "UNKNOWN" },
+      [/^\? not known: /],
+    ],
+    [
+      "are none of a queue that the server does not know",
+      { state: "MISSING", throughput: null, waitTime: null, accuracy: "UNKNOWN" },
+      [],
+    ],
   ])("%s", (_, rest, sentences) => {
     expect(explainSigns({ ...sql, ...rest })).toEqual(sentences.map((each) => expect.stringMatching(each)));
   });
