@@ -227,6 +227,24 @@ describe.skipIf(whyNoBrowser !== null)(title, () => {
     await page.locator("main").getByText("No job waits.").last().waitFor();
   });
 
+  test("alerts of an unread list of jobs only when its button was pressed", async () => {
+    const page = await browser.open(server.url, "/", { token: "ops" }).then((opened) => opened.page);
+    await page.route(/graphql/, (route) =>
+      route.request().postData()?.includes("waitingJobs") === true ? route.abort() : route.continue(),
+    );
+    await page.goto(`${server.url}/queues/${late}`);
+    await page.getByText("The list was not read.").waitFor();
+    const alerts = page.locator(".waiting-jobs").getByRole("alert");
+    expect(await alerts.count()).toBe(0);
+    await page.getByRole("button", { name: "Read again" }).click();
+    await alerts.filter({ hasText: "The server does not answer. Try again when it does." }).waitFor();
+    expect(await page.getByText("The list was not read.").count()).toBe(0);
+    await page.unroute(/graphql/);
+    await page.getByRole("button", { name: "Read again" }).click();
+    await page.getByRole("button", { name: "Remove job job-1" }).waitFor();
+    await expect.poll(() => alerts.count()).toBe(0);
+  });
+
   test("offers no removal to a token without the scope admin, and says which scope is missing", async () => {
     const page = await open(late, "", { token: "visitor" });
     await page.locator("main").getByText("A token with the scope admin lists them here.").waitFor();

@@ -19,9 +19,13 @@ export interface Reading {
 /** Lists the oldest jobs when it is asked to: a list that changes by itself moves the row under the pointer. */
 export interface WaitingJobsFeed {
   readonly reading: ReadonlySignal<Reading | null>;
+  /** Why the first list, which no person asked for, could not be read; null: it was, or another one since. */
+  readonly firstError: ReadonlySignal<ApiError | null>;
+  /** Why the last thing that a person asked for was not done. */
   readonly error: ReadonlySignal<ApiError | null>;
   /** What the last removal did; empty: there was none. */
   readonly outcome: ReadonlySignal<string>;
+  readFirst(): Promise<void>;
   read(): Promise<void>;
   remove(job: WaitingJob): Promise<void>;
   stop(): void;
@@ -32,16 +36,18 @@ export const maxListed = 50;
 
 export function createWaitingJobsFeed(queue: string): WaitingJobsFeed {
   const reading = signal<Reading | null>(null);
+  const firstError = signal<ApiError | null>(null);
   const error = signal<ApiError | null>(null);
   const outcome = signal("");
   const stopping = new AbortController();
 
-  async function attempt(action: () => Promise<void>): Promise<void> {
+  async function attempt(action: () => Promise<void>, failure = error): Promise<void> {
     try {
       await action();
+      firstError.value = null;
       error.value = null;
     } catch (reason) {
-      if (!stopping.signal.aborted) error.value = noteRefusal(apiErrorOf(reason));
+      if (!stopping.signal.aborted) failure.value = noteRefusal(apiErrorOf(reason));
     }
   }
 
@@ -52,8 +58,10 @@ export function createWaitingJobsFeed(queue: string): WaitingJobsFeed {
 
   return {
     reading,
+    firstError,
     error,
     outcome,
+    readFirst: () => attempt(list, firstError),
     read: () => attempt(list),
     remove: ({ jobId, attempt: number }) =>
       attempt(async () => {

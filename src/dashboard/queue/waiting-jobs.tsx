@@ -39,12 +39,12 @@ export function WaitingJobs({ queue, source }: WaitingJobsProps) {
 function JobList({ queue, source }: WaitingJobsProps) {
   const feed = useFeed(() => {
     const opened = createWaitingJobsFeed(queue);
-    void opened.read();
+    void opened.readFirst();
     return opened;
   }, [queue]);
   if (feed === null) return null;
   // The server knows the jobs of some job systems by their number only.
-  if (feed.error.value?.code === "BAD_USER_INPUT") {
+  if (feed.firstError.value?.code === "BAD_USER_INPUT") {
     return <p class="hint">Only {source} knows the jobs of this queue. List and remove them there.</p>;
   }
   return <Jobs feed={feed} queue={queue} source={source} />;
@@ -70,6 +70,9 @@ function Jobs({ feed, queue, source }: WaitingJobsProps & { readonly feed: Waiti
         {feed.outcome}
       </p>
       <ActionError error={feed.error.value} />
+      {feed.error.value === null && feed.firstError.value !== null && (
+        <p class="hint">The list was not read. “Read again” asks for it again.</p>
+      )}
       {reading?.jobs.length === 0 && <p class="hint">No job waits.</p>}
       {reading !== null && reading.jobs.length > 0 && (
         <TableScroll label="List of the oldest jobs">
