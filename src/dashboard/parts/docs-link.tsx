@@ -9,11 +9,12 @@ interface DocsLinkProps {
   readonly children: ComponentChildren;
 }
 
-/** Leads to the documentation. It opens in another tab, and learns nothing of this one. */
+/** Leads to the documentation, in another tab. The browser sends no referrer and no opener. */
 export function DocsLink({ page, children }: DocsLinkProps) {
   return (
     <a href={docsUrl + page} target="_blank" rel="noopener noreferrer">
       {children}
+      <span class="visually-hidden"> (opens in a new tab)</span>
     </a>
   );
 }

@@ -1,6 +1,6 @@
 import { textParts } from "../format/text-parts.ts";
 
-/** A text in which addresses are links. The page behind one learns nothing of this one. */
+/** A text in which addresses are links. The browser sends no referrer and no opener to the page behind one. */
 export function LinkedText({ text }: { readonly text: string }) {
   return textParts(text).map(({ text: part, href }, i) =>
     href === null ? (
