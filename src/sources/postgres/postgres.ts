@@ -21,7 +21,7 @@ import { discoveryOf, tablesIn } from "./discover.ts";
 import { fairPeriodsMs } from "./fair-periods.ts";
 import { createQueryReaders } from "./query-readers.ts";
 import { type PostgresQueries, QueryRefusal, type QueueReader } from "./queue-reader.ts";
-import { assertNotBehind, standbyLag } from "./standby-lag.ts";
+import { createStandbyCheck, standbyLag } from "./standby-lag.ts";
 import { createSystemReader } from "./system-reader.ts";
 import { postgresSystems } from "./systems.ts";
 
@@ -73,8 +73,7 @@ interface Turn {
  *   may each take a 150th of a core: 2 % at most, however slow the database is. A slow system is read less often, and delays no other.
  * - The server cancels a statement after 500 ms; without an answer for 3 s the connection is closed, and the next reading opens
  *   another one.
- *
- * - A standby that is behind its primary by more than three intervals, or has lost it, counts as away.
+ * - A standby that is behind its primary by more than three intervals (at least 2 s), or has lost it, counts as away.
  *
  * While the database is away it warns once and tries each interval; nothing is reported, and the last reading becomes stale.
  * `start()` does not wait for the database.
@@ -121,6 +120,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   /** Whether the server that answered last is a standby, and when it is asked how far behind it is. */
   let isStandby = false;
   let lagAtMs = 0;
+  const standby = createStandbyCheck(Math.max(2_000, 3 * intervalMs));
   /** For how long the database was busy with what is asked now. */
   let workMs = 0;
   let running: Promise<void> | undefined;
@@ -141,7 +141,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
   async function tick(): Promise<boolean> {
     try {
       if (monotonicClock.now() >= discoverAtMs) await discover();
-      if (isStandby && monotonicClock.now() >= lagAtMs) await checkLag();
+      await checkLag();
       for (const gone of queryReaders.update()) await report(gone, [], countEveryMs);
       for (const reader of found()) if (monotonicClock.now() >= dueAtMs(reader)) await read(reader);
       away.recovered();
@@ -184,13 +184,15 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
 
   /** Of one that is behind nothing is read: what it has is as old as a reading that is not believed any more. */
   async function checkLag(): Promise<void> {
+    if (!isStandby || monotonicClock.now() < lagAtMs) return;
     const answer = await asked.byIndex(standbyLag).catch((error: unknown) => {
       // Not every service that is like Postgres says it.
       if (!isRefusal(error)) throw error;
       return null;
     });
-    if (answer?.isStandby) assertNotBehind(answer.rows, Math.max(2_000, 3 * intervalMs));
-    lagAtMs = monotonicClock.now() + Math.max(intervalMs, 1_000);
+    const nowMs = monotonicClock.now();
+    if (answer?.isStandby) standby.assertNotBehind(answer.rows, nowMs);
+    lagAtMs = nowMs + Math.max(intervalMs, 1_000);
   }
 
   async function read(reader: QueueReader): Promise<void> {
@@ -210,6 +212,8 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
       reader.failed(error);
       return;
     }
+    // The connection may be one to a standby since these heads.
+    await checkLag();
     if (monotonicClock.now() >= turn.depthsAtMs) await readDepths(reader, turn);
     const observations = reader.observations();
     if (observations === null) return;
@@ -260,6 +264,7 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
 
   function workIn(answer: PostgresAnswer): number {
     isStandby = answer.isStandby;
+    if (!isStandby) lagAtMs = 0;
     return answer.tookMs;
   }
 
