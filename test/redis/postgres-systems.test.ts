@@ -145,6 +145,29 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     });
   }
 
+  test("a job of GoodJob that was made after its time was claimable since then, whether it waits or is done", async () => {
+    const url = await postgres.createDatabase();
+    await install("good_job", url);
+    await query(
+      url,
+      `INSERT INTO good_jobs (queue_name, scheduled_at, performed_at, finished_at) SELECT 'mail', at - interval '1 day', done, done
+       FROM timezone('UTC', now()) at, (VALUES (NULL), (timezone('UTC', now() - interval '10 s'))) ends(done)`,
+    );
+    const { overtaken } = postgresSystems.good_job;
+    const there = await found("good_job", url);
+    const nowMs = await databaseMs(url);
+    const taken = takenStatement(overtaken?.taken(there, "now() - interval '1 hour'") ?? "");
+    const inUtc = (statement: string) => query(url, `SET timezone = 'UTC'; ${statement}`);
+    const isLate = expect.toSatisfy((ms) => ms > nowMs - 600_000);
+    expect(await inUtc(taken)).toContainEqual(
+      expect.objectContaining({ queue: "mail", jobs: 1, ms: isLate }),
+    );
+    const waiting = overtakenStatement(overtaken?.waiting(there) ?? "", [["mail", nowMs - 3_600_000]]);
+    const isYoung = expect.toSatisfy((ms) => ms !== null && ms < 600_000);
+    expect(await inUtc(waiting)).toEqual([{ queue: "mail", jobs: 0, in_order_age_ms: isYoung }]);
+    await postgres.dropDatabase(url);
+  });
+
   for (const { system, start, why, backdated, accuracy } of real) {
     describe.skipIf(why !== null)(why === null ? system : `${system} (${why})`, () => {
       let url: string;
@@ -343,7 +366,9 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
           await first.stop();
 
           // What another reader finds a minute later: the jobs of both periods came in the last minute.
-          const notes = new Map([[queue, `${startMs - 70_000} 3 ${startMs - 30_000} ${startMs - 60_000}`]]);
+          const untilMs = await databaseMs(url);
+          const note = [startMs - 70_000, 3, startMs - 30_000, startMs - 60_000, untilMs].join(" ");
+          const notes = new Map([[queue, note]]);
           await jobs.push(queue);
           await jobs.push(queue);
           await query(url, makeOld(queue, "2 hours"));

@@ -32,13 +32,14 @@ export const goodJob: PostgresSystem = {
   overtaken: {
     taken: (found, after) =>
       found.hasIndex("good_jobs", ["finished_at"], "NOT NULL")
-        ? `SELECT queue_name AS queue, finished_at AS at, scheduled_at AS since FROM ${jobsOf(found)}
+        ? `SELECT queue_name AS queue, finished_at AS at, greatest(scheduled_at, created_at) AS since FROM ${jobsOf(found)}
           WHERE finished_at > ${after} AND performed_at IS NOT NULL`
         : null,
     waiting: (found) =>
       aroundTime(
         `${jobsOf(found)} j WHERE j.finished_at IS NULL AND j.queue_name = asked.queue AND j.performed_at IS NULL`,
         "j.scheduled_at",
+        "greatest(j.scheduled_at, j.created_at)",
       ),
   },
   depths: (found, queues) => `

@@ -27,7 +27,7 @@ export const pgBoss: PostgresSystem = {
   },
   counts,
   overtaken: {
-    taken: (found, after) => counts(found, after)?.left ?? null,
+    taken: leftOf,
     waiting(found) {
       const of = (state: string) =>
         aroundTime(
@@ -51,17 +51,25 @@ export const pgBoss: PostgresSystem = {
 };
 
 function counts(found: FoundSystem, since: string): CountedJobs | null {
-  const hasEnds = found.hasIndex("job", ["name", "completed_on"], "NOT NULL");
-  if (!hasEnds || !found.hasIndex("job", ["name", "created_on"])) return null;
-  const ofEach = (columns: string, condition: string) => `
+  const left = leftOf(found, since);
+  if (left === null || !found.hasIndex("job", ["name", "created_on"])) return null;
+  return { left, came: ofEach(found, "j.created_on AS at", `j.created_on > ${since}`) };
+}
+
+/** Null where no index has when jobs were done. */
+function leftOf(found: FoundSystem, since: string): string | null {
+  if (!found.hasIndex("job", ["name", "completed_on"], "NOT NULL")) return null;
+  const claimable = "greatest(j.start_after, j.created_on)";
+  return ofEach(
+    found,
+    `j.completed_on AS at, ${claimable} AS since, extract(epoch FROM j.started_on - ${claimable}) * 1000 AS wait_ms`,
+    `j.completed_on > ${since} AND j.state IN ('completed', 'failed') AND j.started_on IS NOT NULL`,
+  );
+}
+
+/** By queue: the indexes begin with it. */
+function ofEach(found: FoundSystem, columns: string, condition: string): string {
+  return `
     SELECT queues.name AS queue, jobs.* FROM ${found.table("queue")} queues
     CROSS JOIN LATERAL (SELECT ${columns} FROM ${found.table("job")} j WHERE j.name = queues.name AND ${condition}) jobs`;
-  const claimable = "greatest(j.start_after, j.created_on)";
-  return {
-    left: ofEach(
-      `j.completed_on AS at, ${claimable} AS since, extract(epoch FROM j.started_on - ${claimable}) * 1000 AS wait_ms`,
-      `j.completed_on > ${since} AND j.state IN ('completed', 'failed') AND j.started_on IS NOT NULL`,
-    ),
-    came: ofEach("j.created_on AS at", `j.created_on > ${since}`),
-  };
 }
