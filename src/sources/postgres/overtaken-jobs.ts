@@ -16,8 +16,8 @@ export interface OvertakenJobs {
     queues: ReadonlyMap<string, { readonly head: Head }>,
     byIndex: PostgresQueries["byIndex"],
   ): Promise<void>;
-  /** Null: it is not known. */
-  of(queue: string, head: Head): ObservedOvertaken | null;
+  /** @param depth how many jobs wait, where that is known; null: it is not known, as the answer. */
+  of(queue: string, head: Head, depth: number | null): ObservedOvertaken | null;
   /** For the next reader, where there is something new. */
   noteOf(queue: string): string | undefined;
   /** The notes are stored. */
@@ -32,7 +32,8 @@ interface Head {
 }
 
 interface Found {
-  readonly count: number;
+  /** Null: it was asked about, and the answer did not come. */
+  readonly count: number | null;
   readonly inOrderSinceMs: number | null;
   readonly askedAtMs: number;
 }
@@ -41,8 +42,12 @@ interface Found {
 export const maxOvertaken = 1_000;
 /** How many jobs behind them are looked at: the first may have been inserted, or rescued, long after its time. */
 const nextJobs = 100;
-/** About more queues than these one statement does not ask. */
-const maxAsked = 100;
+/** About more queues than these one statement does not ask: it must end before the server cancels it. */
+const maxAsked = 10;
+/** What was read as many readings ago is not known any more. */
+const maxReadings = 24;
+/** A note is not believed later than this: job systems delete what is done, after a minute at the earliest by their defaults. */
+const maxNoteAgeMs = 60_000;
 
 /** @param countEveryMs how often to read which jobs were taken */
 export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number): OvertakenJobs {
@@ -51,11 +56,19 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
   let found = new Map<string, Found>();
   let changed = new Set<string>();
   /** Where the next reading of the taken jobs begins: a time, as the database writes it. */
-  let until: string | null = null;
+  let until: { readonly text: string; readonly ms: number } | null = null;
+  /** Until when the last reader had read them, in ms by the database's clock. */
+  let notedUntilMs: number | null = null;
   let takenAtMs = Number.NEGATIVE_INFINITY;
+  let takenReadAtMs = Number.NEGATIVE_INFINITY;
   /** The database's clock less the monotonic one. */
   let offsetMs: number | null = null;
-  let isReported = false;
+
+  function after(): string {
+    if (until !== null) return `${escapeLiteral(until.text)}::timestamptz`;
+    if (notedUntilMs === null) return `now() - ${lag}`;
+    return `least(greatest(to_timestamp(${notedUntilMs}::float8 / 1000), now() - interval '${maxNoteAgeMs} ms'), now() - ${lag})`;
+  }
 
   async function readTaken(
     statement: string,
@@ -67,12 +80,23 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
     const readAtMs = (sentAtMs + monotonicClock.now()) / 2;
     const reading = rows.find(({ queue }) => queue === null);
     const nowMs = Number(reading?.ms);
-    until = String(reading?.until);
+    // What was taken between an old note and this reading may be deleted.
+    if (until === null && (notedUntilMs ?? nowMs) < nowMs - maxNoteAgeMs) forget();
+    until = { text: String(reading?.until), ms: Number(reading?.until_ms) };
     offsetMs = nowMs - readAtMs;
+    takenReadAtMs = readAtMs;
     // Some were not read, and may have been older.
-    if (reading?.jobs === countLimit) periods.clear();
+    if (reading?.jobs === countLimit) forget();
     else for (const row of rows) if (queues.has(String(row.queue))) addServed(row, nowMs);
     for (const queue of periods.keys()) if (!queues.has(queue)) periods.delete(queue);
+    // One note at least has to say until when all were read.
+    const [any] = periods.keys();
+    if (any !== undefined) changed.add(any);
+  }
+
+  function forget(): void {
+    for (const queue of periods.keys()) changed.add(queue);
+    periods.clear();
   }
 
   function addServed({ queue, jobs, ms }: Row, nowMs: number): void {
@@ -92,17 +116,18 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
   return {
     restore(notes) {
       for (const [queue, note] of notes) {
-        const known = periodsIn(note);
-        if (known !== null) periods.set(queue, known);
+        const known = readNote(note);
+        if (known === null) continue;
+        periods.set(queue, known.periods);
+        notedUntilMs = Math.max(notedUntilMs ?? 0, known.untilMs);
       }
     },
     async read(foundSystem, queues, ask) {
-      const statement = system.overtaken?.taken(
-        foundSystem,
-        until === null ? `now() - ${lag}` : `${escapeLiteral(until)}::timestamptz`,
-      );
-      isReported = statement != null;
-      if (statement == null || system.overtaken === undefined) return;
+      const statement = system.overtaken?.taken(foundSystem, after());
+      if (statement == null || system.overtaken === undefined) {
+        takenReadAtMs = Number.NEGATIVE_INFINITY;
+        return;
+      }
       const nowMs = monotonicClock.now();
       if (nowMs >= takenAtMs + countEveryMs) {
         takenAtMs = nowMs;
@@ -122,6 +147,9 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
       const askedAt = ([queue]: readonly [string, number]) => found.get(queue)?.askedAtMs ?? 0;
       const asked = suspects.toSorted((a, b) => askedAt(a) - askedAt(b)).slice(0, maxAsked);
       const sentAtMs = monotonicClock.now();
+      // What cannot be counted in time is not asked again before the others.
+      for (const [queue] of asked)
+        found.set(queue, { count: null, inOrderSinceMs: null, askedAtMs: sentAtMs });
       const { rows } = await ask(overtakenStatement(system.overtaken.waiting(foundSystem), asked));
       const askedAtMs = (sentAtMs + monotonicClock.now()) / 2;
       const byQueue = new Map(rows.map((row) => [String(row.queue), row]));
@@ -131,19 +159,23 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
         found.set(queue, { count: Number(jobs), inOrderSinceMs, askedAtMs });
       }
     },
-    of(queue, head) {
-      if (!isReported) return null;
+    of(queue, head, depth) {
+      const oldestMs = head.readAtMs - maxReadings * countEveryMs;
+      if (takenReadAtMs < oldestMs) return null;
       if (beforeMs(queue, head) === null) return { count: 0, inOrderAgeMs: null };
       const known = found.get(queue);
-      if (known === undefined) return null;
+      if (known === undefined || known.count === null || known.askedAtMs < oldestMs) return null;
       const { count, inOrderSinceMs, askedAtMs } = known;
+      if (inOrderSinceMs === null && depth !== null && depth <= count) return { count, inOrderAgeMs: null };
       // Where none was there, one may have come since.
       const ageMs = head.readAtMs - (inOrderSinceMs ?? askedAtMs);
       return { count, inOrderAgeMs: inOrderSinceMs === null && ageMs <= 0 ? null : Math.max(0, ageMs) };
     },
     noteOf(queue) {
-      const known = changed.has(queue) ? periods.get(queue) : undefined;
-      return known && [known.fromMs, known.count, known.oldestMs, known.beforeMs ?? ""].join(" ");
+      if (!changed.has(queue) || until === null) return undefined;
+      const known = periods.get(queue);
+      if (known === undefined) return noPeriods;
+      return [known.fromMs, known.count, known.oldestMs, known.beforeMs ?? "", until.ms].join(" ");
     },
     noted() {
       changed = new Set();
@@ -151,20 +183,25 @@ export function createOvertakenJobs(system: PostgresSystem, countEveryMs: number
   };
 }
 
-function periodsIn(note: string): ServicePeriods | null {
-  const [from, count, oldest, before] = note.split(" ");
+/** In the place of an earlier note. */
+const noPeriods = "-";
+
+function readNote(note: string): { readonly periods: ServicePeriods; readonly untilMs: number } | null {
+  const [from, count, oldest, before, until = "x"] = note.split(" ");
   const known = { fromMs: Number(from), count: Number(count), oldestMs: Number(oldest) };
   const beforeMs = before === "" ? null : Number(before);
-  return [...Object.values(known), beforeMs ?? 0].every(Number.isFinite) ? { ...known, beforeMs } : null;
+  const untilMs = Number(until);
+  const isWhole = [...Object.values(known), beforeMs ?? 0, untilMs].every(Number.isFinite);
+  return isWhole ? { periods: { ...known, beforeMs }, untilMs } : null;
 }
 
 /** How many jobs were taken in each queue, and the oldest of them; with a row without a queue, of the reading. */
 export function takenStatement(taken: string): string {
   return `
     WITH taken AS MATERIALIZED (SELECT * FROM (${taken}) jobs LIMIT ${countLimit})
-    SELECT queue, count(*)::int AS jobs, ${epochMs("min(since)")} AS ms, NULL AS until FROM taken
+    SELECT queue, count(*)::int AS jobs, ${epochMs("min(since)")} AS ms, NULL AS until, NULL::float8 AS until_ms FROM taken
     WHERE at <= now() - ${lag} GROUP BY queue
-    UNION ALL SELECT NULL, (SELECT count(*) FROM taken)::int, ${epochMs("clock_timestamp()")}, (now() - ${lag})::text`;
+    UNION ALL SELECT NULL, (SELECT count(*) FROM taken)::int, ${epochMs("clock_timestamp()")}, (now() - ${lag})::text, ${epochMs(`(now() - ${lag})`)}`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { DatabaseError } from "pg";
 import { StartError } from "../../core/errors.ts";
 import type { FollowSink } from "../../core/log-following.ts";
-import type { Observation } from "../../core/observation.ts";
+import type { ObservedSource } from "../../core/observation.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
@@ -142,7 +142,8 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     try {
       if (monotonicClock.now() >= discoverAtMs) await discover();
       await checkLag();
-      for (const gone of queryReaders.update()) await report(gone, [], countEveryMs);
+      for (const gone of queryReaders.update())
+        await report({ source: gone, queues: [], freshForMs: countEveryMs });
       for (const reader of found()) if (monotonicClock.now() >= dueAtMs(reader)) await read(reader);
       away.recovered();
       return false;
@@ -221,22 +222,24 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     const worstMs = (turn.workMs * found().length) / share;
     const periodMs = dueAtMs(reader) - turn.startedAtMs;
     const freshForMs = Math.max(2_000, 3 * periodMs, 1.5 * worstMs);
-    if (await report(reader.source, observations, freshForMs)) reader.reported?.();
+    if (await report({ source: reader.source, queues: observations, freshForMs })) reader.reported?.();
   }
 
   async function readDepths(reader: QueueReader, turn: Turn): Promise<void> {
-    workMs = 0;
-    await reader.readDepths(asked).catch((error: unknown) => {
+    const logRefusal = (message: string) => (error: unknown) => {
       if (!isRefusal(error)) throw error;
-      logger.debug({ source: reader.source, err: error }, "depths of queues not read");
-    });
+      logger.debug({ source: reader.source, err: error }, message);
+    };
+    workMs = 0;
+    await reader.readDepths(asked).catch(logRefusal("depths of queues not read"));
+    await reader.readOvertaken?.(asked).catch(logRefusal("overtaken jobs not read"));
     // One system with many queues must not use up what the others may cost.
     turn.depthsAtMs = monotonicClock.now() + found().length * restPerWork * workMs;
   }
 
-  async function report(of: string, seen: readonly Observation[], freshForMs: number): Promise<boolean> {
+  async function report(observed: ObservedSource): Promise<boolean> {
     try {
-      await sink.observe({ source: of, queues: seen, freshForMs });
+      await sink.observe(observed);
       unstored.recovered();
       return true;
     } catch (error) {

@@ -20,6 +20,8 @@ export interface QueueReader {
   readHeads(queries: PostgresQueries): Promise<void>;
   /** Counts the jobs of some queues: those that were counted longest ago. */
   readDepths(queries: PostgresQueries): Promise<void>;
+  /** Finds the jobs that later ones overtook, in some queues. */
+  readOvertaken?(queries: PostgresQueries): Promise<void>;
   /** All queues, as they were read last; null when that is not to be reported. */
   observations(): readonly Observation[] | null;
   /** What it has said of its queues is stored. */

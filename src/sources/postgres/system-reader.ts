@@ -174,14 +174,16 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
       if (found === null) return;
       if (system.counts !== undefined) await readCounts(found, byIndex);
       await readDueDepths(found, byIndex);
-      await overtaken.read(found, queues, byIndex);
+    },
+    async readOvertaken({ byIndex }) {
+      if (found !== null) await overtaken.read(found, queues, byIndex);
     },
     observations: () =>
       [...queues.values()].map((queue) => {
         const noted = overtaken.noteOf(queue.head.queue);
         const observation = {
           ...observationOf(queue),
-          overtaken: overtaken.of(queue.head.queue, queue.head),
+          overtaken: overtaken.of(queue.head.queue, queue.head, queue.isLowerBound ? null : queue.depth),
           ...(noted === undefined ? {} : { notes: noted }),
         };
         return counted === null ? observation : { ...observation, counts: counted(observation.queue) };
