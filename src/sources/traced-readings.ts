@@ -8,16 +8,16 @@ export function traceReadings(sink: FollowSink, tracer: Tracer): FollowSink {
     ...sink,
     async observe(observed, fence) {
       const readAtMs = monotonicClock.now();
-      const { source, queues, sinceMs = readAtMs } = observed;
+      const { source, queues, sinceMs } = observed;
       const span = tracer.begin({
         name: "read source",
         kind: "internal",
         parent: null,
         client: source,
-        sinceMs,
+        sinceMs: sinceMs ?? readAtMs,
       });
       span?.set({ "queue.source": source, "queue_latency.queues": queues.length });
-      span?.add("read job system", sinceMs, readAtMs);
+      if (sinceMs !== undefined) span?.add("read job system", sinceMs, readAtMs);
       try {
         await sink.observe(observed, fence);
         span?.add("store observation", readAtMs, monotonicClock.now());

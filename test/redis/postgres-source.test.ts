@@ -303,6 +303,14 @@ describe.skipIf(whyNoPostgres !== null)(title, () => {
     await watched.until("que/zz-last", { accuracy: "UNKNOWN" });
   });
 
+  test("says when each reading began, for traces", async () => {
+    const watched = await watchPostgres(await database(fixtures.que, push()));
+    const { readAtMs } = await watched.until("que/mail", { depth: 1 });
+    const startsMs = watched.seen.map(({ sinceMs }) => sinceMs);
+    expect(startsMs).toEqual(startsMs.map(() => expect.any(Number)));
+    expect(startsMs[0]).toBeLessThan(readAtMs);
+  });
+
   test("a queue that has become empty is empty, and not gone", async () => {
     const url = await database(fixtures.que, push());
     const watched = await watchPostgres(url);

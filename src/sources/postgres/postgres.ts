@@ -222,7 +222,9 @@ export function createPostgresSource(options: PostgresSourceOptions): Service {
     const worstMs = (turn.workMs * found().length) / share;
     const periodMs = dueAtMs(reader) - turn.startedAtMs;
     const freshForMs = Math.max(2_000, 3 * periodMs, 1.5 * worstMs);
-    if (await report({ source: reader.source, queues: observations, freshForMs })) reader.reported?.();
+    const sinceMs = turn.startedAtMs;
+    if (await report({ source: reader.source, queues: observations, freshForMs, sinceMs }))
+      reader.reported?.();
   }
 
   async function readDepths(reader: QueueReader, turn: Turn): Promise<void> {
