@@ -134,9 +134,9 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
     const reply = await script(redis, names, [...isCounted.map(Number), after]);
     const tookMs = monotonicClock.now() - sentAtMs;
     const at = { readAtMs: sentAtMs + tookMs / 2, uncertaintyMs: tookMs / 2 };
-    const [nowMs, cut, ...rows] = reply as [number, number, ...Row[]];
+    const [nowMs, cut, ...rows] = reply as [number, string, ...Row[]];
     if (rows.length === 0) throw new Error("expected a row for each stream, got none");
-    const cutRow = cut === 1 ? rows.length - 1 : rows.length;
+    const cutRow = cut === "" ? rows.length : rows.length - 1;
     for (const [i, row] of rows.entries()) {
       const name = names[i] ?? "";
       const stream = streams.get(name);
@@ -157,8 +157,7 @@ export function createStreamsSource(options: StreamsSourceOptions): Service {
       }
       for (const named of groupsOf(name, stream, row, { nowMs, ...at })) queues.set(named.origin, named);
     }
-    if (cut !== 1) return { names: names.slice(rows.length), after: "" };
-    return { names: names.slice(cutRow), after: `=${rows.at(-1)?.at(-groupFields)}` };
+    return { names: names.slice(cutRow), after: cut };
   }
 
   return createPolledSource({

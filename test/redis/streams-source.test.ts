@@ -307,13 +307,24 @@ const goneGroups = [
 test.each(goneGroups)("a reading goes on behind the group $gone, also when that has gone", async (row) => {
   const { at } = await sourceRedis();
   for (const name of ["A", "a", "ba", "c", "Ü"]) await at.xgroup("CREATE", "s", name, "0", "MKSTREAM");
-  const [, , [, ...fields]] = (await at.eval(lua, 1, "s", "0", `=${row.gone}`)) as [
-    number,
-    number,
-    unknown[],
-  ];
+  const after = `=${Buffer.from(row.gone).toString("hex")}`;
+  const [, , [, ...fields]] = (await at.eval(lua, 1, "s", "0", after)) as [number, string, unknown[]];
   const names = fields.filter((_, i) => i % 5 === 0);
   expect(names).toEqual(row.rest);
+});
+
+test("a group whose name is not UTF-8 hides none of those behind it", async () => {
+  const { url, at } = await sourceRedis();
+  // A call reads a thousand.
+  const many =
+    "for i = 1, 999 do redis.call('XGROUP', 'CREATE', KEYS[1], string.format('%04d', i), '0', 'MKSTREAM') end";
+  await at.eval(many, 1, "s");
+  await at.xgroup("CREATE", "s", Buffer.from([0x80]), "0");
+  await at.xgroup("CREATE", "s", "é", "0");
+  const watched = await watch(url, "s");
+  // It has no valid name itself.
+  expect((await watched.next()).queues).toHaveLength(1_000);
+  await watched.until("s/é", { depth: 0 });
 });
 
 test("streams are found by patterns, and keys of other types are not read", async () => {

@@ -2,9 +2,10 @@
 --
 -- KEYS  the streams
 -- ARGV  of each stream: 1 to count, where Redis does not know it, how many entries a group has not been given; else 0; then the group of the
---   first stream after which to go on, behind a "=", '' for all: a group's name may be empty
+--   first stream after which to go on, as `cut` has it, '' for all
 -- Returns {now, in ms, cut, row, row, ...}: once a call has read enough bytes or counted enough, what is left is not answered for: ask again,
---   where `cut` is 1 for the rest of the last row's groups. The first group always is. A row is nil when the key is no stream, else {
+--   where `cut` is the last group's name in hex, behind a "=", when groups of the last row's stream are left, else '': a name may be empty,
+--   and need not be UTF-8. The first group always is. A row is nil when the key is no stream, else {
 --     last     the id that was given last, also when its entry has been deleted; 0-0 when there has been none
 --     then five for each group:
 --     name
@@ -116,29 +117,37 @@ local function placeAfter(found, after)
   return #found + 1
 end
 
--- The row, and whether groups are left.
+local function hexOf(name)
+  return (string.gsub(name, '.', function(char) return string.format('%02x', string.byte(char)) end))
+end
+
+local function nameOf(hex)
+  return (string.gsub(hex, '%x%x', function(byte) return string.char(tonumber(byte, 16)) end))
+end
+
+-- The row, and the name of its last group when others are left.
 local function streamRow(stream, mayCount, after)
-  if redis.call('TYPE', stream).ok ~= 'stream' then return false, false end
+  if redis.call('TYPE', stream).ok ~= 'stream' then return false, nil end
   local info = named(redis.call('XINFO', 'STREAM', stream))
   local first, newest = idOf(info['first-entry']), idOf(info['last-entry'])
   local row, reader = {info['last-generated-id']}, readerOf(stream, info.length, first, mayCount)
   local found = redis.call('XINFO', 'GROUPS', stream)
-  local from = after == '' and 1 or placeAfter(found, string.sub(after, 2))
+  local from = after == '' and 1 or placeAfter(found, nameOf(string.sub(after, 2)))
   for i = from, #found do
-    if i > from and isEnough() then return row, true end
+    if i > from and isEnough() then return row, named(found[i - 1]).name end
     addGroup(row, stream, named(found[i]), newest, reader)
     groups = groups + 1
   end
-  return row, false
+  return row, nil
 end
 
-local reply = {tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), 0}
+local reply = {tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), ''}
 for i = 1, #KEYS do
   if i > 1 and isEnough() then break end
-  local row, isCut = streamRow(KEYS[i], ARGV[i] == '1', i == 1 and ARGV[#KEYS + 1] or '')
+  local row, last = streamRow(KEYS[i], ARGV[i] == '1', i == 1 and ARGV[#KEYS + 1] or '')
   reply[i + 2] = row
-  if isCut then
-    reply[2] = 1
+  if last then
+    reply[2] = '=' .. hexOf(last)
     break
   end
 end
