@@ -538,6 +538,13 @@ describe.each(["left", "right"] as const)("a list that is pushed at the %s", (pu
   });
 });
 
+/** How many scripts the Redis has run since its statistics were reset. */
+async function scriptsRun(): Promise<number> {
+  const stats = await redis.info("commandstats");
+  const sent = [...stats.matchAll(/^cmdstat_eval(?:sha)?_ro:calls=(\d+).*?failed_calls=(\d+)/gm)];
+  return sent.reduce((sum, [, done, failed]) => sum + Number(done) - Number(failed), 0);
+}
+
 describe("what it costs", () => {
   test("a million jobs are read by some hundred bytes, at any rate of pushes and pops", async () => {
     await redis.flushdb();
@@ -603,12 +610,21 @@ describe("what it costs", () => {
       }
       await redis.config("RESETSTAT");
       await read();
-      const stats = await redis.info("commandstats");
-      const sent = [...stats.matchAll(/^cmdstat_eval(?:sha)?_ro:calls=(\d+).*?failed_calls=(\d+)/gm)];
-      const total = sent.reduce((sum, [, done, failed]) => sum + Number(done) - Number(failed), 0);
-      expect(total).toBe(calls);
+      expect(await scriptsRun()).toBe(calls);
     },
   );
+
+  test("nine sorted sets of Huey with a task of 1.1 MB each take three scripts", async () => {
+    await redis.flushdb();
+    const system = listSystems.huey;
+    const { argument, keysOf } = system.open(new URLSearchParams());
+    const asked = Array.from({ length: 9 }, (_, n) => ({ keys: keysOf(`${n}`), marks: [null] }));
+    for (const { keys } of asked) await redis.zadd(keys.lists[0] ?? "", 0, Buffer.alloc(1_100_000, 1));
+    await redis.config("RESETSTAT");
+    const replies = await createListReader({ system, argument }).read(redis, asked);
+    expect(replies.map(({ lists: [list] }) => list?.sorted?.count)).toEqual(asked.map(() => 1));
+    expect(await scriptsRun()).toBe(3);
+  });
 
   test("jobs of 1 MB stay where they are", async () => {
     await redis.flushdb();

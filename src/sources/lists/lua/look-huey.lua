@@ -7,15 +7,15 @@ local function look() return nil end
 
 function readSorted(key)
   local count, first, after, bytes = redis.call('ZCARD', key), nil, '-inf', 0
-  for _ = 1, maxPriorities do
+  for priorities = 1, maxPriorities do
     local member, score = unpack(redis.call('ZRANGEBYSCORE', key, after, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
-    if not member then return count, first, true end
-    bytes = bytes + #member
-    if #member < 8 then return count, nil, true end
+    if not member then return count, first, true, bytes, priorities end
+    bytes, after = bytes + #member, '(' .. score
+    if #member < 8 then return count, nil, true, bytes, priorities end
     local pushed = struct.unpack('>I8', member)
     first = math.min(first or pushed, pushed)
-    if bytes > maxMemberBytes then break end
-    after = '(' .. score
+    if bytes > maxMemberBytes or priorities == maxPriorities then
+      return count, first, redis.call('ZCOUNT', key, after, '+inf') == 0, bytes, priorities
+    end
   end
-  return count, first, redis.call('ZCOUNT', key, after, '+inf') == 0
 end

@@ -4,7 +4,7 @@
 -- and, where the system needs them, the functions
 --   identity(element)    text that is another one when the same element is pushed again
 --   readSorted(key)      of a queue whose key is a sorted set: how many jobs it has; when the oldest one was pushed, as a number or nil;
---                        and whether none can be older
+--                        whether none can be older; how many bytes it fetched, and by how many commands
 --
 -- KEYS  the lists; then the sorted sets; then keys that pause a queue where they exist
 -- ARGV  1 now, ms ('' = Redis's own time)   2 the end at which jobs are pushed, left or right
@@ -40,7 +40,7 @@ local maxPlaces, minPlaces, maxBytes, partBytes = 5000, 8, 4194304, 65536
 local enoughFetched, windowBytes = 4194304, 262144
 local maxRunning, enoughIdle = 1000, 50
 -- In bytes that take as long to read as one element more, and as one command for it.
-local elementCost, identityCost = 500, 1600
+local elementCost, commandCost = 500, 1600
 if identity then maxPlaces = 1000 end
 if not now then
   local time = redis.call('TIME')
@@ -61,7 +61,7 @@ end
 -- Of the whole element, or of both ends of a large one: a digest that two elements share is not used.
 local function digestOf(element)
   if identity then
-    element, fetched = unlessWrongType(pcall(identity, element)) or element, fetched + identityCost
+    element, fetched = unlessWrongType(pcall(identity, element)) or element, fetched + commandCost
   end
   local size = #element
   if size > 512 then element = string.sub(element, 1, 256) .. string.sub(element, -256) end
@@ -97,7 +97,8 @@ end
 
 local function sortedOf(key)
   if not readSorted then return nil end
-  local count, since, isAll = unlessWrongType(pcall(readSorted, key))
+  local count, since, isAll, bytes, commands = unlessWrongType(pcall(readSorted, key))
+  fetched = fetched + (bytes or 0) + (commands or 0) * commandCost
   return count and {count, since and string.format('%.0f', since) or '', isAll and 1 or 0}
 end
 
