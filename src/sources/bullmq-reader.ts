@@ -5,6 +5,7 @@ import { monotonicClock } from "../runtime/clock.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { isRefusal } from "./resumed-scan.ts";
 import { escapeGlob, scanStep } from "./scan-step.ts";
 import { hashTagOf } from "./slot-groups.ts";
 import { createWatchedRedis } from "./watched-redis.ts";
@@ -77,8 +78,10 @@ export interface BullmqReader {
   read(requests: readonly ReadRequest[]): Promise<Reading>;
   /** One step of a look through all keys; "0" is the begin, and the end. */
   scan(position: string): Promise<{ readonly position: string; readonly queues: readonly string[] }>;
-  /** Those of the queues that there are. */
-  existing(queues: readonly string[]): Promise<readonly string[]>;
+  /** Those of the queues that there are, and a refusal where this user may not look for one. */
+  existing(
+    queues: readonly string[],
+  ): Promise<{ readonly found: readonly string[]; readonly refusal: unknown }>;
   /** What else is in its Redis. */
   foreign(): Promise<string>;
   close(): void;
@@ -148,8 +151,18 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
     },
     async existing(queues) {
       return await watched.use(async (redis) => {
-        const found = await Promise.all(queues.map((queue) => redis.exists(`${prefix}:${queue}:meta`)));
-        return queues.filter((_, i) => found[i] === 1);
+        let refusal: unknown = null;
+        const isThere = async (queue: string) => {
+          try {
+            return (await redis.exists(`${prefix}:${queue}:meta`)) === 1;
+          } catch (error) {
+            if (!isRefusal(error)) throw error;
+            refusal = error;
+            return false;
+          }
+        };
+        const areThere = await Promise.all(queues.map(isThere));
+        return { found: queues.filter((_, i) => areThere[i]), refusal };
       });
     },
     foreign: () => watched.use(foreignSystems),

@@ -61,8 +61,15 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   const { away, unstored, empty } = createSourceOutages(logger, source, sink);
   const refused = createOutageLog({
     logger,
-    begins: "SCAN refused: queues are not searched for",
-    ends: "SCAN allowed again: queues are searched for",
+    ...(reader.names === null
+      ? {
+          begins: "SCAN refused: queues are not searched for",
+          ends: "SCAN allowed again: queues are searched for",
+        }
+      : {
+          begins: "EXISTS refused: some of the queues in ?queues= are not read",
+          ends: "EXISTS allowed again: all queues in ?queues= are read",
+        }),
     fields: { source },
   });
   const stopping = new AbortController();
@@ -169,10 +176,13 @@ export function createBullmqSource(options: BullmqSourceOptions): Service {
   async function look(names: readonly string[]): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        const found = await reader.existing(names.filter((name) => !queues.has(name)));
-        if (queues.size === 0) away.recovered();
+        const { found, refusal } = await reader.existing(names.filter((name) => !queues.has(name)));
         addFound(found);
-        if (queues.size === 0 && found.length === 0) await reportEmpty(`none of ${names.join(", ")} exists`);
+        const isAnyThere = queues.size > 0 || found.length > 0;
+        if (refusal === null) searched();
+        else if (isAnyThere) refused.failed(refusal);
+        else fail(refusal);
+        if (refusal === null && !isAnyThere) await reportEmpty(`none of ${names.join(", ")} exists`);
       } catch (error) {
         if (queues.size === 0) fail(error);
       }

@@ -26,6 +26,23 @@ describe("the source of BullMQ", () => {
     expect(await client.info("commandstats")).not.toContain("cmdstat_scan:");
   });
 
+  test("reads the named queues that it may look for, and logs once that it may not look for others", async () => {
+    await using own = await startRedis();
+    const [first] = await openAll(own, ["first"]);
+    await first!.queue.addBulk(jobs(2));
+    const at = bullmqClient(own.url);
+    await at.acl("SETUSER", "default", "resetkeys", "~bull:first:*");
+    const logger = recordingLogger();
+    await follow({ url: `${own.url}?queues=first,second`, logger });
+    await agree(first!, { depth: 2 });
+    const logged = () => logger.lines.filter(({ level }) => level !== "debug");
+    const refused = "EXISTS refused: some of the queues in ?queues= are not read";
+    await until(async () => expect(logged()).toMatchObject([{ level: "warn", message: refused }]));
+    await at.acl("SETUSER", "default", "allkeys");
+    const allowed = "EXISTS allowed again: all queues in ?queues= are read";
+    await until(async () => expect(logged().map(({ message }) => message)).toEqual([refused, allowed]));
+  });
+
   test.each([
     { what: "a Redis with no queue", parameters: "", hint: "no key is named bull:NAME:meta" },
     { what: "another prefix", parameters: "?prefix=other", hint: "no key is named other:NAME:meta" },
