@@ -5,9 +5,18 @@ export function createWarningLog(
   fields: Readonly<Record<string, string>>,
   logger: Logger,
 ): (warning: string) => void {
+  const log = createFirstWarningLog("OTLP collector sent a warning", logger);
+  return (warning) => log({ ...fields, warning });
+}
+
+/** Logs what may come again and again: at warn once, and then at debug. */
+export function createFirstWarningLog(
+  message: string,
+  logger: Logger,
+): (fields: Readonly<Record<string, unknown>>) => void {
   let hasWarned = false;
-  return (warning) => {
-    logger[hasWarned ? "debug" : "warn"]({ ...fields, warning }, "OTLP collector sent a warning");
+  return (fields) => {
+    logger[hasWarned ? "debug" : "warn"](fields, message);
     hasWarned = true;
   };
 }

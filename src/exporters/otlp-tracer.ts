@@ -16,6 +16,7 @@ import {
   type ReadableSpan,
   type Sampler,
   type SpanExporter,
+  type SpanProcessor,
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
@@ -33,6 +34,8 @@ export interface OtlpTracerOptions extends OtlpRequestsOptions {
   readonly followsParent: boolean;
   /** Called after each export: null when the collector accepted it. */
   readonly onExport: (error: unknown) => void;
+  /** Called before an export: how many spans were dropped since the last one, since too many were kept. */
+  readonly onDropped: (count: number) => void;
 }
 
 export interface OtlpTracer extends Tracer {
@@ -43,9 +46,12 @@ export interface OtlpTracer extends Tracer {
 /** A page of 1,000 queues may wait for 1,000 histories: their spans would leave no room for those of other operations. */
 const maxParts = 50;
 
-/** Spans are sent in batches of up to 512, one request after the other, and 2,048 of them are kept until then: more are dropped. */
+/** Spans are kept until they are sent; more are dropped. */
+const maxKept = 2_048;
+
+/** Spans are sent in batches of up to 512, one request after the other. */
 export function createOtlpTracer(endpoint: OtlpEndpoint, options: OtlpTracerOptions): OtlpTracer {
-  const { version, attributes, onExport } = options;
+  const { version, attributes, onExport, onDropped } = options;
   const requests = createOtlpRequests(endpoint, options);
   const sdkExporter = new OTLPTraceExporter(requests.exporterOptions);
   async function send(spans: ReadableSpan[]): Promise<void> {
@@ -58,17 +64,40 @@ export function createOtlpTracer(endpoint: OtlpEndpoint, options: OtlpTracerOpti
     }
   }
 
+  let kept = 0;
+  let dropped = 0;
   const exporter: SpanExporter = {
-    export: (spans, done) => void send(spans).then(() => done({ code: 0 })),
+    export(spans, done) {
+      kept -= spans.length;
+      if (dropped > 0) onDropped(dropped);
+      dropped = 0;
+      void send(spans).then(() => done({ code: 0 }));
+    },
     shutdown: () => sdkExporter.shutdown(),
+  };
+  const batches = new BatchSpanProcessor({
+    exporter,
+    maxQueueSize: maxKept,
+    // The requests have a deadline of their own, which is the earlier one.
+    exportTimeoutMillis: 2 * endpoint.timeoutMs,
+  });
+  // The SDK has no count of what it drops but in a text for its log.
+  const counted: SpanProcessor = {
+    onStart: () => {},
+    onEnd(span) {
+      if (kept === maxKept) dropped += 1;
+      else {
+        kept += 1;
+        batches.onEnd(span);
+      }
+    },
+    forceFlush: () => batches.forceFlush(),
+    shutdown: () => batches.shutdown(),
   };
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ ...attributes }),
     sampler: samplerOf(options),
-    spanProcessors: [
-      // The requests have a deadline of their own, which is the earlier one.
-      new BatchSpanProcessor({ exporter, exportTimeoutMillis: 2 * endpoint.timeoutMs }),
-    ],
+    spanProcessors: [counted],
   });
   const tracer = provider.getTracer("queue-latency", version);
   const limit = createTraceLimit();

@@ -3,7 +3,7 @@ import type { Logger } from "../runtime/logger.ts";
 import { createOutageLog } from "../runtime/outage-log.ts";
 import { pause } from "../runtime/pause.ts";
 import type { Service } from "../runtime/service.ts";
-import { createWarningLog, withoutPassword } from "./otlp-log.ts";
+import { createFirstWarningLog, createWarningLog, withoutPassword } from "./otlp-log.ts";
 import type { OtlpEndpoint } from "./otlp-requests.ts";
 import type { OtlpTracer } from "./otlp-tracer.ts";
 import { RejectedError } from "./rejected-error.ts";
@@ -46,7 +46,9 @@ export function createTraces(config: OtlpTracesConfig, instanceId: string, logge
       const { createOtlpTracer } = await import("./otlp-tracer.ts");
       const attributes = { "service.instance.id": instanceId, ...resource };
       const onWarning = createWarningLog(fields, logger);
-      tracer = createOtlpTracer(config, { ...config, attributes, onWarning, onExport });
+      const logDropped = createFirstWarningLog("OTLP spans dropped", logger);
+      const onDropped = (dropped: number) => logDropped({ ...fields, dropped });
+      tracer = createOtlpTracer(config, { ...config, attributes, onWarning, onExport, onDropped });
     },
     async stop() {
       const closed = tracer?.close().catch(onExport);

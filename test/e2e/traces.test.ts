@@ -432,15 +432,38 @@ function beginMany(tracer: Tracer, count: number): void {
     tracer.begin({ name: "query", kind: "server", parent: null, client: "a", sinceMs: 0 })?.end(false);
 }
 
+it("logs how many spans it drops while the collector answers, at level warn once", async () => {
+  const receiver = await startReceiver();
+  const logger = recordingLogger();
+  const { otlpTraces } = loadConfig({
+    ...{ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_EXPORTER: "otlp" },
+  });
+  const traces = createTraces({ ...otlpTraces!, version: "1" }, "1", logger);
+  started.push(traces);
+  await traces.start();
+  const lines = () => logger.lines.filter(({ message }) => message === "OTLP spans dropped");
+  beginMany(traces, 10_000);
+  await until(() => expect(lines()).toHaveLength(1));
+  beginMany(traces, 10_000);
+  await until(() => expect(lines()).toHaveLength(2));
+  expect(lines().map(({ level }) => level)).toEqual(["warn", "debug"]);
+  // 512 at once, and 2,048 that were kept.
+  expect(lines()[0]?.fields).toEqual({
+    ...{ url: `${receiver.url}/v1/traces`, signal: "traces", dropped: 10_000 - 512 - 2_048 },
+  });
+});
+
 it("keeps a bounded number of spans for a collector that does not answer", async () => {
   const receiver = await startReceiver();
   let hasAnswered = false;
   receiver.answer = () => (hasAnswered ? 200 : "nothing");
   const exports: unknown[] = [];
+  const drops: number[] = [];
   const tracer = createOtlpTracer(
     { url: `${receiver.url}/v1/traces`, headers: {}, timeoutMs: 500, compression: "none", tls: {} },
     {
       ...{ version: "1", attributes: {}, ratio: 1, followsParent: true, onWarning: () => {} },
+      onDropped: (count) => drops.push(count),
       onExport(error) {
         hasAnswered = true;
         exports.push(error);
@@ -453,6 +476,7 @@ it("keeps a bounded number of spans for a collector that does not answer", async
   await tracer.close();
   // 512 at once, and 2,048 that were kept.
   expect(exports.length).toBe(5);
+  expect(drops).toEqual([20_000 - 512 - 2_048]);
 });
 
 it.each([
