@@ -1,15 +1,15 @@
 import { type MonotonicClock, monotonicClock } from "../runtime/clock.ts";
 
-/** Traces a second that are sent because a client asks for it. */
+/** Operations in a second whose spans are sent because a client asks for it. */
 const maxOfClient = 10;
 const maxOfAll = 100;
 
 /**
- * Bounds the traces that go on from a `traceparent`. A client chooses its flags and its trace id, so that it could have every request
- * sampled. It holds at most one entry for each trace that it lets through in a second.
+ * Bounds the operations whose spans go on from a `traceparent`. A client chooses its flags and its trace id, so that it could have every
+ * request sampled. Seconds are those of the clock. It holds at most one entry for each operation that it accepts in a second.
  */
 export interface TraceLimit {
-  /** Counts a trace. @returns whether it may be sent. */
+  /** Counts an operation. @returns whether its spans may be sent. */
   take(client: string): boolean;
 }
 

@@ -2,7 +2,7 @@ import type { FollowSink } from "../core/log-following.ts";
 import type { Tracer } from "../core/tracing.ts";
 import { monotonicClock } from "../runtime/clock.ts";
 
-/** Adds a trace for each reading of a job system: how long it took to read, and to store. */
+/** Adds a trace for each reading of a job system that succeeded: how long it took to read, and to store. */
 export function traceReadings(sink: FollowSink, tracer: Tracer): FollowSink {
   return {
     ...sink,

@@ -358,7 +358,7 @@ describe.skipIf(whyNoOtlpCollector !== null)(
       expect(names).not.toContain("read health");
     });
 
-    it("gets no more than ten traces a second of a client that asks for all of them", async () => {
+    it("gets no more than ten operations a second of a client that asks for all of them", async () => {
       await using collector = await startOtlpCollector();
       const server = await start(collector.url, { OTEL_TRACES_SAMPLER: "parentbased_always_off" });
       const sinceMs = monotonicClock.now();

@@ -12,7 +12,7 @@ function limitAt() {
   return { taken, advance };
 }
 
-test("lets ten traces of a client through in a second, and of others as many", () => {
+test("accepts ten operations of a client in a second, and of others ten each", () => {
   const { taken, advance } = limitAt();
   expect(taken("a", 1_000)).toBe(10);
   expect(taken("b", 1_000)).toBe(10);
@@ -22,7 +22,7 @@ test("lets ten traces of a client through in a second, and of others as many", (
   expect(taken("a", 1_000)).toBe(10);
 });
 
-test("lets a hundred traces through in a second, however many clients there are", () => {
+test("accepts a hundred operations in a second, however many clients there are", () => {
   const { taken } = limitAt();
   const perClient = Array.from({ length: 1_000 }, (_, i) => taken(`client-${i}`, 3));
   expect(perClient.reduce((sum, each) => sum + each, 0)).toBe(100);
