@@ -181,7 +181,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
       for (const rule of seen.rules) {
         const key = alertKey({ rule: rule.name, queue: seen.queue });
         if (settled.has(key)) continue;
-        const { verdict, value } = observations.evaluate(seen, rule);
+        const { verdict, value } = observations.evaluate(seen, rule, now.monotonicMs);
         const step = nextStep(heldSince(key, now), verdict, rule.forMs, now.monotonicMs);
         if (step === "STAY") continue;
         if (step === "BEGIN" && !place(seen.queue, rule)) {

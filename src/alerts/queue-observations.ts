@@ -47,7 +47,24 @@ export function createQueueObservations(
   logger: Logger,
 ) {
   const memory = createHealthMemory();
+  /** By rule and source: since when what the rule needs has not been reported of any queue. */
+  const unreportedSinceMs = new Map<string, number>();
   const warnedOf = new Set<string>();
+
+  /** @param nowMs by the monotonic clock */
+  function warnOfUnreported({ name, condition }: AlertRule, snapshot: QueueSnapshot, nowMs: number): void {
+    const { source } = snapshot;
+    const about = `${name} ${source}`;
+    const need = needOf(condition, snapshot);
+    if (source === null || need === null || warnedOf.has(about)) return;
+    const sinceMs = unreportedSinceMs.get(about);
+    if (need.isReported) unreportedSinceMs.delete(about);
+    else if (sinceMs === undefined) unreportedSinceMs.set(about, nowMs);
+    else if (nowMs - sinceMs >= unreportedForMs) {
+      warnedOf.add(about);
+      logger.warn({ rule: name, source }, `a rule never fires: the source does not report ${need.what}`);
+    }
+  }
 
   return {
     /**
@@ -80,18 +97,13 @@ export function createQueueObservations(
       }));
     },
 
-    evaluate({ snapshot, health, isListed }: Observed, { name, condition }: AlertRule): Evaluation {
+    evaluate({ snapshot, health, isListed }: Observed, rule: AlertRule, nowMs: number): Evaluation {
+      const { condition } = rule;
       if (snapshot === null) {
         return { verdict: condition.subject === "unknown" ? "TRUE" : "NO_DATA", value: null };
       }
       if (snapshot.state === "MISSING" && isListed) return { verdict: "NO_DATA", value: null };
-      const { source } = snapshot;
-      const about = `${name} ${source}`;
-      const unreported = source === null || warnedOf.has(about) ? null : unreportedOf(condition, snapshot);
-      if (unreported !== null) {
-        warnedOf.add(about);
-        logger.warn({ rule: name, source }, `a rule never fires: the source does not report ${unreported}`);
-      }
+      warnOfUnreported(rule, snapshot, nowMs);
       return evaluateCondition(condition, snapshot, health);
     },
 
@@ -130,11 +142,18 @@ function needsWaitTimes({ condition: { subject } }: Pick<AlertRule, "condition">
   return subject === "p50" || subject === "p95" || subject === "p99";
 }
 
-/** What a rule needs and the source does not report; null when it reports all. */
-function unreportedOf(condition: Condition, { waitTime, overtaken, accuracy }: QueueSnapshot): string | null {
-  if (needsWaitTimes({ condition }) && waitTime === null) return "wait times";
-  const isUnreported = overtaken === undefined && accuracy !== "UNKNOWN";
-  return condition.subject === "overtaken" && isUnreported ? "overtaken jobs" : null;
+/** A source may report some things only after its first readings. */
+const unreportedForMs = 120_000;
+
+/** What a rule needs that not every source reports; null: nothing, or it cannot be seen now. */
+function needOf(
+  condition: Condition,
+  { waitTime, overtaken, accuracy }: QueueSnapshot,
+): { readonly what: string; readonly isReported: boolean } | null {
+  if (needsWaitTimes({ condition })) return { what: "wait times", isReported: waitTime !== null };
+  if (condition.subject !== "overtaken") return null;
+  if (overtaken === undefined && accuracy === "UNKNOWN") return null;
+  return { what: "overtaken jobs", isReported: overtaken !== undefined };
 }
 
 /** The result for each item; undefined where it failed. */

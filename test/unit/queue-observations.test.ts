@@ -43,7 +43,7 @@ test("reads no more of a queue than its rules need", async () => {
 
 test("warns once for each source that reports no wait times, since a rule can never fire there", async () => {
   const { observe, evaluate, logger } = open({ source: "faktory", waitTime: null });
-  for (let round = 0; round < 3; round++) {
+  for (const nowMs of [0, 120_000, 240_000]) {
     for (const seen of await observe(
       [
         { queue: "a", rules: [slow, late] },
@@ -52,7 +52,7 @@ test("warns once for each source that reports no wait times, since a rule can ne
       () => false,
       1,
     )) {
-      for (const rule of seen.rules) evaluate(seen, rule);
+      for (const rule of seen.rules) evaluate(seen, rule, nowMs);
     }
   }
   expect(logger.lines).toMatchObject([{ level: "warn", fields: { rule: "Slow", source: "faktory" } }]);
@@ -65,8 +65,64 @@ test.each<{ of: Partial<QueueSnapshot>; warnings: number; why: string }>([
   { of: { source: null, state: "MISSING", accuracy: "UNKNOWN" }, warnings: 0, why: "there is no source" },
 ])("warns $warnings times of a rule about overtaken jobs: $why", async ({ of, warnings }) => {
   const { observe, evaluate, logger } = open({ source: "sidekiq", ...of });
-  for (const queue of ["a", "b"]) {
-    for (const seen of await observe([{ queue, rules: [behind] }], () => false, 1)) evaluate(seen, behind);
+  for (const [queue, nowMs] of [
+    ["a", 0],
+    ["b", 120_000],
+  ] as const) {
+    for (const seen of await observe([{ queue, rules: [behind] }], () => false, 1))
+      evaluate(seen, behind, nowMs);
+  }
+  expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(warnings);
+});
+
+const reported: Partial<QueueSnapshot> = { overtaken: 0, inOrderSinceMs: null };
+const unknown: Partial<QueueSnapshot> = { accuracy: "UNKNOWN", latencyMs: null };
+
+test.each<{
+  seen: readonly (readonly [atMs: number, of: Partial<QueueSnapshot>])[];
+  why: string;
+  warnings: number;
+}>([
+  {
+    seen: [
+      [0, {}],
+      [119_999, {}],
+    ],
+    warnings: 0,
+    why: "the source has not been read often enough",
+  },
+  {
+    seen: [
+      [0, {}],
+      [60_000, reported],
+      [120_000, {}],
+    ],
+    warnings: 0,
+    why: "the source reported them meanwhile",
+  },
+  {
+    seen: [
+      [0, {}],
+      [60_000, unknown],
+      [120_000, {}],
+    ],
+    warnings: 1,
+    why: "it was not known meanwhile",
+  },
+  {
+    seen: [
+      [0, {}],
+      [120_000, {}],
+      [240_000, {}],
+    ],
+    warnings: 1,
+    why: "once is enough",
+  },
+])("warns $warnings times of what a source reports late or not at all: $why", async ({ seen, warnings }) => {
+  const { evaluate, logger } = open();
+  for (const [atMs, of] of seen) {
+    const one = snapshot("a", { state: "WAITING", source: "postgres", ...of });
+    evaluate({ queue: "a", rules: [behind], snapshot: one, health: "UNKNOWN" }, behind, atMs);
   }
   expect(logger.lines.filter(({ level }) => level === "warn")).toHaveLength(warnings);
 });
