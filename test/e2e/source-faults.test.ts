@@ -249,7 +249,10 @@ describe("while the Redis of all job systems", () => {
             expect(outage?.message, kind).toBe("source unavailable");
           });
           const outages = unavailable(from).filter(isOfKind);
-          expect(outages.length, kind).toBeLessThanOrEqual(1);
+          // On a busy machine one may have begun and ended before it struck.
+          const ended = logger.lines.slice(from).filter(isOfKind);
+          const endedCount = ended.filter(({ message }) => message === "source available again").length;
+          expect(outages.length - endedCount, kind).toBeLessThanOrEqual(1);
         }
         const causes = unavailable(from).map(({ fields: { err } }) => String(err));
         expect(causes.filter((err) => !cause.test(err) && !lostOrLate.test(err))).toEqual([]);
