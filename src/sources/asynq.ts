@@ -6,6 +6,7 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { redisOptions } from "../settings/redis-url.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { headAge, maxAheadMs } from "./head-age.ts";
 import { createPolledSource } from "./polled-source.ts";
 import { createReadOnlyScript } from "./read-only-script.ts";
 import { slotGroups } from "./slot-groups.ts";
@@ -31,7 +32,7 @@ const namesPerScan = 500;
  *
  * - The age is the time of that Redis minus the task's `pending_since`, which the clock of a client or of an asynq server wrote:
  *   ESTIMATED. A task that is due and that no server has moved to the list waits since it was due.
- * - A server that shuts down puts its tasks back without that time. Then the oldest task that has one makes the age a LOWER_BOUND; where
+ * - A server that shuts down puts its tasks back without that time, and one that is more than a minute ahead says nothing. Then the oldest task that has one makes the age a LOWER_BOUND; where
  *   none has, it is UNKNOWN.
  * - Tasks of a group that is being aggregated do not wait.
  *
@@ -61,7 +62,10 @@ export function createAsynqSource({ url, source = "asynq", ...options }: AsynqSo
 
   async function readSome(redis: Redis | Cluster, names: readonly string[]): Promise<readonly Observation[]> {
     const sentAtMs = monotonicClock.now();
-    const [now, ...fields] = (await script(redis, names.map(pendingKey), [])) as (string | number)[];
+    const [now, ...fields] = (await script(redis, names.map(pendingKey), [maxAheadMs])) as (
+      | string
+      | number
+    )[];
     const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const at = { readAtMs: sentAtMs + uncertaintyMs, uncertaintyMs };
     return names.map((queue, i) => ({
@@ -92,8 +96,7 @@ function stateOf(
   if (since === "") return { ...state, headAgeMs: null, accuracy: "UNKNOWN" };
   return {
     ...state,
-    headAgeMs: Math.max(0, nowMs - Number(since)),
-    accuracy: untimed === 1 ? "LOWER_BOUND" : "ESTIMATED",
+    ...headAge(nowMs - Number(since), untimed === 1 ? "LOWER_BOUND" : "ESTIMATED"),
   };
 }
 

@@ -7,6 +7,7 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { parseRedisUrl, redisOptions } from "../settings/redis-url.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { maxAheadMs } from "./head-age.ts";
 import { createPolledSource, defaultMaxQueues } from "./polled-source.ts";
 import { createReadOnlyScript } from "./read-only-script.ts";
 import { escapeGlob } from "./scan-step.ts";
@@ -44,7 +45,7 @@ interface Sighting {
  *
  * - The age is the time of that Redis minus the job's `timestamp`, which its producer's clock wrote: ESTIMATED. A delayed job waits
  *   since it was due, or before if it was promoted: LOWER_BOUND.
- * - Nothing says since when a retried job waits, or one that was put back: it does at least since it was seen first.
+ * - Nothing says since when a retried job waits, one that was put back, or one whose time is more than a minute ahead: it does at least since it was seen first.
  *
  * @throws StartError when the URL is not that of a Redis.
  */
@@ -95,7 +96,7 @@ export function createBullSource({ url, source = "bull", ...options }: BullSourc
 
   async function readSome(redis: Redis | Cluster, some: readonly string[]): Promise<readonly Observation[]> {
     const sentAtMs = monotonicClock.now();
-    const [now, ...fields] = (await script(redis, some.map(waitKey), [])) as (string | number)[];
+    const [now, ...fields] = (await script(redis, some.map(waitKey), [maxAheadMs])) as (string | number)[];
     const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const at = { readAtMs: sentAtMs + uncertaintyMs, uncertaintyMs };
     return some.flatMap((queue, i) => {
@@ -117,7 +118,7 @@ export function createBullSource({ url, source = "bull", ...options }: BullSourc
     queue: string,
     nowMs: number,
     readAtMs: number,
-    [kind, depth, since, isBound, retried, scheduled, active, paused]: readonly (string | number)[],
+    [kind, depth, since, isBound, untimed, scheduled, active, paused]: readonly (string | number)[],
   ): Omit<Observation, "queue" | "readAtMs" | "uncertaintyMs"> {
     if (kind !== 1)
       return { depth: null, headAgeMs: null, accuracy: "UNKNOWN", scheduled: null, paused: false };
@@ -127,7 +128,7 @@ export function createBullSource({ url, source = "bull", ...options }: BullSourc
       inFlight: Number(active),
       paused: paused === 1,
     };
-    const seenForMs = sightingAgeMs(queue, String(retried), readAtMs);
+    const seenForMs = sightingAgeMs(queue, String(untimed), readAtMs);
     if (depth === 0) return { ...state, headAgeMs: null, accuracy: "EXACT" };
     const ageMs = since === "" ? 0 : nowMs - Number(since);
     return {

@@ -5,6 +5,7 @@ import { monotonicClock } from "../runtime/clock.ts";
 import { namedReply } from "../runtime/named-reply.ts";
 import { parseRedisUrl, type RedisConnectionOptions, redisOptions } from "../settings/redis-url.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { maxAheadMs } from "./head-age.ts";
 import { isRefusal } from "./resumed-scan.ts";
 import { escapeGlob, scanStep } from "./scan-step.ts";
 import { hashTagOf } from "./slot-groups.ts";
@@ -119,7 +120,7 @@ export function createBullmqReader(url: string, name: string): BullmqReader {
       const args = [
         requests.length,
         ...requests.map(({ queue }) => `${prefix}:${queue}:events`),
-        ...[entriesOfQueue, entriesOfCall, pageSize],
+        ...[entriesOfQueue, entriesOfCall, pageSize, maxAheadMs],
         ...requests.flatMap(({ cursor, added, counts, head, page }) => [
           ...[cursor ?? "", added ?? "", Number(counts), head ?? ""],
           ...[page?.list ?? "", page?.index ?? 0],

@@ -1,4 +1,5 @@
 import type { Observation } from "../core/observation.ts";
+import { headAge } from "./head-age.ts";
 
 /** Whether the ids of one stream are times of its Redis, as `XADD key *` makes them, or its producers' own. */
 export interface OwnIds {
@@ -8,11 +9,9 @@ export interface OwnIds {
   ageOf(id: string, nowMs: number): Pick<Observation, "headAgeMs" | "accuracy">;
 }
 
-/** September 2001: what is less is no time in ms, but a number of its producer's own. */
-const minTimeMs = 1e12;
+/** September 2001 to the year 5138: what is less or more is no time in ms, but a number of its producer's own. */
+const [minTimeMs, maxTimeMs] = [1e12, 1e14];
 const none = "0-0";
-/** A producer's clock may be ahead, but not so far. */
-const maxAheadMs = 60_000;
 
 /**
  * Redis gives an entry the time when it came, or that of the entry before if that is later. So an id from the future is not Redis's,
@@ -41,11 +40,8 @@ export function createOwnIds(): OwnIds {
     },
     ageOf(id, nowMs) {
       const idMs = msOf(id);
-      if (idMs < minTimeMs || idMs > nowMs + maxAheadMs) return { headAgeMs: null, accuracy: "UNKNOWN" };
-      return {
-        headAgeMs: Math.max(0, nowMs - idMs),
-        accuracy: idMs > estimatedUntilMs ? "EXACT" : "ESTIMATED",
-      };
+      if (idMs < minTimeMs || idMs > maxTimeMs) return { headAgeMs: null, accuracy: "UNKNOWN" };
+      return headAge(nowMs - idMs, idMs > estimatedUntilMs ? "EXACT" : "ESTIMATED");
     },
   };
 }

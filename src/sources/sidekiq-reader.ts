@@ -8,6 +8,7 @@ import {
   redisOptions,
   redisParameters,
 } from "../settings/redis-url.ts";
+import { maxAheadMs } from "./head-age.ts";
 import { createPolledRedis } from "./polled-redis.ts";
 import { createReadOnlyScript, type ReadOnlyScript } from "./read-only-script.ts";
 
@@ -16,7 +17,7 @@ export interface SidekiqReading {
   readonly queue: string;
   /** How many jobs wait; null when the key is no list. */
   readonly size: number | null;
-  /** Age of the oldest job that was looked at, in ms, by the time of the Redis; null when no job waits or it is not known. */
+  /** Age of the oldest job that was looked at, in ms, by the time of the Redis, below 0 when its time lies ahead; null when no job waits or it is not known. */
   readonly headAgeMs: number | null;
   /**
    * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones
@@ -87,7 +88,7 @@ function createSession(redis: Redis, run: ReadOnlyScript, prefix: string): Sidek
     const answer = await run(
       redis,
       [`${prefix}paused`, ...names.map((name) => `${listPrefix}${name}`)],
-      [listPrefix],
+      [listPrefix, maxAheadMs],
     );
     const uncertaintyMs = (monotonicClock.now() - sentAtMs) / 2;
     const readAtMs = sentAtMs + uncertaintyMs;

@@ -3,6 +3,7 @@ import { monotonicClock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Service } from "../runtime/service.ts";
 import { createForeignSystems } from "./foreign-systems.ts";
+import { headAge } from "./head-age.ts";
 import { createPolledSource, defaultMaxQueues, type PolledReading } from "./polled-source.ts";
 import { createResumedScan } from "./resumed-scan.ts";
 import { createSidekiqReader, type SidekiqReading, type SidekiqSession } from "./sidekiq-reader.ts";
@@ -35,8 +36,8 @@ const minDisorderMs = 60_000;
  *   jobs of all queues.
  *   `paused` comes from Sidekiq Pro's set of that name.
  * - The head's age is the time of that Redis minus the job's `enqueued_at`, or its `created_at` where there is none: the
- *   clock of its producer was all there was, so its `accuracy` is ESTIMATED. A time in the future has age 0. That no job waits
- *   is EXACT.
+ *   clock of its producer was all there was, so its `accuracy` is ESTIMATED, or LOWER_BOUND where that time lies more than a minute ahead.
+ *   That no job waits is EXACT.
  * - The head is the oldest of the three jobs at either end of the list: jobs may be put back at either end with their old time.
  *   Where those are not in order, older ones may lie in between: `accuracy` is LOWER_BOUND, for a minute and for as long as the
  *   oldest had waited then, or until all jobs can be looked at.
@@ -100,13 +101,13 @@ export function createSidekiqSource({ url, source = "sidekiq", ...options }: Sid
       return { ...seen, headAgeMs: null, accuracy: "EXACT" };
     }
     if (size === null || headAgeMs === null) return { ...seen, headAgeMs: null, accuracy: "UNKNOWN" };
-    return { ...seen, headAgeMs, accuracy: isDisordered(reading, headAgeMs) ? "LOWER_BOUND" : "ESTIMATED" };
+    return { ...seen, ...headAge(headAgeMs, isDisordered(reading, headAgeMs) ? "LOWER_BOUND" : "ESTIMATED") };
   }
 
   function isDisordered({ queue, order, readAtMs }: SidekiqReading, headAgeMs: number): boolean {
     // Whatever was put back, a job that is pushed now has passed through the list in about that time.
     if (order === "disordered" || order === "all disordered")
-      disorderedUntilMs.set(queue, readAtMs + minDisorderMs + headAgeMs);
+      disorderedUntilMs.set(queue, readAtMs + minDisorderMs + Math.max(0, headAgeMs));
     if (order === "all" || readAtMs > (disorderedUntilMs.get(queue) ?? 0)) disorderedUntilMs.delete(queue);
     return order !== "all disordered" && disorderedUntilMs.has(queue);
   }

@@ -23,6 +23,24 @@ describe.each(bullmqVersions)("of BullMQ $version, a job whose events are gone",
       make: async ({ queue }) => (await queue.add("job", {})).timestamp,
     },
     {
+      how: "was added by a producer whose clock is half a minute ahead",
+      why: "its timestamp is about right",
+      accuracy: "ESTIMATED",
+      make: async ({ queue }) => {
+        await queue.add("job", {}, { timestamp: Date.now() + 30_000 });
+        return Date.now();
+      },
+    },
+    {
+      how: "was added by a producer whose clock is an hour ahead",
+      why: "its timestamp says nothing",
+      accuracy: "LOWER_BOUND",
+      make: async ({ queue }) => {
+        await queue.add("job", {}, { timestamp: Date.now() + hour });
+        return Date.now();
+      },
+    },
+    {
       how: "was delayed, and promoted before it was due",
       why: "its delay is 0 then, and its options say when it was due at the latest",
       accuracy: "LOWER_BOUND",

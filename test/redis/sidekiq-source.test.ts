@@ -327,13 +327,6 @@ describe("the head's payload", () => {
 });
 
 describe("the Sidekiq source", () => {
-  test("a head from the future waits, with age 0", async () => {
-    const { url, at } = await ownDatabase();
-    await enqueue(at, "ahead", { enqueued_at: Date.now() + hourMs });
-    const watched = await watch(url);
-    await watched.until("ahead", { depth: 1, headAgeMs: 0, accuracy: "ESTIMATED" });
-  });
-
   /** Minutes ago, from the head on. */
   const orders: readonly {
     readonly minutes: readonly number[];

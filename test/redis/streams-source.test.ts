@@ -222,7 +222,7 @@ test("each group of a stream is a queue of its own; one that is destroyed is gon
 /** What the ids of a producer are, and what can be said of the age of the head, `1h` being an hour old. */
 const ownIds = [
   { ids: (_: number) => ["1-1", "2-1"], accuracy: "UNKNOWN", why: "they are numbers, not times" },
-  { ids: (now: number) => [`${now + hourMs}-0`], accuracy: "UNKNOWN", why: "no clock is so far ahead" },
+  { ids: (now: number) => [`${now + hourMs}-0`], accuracy: "LOWER_BOUND", why: "its clock is far ahead" },
   { ids: (now: number) => [`${now * 1000}-0`], accuracy: "UNKNOWN", why: "they are times in µs" },
   { ids: (now: number) => [`${now + 30_000}-0`], accuracy: "ESTIMATED", why: "its clock is ahead" },
   { ids: (now: number) => [`${now - hourMs}-0`], accuracy: "EXACT", why: "nothing contradicts it yet" },

@@ -1,4 +1,5 @@
 import type { Accuracy } from "../../core/snapshot.ts";
+import { isTooFarAhead, headAge as timedAge } from "../head-age.ts";
 import { jobTimeMs } from "./job-time.ts";
 import { headAge, type ListMarks } from "./list-marks.ts";
 import type { Look, SetReply, SortedReply } from "./list-reader.ts";
@@ -44,7 +45,7 @@ export function listAge(marks: ListMarks, looks: readonly Look[], exactMs: numbe
     return isDueLater ? { ageMs: dueAgeMs, uncertaintyMs: 0, accuracy: "ESTIMATED" } : byMarks;
   }
   const ages = claimable.flatMap(({ sinceMs, dueMs }) =>
-    sinceMs === null ? [] : [Math.max(0, atMs - Math.max(sinceMs, dueMs ?? 0))],
+    sinceMs === null ? [] : [atMs - Math.max(sinceMs, dueMs ?? 0)],
   );
   const atLeastMs = byMarks.accuracy === "UNKNOWN" ? 0 : Math.min(byMarks.ageMs, dueAgeMs);
   if (ages.length === 0) {
@@ -52,7 +53,8 @@ export function listAge(marks: ListMarks, looks: readonly Look[], exactMs: numbe
     return { ageMs: atLeastMs, uncertaintyMs: 0, accuracy };
   }
   const ageMs = Math.max(atLeastMs, ...ages);
-  const accuracy = isLower || isOutOfOrder(claimable) ? "LOWER_BOUND" : "ESTIMATED";
+  const isBound = isLower || isTooFarAhead(ages[0] ?? 0) || isOutOfOrder(claimable);
+  const accuracy = isBound ? "LOWER_BOUND" : "ESTIMATED";
   return { ageMs, uncertaintyMs: 0, accuracy };
 }
 
@@ -88,8 +90,8 @@ export function sortedAge({ count, since, isOldest }: SortedReply, nowMs: number
   if (count === 0) return null;
   const sinceMs = jobTimeMs(since);
   if (sinceMs === null) return { ageMs: 0, uncertaintyMs: 0, accuracy: "UNKNOWN" };
-  const accuracy = isOldest ? "ESTIMATED" : "LOWER_BOUND";
-  return { ageMs: Math.max(0, nowMs - sinceMs), uncertaintyMs: 0, accuracy };
+  const { headAgeMs, accuracy } = timedAge(nowMs - sinceMs, isOldest ? "ESTIMATED" : "LOWER_BOUND");
+  return { ageMs: headAgeMs, uncertaintyMs: 0, accuracy };
 }
 
 /** The oldest of the parts of one queue. Where another part may be older, it is a lower bound; where no part's age is known, nor is the queue's. */

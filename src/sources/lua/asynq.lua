@@ -12,6 +12,7 @@
 -- A server that shuts down puts its tasks back at the end that is served next, without the time since when they wait. Tasks that are
 -- due wait, though no server has moved them to the list.
 
+local maxAheadMs = tonumber(ARGV[1])
 local looked = 16       -- how many tasks are looked at for one that has its time
 local time = redis.call('TIME')
 local nowMs = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -23,13 +24,16 @@ local function msOf(text)
   return digits and tonumber(digits)
 end
 
+-- A time that lies too far ahead is as none, unless there is no other.
 local function oldestPending(base, length)
+  local ahead
   for i = 1, math.min(looked, length) do
     local id = redis.call('LINDEX', base .. 'pending', -i)
     local since = id and msOf(redis.call('HGET', base .. 't:' .. id, 'pending_since'))
-    if since then return since, i > 1 end
+    if since and since <= nowMs + maxAheadMs then return since, i > 1 end
+    ahead = ahead or since
   end
-  return nil, length > 0
+  return ahead, length > 0
 end
 
 local function rowOf(base)

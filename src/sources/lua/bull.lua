@@ -1,12 +1,14 @@
 -- Reads some queues of Bull 3 or 4: how many jobs wait, and since when the oldest does. Writes nothing.
 --
 -- KEYS  of each queue its list of waiting jobs, `<prefix>:<queue>:wait`; all its other keys begin like it
+-- ARGV  how far a job's time may lie ahead, in ms: one that lies further ahead says nothing
 -- Returns {now, in ms, row, row, ...} with eight for each queue:
 --     kind       0 there is none; 1 of Bull; 2 of BullMQ, whose keys begin alike; 3 a key is of another type
 --     depth      how many jobs wait
 --     since      when the oldest job that was looked at became claimable, ms; '' when there is none whose time is known
 --     isBound    1 when an older one may be there, or when that job may have been claimable before, else 0
---     retried    a job that waits for another try, or was put back: nothing says since when; '' when there is none
+--     untimed    a job that waits for another try, was put back, or whose time is too far ahead: nothing says since when; '' when there
+--                is none
 --     scheduled  how many are not due yet
 --     active     how many a worker has
 --     paused     0 or 1
@@ -15,6 +17,7 @@
 -- which they came; LIFO jobs are before them. All of a short list are looked at, of a long one those that are the first of their
 -- priority, and some at both ends.
 
+local maxAheadMs = tonumber(ARGV[1])
 local all, ends, maxPriorities, maxOptsBytes = 100, 3, 20, 16384
 local time = redis.call('TIME')
 local nowMs = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -22,7 +25,7 @@ local nowMs = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- When the job became claimable, and whether that is for sure; nil when nothing says it.
 local function sinceOf(fields)
   local created, delay, opts = tonumber(fields[1] or nil), tonumber(fields[2] or nil) or 0, fields[3] or ''
-  if not created or created <= 0 or fields[4] then return nil end
+  if not created or created <= 0 or created > nowMs + maxAheadMs or fields[4] then return nil end
   -- A job that was promoted has no delay any more, but its options have. That may have been before it was due.
   if delay == 0 and string.find(opts, '"delay":[1-9]') then
     if #opts > maxOptsBytes then return nil end
@@ -34,7 +37,7 @@ local function sinceOf(fields)
 end
 
 local function lookerAt(base)
-  local found = {isBound = false, retried = ''}
+  local found = {isBound = false, untimed = ''}
   local seen, newest = {}, nil
   -- isInOrder: whether it stands behind the one before, which must not be younger.
   function found.look(id, isInOrder, priority)
@@ -44,7 +47,7 @@ local function lookerAt(base)
     local since, isSure = sinceOf(fields)
     if priority and tonumber(fields[5] or nil) ~= priority then found.isBound = true end
     if not since then
-      found.isBound, found.retried = true, found.retried == '' and id or found.retried
+      found.isBound, found.untimed = true, found.untimed == '' and id or found.untimed
       return
     end
     if not isSure then found.isBound = true end
@@ -59,7 +62,8 @@ end
 
 local function lookAtList(found, base, list, length)
   if length <= all then
-    for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do found.look(id, false) end
+    local ids = redis.call('LRANGE', list, 0, -1)
+    for i = #ids, 1, -1 do found.look(ids[i], false) end
     return
   end
   local before, priority, classes = 0, nil, 0
@@ -105,7 +109,7 @@ local function rowOf(base)
     due = redis.call('ZCOUNT', base .. 'delayed', '-inf', dueUntil)
   end
   return {
-    1, depth + due, found.since and string.format('%.0f', found.since) or '', found.isBound and 1 or 0, found.retried,
+    1, depth + due, found.since and string.format('%.0f', found.since) or '', found.isBound and 1 or 0, found.untimed,
     redis.call('ZCARD', base .. 'delayed') - due, redis.call('LLEN', base .. 'active'), exists('meta-paused') and 1 or 0
   }
 end

@@ -2,7 +2,7 @@
 -- nothing, and looks at a bounded number of entries and jobs.
 --
 -- KEYS  of each queue its stream, `<prefix>:<queue>:events`; all its other keys begin like it
--- ARGV  1 max entries of one queue   2 max entries of all   3 max jobs in a page
+-- ARGV  1 max entries of one queue   2 max entries of all   3 max jobs in a page   4 how far a job's time may lie ahead, ms
 --       then six for each queue: cursor ('' = from the beginning); how many entries the stream had ever had at the cursor
 --       ('' = unknown); 1 to count its jobs else 0; a job to look for ('' = none); the list or set to read a page of, or 'all'
 --       for all of them at once if they hold at most a page together ('' = none); index of the page's first job
@@ -25,8 +25,8 @@
 --                E estimated by the producer's clock, L claimable since then at the latest
 --   looked       how many jobs the page looked at; -1 when 'all' are more than a page
 
-local perQueue, left, pageSize = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local firstArg, perKey, defaultMaxEvents = 4, 6, 10000
+local perQueue, left, pageSize, maxAheadMs = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local firstArg, perKey, defaultMaxEvents = 5, 6, 10000
 local kinds = {
   waiting = 'W', delayed = 'S', active = 'T', removed = 'R', failed = 'R', paused = 'p', resumed = 'r', cleaned = 'c'
 }
@@ -121,6 +121,8 @@ local function sinceOf(base, job)
     delay = isJson and type(decoded) == 'table' and tonumber(decoded.delay) or 0
   end
   if delay > 0 then return math.min(created + delay, now), 'L' end
+  -- A time that lies too far ahead says nothing.
+  if created > now + maxAheadMs then return now, 'L' end
   return created, 'E'
 end
 

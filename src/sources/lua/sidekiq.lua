@@ -1,19 +1,21 @@
 -- Reads some of Sidekiq's queues: how many jobs wait, and since when the oldest does. Writes nothing.
 --
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
--- ARGV  1 what stands before a queue's name in the name of its list
+-- ARGV  1 what stands before a queue's name in the name of its list   2 how far a job's time may lie ahead, in ms: one that lies
+--       further ahead says nothing
 -- Returns four entries a list, in order, by place and not by name: Sidekiq also runs on Redis 5, where a script returns no map.
---         The entries: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms
---         ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
+--         The entries: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms,
+--         below 0 when its time lies ahead ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
 --         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
 --         always is.
 --         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
---         jobs puts them back at the far end with their old time, so others may lie in between; 3 all jobs, which are not in order.
+--         jobs puts them back at the far end with their old time, so others may lie in between; or one
+--         whose time says nothing stands before the oldest; 3 all jobs, which are not in order.
 --
 -- A payload can be of any size, and no command reads only a piece of a list's element. So it is fetched, but only here, and
 -- no more than pieces of it are decoded.
 
-local prefix = ARGV[1]
+local prefix, maxAheadMs = ARGV[1], tonumber(ARGV[2])
 local pieceBytes = 65536     -- the longest JSON that is decoded at once
 local tries = 8              -- how many pieces of one payload are decoded from either end
 local ends = 3               -- how many jobs are looked at from either end of a list
@@ -105,6 +107,7 @@ end
 -- The age of the oldest job that was looked at, and what was looked at.
 local function oldestOf(list, length)
   local bytes, looked, isOrdered = 0, 0, true
+  local isAhead, isAheadBefore = false, false
   local oldest, newest
   -- From the head on. What is large is left out: only the head must be read.
   local function look(index)
@@ -116,6 +119,7 @@ local function oldestOf(list, length)
     if not since then return end
     looked = looked + 1
     if newest and since < newest - toleranceMs then isOrdered = false end
+    if since > nowMs + maxAheadMs then isAhead = true elseif not oldest or since < oldest then isAheadBefore = isAhead end
     oldest, newest = math.min(oldest or since, since), math.max(newest or since, since)
   end
   look(-1)
@@ -124,7 +128,7 @@ local function oldestOf(list, length)
   for index = math.min(ends, length - ends), 1, -1 do look(index - 1) end
   local isAll = looked == length
   local order = isOrdered and (isAll and 0 or 1) or (isAll and 3 or 2)
-  return string.format('%.3f', math.max(0, nowMs - oldest)), order
+  return string.format('%.3f', nowMs - oldest), isAheadBefore and 2 or order
 end
 
 local answer = {}

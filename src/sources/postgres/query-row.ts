@@ -1,5 +1,6 @@
 import type { Observation } from "../../core/observation.ts";
 import type { Accuracy } from "../../core/snapshot.ts";
+import { isTooFarAhead } from "../head-age.ts";
 
 /** What a SELECT of the operator's says of one queue. */
 export interface QueryRow {
@@ -17,8 +18,6 @@ type Standing = Pick<
   "headAgeMs" | "accuracy" | "depth" | "depthIsLowerBound" | "scheduled" | "paused"
 >;
 
-/** A job's time may be that of a producer whose clock is ahead by so much. */
-const aheadMs = 60_000;
 const maxCount = 2_147_483_647;
 
 /**
@@ -34,7 +33,7 @@ export function standingOf(row: QueryRow, accuracy: Accuracy): Standing {
   const isDepthWrong = depth === null && row.depth !== null;
   // With no depth beside it, "no job" is not certain. A job that waits is one, at least.
   const isContradiction = age === null ? depth !== 0 : depth === 0;
-  if (isDepthWrong || isContradiction || (age !== null && !(age >= -aheadMs && Number.isFinite(age))))
+  if (isDepthWrong || isContradiction || (age !== null && (isTooFarAhead(age) || !Number.isFinite(age))))
     return { headAgeMs: 0, accuracy: "UNKNOWN", depth: null, scheduled, paused };
   if (age === null) return { headAgeMs: null, accuracy: "EXACT", depth: 0, scheduled, paused };
   const isLowerBound = row.depth_is_lower_bound === true;

@@ -4,6 +4,7 @@ import type { Accuracy } from "../../core/snapshot.ts";
 import { monotonicClock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { createOutageLog } from "../../runtime/outage-log.ts";
+import { headAge } from "../head-age.ts";
 import { find, type Table } from "./discover.ts";
 import { beginning, countReading, countsOf, countsStatement } from "./job-counts.ts";
 import { createNameFilter } from "./name-filter.ts";
@@ -153,10 +154,10 @@ export function createSystemReader(options: SystemReaderOptions): SystemReader {
         if (!isShown(String(queue))) continue;
         // The time "-infinity" says that a job can be taken, and not since when.
         const isUnknown = age === null ? areOthersUnknown : !Number.isFinite(age);
+        const known = isUnknown ? "UNKNOWN" : (accuracy as Accuracy);
         addHead({
           ...{ ...base, queue: String(queue), paused: paused === true },
-          headAgeMs: age === null ? null : Math.max(0, Number(age)),
-          accuracy: isUnknown ? "UNKNOWN" : (accuracy as Accuracy),
+          ...(age === null ? { headAgeMs: null, accuracy: known } : headAge(Number(age), known)),
         });
       }
       for (const [name, { head, seenAtMs }] of queues) {

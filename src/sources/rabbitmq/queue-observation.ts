@@ -1,4 +1,5 @@
 import type { Observation } from "../../core/observation.ts";
+import { isTooFarAhead } from "../head-age.ts";
 import { type CumulativeCurve, createCumulativeCurve } from "./cumulative-curve.ts";
 import type { RabbitmqQueue } from "./management-api.ts";
 
@@ -10,8 +11,6 @@ export interface KnownQueue {
   uncountedSinceMs: number | null;
 }
 
-/** A message's time may be that of a producer whose clock is ahead by so much. */
-const aheadMs = 60_000;
 /** A quorum queue reports its length every five seconds, and that is gathered every five seconds, too. */
 const quorumLagMs = 15_000;
 /** For so long a queue may have unacknowledged messages and not yet say that it delivered some. */
@@ -136,5 +135,6 @@ function ageByTimestamp(
   if (typeof written !== "number" || written <= 0 || brokerNowMs === null) return null;
   // AMQP says seconds, but many producers write ms.
   const atMs = written < 1e11 ? written * 1_000 : written;
-  return atMs > brokerNowMs + aheadMs ? null : Math.max(0, brokerNowMs - atMs);
+  const ageMs = brokerNowMs - atMs;
+  return isTooFarAhead(ageMs) ? null : Math.max(0, ageMs);
 }
