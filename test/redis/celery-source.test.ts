@@ -4,7 +4,13 @@ import { wallClock } from "../../src/runtime/clock.ts";
 import { celery } from "../../src/sources/lists/systems/celery.ts";
 import { type Elapsed, expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
-import { type Releases, startPython, startPythonModule, whyNoPythonLists } from "../support/python-jobs.ts";
+import {
+  type Releases,
+  skipUnlessInstalled,
+  startPython,
+  startPythonModule,
+  whyNoPythonLists,
+} from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
 let server: TestRedis;
@@ -65,6 +71,7 @@ const isSkipped = whyNoPythonLists !== null;
 
 describe.skipIf(isSkipped).each(versions)(`a real Celery $version${whyNoPythonLists ?? ""}`, (one) => {
   const { releases, hasPrefix } = one;
+  skipUnlessInstalled(releases);
 
   test("has the age and the waits that its producer and its worker note, though its messages hold no time", async () => {
     const { url, push, note, startWorker } = createCelery(releases);

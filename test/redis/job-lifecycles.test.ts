@@ -10,7 +10,7 @@ import { type Elapsed, expectSince, timed } from "../support/elapsed.ts";
 import { laravelJobs, whyNoLaravel } from "../support/laravel.ts";
 import { countedOf, expectWait, watchLists } from "../support/list-source.ts";
 import { startProgram } from "../support/program.ts";
-import { type Releases, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
+import { type Releases, startPython, whyNoOlderLists, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { clockOffset } from "../support/source-redis.ts";
 import { type WatchedSource, watchSource } from "../support/watched-source.ts";
@@ -209,7 +209,7 @@ const ofHuey = {
 
 const systems: readonly System[] = [
   { ...ofRq, title: "RQ 2", start: startRq("current") },
-  { ...ofRq, title: "RQ 1", start: startRq("older") },
+  { ...ofRq, title: "RQ 1", whyNot: whyNoOlderLists, start: startRq("older") },
   {
     ...ofPython,
     title: "Dramatiq",
@@ -449,7 +449,7 @@ const marked = [
   { title: "Laravel", system: listSystems.laravel, start: startLaravel, whyNot: whyNoLaravel },
   { title: "Resque", system: listSystems.resque, start: startResque, whyNot: null },
   { title: "RQ 2", system: listSystems.rq, start: startRq("current"), whyNot: whyNoPythonLists },
-  { title: "RQ 1", system: listSystems.rq, start: startRq("older"), whyNot: whyNoPythonLists },
+  { title: "RQ 1", system: listSystems.rq, start: startRq("older"), whyNot: whyNoOlderLists },
   {
     title: "Dramatiq",
     system: listSystems.dramatiq,

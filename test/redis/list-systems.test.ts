@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { listSystems } from "../../src/sources/lists/list-systems.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
-import { type Releases, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
+import { type Releases, skipUnlessInstalled, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
 let server: TestRedis;
@@ -80,6 +80,7 @@ const releasesOfRq = [
 describe.skipIf(isSkipped).each(releasesOfRq)(
   `a real RQ $version${whyNoPythonLists ?? ""}`,
   ({ releases }) => {
+    skipUnlessInstalled(releases);
     const system = listSystems.rq;
 
     test("a job at the front does not hide the one behind it", async () => {

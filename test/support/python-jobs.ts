@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { onTestFinished } from "vitest";
+import { beforeEach, onTestFinished } from "vitest";
 import { startProgram, type TestProgram } from "./program.ts";
 import { isExecutable } from "./programs.ts";
 
@@ -12,8 +13,21 @@ export const whyNoPythonLists =
     ? null
     : "they are not installed: run script/install-python-jobs";
 
+/** As {@link whyNoPythonLists}, for the older releases, which not every Python can run. */
+export const whyNoOlderLists =
+  process.env.CI === "true" || existsSync(join(cache, "older/installed"))
+    ? null
+    : "their older releases are not installed: run script/install-python-jobs";
+
 /** The releases that a program imports: of Celery 5.7 and RQ 2, or of Celery 4.4 and RQ 1.16. The others have one. */
 export type Releases = "current" | "older";
+
+/** Skips the tests of a `describe` where these releases are missing. */
+export function skipUnlessInstalled(releases: Releases): void {
+  beforeEach(({ skip }) => {
+    if (releases === "older" && whyNoOlderLists !== null) skip(whyNoOlderLists);
+  });
+}
 
 /** Runs one of the programs of test/support/python-jobs, which ends with the test. */
 export function startPython(
