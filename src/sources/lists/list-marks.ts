@@ -73,8 +73,8 @@ export function advanceMarks(
 }
 
 /**
- * How long the head has waited, or the element with `place` others before it; null when the list is empty. EXACT when the two times between which it was pushed differ by `exactMs` at
- * most, or by little beside its age.
+ * How long the head has waited, or the element with `place` others before it; null when the list is empty. EXACT when the two times
+ * between which it was pushed differ by `exactMs` at most, or by little beside its age.
  */
 export function headAge(marks: ListMarks, exactMs: number, place = 0): HeadAge | null {
   const { atMs, length, head, behind, spans } = marks;

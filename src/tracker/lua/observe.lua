@@ -3,7 +3,8 @@
 -- KEYS  1 state
 -- ARGV  1 now, ms ('' = Redis's own time)   2 source   3 age of the head, ms ('' = no job waits)
 --       4 how far the age may be off, ms    5 how long ago it was read, ms
---       6 depth  7 scheduled ('' in both: the source does not report it; depth -n: it counted up to n > 1 jobs)  8 accuracy  9 paused, 0 or 1   10 for how long this is fresh, ms
+--       6 depth  7 scheduled ('' in both: the source does not report it; depth -n: it counted up to n > 1 jobs)  8 accuracy
+--       9 paused, 0 or 1   10 for how long this is fresh, ms
 --       11 channel  12 queue's name         13 fencing token of the reader ('' = is not compared)
 --       14 what the next reader needs ('' = as before)
 --       15 jobs that are delivered and not acknowledged ('' = the source does not report it)   16 for how long the oldest of these has
