@@ -12,9 +12,9 @@ import type { QueueIndex } from "./queue-index.ts";
 
 export interface Observer {
   /**
-   * Takes down one reading of a job system: all its queues in two round trips, also while Redis is full; those that have gone are forgotten. What an
-   * older fence says of a queue is left out, and then no queue is forgotten. A queue that has gone takes its fence with it:
-   * should an older reader bring it back all the same, the next reading of the newer one forgets it again.
+   * Takes down one reading of a job system: all its queues in two round trips, also while Redis is full; those that have gone are
+   * forgotten. What an older fence says of a queue is left out, and then no queue is forgotten. A queue that has gone takes its fence
+   * with it: should an older reader bring it back all the same, the next reading of the newer one forgets it again.
    */
   observe: EventSink["observe"];
   notes: FollowSink["notes"];
