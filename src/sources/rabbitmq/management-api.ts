@@ -95,12 +95,17 @@ export function createManagementApi(address: RabbitmqAddress): ManagementApi {
     },
     async whyUncounted(signal) {
       // Not every user may ask for it, and not every proxy passes it on: then the settings are taken for the usual ones.
-      const { answer: overview } = await ask<RawOverview>("overview?columns=disable_stats", signal);
+      const { answer: overview } = await ask<RawOverview>(
+        "overview?columns=disable_stats,rates_mode,node",
+        signal,
+      );
       if (overview.disable_stats === true)
         return "its statistics are off: remove management.disable_stats and management_agent.disable_metrics_collector from its configuration";
       // Each node of a cluster has its own: messages are counted where a channel publishes or takes them.
       const { answer: nodes } = await ask<readonly RawNode[]>("nodes?columns=name,rates_mode", signal);
-      const off = Object.values(nodes).find((node) => node?.rates_mode === "none");
+      // A node that has just started says so of itself at once, and in the list of all nodes some seconds later.
+      const asked: RawNode = { name: String(overview.node), rates_mode: overview.rates_mode };
+      const off = [asked, ...Object.values(nodes)].find((node) => node?.rates_mode === "none");
       if (off !== undefined) return `management.rates_mode of its node ${off.name} is none: set it to basic`;
       return null;
     },
@@ -115,11 +120,14 @@ interface RawPage {
 
 interface RawOverview {
   readonly disable_stats: boolean;
+  /** Of the node that was asked. */
+  readonly rates_mode: string;
+  readonly node: string;
 }
 
 interface RawNode {
   readonly name: string;
-  readonly rates_mode?: string;
+  readonly rates_mode?: string | undefined;
 }
 
 const isItRabbitmq = "is this RabbitMQ's management API, or does something else answer in its place?";
