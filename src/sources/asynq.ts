@@ -32,8 +32,8 @@ const namesPerScan = 500;
  *
  * - The age is the time of that Redis minus the task's `pending_since`, which the clock of a client or of an asynq server wrote:
  *   ESTIMATED. A task that is due and that no server has moved to the list waits since it was due.
- * - A server that shuts down puts its tasks back without that time, and one that is more than a minute ahead says nothing. Then the oldest task that has one makes the age a LOWER_BOUND; where
- *   none has, it is UNKNOWN.
+ * - A server that shuts down puts its tasks back without that time, and one that is more than a minute ahead says nothing. Then the
+ *   oldest task that has one makes the age a LOWER_BOUND; where none has, it is UNKNOWN.
  * - Tasks of a group that is being aggregated do not wait.
  *
  * @throws StartError when the URL is not that of a Redis.

@@ -45,7 +45,8 @@ interface Sighting {
  *
  * - The age is the time of that Redis minus the job's `timestamp`, which its producer's clock wrote: ESTIMATED. A delayed job waits
  *   since it was due, or before if it was promoted: LOWER_BOUND.
- * - Nothing says since when a retried job waits, one that was put back, or one whose time is more than a minute ahead: it does at least since it was seen first.
+ * - Nothing says since when a retried job waits, one that was put back, or one whose time is more than a minute ahead: it does at least
+ *   since it was seen first.
  *
  * @throws StartError when the URL is not that of a Redis.
  */

@@ -17,7 +17,10 @@ export interface SidekiqReading {
   readonly queue: string;
   /** How many jobs wait; null when the key is no list. */
   readonly size: number | null;
-  /** Age of the oldest job that was looked at, in ms, by the time of the Redis, below 0 when its time lies ahead; null when no job waits or it is not known. */
+  /**
+   * Age of the oldest job that was looked at, in ms, by the time of the Redis; below 0 when its time lies ahead. Null when no job waits,
+   * or it is not known.
+   */
   readonly headAgeMs: number | null;
   /**
    * What was looked at: "all" jobs; some at both ends of the list, "ordered" by their times; or "disordered", so that older ones

@@ -49,8 +49,8 @@ interface Stream {
  * Reads the consumer groups of Redis Streams, each as a queue `STREAM/GROUP`, from a Redis that it never changes.
  *
  * - The head is the first entry that the group has not been given. Its id is the time of that Redis, so its accuracy is EXACT, unless
- *   the stream has ids that are no such times: then it is ESTIMATED; LOWER_BOUND where the
- *   head's is more than a minute ahead; or, where they are no times at all, UNKNOWN.
+ *   the stream has ids that are no such times: then it is ESTIMATED; LOWER_BOUND where the head's is more than a minute ahead; or, where
+ *   they are no times at all, UNKNOWN.
  * - The depth is the group's lag; where Redis does not know that (entries were deleted, the group began in the middle) the
  *   entries are counted every `countEveryMs`, up to some thousands.
  * - Entries that a consumer has and has not acknowledged do not wait: they are `inFlight`.

@@ -11,27 +11,16 @@ import { laravelJobs, whyNoLaravel } from "../support/laravel.ts";
 import { countedOf, expectWait, watchLists } from "../support/list-source.ts";
 import { startProgram } from "../support/program.ts";
 import { type Releases, startPython, whyNoOlderLists, whyNoPythonLists } from "../support/python-jobs.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
-import { clockOffset } from "../support/source-redis.ts";
+import { clockOffset, startDatabases, type TestDatabases } from "../support/source-redis.ts";
 import { type WatchedSource, watchSource } from "../support/watched-source.ts";
 
-let server: TestRedis;
-let databases = 0;
+let databases: TestDatabases;
 
 beforeAll(async () => {
-  server = await startRedis({ args: ["--databases", "128"] });
+  databases = await startDatabases(128);
 });
 
-afterAll(() => server?.stop());
-
-/** A database that no other test uses. */
-function ownDatabase() {
-  databases += 1;
-  const url = `${server.url}${databases}`;
-  const redis = new Redis(url);
-  onTestFinished(() => redis.disconnect());
-  return { url, redis };
-}
+afterAll(() => databases?.stop());
 
 const hour = 3_600;
 const never: Elapsed = [Number.NaN, Number.NaN];
@@ -374,7 +363,7 @@ describe.each(systems)("$title", (system) => {
   } = system;
 
   async function begin() {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     const jobs = start(url);
     // Most systems know a queue by its first job only.
     await jobs.push(["first"]);
@@ -463,7 +452,7 @@ const marked = [
 
 describe.each(marked)("$title", ({ system, start, whyNot, taken = 2 }) => {
   test.skipIf(whyNot !== null)("has the waits that its producer and its worker note", async () => {
-    const { url } = ownDatabase();
+    const { url } = databases.own();
     const jobs = start(url);
     const watched = await watchLists({ system, url: `${url}?queues=${queue}` });
     await watched.until(queue, notWaiting);
@@ -492,7 +481,7 @@ describe.skipIf(whyNoLaravel !== null)("Laravel", () => {
   test.each(payloads)(
     "a job from before has the time of $version, and another one once it is released",
     async (row) => {
-      const { url, redis } = ownDatabase();
+      const { url, redis } = databases.own();
       const jobs = startLaravel(url);
       const [pushed = never] = await jobs.note("push", { names: ["fail", "b"], payload: row.payload });
       const watched = await watchLists({ system: listSystems.laravel, url });

@@ -1,28 +1,17 @@
-import { Redis } from "ioredis";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listSystems } from "../../src/sources/lists/list-systems.ts";
 import { expectSince, timed } from "../support/elapsed.ts";
 import { countedOf, eventually, expectWait, watchLists } from "../support/list-source.ts";
 import { type Releases, skipUnlessInstalled, startPython, whyNoPythonLists } from "../support/python-jobs.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import { startDatabases, type TestDatabases } from "../support/source-redis.ts";
 
-let server: TestRedis;
-let databases = 0;
+let databases: TestDatabases;
 
 beforeAll(async () => {
-  server = await startRedis({ args: ["--databases", "120"] });
+  databases = await startDatabases(120);
 });
 
-afterAll(() => server?.stop());
-
-/** A database that no other test uses. */
-function ownDatabase() {
-  databases += 1;
-  const url = `${server.url}${databases}`;
-  const redis = new Redis(url);
-  onTestFinished(() => redis.disconnect());
-  return { url, redis };
-}
+afterAll(() => databases?.stop());
 
 interface PushOptions {
   /** In seconds. */
@@ -33,7 +22,7 @@ interface PushOptions {
 
 /** The real producer and worker of a job system, with a database of its own. */
 function startJobs(program: string, releases: Releases = "current", storage = "list") {
-  const { url, redis } = ownDatabase();
+  const { url, redis } = databases.own();
   const jobs = startPython(program, { JOBS_REDIS: url, JOBS_STORAGE: storage }, releases);
   const ask = (question: object) => jobs.ask<{ readonly worked: readonly string[] }>(question);
   return {
@@ -198,7 +187,7 @@ describe.skipIf(isSkipped)(`a real Huey with priorities${whyNoPythonLists ?? ""}
     { what: "a member without a time", members: 1, bytes: -8, accuracy: "UNKNOWN" },
   ];
   test.each(cases)("$what: $accuracy", async ({ members, bytes, accuracy }) => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     const at = Buffer.alloc(8);
     at.writeBigUInt64BE(BigInt(Date.now() - hourMs) * 1000n);
     const member = Buffer.concat([at, Buffer.alloc(Math.max(0, bytes))]).subarray(0, 8 + bytes);
@@ -277,7 +266,7 @@ describe("Laravel", () => {
     { what: "no JSON's time", fields: { createdAt: "yesterday" }, hours: null },
   ];
   test.each(payloads)("a payload of $what", async ({ fields, hours }) => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     await redis.rpush("laravel_database_queues:mail", payload(fields));
     const watched = await watchLists({ system, url });
     const accuracy = hours === null ? "LOWER_BOUND" : "ESTIMATED";
@@ -288,7 +277,7 @@ describe("Laravel", () => {
   });
 
   test("jobs that are due or whose worker died wait, though no worker has moved them; others do not", async () => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     const key = "app-database-queues:mail";
     await redis.zadd(`${key}:delayed`, secondsAgo(-hourMs), payload({}), secondsAgo(-hourMs), payload({}));
     await redis.zadd(`${key}:reserved`, secondsAgo(-60_000), payload({ attempts: 1 }));
@@ -304,7 +293,7 @@ describe("Laravel", () => {
   });
 
   test("a job that was released is exact, by marks", async () => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     const watched = await watchLists({ system, url: `${url}?queues=mail` });
     await watched.until("mail", { depth: 0 });
     const fields = { createdAt: secondsAgo(2 * hourMs), attempts: 1 };
@@ -317,7 +306,7 @@ describe("Resque", () => {
   const system = listSystems.resque;
 
   test("is exact for jobs that differ, and says when it cannot distinguish them", async () => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     await redis.sadd("resque:queues", "mail", "ticks");
     const watched = await watchLists({ system, url });
     await watched.until("mail", { depth: 0, accuracy: "EXACT" });
@@ -334,7 +323,7 @@ describe("Resque", () => {
   });
 
   test("has ActiveJob's times, in its namespace, and is paused when all workers are", async () => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     await redis.sadd("app:queues", "mail");
     const enqueuedAt = new Date(Date.now() - hourMs).toISOString();
     const job = { job_class: "Mail", job_id: "1", enqueued_at: enqueuedAt };
@@ -349,7 +338,7 @@ describe("Resque", () => {
 
 describe("Celery", () => {
   test("an old task is seen beside tasks of another priority that are not due", async () => {
-    const { url, redis } = ownDatabase();
+    const { url, redis } = databases.own();
     const message = (headers: object) =>
       JSON.stringify({ headers, properties: { delivery_tag: crypto.randomUUID() } });
     const eta = new Date(Date.now() + 24 * hourMs).toISOString();
@@ -377,7 +366,7 @@ describe("keys that cannot be read", () => {
   test.each(cases)(
     "$key of another type hides no other queue of $system.title, and empties none",
     async ({ system, key, depth }) => {
-      const { url, redis } = ownDatabase();
+      const { url, redis } = databases.own();
       const lists = system.open(new URLSearchParams()).keysOf("mail").lists;
       for (const list of lists) await redis.rpush(list, "1");
       await redis.set(key, "text");
@@ -391,7 +380,7 @@ describe("keys that cannot be read", () => {
   test.each(["llen", "zcount"])(
     "a user who may not %s gets no reading, rather than an empty queue",
     async (command) => {
-      const { url, redis } = ownDatabase();
+      const { url, redis } = databases.own();
       await redis.zadd(`${laravelKey}:delayed`, secondsAgo(hourMs), "due");
       await redis.acl("SETUSER", `no-${command}`, "on", ">secret", "~*", "+@all", `-${command}`);
       const watched = await watchLists({

@@ -20,6 +20,28 @@ export async function sourceRedis(args: readonly string[] = []): Promise<SourceR
   return { url: server.url, at };
 }
 
+export interface TestDatabases {
+  /** A database that no other test uses; its connection ends with the test. */
+  own(): { readonly url: string; readonly redis: Redis };
+  stop(): Promise<void>;
+}
+
+/** The databases of one Redis, for a file of tests that each need one. */
+export async function startDatabases(max: number): Promise<TestDatabases> {
+  const server = await startRedis({ args: ["--databases", String(max)] });
+  let taken = 0;
+  return {
+    own() {
+      taken += 1;
+      const url = `${server.url}${taken}`;
+      const redis = new Redis(url);
+      onTestFinished(() => redis.disconnect());
+      return { url, redis };
+    },
+    stop: () => server.stop(),
+  };
+}
+
 export interface ClockOffset {
   /** Redis's time minus {@link monotonicClock}'s. */
   readonly ms: number;

@@ -1,16 +1,16 @@
 -- Reads some of Sidekiq's queues: how many jobs wait, and since when the oldest does. Writes nothing.
 --
 -- KEYS  1 the set of paused queues (Sidekiq Pro)   2 and on: the queues' lists
--- ARGV  1 what stands before a queue's name in the name of its list   2 how far a job's time may lie ahead, in ms: one that lies
---       further ahead says nothing
+-- ARGV  1 what stands before a queue's name in the name of its list
+--       2 how far a job's time may lie ahead, in ms: one that lies further ahead says nothing
 -- Returns four entries a list, in order, by place and not by name: Sidekiq also runs on Redis 5, where a script returns no map.
---         The entries: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms,
---         below 0 when its time lies ahead ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is paused,
---         else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The first
---         always is.
+--         The entries: its length (-1 when it is no list), the age of the oldest job that was looked at, in ms, below 0 when its
+--         time lies ahead ('' when no job waits, '?' when that of the head is not known), what was looked at, 1 when the queue is
+--         paused, else 0. Once a call has looked at enough bytes, the lists that are left are not answered for: ask again. The
+--         first always is.
 --         What was looked at: 0 all jobs; 1 some at both ends, which are in order; 2 some that are not: a plugin that throttles
---         jobs puts them back at the far end with their old time, so others may lie in between; or one
---         whose time says nothing stands before the oldest; 3 all jobs, which are not in order.
+--         jobs puts them back at the far end with their old time, so others may lie in between; or one whose time says nothing
+--         stands before the oldest; 3 all jobs, which are not in order.
 --
 -- A payload can be of any size, and no command reads only a piece of a list's element. So it is fetched, but only here, and
 -- no more than pieces of it are decoded.
