@@ -22,7 +22,8 @@ import { selectedParts, selectsAny } from "./selected-parts.ts";
 export const QueueStateEnum = builder.enumType("QueueState", {
   description: "Whether a queue is known, and whether a job waits in it.",
   values: describedValues(queueStates, {
-    MISSING: "Unknown queue: no event named it, and no job system lists it. Every number is null.",
+    MISSING:
+      "Unknown queue: no event named it, and no job system that has answered lists it. Every number is null.",
     EMPTY:
       "Known, and no job waits, unless `accuracy` is INCOMPLETE or UNKNOWN: then one may wait unseen. Scheduled jobs may be there that are not claimable yet.",
     WAITING: "At least one job waits to be dequeued.",

@@ -78,7 +78,8 @@ function explainOvertaken(queue: ExplainedQueue): Explanation | null {
 function explainUnreadable(queue: ExplainedQueue): Explanation | null {
   if (queue.state === "MISSING") {
     return {
-      reason: "The server does not know this queue: no event names it, and no job system lists it.",
+      reason:
+        "The server does not know this queue: no event names it, and no job system that has answered lists it.",
       advice:
         "Check the spelling. The name of a job system's queue begins with the name of its source, as in faktory/mail.",
     };
